@@ -1,0 +1,66 @@
+# Everything one does with this project. `make help` lists it.
+# Needs make, git and a Python; the rest is installed in .venv and .local, nowhere else.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help setup run up down test lint format build bench load lock clean
+
+LOCAL := .local
+TOOLS := $(LOCAL)/tools
+UV := $(shell command -v uv 2>/dev/null || echo $(TOOLS)/uv/bin/uv)
+PY := .venv/bin/python
+
+# A Python 3.13 that runs: pyenv's shims answer `command -v` and then refuse, so each is tried. Else uv finds or fetches one.
+PYTHON313 := $(shell for p in python3.13 $$HOME/.pyenv/versions/3.13*/bin/python3.13 $$PYENV_ROOT/versions/3.13*/bin/python3.13; do \
+	"$$p" -c 'import sys; print(sys.executable)' 2>/dev/null && exit; done; echo 3.13)
+
+export PATH := $(CURDIR)/$(TOOLS)/sam/bin:$(PATH)
+export SAM_CLI_TELEMETRY := 0
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: .venv/.ready $(TOOLS)/sam/.ready $(TOOLS)/cloud/.ready ## install everything, pinned, in .venv and .local
+
+run: setup ## the main job: local stack, real template, a key, the journey; serves until Ctrl-C
+	@exec $(PY) -m sandbox run
+
+up: setup ## the same stack in the background; writes .local/stack.json
+	@$(PY) -m sandbox up
+
+down: ## stop all that `make up` started, and only that
+	@if [ -x $(PY) ]; then $(PY) -m sandbox down; fi
+
+test: setup lint ## every test, end-to-end ones included
+	@$(PY) -m pytest $(ARGS)
+
+lint: setup ## ruff (all rules), mypy (strict), cfn-lint through sam
+	@.venv/bin/ruff format --check --quiet . && .venv/bin/ruff check --quiet .
+	@.venv/bin/mypy
+	@sam validate --lint --template template.yaml --region eu-west-3
+
+format: setup ## let ruff write the format and the safe fixes
+	@.venv/bin/ruff check --fix --quiet . ; .venv/bin/ruff format --quiet .
+
+build: setup ## what would be deployed to AWS, in .aws-sam/build
+	@$(PY) -m sandbox build --for aws
+
+lock: $(UV) ## pin again every requirement, with hashes
+	@$(PY) -m sandbox lock
+
+clean: down ## remove what was built and installed
+	rm -rf .aws-sam .venv $(LOCAL)
+
+$(TOOLS)/uv/bin/uv:
+	@python3 -m venv $(TOOLS)/uv && $@ --version >/dev/null 2>&1 || $(TOOLS)/uv/bin/python -m pip install --quiet uv
+
+.venv/.ready: requirements/dev.txt pyproject.toml | $(UV)
+	@$(UV) venv --quiet --allow-existing --python $(PYTHON313) .venv
+	@$(UV) pip install --quiet --python .venv --require-hashes -r requirements/dev.txt
+	@$(UV) pip install --quiet --python .venv --no-deps --editable .
+	@touch $@
+
+$(TOOLS)/%/.ready: requirements/%.txt | $(UV)
+	@$(UV) venv --quiet --seed --allow-existing --python $(PYTHON313) $(@D)
+	@$(UV) pip install --quiet --python $(@D) --require-hashes -r requirements/$*.txt
+	@touch $@

@@ -1,0 +1,100 @@
+"""Ping: whether the API answers, and whether the provider behind a family of datasets does.
+
+Anyone may ask, without a key, so it costs a provider at most one call a minute, whoever asks and from however many
+environments: the last verdict is kept in the statistics table, and who renews it claims the minute there first.
+"""
+
+from collections.abc import Callable, Mapping
+from time import time
+from typing import Any, Final, Literal
+
+from botocore.exceptions import ClientError
+
+from api_particulier import responses
+from api_particulier.aws import dynamodb
+from api_particulier.calls import Request
+from api_particulier.errors import ApiError, InternalError, ProviderUnreachable
+from api_particulier.observability import Event, count_call, log, log_unforeseen
+from api_particulier.responses import Response
+from api_particulier.settings import settings
+
+PERIOD: Final = 60
+"""Seconds during which a verdict on a provider is not asked again."""
+
+type Verdict = Literal["up", "down"]
+
+
+def _ping_dgfip() -> None:
+    from api_particulier.upstreams import svair  # noqa: PLC0415 - a plain ping does not pay for the parser
+
+    svair.ping()
+
+
+PROVIDERS: Final[Mapping[str, tuple[str, Callable[[], None]]]] = {"/api/impots/ping": ("dgfip", _ping_dgfip)}
+"""Each route with the provider it tells of, and how that one is pinged; ``/api/ping`` has none."""
+
+
+def lambda_handler(event: dict[str, Any], _context: object) -> Response:
+    """Answer a ping: the string "pong", or the error that a dataset of this provider would answer."""
+    request = Request.of(event)
+    xml, status = False, 200
+    try:
+        xml = request.wants_xml()
+        if request.route in PROVIDERS and _verdict(*PROVIDERS[request.route]) == "down":
+            raise ProviderUnreachable  # noqa: TRY301 - one place turns errors into answers
+        response = responses.data("pong", request.id, xml=xml)
+    except ApiError as error:
+        status, response = error.status, responses.refusal(error, request.id, xml=xml)
+    except Exception as error:  # noqa: BLE001 - whatever happens, an answer of ours that tells nothing of it
+        log_unforeseen(error, request.id)
+        status, response = 500, responses.refusal(InternalError(), request.id, xml=xml)
+    log(Event.ANSWERED, dataset="ping", route=request.route, status=status, request_id=request.id)
+    count_call("ping", status, 0)
+    return response
+
+
+def _verdict(provider: str, ping: Callable[[], None]) -> Verdict:
+    """Return the last verdict on ``provider``, renewing it when it is older than ``PERIOD``."""
+    if not _claim(provider):
+        return _last(provider)
+    try:
+        ping()
+    except ApiError:
+        verdict: Verdict = "down"
+    else:
+        verdict = "up"
+    dynamodb().update_item(
+        TableName=settings().stats_table,
+        Key=_key(provider),
+        UpdateExpression="SET verdict = :verdict",
+        ExpressionAttributeValues={":verdict": {"S": verdict}},
+    )
+    return verdict
+
+
+def _claim(provider: str) -> bool:
+    """Take the right to ask ``provider`` in this period; False when somebody has."""
+    now = time()
+    try:
+        dynamodb().update_item(
+            TableName=settings().stats_table,
+            Key=_key(provider),
+            UpdateExpression="SET asked_at = :now",
+            ConditionExpression="attribute_not_exists(asked_at) OR asked_at <= :before",
+            ExpressionAttributeValues={":now": {"N": f"{now:.3f}"}, ":before": {"N": f"{now - PERIOD:.3f}"}},
+        )
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+            raise
+        return False
+    return True
+
+
+def _last(provider: str) -> Verdict:
+    """Return what is known; a provider that is being asked for the first time is up until proved down."""
+    item = dynamodb().get_item(TableName=settings().stats_table, Key=_key(provider)).get("Item", {})
+    return "down" if item.get("verdict", {}).get("S") == "down" else "up"
+
+
+def _key(provider: str) -> dict[str, Any]:
+    return {"pk": {"S": f"ping#{provider}"}, "sk": {"S": "last"}}

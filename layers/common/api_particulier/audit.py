@@ -1,0 +1,93 @@
+"""The trace of every call that reached a function: who read which fields about whom, when, and what was refused.
+
+An entry holds no identifier and no value of the answer. The citizen is a pseudonym: HMAC-SHA256 of the normalised
+identifier under a key that never leaves KMS, so that nobody can go back from a dump of the table to a person, not even
+by trying every number (docs/decisions/0004-pseudonyms.md).
+
+No entry, no data: whoever answers calls ``write`` first, and answers ``AuditUnavailable`` when it raises.
+"""
+
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from boto3.dynamodb.types import TypeSerializer
+from botocore.exceptions import BotoCoreError, ClientError
+from uuid6 import uuid7
+
+from api_particulier.aws import dynamodb, kms
+from api_particulier.errors import AuditUnavailable
+from api_particulier.settings import settings
+from api_particulier.tokens import Token
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
+
+RETENTION = timedelta(days=36 * 30.4375)
+"""36 months, the time during which an access can be contested."""
+
+
+@dataclass
+class Entry:
+    """What the audit keeps of one call; filled in as the call goes on."""
+
+    at: datetime
+    request_id: str
+    dataset: str
+    route: str
+    address: str
+    """The caller's, not the citizen's."""
+    user: str | None = None
+    """The agent, as the caller names it in ``X-User``."""
+    id: str = field(default_factory=lambda: str(uuid7()))
+    """UUIDv7: entries sort by time."""
+    token: str | None = None
+    organisation: str | None = None
+    siret: str | None = None
+    habilitation: str | None = None
+    citizen: str | None = None
+    provider: str | None = None
+    provider_ms: int | None = None
+    released: list[str] = field(default_factory=list)
+    withheld: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """Why a part of the answer is missing, in words of ours."""
+    status: int = 500
+    error: str | None = None
+
+    def identify(self, token: Token) -> None:
+        """Say whose call it is."""
+        self.token, self.organisation, self.siret = token.id, token.organisation, token.siret
+        self.habilitation = token.habilitation
+
+
+def pseudonym(identifier: str) -> str:
+    """Return the pseudonym of a normalised identifier, 64 hexadecimal digits; ``AuditUnavailable`` without KMS."""
+    try:
+        answer = kms().generate_mac(
+            KeyId=settings().pseudonym_key_id, MacAlgorithm="HMAC_SHA_256", Message=identifier.encode()
+        )
+    except (BotoCoreError, ClientError):
+        raise AuditUnavailable from None
+    return answer["Mac"].hex()
+
+
+def write(entry: Entry) -> None:
+    """Write the entry; ``AuditUnavailable`` when it may not have been written."""
+    try:
+        dynamodb().put_item(TableName=settings().audit_table, Item=_item(entry))
+    except (BotoCoreError, ClientError):
+        raise AuditUnavailable from None
+
+
+def _item(entry: Entry) -> dict[str, "AttributeValueTypeDef"]:
+    day = f"{entry.at:%Y-%m-%d}"
+    serialize = TypeSerializer().serialize
+    values = asdict(entry) | {
+        "at": entry.at.isoformat(timespec="milliseconds"),
+        # One busy token is 20 entries a second, a fiftieth of what a partition takes; a day bounds its size.
+        "token_day": f"{entry.token or 'unknown'}#{day}",
+        "citizen_day": f"{entry.citizen}#{day}" if entry.citizen else None,
+        "expires_at": int((entry.at + RETENTION).timestamp()),
+    }
+    return {name: serialize(value) for name, value in values.items() if value is not None}

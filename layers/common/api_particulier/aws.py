@@ -1,0 +1,27 @@
+"""The AWS clients, one of each an environment, made at the first use.
+
+A function that cannot write its audit entry answers no data, so a client gives up early enough for that refusal to
+leave: two tries, a second to connect, two to read.
+"""
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_kms import KMSClient
+
+_CONFIG = Config(connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 2})
+
+
+@lru_cache(maxsize=1)
+def dynamodb() -> "DynamoDBClient":
+    return boto3.client("dynamodb", config=_CONFIG)
+
+
+@lru_cache(maxsize=1)
+def kms() -> "KMSClient":
+    return boto3.client("kms", config=_CONFIG)

@@ -1,0 +1,137 @@
+"""One call that carries a key: from API Gateway's event to an answer that leaves once its audit entry is written."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from time import monotonic
+from typing import Any, Self
+
+from api_particulier import audit, responses, tokens
+from api_particulier.errors import ApiError, AuditUnavailable, InternalError, NotAcceptable
+from api_particulier.observability import Event, count_call, log, log_unforeseen
+from api_particulier.parameters import Query
+from api_particulier.responses import Response
+
+_USER_LENGTH = 256
+
+
+@dataclass(frozen=True)
+class Request:
+    """What an API Gateway (REST, Lambda proxy) event says of the caller's request."""
+
+    id: str
+    route: str
+    """The declared resource, never the path that the caller wrote."""
+    address: str
+    query: Query = field(repr=False)
+    key: str | None = field(repr=False)
+    user: str | None = field(repr=False)
+    accept: str
+
+    @classmethod
+    def of(cls, event: Mapping[str, Any]) -> Self:
+        context = event["requestContext"]
+        headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
+        user = "".join(filter(str.isprintable, headers.get("x-user", "")))[:_USER_LENGTH].strip()
+        return cls(
+            id=context["requestId"],
+            route=event["resource"],
+            address=context["identity"]["sourceIp"],
+            query=event.get("multiValueQueryStringParameters") or {},
+            key=headers.get("x-api-key"),
+            user=user or None,
+            accept=headers.get("accept", "*/*"),
+        )
+
+    @property
+    def is_v2(self) -> bool:
+        return self.route.startswith("/api/v2/")
+
+    def wants_xml(self) -> bool:
+        """Tell whether to answer XML: v1 only, by ``?format=xml`` or by ``Accept``; ``NotAcceptable`` for neither."""
+        if self.is_v2:
+            return False
+        asked = self.query.get("format")
+        for media_type in [f"application/{asked[-1]}"] if asked else _by_preference(self.accept):
+            if media_type in {"application/json", "application/*", "*/*"}:
+                return False
+            if media_type in {"application/xml", "text/xml"}:
+                return True
+        raise NotAcceptable
+
+
+def _by_preference(accept: str) -> list[str]:
+    """Return the media types of an ``Accept`` header, the preferred first (RFC 9110 §12.5.1)."""
+    weighted = []
+    for one in accept.split(","):
+        media_type, *parameters = (part.strip().lower() for part in one.split(";"))
+        weights = [parameter[2:] for parameter in parameters if parameter.startswith("q=")]
+        try:
+            weight = float(weights[0]) if weights else 1.0
+        except ValueError:
+            weight = 0.0
+        if weight > 0:
+            weighted.append((weight, media_type))
+    return [media_type for _, media_type in sorted(weighted, key=lambda pair: -pair[0])]
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request, who makes it, and the audit entry that is being filled in."""
+
+    request: Request
+    token: tokens.Token
+    entry: audit.Entry
+
+
+def serve(event: Mapping[str, Any], name: str, tell: Callable[[Call], object]) -> Response:
+    """Authenticate the caller, let ``tell`` make the answer's body, audit, and answer.
+
+    ``tell`` refuses by raising an ``ApiError``. Nothing that it returns leaves unless the audit entry is written.
+    """
+    started = monotonic()
+    request = Request.of(event)
+    entry = audit.Entry(
+        at=datetime.now(UTC),
+        request_id=request.id,
+        dataset=name,
+        route=request.route,
+        address=request.address,
+        user=request.user,
+    )
+    xml = False
+    try:
+        token = tokens.authenticate(request.key, request.address)
+        entry.identify(token)
+        xml = request.wants_xml()
+        response = responses.data(tell(Call(request, token, entry)), request.id, xml=xml)
+        entry.status = 200
+    except ApiError as error:
+        response = _refuse(error, entry, xml=xml)
+    except Exception as error:  # noqa: BLE001 - whatever happens, an answer of ours that tells nothing of it
+        log_unforeseen(error, request.id)
+        response = _refuse(InternalError(), entry, xml=xml)
+    try:
+        audit.write(entry)
+    except AuditUnavailable as error:  # no entry, no data: what was to leave is dropped here
+        log(Event.AUDIT_FAILED, dataset=name, request_id=request.id)
+        response = _refuse(error, entry, xml=xml)
+    duration_ms = round((monotonic() - started) * 1000)
+    log(
+        Event.ANSWERED,
+        dataset=name,
+        route=entry.route,
+        status=entry.status,
+        error=entry.error,
+        token=entry.token,
+        request_id=entry.request_id,
+        duration_ms=duration_ms,
+    )
+    count_call(name, entry.status, duration_ms)
+    return response
+
+
+def _refuse(error: ApiError, entry: audit.Entry, *, xml: bool) -> Response:
+    entry.status, entry.error = error.status, error.code
+    entry.released, entry.withheld = [], []
+    return responses.refusal(error, entry.request_id, xml=xml)

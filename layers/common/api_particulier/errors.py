@@ -1,0 +1,133 @@
+"""Every error a caller can get, drawn once (contract §5).
+
+ApiError
+├── AccessDenied 401          no key, or one that is unknown, disabled, expired or revoked
+├── Forbidden 403
+│   ├── NoFieldOpened         the token opens none of the dataset's fields
+│   └── AddressNotAllowed     the caller's address is outside the token's ranges
+├── BadRequest 400            a parameter is missing or malformed
+├── NotAcceptable 406         a v1 caller accepts neither JSON nor XML
+├── NotFound 404
+│   ├── UnknownNotice         no such tax notice
+│   └── UnavailableYear       a notice older, or newer, than the years that can be had
+├── ProviderError
+│   ├── ProviderRefused 503   the provider refuses us ("accès interdit", HTTP 403 or 429)
+│   ├── ProviderUnreachable 503   unreachable, too slow, failing (HTTP 5xx), or its circuit is open
+│   └── ProviderUnreadable 502    its answer cannot be understood
+├── AuditUnavailable 503      the audit entry could not be written: no entry, no data
+└── InternalError 500         anything else, nothing of its cause
+
+An error never holds anything that a caller or a provider sent. What is raised from a library's exception is raised
+``from None``: the exception of an HTTP library prints a URL, and a URL names people.
+"""
+
+from typing import ClassVar
+
+
+class ApiError(Exception):
+    """An answer that is not data: its HTTP status, its code, why (for the log) and what to tell a person (French)."""
+
+    status: ClassVar[int]
+    code: ClassVar[str]
+    reason: str = ""
+    message: str = ""
+    retry_after: int | None = None
+    """Seconds, for the header of that name."""
+
+    def __init__(self, reason: str | None = None, message: str | None = None) -> None:
+        self.reason = reason or self.reason
+        self.message = message or reason or self.message or self.reason
+        super().__init__(self.code)
+
+    @property
+    def body(self) -> dict[str, object]:
+        return {"error": self.code, "reason": self.reason, "message": self.message}
+
+
+class AccessDenied(ApiError):
+    status = 401
+    code = "access_denied"
+    reason = "Token not found or inactive"
+    message = "Votre jeton d'API n'a pas été trouvé ou n'est pas actif"
+
+
+class Forbidden(ApiError):
+    status = 403
+    code = "forbidden"
+
+
+class NoFieldOpened(Forbidden):
+    # The sentence of the 2020 server: callers' clients have been matching it since.
+    reason = "Your scopes are invalid. You are not authorized to access this resource."
+
+
+class AddressNotAllowed(Forbidden):
+    reason = "Address not allowed"
+    message = "Ce jeton ne peut pas être utilisé depuis cette adresse"
+
+
+class BadRequest(ApiError):
+    status = 400
+    code = "bad_request"
+
+
+class NotAcceptable(ApiError):
+    status = 406
+    code = "not_acceptable"
+    reason = "Not Acceptable"
+    message = "Les formats de réponse disponibles sont application/json et application/xml"
+
+
+class NotFound(ApiError):
+    status = 404
+    code = "not_found"
+
+
+class UnknownNotice(NotFound):
+    reason = "Les paramètres fournis sont incorrects ou ne correspondent pas à un avis"
+
+
+class UnavailableYear(NotFound):
+    reason = "Notice of a year that cannot be had"
+
+
+class ProviderError(ApiError):
+    """The provider of the data gave none."""
+
+
+class ProviderRefused(ProviderError):
+    status = 503
+    code = "rate_limited"
+    reason = "The data provider refuses our calls for now"
+    message = "Le fournisseur de données limite temporairement nos appels, veuillez réessayer plus tard"
+    retry_after = 60
+
+
+class ProviderUnreachable(ProviderError):
+    status = 503
+    code = "network_error"
+    reason = "The data provider cannot be reached"
+    message = "Le fournisseur de données ne répond pas, veuillez réessayer plus tard"
+    retry_after = 10
+
+
+class ProviderUnreadable(ProviderError):
+    status = 502
+    code = "invalid_response"
+    reason = "The data provider's answer cannot be understood"
+    message = "La réponse du fournisseur de données n'a pas pu être interprétée"
+
+
+class AuditUnavailable(ApiError):
+    status = 503
+    code = "audit_unavailable"
+    reason = "The audit entry could not be written"
+    message = "La trace de la consultation n'a pas pu être enregistrée, aucune donnée n'est transmise"
+    retry_after = 10
+
+
+class InternalError(ApiError):
+    status = 500
+    code = "internal_server_error"
+    reason = "Internal error"
+    message = "Une erreur interne s'est produite, veuillez réessayer"

@@ -1,0 +1,171 @@
+"""Logs, metrics and traces, none of which can carry personal data.
+
+- A log line is a name of ``Event`` with fields of ``FIELDS``, and nothing else leaves: the formatter rebuilds every
+  line from these, so that a message, an argument, an exception's text or the chatter of a library has no way out.
+- A metric's dimensions are the dataset, the status and the provider.
+- A trace has one subsegment a provider, with its duration and outcome; nothing is patched, because the patches of the
+  X-Ray SDK write URLs.
+"""
+
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from functools import lru_cache
+from os import environ
+from time import monotonic
+from typing import Final, override
+
+from aws_lambda_powertools import Logger, Tracer
+from aws_lambda_powertools.logging.formatter import BasePowertoolsFormatter
+from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
+
+from api_particulier.errors import ApiError, InternalError, NotFound
+from api_particulier.settings import settings
+
+SERVICE: Final = "api-particulier"
+
+
+class Event(StrEnum):
+    """Every line that the service can log."""
+
+    ANSWERED = "answered"
+    """One a call: what was asked of which dataset, and how it ended."""
+    PROVIDER_ANSWERED = "provider_answered"
+    PROVIDER_FAILED = "provider_failed"
+    AUDIT_FAILED = "audit_failed"
+    """An entry could not be written; the call was answered 503 without data."""
+    INTERNAL_ERROR = "internal_error"
+    """Something nobody foresaw, with the type of the exception and where it was raised."""
+
+
+FIELDS: Final = frozenset(
+    {
+        "dataset",
+        "route",
+        "status",
+        "error",
+        "request_id",
+        "token",
+        "provider",
+        "outcome",
+        "duration_ms",
+        "exception",
+        "at_line",
+    }
+)
+"""What a line may say besides its name."""
+
+
+class _Formatter(BasePowertoolsFormatter):
+    """Rebuilds each line from the catalogue; what is not in it is not written."""
+
+    @override
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, object] = {
+            "timestamp": self.formatTime(record, "%Y-%m-%dT%H:%M:%S"),
+            "level": record.levelname,
+            "service": SERVICE,
+        }
+        event = getattr(record, "event", None)
+        if isinstance(event, Event):
+            line["event"] = event.value
+            line |= {name: value for name in sorted(FIELDS) if (value := getattr(record, name, None)) is not None}
+        else:  # somebody else's line: that there was one is all that can be told
+            line |= {"event": "library", "logger": record.name}
+        return json.dumps(line, ensure_ascii=False)
+
+    @override
+    def append_keys(self, **additional_keys: object) -> None:
+        """Do nothing: a line's fields are those of its call."""
+
+    @override
+    def clear_state(self) -> None:
+        """Do nothing: there is no state."""
+
+
+class _Stdout(logging.Handler):
+    """Writes to whatever standard output is at the time."""
+
+    @override
+    def emit(self, record: logging.LogRecord) -> None:
+        sys.stdout.write(self.format(record) + "\n")
+
+
+@lru_cache(maxsize=1)
+def _logger() -> Logger:
+    formatter, handler = _Formatter(), _Stdout()
+    handler.setFormatter(formatter)
+    # Libraries log through the root; what the Lambda runtime put there prints their messages as they are.
+    root = _Stdout(logging.WARNING)
+    root.setFormatter(formatter)
+    logging.getLogger().handlers[:] = [root]
+    logging.captureWarnings(capture=True)
+    return Logger(
+        service=SERVICE, level=environ.get("LOG_LEVEL", "INFO"), logger_handler=handler, logger_formatter=formatter
+    )
+
+
+def log(event: Event, **fields: str | int | None) -> None:
+    """Write one line; ``ValueError`` for a field that is not in ``FIELDS``."""
+    if unknown := fields.keys() - FIELDS:
+        msg = f"not a field of a log line: {', '.join(sorted(unknown))}"
+        raise ValueError(msg)
+    write = _logger().info if event in {Event.ANSWERED, Event.PROVIDER_ANSWERED} else _logger().error
+    write(event.value, extra={"event": event, **fields})
+
+
+def log_unforeseen(error: Exception, request_id: str) -> None:
+    """Log the type of an unforeseen exception and the line that raised it, never its text."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    at_line = f"{frame.tb_frame.f_code.co_qualname}:{frame.tb_lineno}" if frame else None
+    log(Event.INTERNAL_ERROR, exception=type(error).__name__, at_line=at_line, request_id=request_id)
+
+
+def _metrics(**dimensions: str) -> EphemeralMetrics:
+    metrics = EphemeralMetrics(namespace="ApiParticulier", service=SERVICE)
+    metrics.add_dimension("environment", settings().environment)
+    for name, value in dimensions.items():
+        metrics.add_dimension(name, value)
+    return metrics
+
+
+def count_call(dataset: str, status: int, duration_ms: int) -> None:
+    """Count one call of a dataset, by status, with how long it took."""
+    metrics = _metrics(dataset=dataset, status=str(status))
+    metrics.add_metric("Calls", MetricUnit.Count, 1)
+    metrics.add_metric("Latency", MetricUnit.Milliseconds, duration_ms)
+    metrics.flush_metrics()
+
+
+@lru_cache(maxsize=1)
+def _tracer() -> Tracer:
+    return Tracer(service=SERVICE, auto_patch=False)
+
+
+@contextmanager
+def provider_call(provider: str) -> Iterator[None]:
+    """Time, count, log and trace one question to a provider; the outcome is ``ok`` or the code of the error raised."""
+    started = monotonic()
+    outcome = "ok"
+    try:
+        with _tracer().provider.in_subsegment(f"## {provider}"):
+            yield
+    except ApiError as error:
+        outcome = error.code
+        raise
+    except Exception:
+        outcome = InternalError.code
+        raise
+    finally:
+        duration_ms = round((monotonic() - started) * 1000)
+        event = Event.PROVIDER_ANSWERED if outcome in {"ok", NotFound.code} else Event.PROVIDER_FAILED
+        log(event, provider=provider, outcome=outcome, duration_ms=duration_ms)
+        metrics = _metrics(provider=provider, outcome=outcome)
+        metrics.add_metric("ProviderCalls", MetricUnit.Count, 1)
+        metrics.add_metric("ProviderLatency", MetricUnit.Milliseconds, duration_ms)
+        metrics.flush_metrics()

@@ -1,0 +1,72 @@
+"""The parameters that name a citizen's file (contract §2).
+
+They are personal data: none is ever in an error, a log, a metric or a trace, and none shows in a ``repr``.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Protocol, Self
+
+from api_particulier.errors import BadRequest
+
+type Query = Mapping[str, list[str]]
+"""The query string as API Gateway hands it over: each name with its values."""
+
+
+class Parameters(Protocol):
+    """What a dataset is asked with."""
+
+    names: ClassVar[tuple[str, ...]]
+
+    @property
+    def citizen(self) -> str:
+        """The normalised identifier that the audit's pseudonym is made of."""
+
+    @classmethod
+    def read(cls, query: Query) -> Self:
+        """Read and normalise; ``BadRequest`` naming the parameter that is missing or malformed."""
+
+
+def _values(query: Query, names: tuple[str, ...], if_missing: str) -> Mapping[str, str]:
+    """Return one value a name, without any space; ``BadRequest`` when one is missing, blank or given twice."""
+    values = {name: {"".join(value.split()) for value in query.get(name) or ()} for name in names}
+    if any(not found - {""} for found in values.values()):
+        raise BadRequest(if_missing)
+    for name, found in values.items():
+        if len(found) > 1:
+            raise BadRequest(f"Le paramètre {name} ne doit être fourni qu'une fois.")
+    return {name: found.pop() for name, found in values.items()}
+
+
+@dataclass(frozen=True)
+class AvisNumbers:
+    """The two numbers printed on a tax notice: the person's, and the notice's."""
+
+    numero_fiscal: str = field(repr=False)
+    """13 digits."""
+    reference_avis: str = field(repr=False)
+    """13 letters or digits, of which the first two are the notice's year."""
+
+    names: ClassVar[tuple[str, ...]] = ("numeroFiscal", "referenceAvis")
+
+    @property
+    def citizen(self) -> str:
+        return f"dgfip:{self.numero_fiscal}"
+
+    @classmethod
+    def read(cls, query: Query) -> Self:
+        values = _values(
+            query,
+            cls.names,
+            # The sentence of the 2020 server.
+            "Les paramètres numeroFiscal et referenceAvis doivent être fournis dans la requête.",
+        )
+        numero_fiscal = re.match(r"[0-9]{13}", values["numeroFiscal"])
+        if numero_fiscal is None:
+            raise BadRequest("Le paramètre numeroFiscal doit comporter 13 chiffres.")
+        # A notice prints a check letter after the 13th character, and people copy it.
+        reference_avis = re.fullmatch(r"([0-9A-Za-z]{13})[0-9A-Za-z]?", values["referenceAvis"])
+        if reference_avis is None:
+            raise BadRequest("Le paramètre referenceAvis doit comporter 13 lettres ou chiffres.")
+        return cls(numero_fiscal[0], reference_avis[1])

@@ -1,0 +1,54 @@
+"""The environment variables of a function, read once into one frozen model."""
+
+from functools import lru_cache
+from os import environ
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+
+def _https_or_loopback(url: str) -> str:
+    """Plain HTTP is for the simulated providers of the local stack, which never leave the machine."""
+    from urllib.parse import urlsplit  # noqa: PLC0415 - paid once, where a URL is configured
+
+    parts = urlsplit(url)
+    if parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in {"127.0.0.1", "::1", "localhost"}):
+        return url.rstrip("/")
+    msg = "a provider's address is https://, or http:// on loopback"
+    raise ValueError(msg)
+
+
+type ProviderUrl = Annotated[str, AfterValidator(_https_or_loopback)]
+
+
+class Settings(BaseModel):
+    """One field a variable, of the same name in capitals."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    environment: str = "local"
+    tokens_table: str
+    audit_table: str
+    stats_table: str
+    pseudonym_key_id: str = ""
+
+    dgfip_provider: Literal["svair"] = "svair"
+    dgfip_svair_url: ProviderUrl = "https://cfsmsp.impots.gouv.fr"
+    dgfip_available_years: Annotated[int, Field(ge=1)] = 2
+    """How many years of notices can be had, the current one included (contract §2)."""
+
+    provider_connect_timeout: float = 3.0
+    """Seconds."""
+    provider_read_timeout: float = 8.0
+    """Seconds between two bytes."""
+    provider_deadline: float = 15.0
+    """Seconds for everything that one question asks of a provider; leaves time to audit within the gateway's 29."""
+    token_cache_seconds: int = 60
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """Read the environment; ``pydantic.ValidationError`` at the first call when it lacks something."""
+    return Settings.model_validate(
+        {name: environ[name.upper()] for name in Settings.model_fields if name.upper() in environ}
+    )

@@ -1,0 +1,115 @@
+"""Who calls: the token behind an API key, what it opens, until when and from where.
+
+The tokens table never holds a key, only its SHA-256: keys are 256 random bits, so an unsalted hash cannot be reversed.
+An environment remembers a token for 60 seconds; a revocation is immediate all the same, because it also disables the
+key at the gateway.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from ipaddress import ip_address, ip_network
+
+from boto3.dynamodb.types import TypeDeserializer
+from cachetools import TTLCache
+
+from api_particulier.aws import dynamodb
+from api_particulier.errors import AccessDenied, AddressNotAllowed
+from api_particulier.settings import settings
+
+ACTIVE = "active"
+REVOKED = "revoked"
+
+
+@dataclass(frozen=True)
+class Token:
+    """One item of the tokens table."""
+
+    key_hash: str
+    id: str
+    organisation: str
+    siret: str
+    scopes: frozenset[str]
+    state: str
+    created: datetime
+    expires: datetime | None = None
+    """The first instant at which the key is no longer accepted."""
+    allowed: tuple[str, ...] = ()
+    """CIDR ranges the caller must be in; none means anywhere."""
+    habilitation: str | None = None
+    gateway_key_id: str | None = None
+
+    def is_active(self, now: datetime) -> bool:
+        return self.state == ACTIVE and (self.expires is None or now < self.expires)
+
+    def allows(self, address: str) -> bool:
+        """Tell whether a caller at ``address`` may use the token; an address that cannot be read may not."""
+        if not self.allowed:
+            return True
+        try:
+            caller = ip_address(address)
+        except ValueError:
+            return False
+        return any(caller in ip_network(block) for block in self.allowed)
+
+
+def hash_key(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def token_of(item: Mapping[str, object]) -> Token:
+    """Read an item of the tokens table, as ``TypeDeserializer`` gives it."""
+    expires = item.get("expires")
+    return Token(
+        key_hash=str(item["key_hash"]),
+        id=str(item["id"]),
+        organisation=str(item["organisation"]),
+        siret=str(item["siret"]),
+        scopes=frozenset(_strings(item["scopes"])),
+        state=str(item["state"]),
+        created=datetime.fromisoformat(str(item["created"])),
+        expires=datetime.fromisoformat(str(expires)) if expires else None,
+        allowed=_strings(item.get("allowed")),
+        habilitation=str(item["habilitation"]) if item.get("habilitation") else None,
+        gateway_key_id=str(item["gateway_key_id"]) if item.get("gateway_key_id") else None,
+    )
+
+
+def authenticate(key: str | None, address: str) -> Token:
+    """Return the active token of ``key`` for a caller at ``address``.
+
+    ``AccessDenied`` for a key that is missing, unknown, expired or revoked; ``AddressNotAllowed`` outside its ranges.
+    """
+    if not key:
+        raise AccessDenied
+    token = _find(hash_key(key))
+    if token is None or not token.is_active(datetime.now(UTC)):
+        raise AccessDenied
+    if not token.allows(address):
+        raise AddressNotAllowed
+    return token
+
+
+def _strings(values: object) -> tuple[str, ...]:
+    return tuple(map(str, values)) if isinstance(values, list | tuple | set) else ()
+
+
+def _find(key_hash: str) -> Token | None:
+    cached = _cache().get(key_hash)
+    if cached is not None:
+        return cached
+    # An eventually consistent read is enough: a key is minutes old when it is first used, and revoked at the gateway.
+    found = dynamodb().get_item(TableName=settings().tokens_table, Key={"key_hash": {"S": key_hash}}).get("Item")
+    if found is None:
+        return None
+    deserialize = TypeDeserializer().deserialize
+    token = token_of({name: deserialize(value) for name, value in found.items()})
+    _cache()[key_hash] = token
+    return token
+
+
+@lru_cache(maxsize=1)
+def _cache() -> TTLCache[str, Token]:
+    return TTLCache(maxsize=1024, ttl=settings().token_cache_seconds)

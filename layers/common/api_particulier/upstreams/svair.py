@@ -1,0 +1,258 @@
+"""DGFIP's notice verification service ("SVAIR"): a JSF form, and a page that certifies a notice.
+
+A GET of ``/secavis/`` gives the form, whose ``javax.faces.ViewState`` goes with the session's cookie; a POST of the two
+numbers gives the page. The form is used again for ten minutes, so that a question costs one round trip; a form that the
+service no longer knows is fetched anew, once.
+
+The service answers 200 whatever happens: the page tells. Its rows are read by their labels, never by their number.
+"""
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from time import monotonic
+from typing import Final
+
+from lxml import etree
+
+from api_particulier.errors import ProviderRefused, ProviderUnreadable, UnknownNotice
+from api_particulier.parameters import AvisNumbers
+from api_particulier.scopes import BLANK, Document
+from api_particulier.settings import settings
+from api_particulier.upstreams.client import Answer, Client
+
+PROVIDER: Final = "dgfip"
+
+_FORM_PATH: Final = "/secavis/"
+_NOTICE_PATH: Final = "/secavis/faces/commun/index.jsf"
+_FORM_SECONDS: Final = 600
+# How a JSF server says that it has forgotten the form: an error (ViewExpiredException), or back to the start.
+_FORGOTTEN: Final = frozenset({302, 500})
+
+_TITLE: Final = re.compile(r"Impôt\s+(\d{4})\s+sur\s+les\s+revenus\s+de\s+l'année\s+(\d{4})")
+_ADDRESS: Final = re.compile(r"adresse déclarée au 1 ?er janvier (\d{4})")
+
+
+@dataclass(frozen=True)
+class _Form:
+    view_state: str
+    until: float
+
+
+class _Svair:
+    """The client, and the form that can be posted again."""
+
+    def __init__(self) -> None:
+        self.client = Client(PROVIDER, settings().dgfip_svair_url.removesuffix("/secavis"))
+        self._form: _Form | None = None
+
+    def notice(self, numbers: AvisNumbers) -> Document:
+        with self.client.question():
+            if self._form is not None and monotonic() < self._form.until:
+                answer = self._post(self._form, numbers, may_be_forgotten=True)
+                page = _parse(answer) if answer.status not in _FORGOTTEN else None
+                if page is not None and not _is_bare_form(page):
+                    return _read(page)
+            self._form = None
+            form = self._fetch_form()
+            notice = _read(_parse(self._post(form, numbers)))
+            self._form = form
+            return notice
+
+    def ping(self) -> None:
+        with self.client.question():
+            self._fetch_form()
+
+    def _fetch_form(self) -> _Form:
+        self.client.session.cookies.clear()
+        page = _parse(self.client.send("GET", _FORM_PATH))
+        _check_not_refused(page)
+        found = page.xpath("//input[@name='javax.faces.ViewState']/@value")
+        if not isinstance(found, list) or not found:
+            raise ProviderUnreadable
+        return _Form(str(found[0]), monotonic() + _FORM_SECONDS)
+
+    def _post(self, form: _Form, numbers: AvisNumbers, *, may_be_forgotten: bool = False) -> Answer:
+        return self.client.send(
+            "POST",
+            _NOTICE_PATH,
+            expected=frozenset({200}) | (_FORGOTTEN if may_be_forgotten else frozenset()),
+            data={
+                "j_id_7:spi": numbers.numero_fiscal,
+                "j_id_7:num_facture": numbers.reference_avis,
+                "j_id_7:j_id_l": "Valider",
+                "j_id_7_SUBMIT": "1",
+                "javax.faces.ViewState": form.view_state,
+            },
+        )
+
+
+@lru_cache(maxsize=1)
+def _svair() -> _Svair:
+    return _Svair()
+
+
+def notice(numbers: AvisNumbers) -> Document:
+    """Ask for a tax notice; ``UnknownNotice`` when there is none, else a ``ProviderError``."""
+    return _svair().notice(numbers)
+
+
+def ping() -> None:
+    """Ask for the empty form; a ``ProviderError`` when the service is down."""
+    _svair().ping()
+
+
+# ── The page ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _parse(answer: Answer) -> etree._Element:
+    charset = re.search(r"charset=[\"']?([\w-]+)", answer.headers.get("Content-Type", ""))
+    try:
+        text = answer.content.decode(charset[1] if charset else "utf-8")
+    except (UnicodeDecodeError, LookupError):
+        raise ProviderUnreadable from None
+    parser = etree.HTMLParser(encoding="utf-8", no_network=True, remove_comments=True, remove_pis=True)
+    try:
+        page = etree.fromstring(text.encode(), parser)
+    except (etree.LxmlError, ValueError):
+        raise ProviderUnreadable from None
+    if page is None:
+        raise ProviderUnreadable
+    return page
+
+
+def _is_bare_form(page: etree._Element) -> bool:
+    """Tell whether the service shows its empty form again, having forgotten the one that was posted."""
+    return (
+        bool(page.xpath("//input[@name='javax.faces.ViewState']"))
+        and not _by_id(page, "nonTrouve")
+        and not _by_class(page, "interdit")
+    )
+
+
+def _check_not_refused(page: etree._Element) -> None:
+    if _by_class(page, "interdit"):
+        raise ProviderRefused
+
+
+def _read(page: etree._Element) -> Document:
+    """Read the page of a notice; a field whose row is absent is absent, one whose cell is empty is ``BLANK``."""
+    _check_not_refused(page)
+    if _by_id(page, "nonTrouve"):
+        raise UnknownNotice
+    title = _TITLE.search(" ".join(_text(one) for one in _by_class(page, "titre_affiche_avis")).replace("’", "'"))
+    rows = {
+        label: cells for label, cells in _rows(page) if label in _PERSONS or label in _VALUES or _ADDRESS.match(label)
+    }
+    if title is None or not rows:
+        raise ProviderUnreadable
+    document: dict[str, object] = dict(_declarants(rows))
+    for label, (name, read) in _VALUES.items():
+        if label in rows:
+            # The value is the last cell: the label spans the others.
+            value = rows[label][-1] if rows[label] else ""
+            document[name] = read(value) if value else BLANK
+    for label, cells in rows.items():
+        if address := _ADDRESS.match(label):
+            document["foyerFiscal"] = {"annee": int(address[1]), "adresse": " ".join(filter(None, cells))}
+    document |= {"anneeImpots": title[1], "anneeRevenus": title[2]}
+    for name in ("erreurCorrectif", "situationPartielle"):
+        text = "".join(_raw_text(one) for one in _by_id(page, name))
+        if text := re.sub(r"[\r\n\t]", "", text).strip():
+            document[name] = text
+    return document
+
+
+def _declarants(rows: dict[str, list[str]]) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield both declarants; the second's four fields are empty strings where there is none."""
+    people = {label: [*cells, "", ""][:2] for label, cells in rows.items() if label in _PERSONS}
+    yield "declarant1", {name: people[label][0] for label, name in _PERSONS.items() if label in people}
+    if any(second for _, second in people.values()):
+        yield "declarant2", {name: people[label][1] for label, name in _PERSONS.items() if label in people}
+    else:
+        yield "declarant2", dict.fromkeys(_PERSONS.values(), "")
+
+
+def _rows(page: etree._Element) -> Iterator[tuple[str, list[str]]]:
+    """Yield each labelled row with its cells; the unlabelled rows after an address are its next lines."""
+    label, cells = "", list[str]()
+    for row in page.iter("tr"):
+        first, *others = [_text(cell) for cell in row.iter("td", "th")] or [""]
+        if first:
+            yield label, cells
+            label, cells = _label(first), others
+        elif others and _ADDRESS.match(label):
+            cells += others
+        else:
+            yield label, cells
+            label, cells = "", []
+    yield label, cells
+
+
+def _label(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFC", text).replace("’", "'").split()).rstrip(" :").lower()
+
+
+def _text(element: etree._Element) -> str:
+    """Return what a person reads in a cell: line breaks and tabs of the source are one space."""
+    return re.sub(r"\s*[\r\n\t]\s*", " ", _raw_text(element)).strip()
+
+
+def _raw_text(element: etree._Element) -> str:
+    return "".join(map(str, element.itertext()))
+
+
+def _amount(text: str) -> int | None:
+    """Read "25 258 €", with any of French typography's spaces."""
+    if text.lower() == "non imposable":
+        return None
+    if text.lower() == "non renseigné":
+        return 0  # as every server before answered it (docs/decisions/0005-recorded-behaviour.md)
+    digits = "".join(text.split()).replace("−", "-").removesuffix("€")
+    if not re.fullmatch(r"-?[0-9]{1,12}", digits):
+        raise ProviderUnreadable
+    return int(digits)
+
+
+def _parts(text: str) -> float:
+    """Read "2.50", or "2,50"; a whole number is an ``int``, so that JSON shows 2 and not 2.0."""
+    digits = text.replace(",", ".")
+    if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,4})?", digits):
+        raise ProviderUnreadable
+    number = float(digits)
+    return int(number) if number.is_integer() else number
+
+
+def _count(text: str) -> int:
+    """Read a number of people; a child in alternating custody is printed 0.5, and was never counted."""
+    return int(_parts(text))
+
+
+def _by_id(page: etree._Element, name: str) -> list[etree._Element]:
+    return [element for element in page.iter() if element.get("id") == name]
+
+
+def _by_class(page: etree._Element, name: str) -> list[etree._Element]:
+    return [element for element in page.iter() if name in (element.get("class") or "").split()]
+
+
+_PERSONS: Final = {
+    "nom": "nom",
+    "nom de naissance": "nomNaissance",
+    "prénom(s)": "prenoms",
+    "date de naissance": "dateNaissance",
+}
+_VALUES: Final[dict[str, tuple[str, Callable[[str], object]]]] = {
+    "date de mise en recouvrement de l'avis d'impôt": ("dateRecouvrement", str),
+    "date d'établissement": ("dateEtablissement", str),
+    "nombre de part(s)": ("nombreParts", _parts),
+    "situation de famille": ("situationFamille", str),
+    "nombre de personne(s) à charge": ("nombrePersonnesCharge", _count),
+    "revenu brut global": ("revenuBrutGlobal", _amount),
+    "revenu imposable": ("revenuImposable", _amount),
+    "impôt sur le revenu net avant corrections": ("impotRevenuNetAvantCorrections", _amount),
+    "montant de l'impôt": ("montantImpot", _amount),
+    "revenu fiscal de référence": ("revenuFiscalReference", _amount),
+}

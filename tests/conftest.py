@@ -1,0 +1,137 @@
+"""The front door of a function, in process: an event of ``events/`` in, a response out; the tables are in moto."""
+
+import copy
+import importlib
+import json
+import secrets
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from api_particulier import aws, observability, settings, tokens
+from tests.template import ROOT, resources
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.service_resource import Table
+
+EVERY_SCOPE = ("dgfip_avis_imposition", "cnaf_attestation_droits")
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A function's environment, and no memory of another test's."""
+    variables = {
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_DEFAULT_REGION": "eu-west-3",
+        "TOKENS_TABLE": "tokens",
+        "AUDIT_TABLE": "audit",
+        "STATS_TABLE": "stats",
+        "DGFIP_SVAIR_URL": "http://127.0.0.1:9",
+        "PROVIDER_CONNECT_TIMEOUT": "1",
+        "PROVIDER_READ_TIMEOUT": "1",
+        "PROVIDER_DEADLINE": "2",
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    forget()
+    yield
+    forget()
+
+
+def forget() -> None:
+    """Make the layer as it is in a new environment: settings unread, nothing cached, no connection."""
+    cached = [settings.settings, aws.dynamodb, aws.kms, tokens._cache, observability._logger, observability._tracer]
+    for name in ("svair", "caf", "ban", "impot_particulier"):
+        module = sys.modules.get(f"api_particulier.upstreams.{name}")
+        cached += [value for value in vars(module or object).values() if hasattr(value, "cache_clear")]
+    for one in cached:
+        one.cache_clear()
+
+
+@dataclass
+class Cloud:
+    """The tables and the key that a function uses, in moto."""
+
+    tokens: "Table"
+    audit: "Table"
+    stats: "Table"
+
+    def token(self, *scopes: str, **changes: Any) -> str:
+        """Store a token of these scopes and return its key."""
+        key = secrets.token_hex(32)
+        item = {
+            "key_hash": tokens.hash_key(key),
+            "id": secrets.token_hex(8),
+            "organisation": "VILLE EXEMPLE",
+            "siret": "13002526500013",
+            "scopes": list(scopes),
+            "state": "active",
+            "created": datetime.now(UTC).isoformat(),
+            "expires": (datetime.now(UTC) + timedelta(days=1)).isoformat(),
+        }
+        self.tokens.put_item(Item=item | changes)
+        return key
+
+    def entries(self) -> list[dict[str, Any]]:
+        """Return the audit entries, in order."""
+        return sorted(self.audit.scan()["Items"], key=lambda entry: str(entry["id"]))
+
+
+@pytest.fixture
+def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
+    with mock_aws():
+        tables = {}
+        for logical, properties in resources("AWS::DynamoDB::Table").items():
+            name = logical.removesuffix("Table").lower()
+            keep = {"AttributeDefinitions", "KeySchema", "BillingMode", "GlobalSecondaryIndexes"}
+            created = {key: value for key, value in properties.items() if key in keep}
+            tables[name] = boto3.resource("dynamodb").create_table(TableName=name, **created)
+        key = resources("AWS::KMS::Key")["PseudonymKey"]
+        made = boto3.client("kms").create_key(KeySpec=key["KeySpec"], KeyUsage=key["KeyUsage"])
+        monkeypatch.setenv("PSEUDONYM_KEY_ID", made["KeyMetadata"]["KeyId"])
+        yield Cloud(**tables)
+
+
+@dataclass
+class Answer:
+    """What a caller gets."""
+
+    status: int
+    headers: dict[str, str]
+    text: str
+
+    @property
+    def body(self) -> Any:
+        return json.loads(self.text)
+
+
+def event(name: str, *, key: str | None = None, headers: dict[str, str] | None = None, **query: str) -> dict[str, Any]:
+    """Return the event ``events/<name>.json`` with another key, other headers, another query."""
+    made: dict[str, Any] = copy.deepcopy(json.loads((ROOT / "events" / f"{name}.json").read_text()))
+    changed = ({"X-API-Key": key} if key is not None else {}) | (headers or {})
+    made["headers"] |= changed
+    made["multiValueHeaders"] |= {header: [value] for header, value in changed.items()}
+    if query:
+        made["queryStringParameters"] = query
+        made["multiValueQueryStringParameters"] = {parameter: [value] for parameter, value in query.items()}
+    return made
+
+
+def call(made: dict[str, Any], function: str) -> Answer:
+    """Hand the event to the function, as Lambda does."""
+    handler = importlib.import_module(f"functions.{function}.app").lambda_handler
+    response = handler(made, None)
+    return Answer(response["statusCode"], response["headers"], response["body"])
+
+
+def ask(name: str, *, key: str | None = None, headers: dict[str, str] | None = None, **query: str) -> Answer:
+    """Call the function of ``events/<name>.json``."""
+    return call(event(name, key=key, headers=headers, **query), name.split("/", maxsplit=1)[0])
