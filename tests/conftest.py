@@ -14,7 +14,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from api_particulier import aws, observability, settings, tokens
+from api_particulier import tokens
 from tests.template import ROOT, resources
 
 if TYPE_CHECKING:
@@ -48,12 +48,11 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def forget() -> None:
     """Make the layer as it is in a new environment: settings unread, nothing cached, no connection."""
-    cached = [settings.settings, aws.dynamodb, aws.kms, tokens._cache, observability._logger, observability._tracer]
-    for name in ("svair", "caf", "ban", "impot_particulier"):
-        module = sys.modules.get(f"api_particulier.upstreams.{name}")
-        cached += [value for value in vars(module or object).values() if hasattr(value, "cache_clear")]
-    for one in cached:
-        one.cache_clear()
+    for name, module in list(sys.modules.items()):
+        if name.startswith("api_particulier"):
+            for value in vars(module).values():
+                if hasattr(value, "cache_clear"):
+                    value.cache_clear()
 
 
 @dataclass

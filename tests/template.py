@@ -24,7 +24,7 @@ def _tag(loader: _Loader, suffix: str, node: yaml.Node) -> dict[str, Any]:
     return {name: loader.construct_mapping(node, deep=True)}
 
 
-_Loader.add_multi_constructor("!", _tag)  # type: ignore[no-untyped-call]  # the stubs leave it untyped
+_Loader.add_multi_constructor("!", _tag)
 
 
 @lru_cache(maxsize=1)
