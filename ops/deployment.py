@@ -1,0 +1,68 @@
+"""The deployed system that a command works on: on AWS, or the local stack. The same code serves both."""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+
+if TYPE_CHECKING:
+    from mypy_boto3_apigateway import APIGatewayClient
+    from mypy_boto3_dynamodb.service_resource import Table
+
+LOCAL_STACK_FILE = Path(".local/stack.json")
+
+
+class DeploymentError(Exception):
+    """The deployed system cannot be reached, or is not what it should be; says what to do."""
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A CloudFormation stack of ``template.yaml``, and the means to speak to what it made."""
+
+    session: boto3.Session
+    stack_name: str
+    endpoint_url: str | None = None
+
+    @classmethod
+    def on_aws(cls, stack_name: str, region: str | None) -> Self:
+        """Use the credentials and the region of the environment, as every AWS tool does."""
+        return cls(boto3.Session(region_name=region), stack_name)
+
+    @classmethod
+    def on_local_stack(cls, stack_name: str, file: Path = LOCAL_STACK_FILE) -> Self:
+        """Use what ``make up`` wrote; ``DeploymentError`` when no stack is up."""
+        try:
+            stack = json.loads(file.read_text())
+        except FileNotFoundError:
+            msg = f"no local stack: {file} does not exist; run `make up` first"
+            raise DeploymentError(msg) from None
+        session = boto3.Session("test", "test", region_name=stack["region"])
+        return cls(session, stack_name, stack["cloud_url"])
+
+    @cached_property
+    def outputs(self) -> dict[str, str]:
+        """The stack's outputs, by name; ``DeploymentError`` when it cannot be read."""
+        try:
+            stacks = self._client("cloudformation").describe_stacks(StackName=self.stack_name)["Stacks"]
+        except (BotoCoreError, ClientError) as error:
+            msg = f"the stack {self.stack_name} cannot be read: {error}"
+            raise DeploymentError(msg) from None
+        return {output["OutputKey"]: output["OutputValue"] for output in stacks[0].get("Outputs", [])}
+
+    @cached_property
+    def gateway(self) -> "APIGatewayClient":
+        client: APIGatewayClient = self._client("apigateway")
+        return client
+
+    @cached_property
+    def tokens(self) -> "Table":
+        resource = self.session.resource("dynamodb", endpoint_url=self.endpoint_url)
+        return resource.Table(self.outputs["TokensTable"])
+
+    def _client(self, service: Any) -> Any:
+        return self.session.client(service, endpoint_url=self.endpoint_url)
