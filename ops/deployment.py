@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from functools import cached_property
+from os import environ
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from mypy_boto3_apigateway import APIGatewayClient
     from mypy_boto3_dynamodb.service_resource import Table
 
-LOCAL_STACK_FILE = Path(".local/stack.json")
+LOCAL_STACK_FILE = Path(environ.get("LOCAL_STACK", ".local")) / "stack.json"
 
 
 class DeploymentError(Exception):

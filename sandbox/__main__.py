@@ -1,0 +1,95 @@
+"""``python -m sandbox``: the local stack, from the terminal. The Makefile has a target for each verb."""
+
+import json
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+
+import click
+import requests
+
+from sandbox import svair
+from sandbox.simulators import PEOPLE
+from sandbox.stack import LocalStack, StackError, build
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Run API Particulier on this machine: an embedded cloud, the real template, simulated providers."""
+
+
+@main.command()
+def up() -> None:
+    """Bring the stack up in the background, or a running one up to date."""
+    stack = LocalStack.here()
+    description = _up(stack)
+    click.echo(f"The stack answers at {description['api_url']}; {stack.file} says the rest.")
+
+
+@main.command()
+def down() -> None:
+    """Stop all that `up` started, and only that."""
+    LocalStack.here().down()
+
+
+@main.command()
+def run() -> None:
+    """Bring the stack up, play the journey of a town and a citizen, and serve until Ctrl-C."""
+    stack = LocalStack.here()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    try:
+        description = _up(stack)
+        _play_journey(description)
+        click.echo(f"\nServing at {description['api_url']} with the key {description['api_key']}")
+        click.echo(f"People to ask about, to edit as you like: {PEOPLE / 'avis.toml'}\nCtrl-C stops everything.")
+        signal.pause()
+    except KeyboardInterrupt:
+        click.echo("\nStopping …", err=True)
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C would leave processes behind
+        stack.down()
+
+
+@main.command(name="build")
+@click.option("--architecture", default="arm64", show_default=True)
+def build_for_aws(architecture: str) -> None:
+    """Build what would be deployed to AWS, in .aws-sam/build."""
+    folder = Path(".aws-sam/build").resolve()
+    folder.parent.mkdir(exist_ok=True)
+    try:
+        click.echo(f"Built: {build(folder, architecture, folder.parent / 'build.log')}. Next: sam deploy")
+    except StackError as error:
+        raise click.ClickException(str(error)) from None
+
+
+def _up(stack: LocalStack) -> dict[str, str]:
+    try:
+        return stack.up()
+    except StackError as error:
+        stack.down()
+        raise click.ClickException(str(error)) from None
+
+
+def _play_journey(description: dict[str, str]) -> None:
+    """Ask for the first fictional citizen, as a town does: two numbers, a key, and what the tax service certifies."""
+    citizen = svair.people(PEOPLE / "avis.toml")[0]
+    query = {"numeroFiscal": citizen.numero_fiscal, "referenceAvis": citizen.reference_avis}
+    click.echo("\nA citizen typed a tax number and a notice reference; their town asks:")
+    for route in ("/v2/avis-imposition", "/v2/revenu-fiscal-reference"):
+        url = f"{description['api_url']}{route}"
+        answer = requests.get(url, query, headers={"X-API-Key": description["api_key"]}, timeout=30)
+        asked = "&".join(f"{name}={value}" for name, value in query.items())
+        click.echo(f"\n  curl -H 'X-API-Key: {description['api_key']}' '{url}?{asked}'\n  → {answer.status_code}")
+        click.echo(json.dumps(answer.json(), ensure_ascii=False, indent=2))
+        if answer.status_code != requests.codes.ok:
+            raise click.ClickException("the journey failed")
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,61 @@
+"""The embedded cloud: MiniStack, on loopback only, and where it differs from AWS.
+
+It runs with a Python 3.13 of its own, which is also the one that runs the Lambdas.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import boto3
+
+if TYPE_CHECKING:
+    from mypy_boto3_apigateway import APIGatewayClient
+
+REGION = "eu-west-3"
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+"""The root of the embedded cloud: it knows no other until someone makes one."""
+STAGE = "live"
+
+
+def command(python: Path, port: int) -> list[str]:
+    # Its own `ministack` command binds every interface; this one binds loopback.
+    return [str(python.parent / "hypercorn"), "ministack.app:app", "--bind", f"127.0.0.1:{port}"]
+
+
+def environment(folder: Path, port: int, *, enforce_iam: bool) -> dict[str, str]:
+    scratch = folder / "tmp"
+    scratch.mkdir(parents=True, exist_ok=True)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "POWERTOOLS_"))}
+    return kept | {
+        **CREDENTIALS,
+        "AUTH": "true" if enforce_iam else "false",
+        "GATEWAY_PORT": str(port),
+        "IOT_MTLS_PORT": "0",  # its MQTT listener would bind every interface
+        "MINISTACK_REGION": REGION,
+        "S3_DATA_DIR": str(scratch / "s3"),
+        "TMPDIR": str(scratch),
+    }
+
+
+def client(service: Any, url: str) -> Any:
+    return boto3.Session("test", "test", region_name=REGION).client(service, endpoint_url=url)
+
+
+def put_gateway_responses(url: str, stack_name: str, api_id: str) -> None:
+    """Give the gateway its own answers: MiniStack ignores those that SAM puts in the API's OpenAPI body."""
+    template = client("cloudformation", url).get_template(StackName=stack_name, TemplateStage="Processed")[
+        "TemplateBody"
+    ]
+    body = (json.loads(template) if isinstance(template, str) else template)["Resources"]["Api"]["Properties"]["Body"]
+    gateway: APIGatewayClient = client("apigateway", url)
+    for response_type, response in body["x-amazon-apigateway-gateway-responses"].items():
+        gateway.put_gateway_response(
+            restApiId=api_id,
+            responseType=response_type,
+            responseParameters=response.get("responseParameters", {}),
+            responseTemplates=response.get("responseTemplates", {}),
+            **({"statusCode": str(response["statusCode"])} if "statusCode" in response else {}),
+        )
+    gateway.create_deployment(restApiId=api_id, stageName=STAGE)  # they take effect with a deployment only

@@ -1,0 +1,103 @@
+"""Background processes that can be stopped by a later command: exactly those that were started, and nothing else."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+
+_GRACE = 5.0
+"""Seconds to end by itself before it is killed."""
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process in a group of its own, told from a later one of the same number by its start time."""
+
+    pid: int
+    started: float
+    port: int
+
+    @property
+    def runs(self) -> bool:
+        try:
+            process = psutil.Process(self.pid)
+            return process.create_time() == self.started and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
+
+
+class Processes:
+    """The processes of one local stack, written down in a file of its folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._file = folder / "processes.json"
+        read = json.loads(self._file.read_text()) if self._file.exists() else {}
+        self._all = {name: Process(**one) for name, one in read.items()}
+
+    def running(self, name: str) -> Process | None:
+        process = self._all.get(name)
+        return process if process is not None and process.runs else None
+
+    def start(self, name: str, command: Sequence[str], port: int, environment: Mapping[str, str]) -> Process:
+        """Start a process whose output goes to ``<name>.log``, and write it down before anything else happens."""
+        with (self._folder / f"{name}.log").open("ab") as log:
+            started = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,  # a Ctrl-C in the terminal is ours to handle, and a stop takes its children too
+            )
+        process = Process(started.pid, psutil.Process(started.pid).create_time(), port)
+        self._all[name] = process
+        self._save()
+        return process
+
+    def stop(self, name: str) -> None:
+        """Stop a process and all that it started; nothing happens if it does not run."""
+        process = self.running(name)
+        if process is not None:
+            group = [one for one in psutil.process_iter() if _group(one.pid) == process.pid]
+            _signal_group(process.pid, signal.SIGTERM)
+            _, alive = psutil.wait_procs(group, timeout=_GRACE)
+            if alive:
+                _signal_group(process.pid, signal.SIGKILL)
+                psutil.wait_procs(alive, timeout=_GRACE)
+        self._all.pop(name, None)
+        self._save()
+
+    def stop_all(self) -> None:
+        for name in list(self._all):
+            self.stop(name)
+
+    def _save(self) -> None:
+        self._file.write_text(json.dumps({name: asdict(process) for name, process in self._all.items()}, indent=2))
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port
+
+
+def _group(pid: int) -> int | None:
+    try:
+        return os.getpgid(pid)
+    except ProcessLookupError:
+        return None
+
+
+def _signal_group(group: int, number: signal.Signals) -> None:
+    try:
+        os.killpg(group, number)
+    except ProcessLookupError:
+        return

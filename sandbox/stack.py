@@ -1,0 +1,234 @@
+"""The local stack: built, started, deployed to, used and stopped."""
+
+import fcntl
+import json
+import os
+import platform
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from ops import keys
+from ops.deployment import Deployment
+from sandbox import cloud, simulators
+from sandbox.processes import Processes, free_port
+
+ROOT = Path(__file__).parent.parent
+STACK_NAME = "api-particulier"
+EVERY_SCOPE = ("dgfip_avis_imposition", "cnaf_attestation_droits")
+_PASSED_THROUGH = {
+    "DGFIP_SVAIR_URL": "DgfipSvairUrl",
+    "DGFIP_PROVIDER": "DgfipProvider",
+    "DGFIP_AVAILABLE_YEARS": "DgfipAvailableYears",
+    "CAF_URL": "CafUrl",
+    "BAN_URL": "BanUrl",
+}
+"""Environment variables that ``make up`` hands to the template, with the template's parameter."""
+_PATIENCE = 60.0
+"""Seconds that a part of the stack may take to answer."""
+
+
+class StackError(Exception):
+    """The local stack could not be brought up; says which part, and where its log is."""
+
+
+@dataclass(frozen=True)
+class LocalStack:
+    """One local stack, in a folder of its own; several live side by side."""
+
+    folder: Path
+
+    @classmethod
+    def here(cls) -> "LocalStack":
+        """Return the stack of ``LOCAL_STACK`` (a folder), by default ``.local``."""
+        return cls(ROOT / os.environ.get("LOCAL_STACK", ".local"))
+
+    @cached_property
+    def processes(self) -> Processes:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return Processes(self.folder)
+
+    @property
+    def file(self) -> Path:
+        return self.folder / "stack.json"
+
+    def description(self) -> dict[str, Any]:
+        """Return what ``stack.json`` says; empty when the stack is not up."""
+        return json.loads(self.file.read_text()) if self.file.exists() else {}
+
+    def up(self) -> dict[str, Any]:
+        """Bring the stack up, or bring a running one up to date; return its description."""
+        with self._alone():
+            with _step("building the functions and the layer"):
+                template = self._build()
+            with _step("starting the embedded cloud and the simulated providers"):
+                url = self._start_cloud()
+                addresses = {name: self._start_simulator(name) for name in simulators.NAMES}
+            with _step("deploying template.yaml"):
+                self._deploy(template, url, addresses)
+            description = self._describe(url)
+            with _step("waiting for the first answer"):
+                self._await_url(f"{description['api_url']}/ping", "cloud")
+            self.file.write_text(json.dumps(description, indent=2) + "\n")
+            self.file.chmod(0o600)
+            return description
+
+    def down(self) -> None:
+        """Stop what ``up`` started, and remove what it left."""
+        if not self.folder.exists():
+            return
+        with self._alone():
+            self.processes.stop_all()
+            self.file.unlink(missing_ok=True)
+            shutil.rmtree(self.folder / "tmp", ignore_errors=True)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Wait for another command on the same stack to end."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _build(self) -> Path:
+        return build(self.folder / "build", _architecture(), self.folder / "build.log")
+
+    def _start_cloud(self) -> str:
+        enforce_iam = os.environ.get("AUTH", "false").lower() == "true"
+        running = self.processes.running("cloud")
+        if running is None or self.description().get("iam_enforced", enforce_iam) != enforce_iam:
+            self.processes.stop("cloud")
+            self.file.unlink(missing_ok=True)  # its key and its tables are gone with it
+            port = free_port()
+            running = self.processes.start(
+                "cloud",
+                cloud.command(ROOT / ".local/tools/cloud/bin/python", port),
+                port,
+                cloud.environment(self.folder, port, enforce_iam=enforce_iam),
+            )
+        url = f"http://127.0.0.1:{running.port}"
+        self._await_url(f"{url}/_ministack/health", "cloud")
+        return url
+
+    def _start_simulator(self, name: str) -> str:
+        running = self.processes.running(name)
+        if running is None:
+            port = free_port()
+            running = self.processes.start(name, simulators.command(name, port, self.folder), port, os.environ)
+        self._await_port(running.port, name)
+        return simulators.address(name, running.port)
+
+    def _deploy(self, template: Path, url: str, addresses: Mapping[str, str]) -> None:
+        values = {"Environment": "local", "Architecture": _architecture()} | {
+            simulators.PARAMETERS[name]: address for name, address in addresses.items()
+        }
+        values |= {
+            parameter: os.environ[variable]
+            for variable, parameter in _PASSED_THROUGH.items()
+            if os.environ.get(variable)
+        }
+        command = ["sam", "deploy", "--config-file", str(ROOT / "samconfig.toml"), "--config-env", "local"]
+        command += ["--template-file", str(template), "--parameter-overrides"]
+        command += [f"{parameter}={value}" for parameter, value in values.items()]
+        _run(command, self.folder / "deploy.log", {"AWS_ENDPOINT_URL": url, **cloud.CREDENTIALS})
+        outputs = self._deployment(url).outputs
+        cloud.put_gateway_responses(url, STACK_NAME, outputs["ApiId"])
+
+    def _deployment(self, url: str) -> Deployment:
+        import boto3  # noqa: PLC0415 - `down` does without
+
+        return Deployment(boto3.Session("test", "test", region_name=cloud.REGION), STACK_NAME, url)
+
+    def _describe(self, url: str) -> dict[str, Any]:
+        deployment = self._deployment(url)
+        outputs = deployment.outputs
+        api_key = self.description().get("api_key")
+        if api_key is None:
+            issued = keys.issue(
+                deployment, organisation="Ville de démonstration", siret="21000000000018", scopes=EVERY_SCOPE
+            )
+            api_key = issued.key
+        return {
+            "api_url": f"{url}/restapis/{outputs['ApiId']}/{cloud.STAGE}/_user_request_/api",
+            "api_key": api_key,
+            "cloud_url": url,
+            "region": cloud.REGION,
+            "tables": {name: outputs[f"{name.capitalize()}Table"] for name in ("tokens", "audit", "stats")},
+            "iam_enforced": os.environ.get("AUTH", "false").lower() == "true",
+        }
+
+    def _await_url(self, url: str, process: str) -> None:
+        self._await(process, lambda: requests.get(url, timeout=_PATIENCE).status_code == requests.codes.ok)
+
+    def _await_port(self, port: int, process: str) -> None:
+        self._await(process, lambda: socket.create_connection(("127.0.0.1", port), timeout=1).close() is None)
+
+    def _await(self, process: str, answers: Callable[[], bool]) -> None:
+        """Wait until ``answers``; ``StackError`` when the process died, or takes too long."""
+        until = time.monotonic() + _PATIENCE
+        while time.monotonic() < until and self.processes.running(process):
+            try:
+                if answers():
+                    return
+            except OSError:  # not yet
+                time.sleep(0.05)
+        msg = f"{process} does not answer; see {self.folder / process}.log"
+        raise StackError(msg)
+
+
+def build(folder: Path, architecture: str, log: Path) -> Path:
+    """Build what is deployed, with compiled bytecode in it; return the built template's path.
+
+    The requirements are the whole closure less what the Lambda runtime ships, hence no resolution of dependencies
+    (docs/decisions/0002-dependencies.md).
+    """
+    command = ["sam", "build", "--build-dir", str(folder), "--cache-dir", str(ROOT / ".local/sam-cache"), "--cached"]
+    _run([*command, "--parameter-overrides", f"Architecture={architecture}"], log, {"PIP_NO_DEPS": "1"})
+    # Half of a cold start is compiling; nothing may check the sources' dates, which a deployment does not keep.
+    compiled = [sys.executable, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", str(folder)]
+    _run(compiled, log, {})
+    return folder / "template.yaml"
+
+
+def _architecture() -> str:
+    return "arm64" if platform.machine() in {"arm64", "aarch64"} else "x86_64"
+
+
+def _run(command: list[str], log: Path, environment: Mapping[str, str]) -> None:
+    """Run a command of the tools, its output in ``log``; ``StackError`` with the end of it when it fails."""
+    tools = f"{ROOT / '.local/tools/sam/bin'}{os.pathsep}{os.environ['PATH']}"
+    with log.open("w+") as output:
+        done = subprocess.run(
+            command,
+            cwd=ROOT,
+            env={**os.environ, "PATH": tools, "SAM_CLI_TELEMETRY": "0", **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+    if done.returncode:
+        msg = f"`{' '.join(command[:2])}` failed; the end of {log}:\n{log.read_text()[-3000:]}"
+        raise StackError(msg)
+
+
+@contextmanager
+def _step(what: str) -> Iterator[None]:
+    started = time.monotonic()
+    print(f"· {what} … ", end="", file=sys.stderr, flush=True)
+    try:
+        yield
+    except BaseException:
+        print("failed", file=sys.stderr)
+        raise
+    print(f"{time.monotonic() - started:.1f} s", file=sys.stderr)

@@ -1,0 +1,138 @@
+"""The local stack of the end-to-end tests: deployed by the tests themselves, IAM enforced, in a folder of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import requests
+
+from ops.deployment import Deployment
+from sandbox import cloud
+from tests.template import ROOT
+
+if TYPE_CHECKING:
+    from mypy_boto3_iam import IAMClient
+
+FOLDER = ".local/e2e"
+
+
+@dataclass
+class Stack:
+    """The running stack, as those who use it see it."""
+
+    description: dict[str, Any]
+
+    @property
+    def api_url(self) -> str:
+        return str(self.description["api_url"])
+
+    @property
+    def api_key(self) -> str:
+        return str(self.description["api_key"])
+
+    @property
+    def deployment(self) -> Deployment:
+        return Deployment.on_local_stack("api-particulier", ROOT / FOLDER / "stack.json")
+
+    def get(self, route: str, key: str | None = None, **query: str) -> requests.Response:
+        """Ask as a town does; with the key that opens everything unless another is said."""
+        headers = {"X-API-Key": self.api_key if key is None else key}
+        return requests.get(f"{self.api_url}{route}", query, headers=headers, timeout=60)
+
+    def operate(self, *command: str, expect: int = 0) -> Any:
+        """Run the operator's command against the stack and return its JSON; its standard error on failure."""
+        done = subprocess.run(
+            [ROOT / ".venv/bin/api-particulier", *command, "--local", "--json"],
+            cwd=ROOT,
+            env=os.environ | {"LOCAL_STACK": FOLDER},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == expect, done.stderr
+        return json.loads(done.stdout) if expect == 0 else done.stderr
+
+    def issue(self, *scopes: str, options: tuple[str, ...] = ()) -> dict[str, Any]:
+        made: dict[str, Any] = self.operate(
+            *("keys", "issue", "--organisation", "VILLE EXEMPLE", "--siret", "21000000000018"),
+            *("--scopes", ",".join(scopes), *options),
+        )
+        return made
+
+    def client(self, service: Any) -> Any:
+        return cloud.client(service, str(self.description["cloud_url"]))
+
+    def function(self, logical_id: str) -> dict[str, Any]:
+        """Return a function's configuration."""
+        found = self.client("cloudformation").describe_stack_resource(
+            StackName="api-particulier", LogicalResourceId=logical_id
+        )["StackResourceDetail"]["PhysicalResourceId"]
+        configuration: dict[str, Any] = self.client("lambda").get_function_configuration(FunctionName=found)
+        return configuration
+
+    def without_statement(self, logical_id: str, sid: str) -> "WithoutStatement":
+        return WithoutStatement(self.client("iam"), self.function(logical_id)["Role"].rsplit("/", 1)[-1], sid)
+
+
+class WithoutStatement:
+    """Within, a function's role lacks one statement of its policy."""
+
+    def __init__(self, iam: "IAMClient", role: str, sid: str) -> None:
+        self._iam, self._role, self._sid = iam, role, sid
+        self._policy = next(
+            name for name in iam.list_role_policies(RoleName=role)["PolicyNames"] if sid in str(self._document(name))
+        )
+        self._whole = self._document(self._policy)
+
+    def _document(self, name: str) -> dict[str, Any]:
+        document = self._iam.get_role_policy(RoleName=self._role, PolicyName=name)["PolicyDocument"]
+        read: dict[str, Any] = json.loads(document) if isinstance(document, str) else dict(document)
+        return read
+
+    def _put(self, document: dict[str, Any]) -> None:
+        self._iam.put_role_policy(RoleName=self._role, PolicyName=self._policy, PolicyDocument=json.dumps(document))
+
+    def __enter__(self) -> None:
+        kept = [one for one in self._whole["Statement"] if one["Sid"] != self._sid]
+        self._put(self._whole | {"Statement": kept})
+
+    def __exit__(self, *_: object) -> None:
+        self._put(self._whole)
+
+
+def sandbox(verb: str, folder: str = FOLDER, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "sandbox", verb],
+        cwd=ROOT,
+        env=os.environ | {"LOCAL_STACK": folder} | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def bring_up(**environment: str) -> Stack:
+    done = sandbox("up", **{"AUTH": "true"} | environment)
+    assert done.returncode == 0, done.stderr
+    return Stack(json.loads((ROOT / FOLDER / "stack.json").read_text()))
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    """Deploy the real template to a local stack of the tests' own; stop it at the end."""
+    try:
+        yield bring_up()
+    finally:
+        sandbox("down")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "e2e" in item.path.parts:
+            item.add_marker(pytest.mark.e2e)
+            item.add_marker(pytest.mark.timeout(900))

@@ -1,0 +1,98 @@
+"""The main job, on the deployed stack: a town's key and a citizen's two numbers give what the tax service certifies."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
+
+import pytest
+
+from sandbox import svair
+from sandbox.simulators import PEOPLE
+from tests.e2e.conftest import Stack
+
+CITIZEN = svair.people(PEOPLE / "avis.toml")[0]
+NUMBERS = {"numeroFiscal": CITIZEN.numero_fiscal, "referenceAvis": CITIZEN.reference_avis}
+RFR_ROUTE = "/v2/revenu-fiscal-reference"
+
+
+def test_a_citizens_two_numbers_give_the_rfr(stack: Stack) -> None:
+    answer = stack.get(RFR_ROUTE, **NUMBERS)
+    assert answer.status_code == 200
+    assert list(answer.json()) == ["revenuFiscalReference", "nombreParts", "anneeImpots", "anneeRevenus"]
+    assert answer.headers["Content-Type"] == "application/json; charset=utf-8"
+    assert answer.headers["X-Request-Id"]
+
+
+def test_v1_and_v2_give_the_same_notice(stack: Stack) -> None:
+    v1, v2 = (stack.get(route, **NUMBERS) for route in ("/impots/svair", "/v2/avis-imposition"))
+    assert v1.status_code == v2.status_code == 200
+    assert v1.json() == v2.json()
+    assert v2.json()["revenuFiscalReference"] == stack.get(RFR_ROUTE, **NUMBERS).json()["revenuFiscalReference"]
+
+
+def test_a_token_sees_its_fields_and_no_other(stack: Stack) -> None:
+    town = stack.issue("dgfip_revenu_fiscal_reference", "cnaf_quotient_familial")
+    whole, masked = (stack.get("/v2/avis-imposition", key=key, **NUMBERS) for key in (stack.api_key, town["key"]))
+    assert masked.json() == {"revenuFiscalReference": whole.json()["revenuFiscalReference"]}
+    refused = stack.get("/v2/declarants", key=town["key"], **NUMBERS)
+    assert (refused.status_code, refused.json()["error"]) == (403, "forbidden")
+    introspected = stack.get("/introspect", key=town["key"]).json()
+    assert introspected == {"_id": town["id"], "name": "VILLE EXEMPLE", "scopes": town["scopes"]}
+
+
+def test_only_a_living_key_opens_anything(stack: Stack) -> None:
+    expired = stack.issue("dgfip_avis_imposition", options=("--expires", "2020-01-01"))
+    revoked = stack.issue("dgfip_avis_imposition")
+    assert stack.get(RFR_ROUTE, key=revoked["key"], **NUMBERS).status_code == 200
+    assert stack.operate("keys", "revoke", revoked["id"])["state"] == "revoked"
+    for key in (expired["key"], revoked["key"], "0" * 64, ""):
+        answer = stack.get(RFR_ROUTE, key=key, **NUMBERS)
+        assert answer.status_code == 401
+        assert answer.json() == {
+            "error": "access_denied",
+            "reason": "Token not found or inactive",
+            "message": "Votre jeton d'API n'a pas été trouvé ou n'est pas actif",
+        }
+        assert answer.headers["X-Request-Id"]
+
+
+def test_the_operator_finds_a_key_and_never_its_value(stack: Stack) -> None:
+    made = stack.issue("dgfip_nombre_parts")
+    shown = stack.operate("keys", "show", made["id"])
+    assert (shown["scopes"], shown["state"]) == (["dgfip_nombre_parts"], "active")
+    listed = stack.operate("keys", "list")
+    assert made["id"] in [key["id"] for key in listed]
+    assert made["key"] not in json.dumps([shown, listed])
+    assert "no token has the id" in stack.operate("keys", "show", "nobody", expect=1)
+
+
+def test_over_20_calls_a_second_a_key_waits_and_the_others_do_not(stack: Stack) -> None:
+    busy, quiet = stack.issue("dgfip_avis_imposition"), stack.issue("dgfip_avis_imposition")
+    with ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(lambda key: stack.get("/introspect", key=key), repeat(busy["key"], 60)))
+        assert stack.get("/introspect", key=quiet["key"]).status_code == 200
+    throttled = [answer for answer in answers if answer.status_code == 429]
+    assert 0 < len(throttled) < 60
+    assert {answer.status_code for answer in answers} == {200, 429}
+    for answer in throttled:
+        assert answer.json()["error"] == "rate_limited"
+        assert int(answer.headers["Retry-After"]) >= 1
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+def test_a_method_that_is_not_served_is_not_found(stack: Stack, method: str) -> None:
+    import requests
+
+    answer = requests.request(method, f"{stack.api_url}{RFR_ROUTE}", timeout=60)
+    assert (answer.status_code, answer.json()["error"]) == (404, "not_found")
+
+
+def test_an_unknown_route_is_not_found(stack: Stack) -> None:
+    answer = stack.get("/nope")
+    assert (answer.status_code, answer.json()["error"]) == (404, "not_found")
+
+
+@pytest.mark.parametrize("route", ["/ping", "/impots/ping"])
+def test_anyone_may_ping(stack: Stack, route: str) -> None:
+    answer = stack.get(route, key="")
+    assert (answer.status_code, answer.json()) == (200, "pong")
