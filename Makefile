@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup run up down test lint format build bench load lock clean
+.PHONY: help setup run up down test lint format docs build lock clean
 
 LOCAL := .local
 TOOLS := $(LOCAL)/tools
@@ -42,11 +42,19 @@ lint: setup ## ruff (all rules), mypy (strict), cfn-lint through sam
 format: setup ## let ruff write the format and the safe fixes
 	@.venv/bin/ruff check --fix --quiet . ; .venv/bin/ruff format --quiet .
 
+docs: setup ## write again the documents that follow from the code
+	@$(PY) -m ops.documents
+
 build: setup ## what would be deployed to AWS, in .aws-sam/build
-	@$(PY) -m sandbox build --for aws
+	@$(PY) -m ops.build
+
+# What the Lambda runtime ships is left out of the layer: docs/decisions/0002-dependencies.md.
+PIN := pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-header --no-annotate
+RUNTIME := boto3 botocore jmespath python-dateutil six
 
 lock: $(UV) ## pin again every requirement, with hashes
-	@$(PY) -m sandbox lock
+	$(UV) $(PIN) $(addprefix --no-emit-package ,$(RUNTIME)) requirements/layer.in -o layers/common/requirements.txt
+	for name in dev sam cloud; do $(UV) $(PIN) requirements/$$name.in -o requirements/$$name.txt || exit; done
 
 clean: down ## remove what was built and installed
 	rm -rf .aws-sam .venv $(LOCAL)

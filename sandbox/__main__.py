@@ -3,15 +3,15 @@
 import json
 import signal
 import sys
-from pathlib import Path
 from types import FrameType
 
 import click
 import requests
 
+from ops.build import ToolError
 from sandbox import svair
 from sandbox.simulators import PEOPLE
-from sandbox.stack import LocalStack, StackError, build
+from sandbox.stack import LocalStack, StackError
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -37,7 +37,8 @@ def down() -> None:
 def run() -> None:
     """Bring the stack up, play the journey of a town and a citizen, and serve until Ctrl-C."""
     stack = LocalStack.here()
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    # Said for each: a process started in the background is born ignoring Ctrl-C's signal.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
         description = _up(stack)
@@ -52,22 +53,10 @@ def run() -> None:
         stack.down()
 
 
-@main.command(name="build")
-@click.option("--architecture", default="arm64", show_default=True)
-def build_for_aws(architecture: str) -> None:
-    """Build what would be deployed to AWS, in .aws-sam/build."""
-    folder = Path(".aws-sam/build").resolve()
-    folder.parent.mkdir(exist_ok=True)
-    try:
-        click.echo(f"Built: {build(folder, architecture, folder.parent / 'build.log')}. Next: sam deploy")
-    except StackError as error:
-        raise click.ClickException(str(error)) from None
-
-
 def _up(stack: LocalStack) -> dict[str, str]:
     try:
         return stack.up()
-    except StackError as error:
+    except (StackError, ToolError) as error:
         stack.down()
         raise click.ClickException(str(error)) from None
 

@@ -4,40 +4,53 @@
 """
 
 import argparse
-import ssl
 import sys
+from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, override
+from typing import TYPE_CHECKING, Final, override
 
 from werkzeug.serving import WSGIRequestHandler, make_server
 
+from sandbox import certificates
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from flask import Flask
 
-PEOPLE = Path(__file__).parent / "people"
-PARAMETERS = {"svair": "DgfipSvairUrl"}
-"""Each simulator with the template's parameter that takes its address."""
-NAMES = tuple(PARAMETERS)
+PEOPLE: Final = Path(__file__).parent / "people"
 
 
-def address(_name: str, port: int) -> str:
-    return f"http://127.0.0.1:{port}"
+@dataclass(frozen=True)
+class Simulator:
+    """A provider of the sandbox: ``sandbox/<its name>.py`` makes it."""
+
+    parameter: str
+    """The template's, which takes its address."""
+    people: str | None = None
+    """The file of its fictional people."""
+    mutual_tls: bool = False
+
+    def address(self, port: int) -> str:
+        return f"{'https' if self.mutual_tls else 'http'}://127.0.0.1:{port}"
+
+
+SIMULATORS: Final = {
+    "svair": Simulator("DgfipSvairUrl", people="avis.toml"),
+    "impot_particulier": Simulator("ImpotParticulierUrl", people="avis.toml"),
+    "caf": Simulator("CafUrl", people="familles.toml", mutual_tls=True),
+    "ban": Simulator("BanUrl"),
+}
+
+
+def certificates_of(folder: Path) -> certificates.Certificates:
+    """Return the certificates of a local stack, made at the first call."""
+    return certificates.ensure(folder / "certificates")
 
 
 def command(name: str, port: int, folder: Path) -> list[str]:
     return [sys.executable, "-m", "sandbox.simulators", name, "--port", str(port), "--folder", str(folder)]
-
-
-def _application(name: str) -> "Flask":
-    if name == "svair":
-        from sandbox import svair  # noqa: PLC0415 - each process loads its own
-
-        return svair.app(PEOPLE / "avis.toml")
-    raise ValueError(name)
-
-
-def _tls(_name: str, _folder: Path) -> ssl.SSLContext | None:
-    return None
 
 
 class _Silent(WSGIRequestHandler):
@@ -52,17 +65,19 @@ class _Silent(WSGIRequestHandler):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Serve a simulated provider on loopback.")
-    parser.add_argument("name", choices=NAMES)
+    parser.add_argument("name", choices=SIMULATORS)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--folder", type=Path, required=True, help="where the local stack keeps its certificates")
     asked = parser.parse_args()
+    simulator = SIMULATORS[asked.name]
+    make: Callable[..., Flask] = import_module(f"sandbox.{asked.name}").app
     make_server(
         "127.0.0.1",
         asked.port,
-        _application(asked.name),
+        make(PEOPLE / simulator.people) if simulator.people else make(),
         threaded=True,
         request_handler=_Silent,
-        ssl_context=_tls(asked.name, asked.folder),
+        ssl_context=certificates_of(asked.folder).server_context() if simulator.mutual_tls else None,
     ).serve_forever()
 
 

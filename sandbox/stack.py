@@ -6,7 +6,6 @@ import os
 import platform
 import shutil
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -19,11 +18,12 @@ from typing import Any
 import requests
 
 from ops import keys
+from ops.build import ROOT, build, run_tool
 from ops.deployment import Deployment
-from sandbox import cloud, simulators
+from sandbox import cloud, impot_particulier, simulators
 from sandbox.processes import Processes, free_port
+from sandbox.simulators import SIMULATORS, Simulator
 
-ROOT = Path(__file__).parent.parent
 STACK_NAME = "api-particulier"
 EVERY_SCOPE = ("dgfip_avis_imposition", "cnaf_attestation_droits")
 _PASSED_THROUGH = {
@@ -73,7 +73,7 @@ class LocalStack:
                 template = self._build()
             with _step("starting the embedded cloud and the simulated providers"):
                 url = self._start_cloud()
-                addresses = {name: self._start_simulator(name) for name in simulators.NAMES}
+                addresses = {one.parameter: self._start_simulator(name, one) for name, one in SIMULATORS.items()}
             with _step("deploying template.yaml"):
                 self._deploy(template, url, addresses)
             description = self._describe(url)
@@ -101,7 +101,7 @@ class LocalStack:
             yield
 
     def _build(self) -> Path:
-        return build(self.folder / "build", _architecture(), self.folder / "build.log")
+        return build(self.folder / "build", _architecture())
 
     def _start_cloud(self) -> str:
         enforce_iam = os.environ.get("AUTH", "false").lower() == "true"
@@ -120,18 +120,16 @@ class LocalStack:
         self._await_url(f"{url}/_ministack/health", "cloud")
         return url
 
-    def _start_simulator(self, name: str) -> str:
+    def _start_simulator(self, name: str, simulator: Simulator) -> str:
         running = self.processes.running(name)
         if running is None:
             port = free_port()
             running = self.processes.start(name, simulators.command(name, port, self.folder), port, os.environ)
         self._await_port(running.port, name)
-        return simulators.address(name, running.port)
+        return simulator.address(running.port)
 
     def _deploy(self, template: Path, url: str, addresses: Mapping[str, str]) -> None:
-        values = {"Environment": "local", "Architecture": _architecture()} | {
-            simulators.PARAMETERS[name]: address for name, address in addresses.items()
-        }
+        values = {"Environment": "local", "Architecture": _architecture(), **addresses}
         values |= {
             parameter: os.environ[variable]
             for variable, parameter in _PASSED_THROUGH.items()
@@ -140,9 +138,20 @@ class LocalStack:
         command = ["sam", "deploy", "--config-file", str(ROOT / "samconfig.toml"), "--config-env", "local"]
         command += ["--template-file", str(template), "--parameter-overrides"]
         command += [f"{parameter}={value}" for parameter, value in values.items()]
-        _run(command, self.folder / "deploy.log", {"AWS_ENDPOINT_URL": url, **cloud.CREDENTIALS})
+        run_tool(command, self.folder / "deploy.log", {"AWS_ENDPOINT_URL": url, **cloud.CREDENTIALS})
         outputs = self._deployment(url).outputs
         cloud.put_gateway_responses(url, STACK_NAME, outputs["ApiId"])
+        self._fill_secrets(url, outputs)
+
+    def _fill_secrets(self, url: str, outputs: Mapping[str, str]) -> None:
+        """Do what an operator does once on AWS: give the secrets that the template declares their values."""
+        secrets = cloud.client("secretsmanager", url)
+        values = {
+            "CafCertificate": simulators.certificates_of(self.folder).secret(),
+            "ImpotParticulierClient": json.dumps(impot_particulier.CLIENT),
+        }
+        for output, value in values.items():
+            secrets.put_secret_value(SecretId=outputs[output], SecretString=value)
 
     def _deployment(self, url: str) -> Deployment:
         import boto3  # noqa: PLC0415 - `down` does without
@@ -171,7 +180,11 @@ class LocalStack:
         self._await(process, lambda: requests.get(url, timeout=_PATIENCE).status_code == requests.codes.ok)
 
     def _await_port(self, port: int, process: str) -> None:
-        self._await(process, lambda: socket.create_connection(("127.0.0.1", port), timeout=1).close() is None)
+        def answers() -> bool:
+            with socket.create_connection(("127.0.0.1", port), timeout=1):
+                return True
+
+        self._await(process, answers)
 
     def _await(self, process: str, answers: Callable[[], bool]) -> None:
         """Wait until ``answers``; ``StackError`` when the process died, or takes too long."""
@@ -186,40 +199,8 @@ class LocalStack:
         raise StackError(msg)
 
 
-def build(folder: Path, architecture: str, log: Path) -> Path:
-    """Build what is deployed, with compiled bytecode in it; return the built template's path.
-
-    The requirements are the whole closure less what the Lambda runtime ships, hence no resolution of dependencies
-    (docs/decisions/0002-dependencies.md).
-    """
-    command = ["sam", "build", "--build-dir", str(folder), "--cache-dir", str(ROOT / ".local/sam-cache"), "--cached"]
-    _run([*command, "--parameter-overrides", f"Architecture={architecture}"], log, {"PIP_NO_DEPS": "1"})
-    # Half of a cold start is compiling; nothing may check the sources' dates, which a deployment does not keep.
-    compiled = [sys.executable, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", str(folder)]
-    _run(compiled, log, {})
-    return folder / "template.yaml"
-
-
 def _architecture() -> str:
     return "arm64" if platform.machine() in {"arm64", "aarch64"} else "x86_64"
-
-
-def _run(command: list[str], log: Path, environment: Mapping[str, str]) -> None:
-    """Run a command of the tools, its output in ``log``; ``StackError`` with the end of it when it fails."""
-    tools = f"{ROOT / '.local/tools/sam/bin'}{os.pathsep}{os.environ['PATH']}"
-    with log.open("w+") as output:
-        done = subprocess.run(
-            command,
-            cwd=ROOT,
-            env={**os.environ, "PATH": tools, "SAM_CLI_TELEMETRY": "0", **environment},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            check=False,
-        )
-    if done.returncode:
-        msg = f"`{' '.join(command[:2])}` failed; the end of {log}:\n{log.read_text()[-3000:]}"
-        raise StackError(msg)
 
 
 @contextmanager

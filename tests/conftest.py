@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -15,6 +16,7 @@ import pytest
 from moto import mock_aws
 
 from api_particulier import tokens
+from sandbox.certificates import Certificates, ensure
 from tests.template import ROOT, resources
 
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         "AUDIT_TABLE": "audit",
         "STATS_TABLE": "stats",
         "DGFIP_SVAIR_URL": "http://127.0.0.1:9",
+        "CAF_URL": "http://127.0.0.1:9",
+        "BAN_URL": "http://127.0.0.1:9",
         "PROVIDER_CONNECT_TIMEOUT": "1",
         "PROVIDER_READ_TIMEOUT": "1",
         "PROVIDER_DEADLINE": "2",
@@ -84,19 +88,41 @@ class Cloud:
         return sorted(self.audit.scan()["Items"], key=lambda entry: str(entry["id"]))
 
 
+@lru_cache(maxsize=1)
+def _session() -> boto3.Session:
+    """Return one session for every test: it remembers the descriptions of the services, a tenth of a second each."""
+    return boto3.Session()
+
+
 @pytest.fixture
 def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
     with mock_aws():
+        monkeypatch.setattr(boto3, "DEFAULT_SESSION", _session())
+        dynamodb = boto3.resource("dynamodb")
         tables = {}
         for logical, properties in resources("AWS::DynamoDB::Table").items():
             name = logical.removesuffix("Table").lower()
             keep = {"AttributeDefinitions", "KeySchema", "BillingMode", "GlobalSecondaryIndexes"}
             created = {key: value for key, value in properties.items() if key in keep}
-            tables[name] = boto3.resource("dynamodb").create_table(TableName=name, **created)
+            tables[name] = dynamodb.create_table(TableName=name, **created)
         key = resources("AWS::KMS::Key")["PseudonymKey"]
         made = boto3.client("kms").create_key(KeySpec=key["KeySpec"], KeyUsage=key["KeyUsage"])
         monkeypatch.setenv("PSEUDONYM_KEY_ID", made["KeyMetadata"]["KeyId"])
         yield Cloud(**tables)
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """What the CAF, played on the wire, and its client speak mutual TLS with."""
+    return ensure(tmp_path_factory.mktemp("tls") / "certificates")
+
+
+@pytest.fixture
+def caf_secret(cloud: Cloud, certificates: Certificates, monkeypatch: pytest.MonkeyPatch) -> str:  # noqa: ARG001 - moto
+    """The secret of our client certificate, filled; returns its id."""
+    made: str = boto3.client("secretsmanager").create_secret(Name="caf", SecretString=certificates.secret())["ARN"]
+    monkeypatch.setenv("CAF_SECRET_ID", made)
+    return made
 
 
 @dataclass

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from api_particulier import responses
 from api_particulier.aws import dynamodb
 from api_particulier.calls import Request
-from api_particulier.errors import ApiError, InternalError, ProviderUnreachable
+from api_particulier.errors import ApiError, InternalError, NotAcceptable, ProviderUnreachable
 from api_particulier.observability import Event, count_call, log, log_unforeseen
 from api_particulier.responses import Response
 from api_particulier.settings import settings
@@ -25,21 +25,32 @@ type Verdict = Literal["up", "down"]
 
 
 def _ping_dgfip() -> None:
-    from api_particulier.upstreams import svair  # noqa: PLC0415 - a plain ping does not pay for the parser
+    from api_particulier import dgfip  # noqa: PLC0415 - a plain ping does not pay for it
 
-    svair.ping()
+    dgfip.ping()
 
 
-PROVIDERS: Final[Mapping[str, tuple[str, Callable[[], None]]]] = {"/api/impots/ping": ("dgfip", _ping_dgfip)}
+def _ping_caf() -> None:
+    from api_particulier.upstreams import caf  # noqa: PLC0415 - a plain ping does not pay for the parser
+
+    caf.ping()
+
+
+PROVIDERS: Final[Mapping[str, tuple[str, Callable[[], None]]]] = {
+    "/api/impots/ping": ("dgfip", _ping_dgfip),
+    "/api/caf/ping": ("caf", _ping_caf),
+}
 """Each route with the provider it tells of, and how that one is pinged; ``/api/ping`` has none."""
 
 
 def lambda_handler(event: dict[str, Any], _context: object) -> Response:
     """Answer a ping: the string "pong", or the error that a dataset of this provider would answer."""
     request = Request.of(event)
-    xml, status = False, 200
+    wants_xml, status = request.wants_xml(), 200
+    xml = wants_xml is True
     try:
-        xml = request.wants_xml()
+        if wants_xml is None:
+            raise NotAcceptable  # noqa: TRY301 - one place turns errors into answers
         if request.route in PROVIDERS and _verdict(*PROVIDERS[request.route]) == "down":
             raise ProviderUnreachable  # noqa: TRY301 - one place turns errors into answers
         response = responses.data("pong", request.id, xml=xml)

@@ -99,7 +99,10 @@ class WithoutStatement:
 
     def __enter__(self) -> None:
         kept = [one for one in self._whole["Statement"] if one["Sid"] != self._sid]
-        self._put(self._whole | {"Statement": kept})
+        if kept:
+            self._put(self._whole | {"Statement": kept})
+        else:  # a policy holds at least one
+            self._iam.delete_role_policy(RoleName=self._role, PolicyName=self._policy)
 
     def __exit__(self, *_: object) -> None:
         self._put(self._whole)

@@ -17,6 +17,7 @@ from uuid6 import uuid7
 
 from api_particulier.aws import dynamodb, kms
 from api_particulier.errors import AuditUnavailable
+from api_particulier.observability import Event, log
 from api_particulier.settings import settings
 from api_particulier.tokens import Token
 
@@ -67,16 +68,18 @@ def pseudonym(identifier: str) -> str:
         answer = kms().generate_mac(
             KeyId=settings().pseudonym_key_id, MacAlgorithm="HMAC_SHA_256", Message=identifier.encode()
         )
-    except (BotoCoreError, ClientError):
+    except (BotoCoreError, ClientError) as error:
+        log(Event.AUDIT_FAILED, exception=type(error).__name__)
         raise AuditUnavailable from None
     return answer["Mac"].hex()
 
 
 def write(entry: Entry) -> None:
-    """Write the entry; ``AuditUnavailable`` when it may not have been written."""
+    """Write the entry; ``AuditUnavailable`` when it may not have been written, whatever the cause."""
     try:
         dynamodb().put_item(TableName=settings().audit_table, Item=_item(entry))
-    except (BotoCoreError, ClientError):
+    except Exception as error:  # noqa: BLE001 - a fault of ours is no reason either to let data leave without its trace
+        log(Event.AUDIT_FAILED, dataset=entry.dataset, exception=type(error).__name__, request_id=entry.request_id)
         raise AuditUnavailable from None
 
 

@@ -13,6 +13,7 @@ from botocore.config import Config
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_kms import KMSClient
+    from mypy_boto3_secretsmanager import SecretsManagerClient
 
 _CONFIG = Config(connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 2})
 
@@ -25,3 +26,8 @@ def dynamodb() -> "DynamoDBClient":
 @lru_cache(maxsize=1)
 def kms() -> "KMSClient":
     return boto3.client("kms", config=_CONFIG)
+
+
+@lru_cache(maxsize=1)
+def secretsmanager() -> "SecretsManagerClient":
+    return boto3.client("secretsmanager", config=_CONFIG)

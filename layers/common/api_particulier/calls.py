@@ -40,15 +40,15 @@ class Request:
             query=event.get("multiValueQueryStringParameters") or {},
             key=headers.get("x-api-key"),
             user=user or None,
-            accept=headers.get("accept", "*/*"),
+            accept=headers.get("accept") or "*/*",
         )
 
     @property
     def is_v2(self) -> bool:
         return self.route.startswith("/api/v2/")
 
-    def wants_xml(self) -> bool:
-        """Tell whether to answer XML: v1 only, by ``?format=xml`` or by ``Accept``; ``NotAcceptable`` for neither."""
+    def wants_xml(self) -> bool | None:
+        """Tell whether to answer XML: v1 only, by ``?format=xml`` or by ``Accept``; None when neither will do."""
         if self.is_v2:
             return False
         asked = self.query.get("format")
@@ -57,11 +57,11 @@ class Request:
                 return False
             if media_type in {"application/xml", "text/xml"}:
                 return True
-        raise NotAcceptable
+        return None
 
 
 def _by_preference(accept: str) -> list[str]:
-    """Return the media types of an ``Accept`` header, the preferred first (RFC 9110 §12.5.1)."""
+    """Return the media types of an ``Accept`` header, the preferred and then the precise first (RFC 9110 §12.5.1)."""
     weighted = []
     for one in accept.split(","):
         media_type, *parameters = (part.strip().lower() for part in one.split(";"))
@@ -72,7 +72,7 @@ def _by_preference(accept: str) -> list[str]:
             weight = 0.0
         if weight > 0:
             weighted.append((weight, media_type))
-    return [media_type for _, media_type in sorted(weighted, key=lambda pair: -pair[0])]
+    return [media_type for _, media_type in sorted(weighted, key=lambda pair: (-pair[0], pair[1].count("*")))]
 
 
 @dataclass(frozen=True)
@@ -99,11 +99,14 @@ def serve(event: Mapping[str, Any], name: str, tell: Callable[[Call], object]) -
         address=request.address,
         user=request.user,
     )
-    xml = False
+    wants_xml = request.wants_xml()
+    xml = wants_xml is True
     try:
-        token = tokens.authenticate(request.key, request.address)
-        entry.identify(token)
-        xml = request.wants_xml()
+        token = tokens.find(request.key)
+        entry.identify(token)  # before it is checked: the audit says whose key was refused, and from where
+        tokens.check(token, request.address)
+        if wants_xml is None:
+            raise NotAcceptable  # noqa: TRY301 - one place turns errors into answers
         response = responses.data(tell(Call(request, token, entry)), request.id, xml=xml)
         entry.status = 200
     except ApiError as error:
@@ -114,7 +117,6 @@ def serve(event: Mapping[str, Any], name: str, tell: Callable[[Call], object]) -
     try:
         audit.write(entry)
     except AuditUnavailable as error:  # no entry, no data: what was to leave is dropped here
-        log(Event.AUDIT_FAILED, dataset=name, request_id=request.id)
         response = _refuse(error, entry, xml=xml)
     duration_ms = round((monotonic() - started) * 1000)
     log(

@@ -7,7 +7,7 @@ Dates are ``JJ/MM/AAAA``; amounts are whole euros, ``null`` where the notice say
 """
 
 from datetime import datetime
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal, Protocol
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, Field
@@ -42,13 +42,78 @@ class Declarant2(BaseModel):
     ]
 
 
+AnneeAdresse = Annotated[int, OpenedBy("dgfip_adresse_fiscale_annee"), Field(description="Année de l'adresse")]
+DateReference = Annotated[
+    str,
+    OpenedBy("dgfip_adresse_fiscale_annee"),
+    Field(description="Date à laquelle l'adresse est connue, le 1er janvier de l'année, JJ/MM/AAAA"),
+]
+Adresse = Annotated[
+    str, OpenedBy("dgfip_adresse_fiscale_taxation"), Field(description="Adresse telle qu'imprimée, sur une ligne")
+]
+
+
 class FoyerFiscal(BaseModel):
     """L'adresse déclarée au 1er janvier de l'année d'imposition."""
 
-    annee: Annotated[int, OpenedBy("dgfip_adresse_fiscale_annee"), Field(description="Année de l'adresse")]
+    annee: AnneeAdresse
+    adresse: Adresse
+
+
+class PartiesAdresse(BaseModel):
+    """Une adresse, partie par partie, selon la Base adresse nationale."""
+
+    numero: Annotated[str | None, Field(description="Numéro dans la voie")]
+    voie: Annotated[str | None, Field(description="Voie ou lieu-dit")]
+    codePostal: Annotated[str | None, Field(description="Code postal")]
+    codeInsee: Annotated[str | None, Field(description="Code Insee de la commune")]
+    commune: Annotated[str | None, Field(description="Commune")]
+    contexte: Annotated[str | None, Field(description="Département et région")]
+
+
+class Point(BaseModel):
+    """Un point en degrés décimaux (WGS 84)."""
+
+    latitude: float
+    longitude: float
+
+
+class Geometrie(BaseModel):
+    """Un point GeoJSON."""
+
+    type: Literal["Point"]
+    coordinates: Annotated[tuple[float, float], Field(description="Longitude puis latitude, en degrés décimaux")]
+
+
+class AdresseTrouvee(BaseModel):
+    """Une adresse de la Base adresse nationale."""
+
     adresse: Annotated[
-        str, OpenedBy("dgfip_adresse_fiscale_taxation"), Field(description="Adresse telle qu'imprimée, sur une ligne")
+        dict[str, str | int | float | bool | None], Field(description="Propriétés de l'adresse, sans son identifiant")
     ]
+    geometry: Geometrie
+
+
+AdresseStructuree = Annotated[
+    PartiesAdresse | None,
+    OpenedBy("dgfip_adresse_fiscale_taxation"),
+    Field(description="L'adresse selon la Base adresse nationale ; null si elle n'y est pas trouvée avec assurance"),
+]
+Coordonnees = Annotated[
+    Point | None,
+    OpenedBy("dgfip_adresse_fiscale_taxation"),
+    Field(description="Où est l'adresse ; null si elle n'est pas trouvée avec assurance"),
+]
+Score = Annotated[
+    float | None,
+    OpenedBy("dgfip_adresse_fiscale_taxation"),
+    Field(description="Assurance de la Base adresse nationale, de 0,5 à 1 ; null en dessous", ge=0, le=1),
+]
+Adresses = Annotated[
+    list[AdresseTrouvee],
+    OpenedBy("dgfip_adresse_fiscale_taxation"),
+    Field(description="L'adresse selon la Base adresse nationale ; vide si elle n'y est pas trouvée avec assurance"),
+]
 
 
 type _Amount = int | None
@@ -110,9 +175,31 @@ def avis(numbers: AvisNumbers) -> Document:
     none; else a ``ProviderError``.
     """
     _check_year(numbers.reference_avis)
-    from api_particulier.upstreams import svair  # noqa: PLC0415 - a refused call does not pay for the parser
+    return _provider().notice(numbers)
 
-    return svair.notice(numbers)
+
+def ping() -> None:
+    """Ask the tax service whether it answers; a ``ProviderError`` when it does not."""
+    _provider().ping()
+
+
+class _Provider(Protocol):
+    """What a module of ``upstreams`` that asks the tax service offers."""
+
+    def notice(self, numbers: AvisNumbers, /) -> Document: ...
+
+    def ping(self) -> None: ...
+
+
+def _provider() -> _Provider:
+    """Return the module of the interface that is configured; a refused call does not pay for importing it."""
+    if settings().dgfip_provider == "impot_particulier":
+        from api_particulier.upstreams import impot_particulier  # noqa: PLC0415 - see above
+
+        return impot_particulier
+    from api_particulier.upstreams import svair  # noqa: PLC0415 - see above
+
+    return svair
 
 
 def _check_year(reference_avis: str) -> None:

@@ -5,14 +5,15 @@ ApiError
 ├── Forbidden 403
 │   ├── NoFieldOpened         the token opens none of the dataset's fields
 │   └── AddressNotAllowed     the caller's address is outside the token's ranges
-├── BadRequest 400            a parameter is missing or malformed
+├── BadRequest 400            a parameter is missing or malformed; or a CAF return code that the table says is 400
 ├── NotAcceptable 406         a v1 caller accepts neither JSON nor XML
-├── NotFound 404
+├── NotFound 404              a CAF return code that the table says is 404
 │   ├── UnknownNotice         no such tax notice
 │   └── UnavailableYear       a notice older, or newer, than the years that can be had
 ├── ProviderError
 │   ├── ProviderRefused 503   the provider refuses us ("accès interdit", HTTP 403 or 429)
 │   ├── ProviderUnreachable 503   unreachable, too slow, failing (HTTP 5xx), or its circuit is open
+│   ├── ProviderFailed 503    it answers that it could not serve us (a CAF return code 2xx, or one that is unknown)
 │   └── ProviderUnreadable 502    its answer cannot be understood
 ├── AuditUnavailable 503      the audit entry could not be written: no entry, no data
 └── InternalError 500         anything else, nothing of its cause
@@ -109,6 +110,14 @@ class ProviderUnreachable(ProviderError):
     reason = "The data provider cannot be reached"
     message = "Le fournisseur de données ne répond pas, veuillez réessayer plus tard"
     retry_after = 10
+
+
+class ProviderFailed(ProviderError):
+    # Without Retry-After: nothing tells whether, or when, it would answer otherwise.
+    status = 503
+    code = "data_provider_error"
+    reason = "The data provider could not serve the request"
+    message = "Le fournisseur de données n'a pas pu traiter la demande, veuillez réessayer plus tard"
 
 
 class ProviderUnreadable(ProviderError):

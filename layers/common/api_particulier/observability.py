@@ -4,7 +4,9 @@
   line from these, so that a message, an argument, an exception's text or the chatter of a library has no way out.
 - A metric's dimensions are the dataset, the status and the provider.
 - A trace has one subsegment a provider, with its duration and outcome; nothing is patched, because the patches of the
-  X-Ray SDK write URLs.
+  X-Ray SDK write URLs, and no exception is recorded, because it would be with its text.
+
+Importing this module sets logging up, so that no library speaks before the formatter stands in its way.
 """
 
 import json
@@ -12,17 +14,18 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
 from os import environ
 from time import monotonic
-from typing import Final, override
+from typing import Any, Final, override
 
 from aws_lambda_powertools import Logger, Tracer
 from aws_lambda_powertools.logging.formatter import BasePowertoolsFormatter
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
-from api_particulier.errors import ApiError, InternalError, NotFound
+from api_particulier.errors import ApiError, BadRequest, InternalError, NotFound
 from api_particulier.settings import settings
 
 SERVICE: Final = "api-particulier"
@@ -65,7 +68,8 @@ class _Formatter(BasePowertoolsFormatter):
     @override
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {
-            "timestamp": self.formatTime(record, "%Y-%m-%dT%H:%M:%S"),
+            # RFC 3339 with its Z, without which Lambda takes every line for INFO.
+            "timestamp": f"{datetime.fromtimestamp(record.created, UTC):%Y-%m-%dT%H:%M:%S}.{int(record.msecs):03}Z",
             "level": record.levelname,
             "service": SERVICE,
         }
@@ -94,8 +98,7 @@ class _Stdout(logging.Handler):
         sys.stdout.write(self.format(record) + "\n")
 
 
-@lru_cache(maxsize=1)
-def _logger() -> Logger:
+def _set_up() -> Logger:
     formatter, handler = _Formatter(), _Stdout()
     handler.setFormatter(formatter)
     # Libraries log through the root; what the Lambda runtime put there prints their messages as they are.
@@ -103,9 +106,14 @@ def _logger() -> Logger:
     root.setFormatter(formatter)
     logging.getLogger().handlers[:] = [root]
     logging.captureWarnings(capture=True)
+    # Its warnings are of invocations that Lambda does not trace; they would be two lines a call.
+    logging.getLogger("aws_xray_sdk").setLevel(logging.ERROR)
     return Logger(
         service=SERVICE, level=environ.get("LOG_LEVEL", "INFO"), logger_handler=handler, logger_formatter=formatter
     )
+
+
+_LOGGER: Final = _set_up()
 
 
 def log(event: Event, **fields: str | int | None) -> None:
@@ -113,7 +121,7 @@ def log(event: Event, **fields: str | int | None) -> None:
     if unknown := fields.keys() - FIELDS:
         msg = f"not a field of a log line: {', '.join(sorted(unknown))}"
         raise ValueError(msg)
-    write = _logger().info if event in {Event.ANSWERED, Event.PROVIDER_ANSWERED} else _logger().error
+    write = _LOGGER.info if event in {Event.ANSWERED, Event.PROVIDER_ANSWERED} else _LOGGER.error
     write(event.value, extra={"event": event, **fields})
 
 
@@ -152,9 +160,11 @@ def provider_call(provider: str) -> Iterator[None]:
     """Time, count, log and trace one question to a provider; the outcome is ``ok`` or the code of the error raised."""
     started = monotonic()
     outcome = "ok"
+    # Not its context manager, which records exceptions. Powertools' type for it knows only that.
+    recorder: Any = _tracer().provider
+    subsegment = recorder.begin_subsegment(f"## {provider}")
     try:
-        with _tracer().provider.in_subsegment(f"## {provider}"):
-            yield
+        yield
     except ApiError as error:
         outcome = error.code
         raise
@@ -163,7 +173,14 @@ def provider_call(provider: str) -> Iterator[None]:
         raise
     finally:
         duration_ms = round((monotonic() - started) * 1000)
-        event = Event.PROVIDER_ANSWERED if outcome in {"ok", NotFound.code} else Event.PROVIDER_FAILED
+        # A refusal in the provider's own words is an answer too.
+        answered = outcome in {"ok", NotFound.code, BadRequest.code}
+        if subsegment is not None:
+            subsegment.put_annotation("outcome", outcome)
+            if not answered:
+                subsegment.add_fault_flag()
+            recorder.end_subsegment()
+        event = Event.PROVIDER_ANSWERED if answered else Event.PROVIDER_FAILED
         log(event, provider=provider, outcome=outcome, duration_ms=duration_ms)
         metrics = _metrics(provider=provider, outcome=outcome)
         metrics.add_metric("ProviderCalls", MetricUnit.Count, 1)

@@ -70,3 +70,35 @@ class AvisNumbers:
         if reference_avis is None:
             raise BadRequest("Le paramètre referenceAvis doit comporter 13 lettres ou chiffres.")
         return cls(numero_fiscal[0], reference_avis[1])
+
+
+@dataclass(frozen=True)
+class AllocataireNumbers:
+    """What a CAF file is found by: its number, and the postcode that tells which CAF gave it."""
+
+    numero: str = field(repr=False)
+    """7 digits."""
+    code_postal: str = field(repr=False)
+    """5 digits."""
+
+    names: ClassVar[tuple[str, ...]] = ("numeroAllocataire", "codePostal")
+
+    @property
+    def citizen(self) -> str:
+        return f"caf:{self.numero}:{self.code_postal}"  # two CAF may have given the same number
+
+    @classmethod
+    def read(cls, query: Query) -> Self:
+        values = _values(
+            query,
+            cls.names,
+            # The sentence of the 2020 server.
+            "Les paramètres `codePostal` et `numeroAllocataire` sont obligatoires",
+        )
+        # A letter is printed after the 7th digit, and people copy it.
+        numero = re.fullmatch(r"([0-9]{1,7})(?:(?<=[0-9]{7})[A-Za-z])?", values["numeroAllocataire"])
+        if numero is None:
+            raise BadRequest("Le paramètre numeroAllocataire doit comporter de 1 à 7 chiffres.")
+        if not re.fullmatch(r"[0-9]{5}", values["codePostal"]):
+            raise BadRequest("Le paramètre codePostal doit comporter 5 chiffres.")
+        return cls(numero[1].zfill(7), values["codePostal"])

@@ -43,8 +43,13 @@ def _response(status: int, body: object, request_id: str, *, xml: bool, root: st
     return {
         "statusCode": status,
         "headers": _HEADERS | {"Content-Type": f"application/{kind}; charset=utf-8", "X-Request-Id": request_id},
-        "body": _xml(root, body) if xml else json.dumps(body, ensure_ascii=False, separators=(",", ":")),
+        "body": _xml(root, body) if xml else _json(body),
     }
+
+
+def _json(body: object) -> str:
+    """Write ``body`` as JSON; half a character, which a provider's JSON may hold and UTF-8 cannot, is a "?"."""
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode(errors="replace").decode()
 
 
 def _xml(root: str, body: object) -> str:

@@ -2,9 +2,9 @@
 
 from functools import lru_cache
 from os import environ
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 
 def _https_or_loopback(url: str) -> str:
@@ -32,10 +32,22 @@ class Settings(BaseModel):
     stats_table: str
     pseudonym_key_id: str = ""
 
-    dgfip_provider: Literal["svair"] = "svair"
+    dgfip_provider: Literal["svair", "impot_particulier"] = "svair"
     dgfip_svair_url: ProviderUrl = "https://cfsmsp.impots.gouv.fr"
     dgfip_available_years: Annotated[int, Field(ge=1)] = 2
     """How many years of notices can be had, the current one included (contract §2)."""
+    impot_particulier_url: ProviderUrl | None = None
+    """The gateway of the tax service's APIs, up to and without ``/impotparticulier/1.0``; it has no public default."""
+    impot_particulier_secret_id: str | None = None
+    """The secret that holds our OAuth2 client."""
+    ban_url: ProviderUrl = "https://data.geopf.fr/geocodage"
+    ban_deadline: float = 2.0
+    """Seconds for the geocoder, without which an answer can do."""
+
+    caf_url: ProviderUrl = "https://pep.caf.fr"
+    """Where the CAF's document service is, up to and without ``/sgmap/wswdd/v1``."""
+    caf_secret_id: str | None = None
+    """The secret that holds our client certificate; not read where the CAF is plain ``http://``."""
 
     provider_connect_timeout: float = 3.0
     """Seconds."""
@@ -45,10 +57,21 @@ class Settings(BaseModel):
     """Seconds for everything that one question asks of a provider; leaves time to audit within the gateway's 29."""
     token_cache_seconds: int = 60
 
+    @model_validator(mode="after")
+    def _knows_impot_particulier(self) -> Self:
+        told = self.impot_particulier_url and self.impot_particulier_secret_id
+        if self.dgfip_provider == "impot_particulier" and not told:
+            msg = "API Impôt particulier has no public address: it needs its own, and its secret"
+            raise ValueError(msg)
+        return self
+
 
 @lru_cache(maxsize=1)
 def settings() -> Settings:
-    """Read the environment; ``pydantic.ValidationError`` at the first call when it lacks something."""
+    """Read the environment; ``pydantic.ValidationError`` at the first call when it lacks something.
+
+    An empty variable is one that is not set: a template's parameter cannot be left out, only empty.
+    """
     return Settings.model_validate(
-        {name: environ[name.upper()] for name in Settings.model_fields if name.upper() in environ}
+        {name: value for name in Settings.model_fields if (value := environ.get(name.upper()))}
     )

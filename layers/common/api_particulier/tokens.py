@@ -1,7 +1,7 @@
 """Who calls: the token behind an API key, what it opens, until when and from where.
 
 The tokens table never holds a key, only its SHA-256: keys are 256 random bits, so an unsalted hash cannot be reversed.
-An environment remembers a token for 60 seconds; a revocation is immediate all the same, because it also disables the
+An environment remembers a token for 60 seconds; a revocation is immediate all the same, because it also deletes the
 key at the gateway.
 """
 
@@ -45,18 +45,18 @@ class Token:
         return self.state == ACTIVE and (self.expires is None or now < self.expires)
 
     def allows(self, address: str) -> bool:
-        """Tell whether a caller at ``address`` may use the token; an address that cannot be read may not."""
+        """Tell whether a caller at ``address`` may use the token; nobody may when it, or a range, cannot be read."""
         if not self.allowed:
             return True
         try:
             caller = ip_address(address)
+            return any(caller in ip_network(block, strict=False) for block in self.allowed)
         except ValueError:
             return False
-        return any(caller in ip_network(block) for block in self.allowed)
 
 
 def hash_key(key: str) -> str:
-    return hashlib.sha256(key.encode()).hexdigest()
+    return hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()
 
 
 def token_of(item: Mapping[str, object]) -> Token:
@@ -77,23 +77,29 @@ def token_of(item: Mapping[str, object]) -> Token:
     )
 
 
-def authenticate(key: str | None, address: str) -> Token:
-    """Return the active token of ``key`` for a caller at ``address``.
-
-    ``AccessDenied`` for a key that is missing, unknown, expired or revoked; ``AddressNotAllowed`` outside its ranges.
-    """
-    if not key:
+def find(key: str | None) -> Token:
+    """Return the token of ``key``, which may not be usable any more; ``AccessDenied`` when there is none."""
+    token = _find(hash_key(key)) if key else None
+    if token is None:
         raise AccessDenied
-    token = _find(hash_key(key))
-    if token is None or not token.is_active(datetime.now(UTC)):
-        raise AccessDenied
-    if not token.allows(address):
-        raise AddressNotAllowed
     return token
 
 
+def check(token: Token, address: str) -> None:
+    """Refuse a token that is expired or revoked, ``AccessDenied``, or used from elsewhere, ``AddressNotAllowed``."""
+    if not token.is_active(datetime.now(UTC)):
+        raise AccessDenied
+    if not token.allows(address):
+        raise AddressNotAllowed
+
+
 def _strings(values: object) -> tuple[str, ...]:
-    return tuple(map(str, values)) if isinstance(values, list | tuple | set) else ()
+    """Read a list of the table; ``TypeError`` for what is none: an unread range of addresses would allow them all."""
+    if values is None:
+        return ()
+    if not isinstance(values, list | set):
+        raise TypeError
+    return tuple(map(str, values))
 
 
 def _find(key_hash: str) -> Token | None:

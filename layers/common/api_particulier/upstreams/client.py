@@ -5,7 +5,8 @@ Whatever goes wrong on the way is one of these, its cause dropped (it would prin
 
 - refused connection, reset, time-out, failed TLS, HTTP 5xx → ``ProviderUnreachable``
 - HTTP 403 or 429 → ``ProviderRefused``
-- any other status that the provider's module did not ask for, an answer too large or cut short → ``ProviderUnreadable``
+- any other status that the provider's module did not ask for, an answer too large, cut short or that is no HTTP →
+  ``ProviderUnreadable``
 """
 
 import io
@@ -14,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from http.client import HTTPResponse
+from http.client import HTTPException, HTTPResponse
 from socket import socket
 from time import monotonic
 from typing import Any, Final, override
@@ -76,10 +77,10 @@ class Client:
         self.session.mount(base_url, _Adapter(self._budget, tls))
 
     @contextmanager
-    def question(self) -> Iterator[None]:
-        """Time, count and trace all that is sent within, under one deadline."""
+    def question(self, *, deadline: float | None = None) -> Iterator[None]:
+        """Time, count and trace all that is sent within, under one deadline (seconds): its own, or that of all."""
         with provider_call(self._provider):
-            self._budget.start(settings().provider_deadline)
+            self._budget.start(settings().provider_deadline if deadline is None else deadline)
             yield
 
     def send(self, method: str, path: str, *, expected: frozenset[int] = OK, **options: Any) -> Answer:
@@ -96,8 +97,11 @@ class Client:
                 raise ProviderUnreachable from None
 
     def _send(self, method: str, path: str, expected: frozenset[int], options: Mapping[str, Any]) -> Answer:
-        timeout = (settings().provider_connect_timeout, settings().provider_read_timeout)
         try:
+            timeout = (
+                self._budget.left(at_most=settings().provider_connect_timeout),
+                self._budget.left(at_most=settings().provider_read_timeout),
+            )
             with self.session.request(
                 method, f"{self._base_url}{path}", timeout=timeout, stream=True, allow_redirects=False, **options
             ) as response:
@@ -106,8 +110,11 @@ class Client:
         except (requests.Timeout, requests.exceptions.SSLError, WireTimeoutError, TimeoutError):
             raise ProviderUnreachable from None
         except requests.ConnectionError as error:
-            if _timed_out(error):
+            causes = list(_causes(error))
+            if any(isinstance(cause, TimeoutError | WireTimeoutError) for cause in causes):
                 raise ProviderUnreachable from None
+            if any(isinstance(cause, HTTPException) and not isinstance(cause, OSError) for cause in causes):
+                raise ProviderUnreadable from None  # it does not speak HTTP
             raise _ConnectionLostError from None
         except (requests.RequestException, HTTPError, OSError, ValueError):
             raise ProviderUnreadable from None
@@ -140,14 +147,12 @@ def _read(response: requests.Response) -> bytes:
     return bytes(content)
 
 
-def _timed_out(error: BaseException | None) -> bool:
-    """Tell whether a time-out is at the bottom of what ``requests`` calls a connection error."""
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an exception and those at the bottom of it: ``requests`` calls many things a connection error."""
     while error is not None:
-        reason = getattr(error, "reason", None) or (error.args[0] if error.args else None)
-        if isinstance(error, TimeoutError | WireTimeoutError):
-            return True
-        error = reason if isinstance(reason, BaseException) else error.__context__
-    return False
+        yield error
+        inner = [getattr(error, "reason", None), *reversed(error.args), error.__context__]
+        error = next((one for one in inner if isinstance(one, BaseException)), None)
 
 
 class _Adapter(HTTPAdapter):

@@ -9,8 +9,9 @@ The service answers 200 whatever happens: the page tells. Its rows are read by t
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from email.message import Message
 from functools import lru_cache
 from time import monotonic
 from typing import Final
@@ -31,8 +32,9 @@ _FORM_SECONDS: Final = 600
 # How a JSF server says that it has forgotten the form: an error (ViewExpiredException), or back to the start.
 _FORGOTTEN: Final = frozenset({302, 500})
 
-_TITLE: Final = re.compile(r"Impôt\s+(\d{4})\s+sur\s+les\s+revenus\s+de\s+l'année\s+(\d{4})")
-_ADDRESS: Final = re.compile(r"adresse déclarée au 1 ?er janvier (\d{4})")
+_TITLE: Final = re.compile(r"impôt ?([0-9]{4}) ?sur les revenus de l'année ?([0-9]{4})")
+_ADDRESS: Final = re.compile(r"adresse déclarée au 1 ?er janvier ?([0-9]{4})")
+_PAGE_TYPES: Final = frozenset({"text/html", "application/xhtml+xml"})
 
 
 @dataclass(frozen=True)
@@ -50,27 +52,33 @@ class _Svair:
 
     def notice(self, numbers: AvisNumbers) -> Document:
         with self.client.question():
-            if self._form is not None and monotonic() < self._form.until:
-                answer = self._post(self._form, numbers, may_be_forgotten=True)
+            # Taken out, and put back by an answer: a form that brings none is not posted again.
+            form, self._form = self._form, None
+            if form is not None and monotonic() < form.until:
+                answer = self._post(form, numbers, may_be_forgotten=True)
                 page = _parse(answer) if answer.status not in _FORGOTTEN else None
                 if page is not None and not _is_bare_form(page):
-                    return _read(page)
-            self._form = None
+                    return self._read(page, form)
             form = self._fetch_form()
-            notice = _read(_parse(self._post(form, numbers)))
-            self._form = form
-            return notice
+            return self._read(_parse(self._post(form, numbers)), form)
+
+    def _read(self, page: etree._Element, form: _Form) -> Document:
+        document = _read(page)
+        self._form = form
+        if document is None:
+            raise UnknownNotice
+        return document
 
     def ping(self) -> None:
         with self.client.question():
-            self._fetch_form()
+            self._form = self._fetch_form()  # the last one's session is over
 
     def _fetch_form(self) -> _Form:
         self.client.session.cookies.clear()
         page = _parse(self.client.send("GET", _FORM_PATH))
         _check_not_refused(page)
         found = page.xpath("//input[@name='javax.faces.ViewState']/@value")
-        if not isinstance(found, list) or not found:
+        if not isinstance(found, list) or not found or not found[0]:
             raise ProviderUnreadable
         return _Form(str(found[0]), monotonic() + _FORM_SECONDS)
 
@@ -108,18 +116,22 @@ def ping() -> None:
 
 
 def _parse(answer: Answer) -> etree._Element:
-    charset = re.search(r"charset=[\"']?([\w-]+)", answer.headers.get("Content-Type", ""))
+    content_type = Message()
+    content_type["Content-Type"] = answer.headers.get("Content-Type") or "text/html"
+    if content_type.get_content_type() not in _PAGE_TYPES:
+        raise ProviderUnreadable
     try:
-        text = answer.content.decode(charset[1] if charset else "utf-8")
-    except (UnicodeDecodeError, LookupError):
-        raise ProviderUnreadable from None
-    parser = etree.HTMLParser(encoding="utf-8", no_network=True, remove_comments=True, remove_pis=True)
-    try:
-        page = etree.fromstring(text.encode(), parser)
-    except (etree.LxmlError, ValueError):
+        text = answer.content.decode(content_type.get_content_charset("utf-8")).removeprefix("\ufeff")
+        page = etree.fromstring(
+            text.encode(), etree.HTMLParser(encoding="utf-8", no_network=True, remove_comments=True, remove_pis=True)
+        )
+    except (UnicodeError, LookupError, etree.LxmlError, ValueError):
         raise ProviderUnreadable from None
     if page is None:
         raise ProviderUnreadable
+    for element in page.iter("br", "div", "p"):  # what breaks a line on the screen breaks one in the text
+        element.text = "\n" + (element.text or "")
+        element.tail = "\n" + (element.tail or "")
     return page
 
 
@@ -127,6 +139,7 @@ def _is_bare_form(page: etree._Element) -> bool:
     """Tell whether the service shows its empty form again, having forgotten the one that was posted."""
     return (
         bool(page.xpath("//input[@name='javax.faces.ViewState']"))
+        and _years(page) is None
         and not _by_id(page, "nonTrouve")
         and not _by_class(page, "interdit")
     )
@@ -137,32 +150,42 @@ def _check_not_refused(page: etree._Element) -> None:
         raise ProviderRefused
 
 
-def _read(page: etree._Element) -> Document:
-    """Read the page of a notice; a field whose row is absent is absent, one whose cell is empty is ``BLANK``."""
+def _read(page: etree._Element) -> Document | None:
+    """Read the page of a notice; a field whose row is absent is absent, one whose cell is empty is ``BLANK``.
+
+    None for a page that says that there is no such notice.
+    """
     _check_not_refused(page)
     if _by_id(page, "nonTrouve"):
-        raise UnknownNotice
-    title = _TITLE.search(" ".join(_text(one) for one in _by_class(page, "titre_affiche_avis")).replace("’", "'"))
+        return None
+    years = _years(page)
     rows = {
-        label: cells for label, cells in _rows(page) if label in _PERSONS or label in _VALUES or _ADDRESS.match(label)
+        label: cells
+        for label, cells in _rows(page)
+        if label in _PERSONS or label in _VALUES or _ADDRESS.fullmatch(label)
     }
-    if title is None or not rows:
+    if years is None or not rows:
         raise ProviderUnreadable
     document: dict[str, object] = dict(_declarants(rows))
     for label, (name, read) in _VALUES.items():
         if label in rows:
-            # The value is the last cell: the label spans the others.
-            value = rows[label][-1] if rows[label] else ""
+            value = " ".join(filter(None, rows[label]))
             document[name] = read(value) if value else BLANK
     for label, cells in rows.items():
-        if address := _ADDRESS.match(label):
+        if address := _ADDRESS.fullmatch(label):
             document["foyerFiscal"] = {"annee": int(address[1]), "adresse": " ".join(filter(None, cells))}
-    document |= {"anneeImpots": title[1], "anneeRevenus": title[2]}
+    document |= years
     for name in ("erreurCorrectif", "situationPartielle"):
         text = "".join(_raw_text(one) for one in _by_id(page, name))
         if text := re.sub(r"[\r\n\t]", "", text).strip():
             document[name] = text
     return document
+
+
+def _years(page: etree._Element) -> Mapping[str, str] | None:
+    """Return the years of the tax and of the income, which the title of a notice tells."""
+    title = _TITLE.search(_label(_raw_text(page)))
+    return {"anneeImpots": title[1], "anneeRevenus": title[2]} if title else None
 
 
 def _declarants(rows: dict[str, list[str]]) -> Iterator[tuple[str, dict[str, str]]]:
@@ -177,27 +200,40 @@ def _declarants(rows: dict[str, list[str]]) -> Iterator[tuple[str, dict[str, str
 
 def _rows(page: etree._Element) -> Iterator[tuple[str, list[str]]]:
     """Yield each labelled row with its cells; the unlabelled rows after an address are its next lines."""
-    label, cells = "", list[str]()
+    label, cells, spanned = "", list[str](), 0
     for row in page.iter("tr"):
-        first, *others = [_text(cell) for cell in row.iter("td", "th")] or [""]
-        if first:
+        own = [cell for cell in row.iter("td", "th") if next(cell.iterancestors("tr")) is row]
+        texts = [_text(cell) for cell in own]
+        if spanned:  # the label's cell goes on in this row
+            cells += texts
+            spanned -= 1
+        elif texts and texts[0]:
             yield label, cells
-            label, cells = _label(first), others
-        elif others and _ADDRESS.match(label):
-            cells += others
+            label, cells = _label(texts[0]), texts[1:]
+            spanned = _rows_below(own[0]) if _ADDRESS.fullmatch(label) else 0
+        elif texts[1:] and _ADDRESS.fullmatch(label):
+            cells += texts[1:]
         else:
             yield label, cells
             label, cells = "", []
     yield label, cells
 
 
+def _rows_below(cell: etree._Element) -> int:
+    """Return how many rows a cell spans besides its own."""
+    span = cell.get("rowspan", "")
+    return max(int(span) - 1, 0) if re.fullmatch(r"[0-9]{1,4}", span) else 0
+
+
 def _label(text: str) -> str:
-    return " ".join(unicodedata.normalize("NFC", text).replace("’", "'").split()).rstrip(" :").lower()
+    """Normalise a label: its spaces, apostrophes, accents, capitals, and what may follow it."""
+    words = unicodedata.normalize("NFC", text).replace("’", "'").replace("(*)", "").split()
+    return " ".join(words).rstrip(" :*").lower()
 
 
 def _text(element: etree._Element) -> str:
     """Return what a person reads in a cell: line breaks and tabs of the source are one space."""
-    return re.sub(r"\s*[\r\n\t]\s*", " ", _raw_text(element)).strip()
+    return " ".join(filter(None, map(str.strip, re.split(r"[\r\n\t]+", _raw_text(element)))))
 
 
 def _raw_text(element: etree._Element) -> str:
@@ -206,11 +242,12 @@ def _raw_text(element: etree._Element) -> str:
 
 def _amount(text: str) -> int | None:
     """Read "25 258 €", with any of French typography's spaces."""
-    if text.lower() == "non imposable":
+    printed = "".join(text.split()).lower()
+    if printed == "nonimposable":
         return None
-    if text.lower() == "non renseigné":
+    if printed == "nonrenseigné":
         return 0  # as every server before answered it (docs/decisions/0005-recorded-behaviour.md)
-    digits = "".join(text.split()).replace("−", "-").removesuffix("€")
+    digits = printed.replace("−", "-").removesuffix("€")
     if not re.fullmatch(r"-?[0-9]{1,12}", digits):
         raise ProviderUnreadable
     return int(digits)
@@ -218,7 +255,7 @@ def _amount(text: str) -> int | None:
 
 def _parts(text: str) -> float:
     """Read "2.50", or "2,50"; a whole number is an ``int``, so that JSON shows 2 and not 2.0."""
-    digits = text.replace(",", ".")
+    digits = "".join(text.split()).replace(",", ".")
     if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,4})?", digits):
         raise ProviderUnreadable
     number = float(digits)

@@ -1,0 +1,23 @@
+"""Adresse CAF: the postal address of a family file, line by line (contract §3.4)."""
+
+from pydantic import BaseModel
+
+from api_particulier import caf
+from api_particulier.dataset import Dataset
+from api_particulier.parameters import AllocataireNumbers
+
+
+class AdresseCaf(BaseModel):
+    """L'adresse du dossier telle que la CAF la connaît."""
+
+    adresse: caf.AdresseDuDossier
+
+
+DATASET = Dataset(
+    name="adresse_caf",
+    provider="caf",
+    routes={"/api/v2/adresse": AdresseCaf, "/api/caf/adresse": AdresseCaf},
+    parameters=AllocataireNumbers,
+    ask=lambda question: caf.famille(question.parameters),
+)
+lambda_handler = DATASET.handler

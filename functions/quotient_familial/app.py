@@ -1,0 +1,25 @@
+"""Quotient familial: what the price of canteens and nurseries follows, with its month and year."""
+
+from pydantic import BaseModel
+
+from api_particulier import caf
+from api_particulier.dataset import Dataset
+from api_particulier.parameters import AllocataireNumbers
+
+
+class QuotientFamilial(BaseModel):
+    """Le quotient familial du dossier et le mois pour lequel il est calculé."""
+
+    quotientFamilial: caf.QuotientFamilial
+    mois: caf.Mois
+    annee: caf.Annee
+
+
+DATASET = Dataset(
+    name="quotient_familial",
+    provider="caf",
+    routes={"/api/v2/quotient-familial": QuotientFamilial, "/api/caf/qf": QuotientFamilial},
+    parameters=AllocataireNumbers,
+    ask=lambda question: caf.famille(question.parameters),
+)
+lambda_handler = DATASET.handler

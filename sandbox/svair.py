@@ -1,0 +1,246 @@
+"""The tax service's notice verification ("SVAIR"), simulated: the same protocol, the same shape of pages, other people.
+
+A GET of ``/secavis/`` gives the form and a session cookie; a POST of the two numbers, with the form's
+``javax.faces.ViewState``, gives a notice. A form can be posted again and again for half an hour; one that is too old,
+or does not go with the cookie, ends in the HTTP 500 of a JSF server.
+"""
+
+import hmac
+import secrets
+import sys
+import time
+import tomllib
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+from zoneinfo import ZoneInfo
+
+from flask import Flask, make_response, render_template, request
+from flask.typing import ResponseReturnValue
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
+
+FORM_SECONDS: Final = 1800
+_SESSION: Final = "JSESSIONID"
+_PARIS: Final = ZoneInfo("Europe/Paris")
+_YEARS_AGO: Final = {"courante": 0, "precedente": 1}
+
+
+# ── The people ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _in_euros(value: object) -> object:
+    return f"{value:,} €".replace(",", "\N{NO-BREAK SPACE}") if type(value) is int else value
+
+
+def _in_hundredths(value: object) -> object:
+    return f"{value:.2f}" if type(value) in {int, float} else value
+
+
+def _in_digits(value: object) -> object:
+    return str(value) if type(value) is int else value
+
+
+# What a row prints; "" is a row whose cell is empty, None is no row.
+type _Row = str | None
+type _Amount = Annotated[_Row, BeforeValidator(_in_euros)]
+type _Parts = Annotated[_Row, BeforeValidator(_in_hundredths)]
+type _Count = Annotated[_Row, BeforeValidator(_in_digits)]
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
+
+
+class Declarant(_Entry):
+    """One column of a notice's first rows; a row that neither declarant has is not printed."""
+
+    nom: _Row = None
+    nom_naissance: _Row = None
+    prenoms: _Row = None
+    date_naissance: _Row = None
+
+
+class Person(_Entry):
+    """A notice as its page prints it, and whose it is. ``people/avis.toml`` tells of each key."""
+
+    numero_fiscal: str = Field(pattern=r"^[0-9]{13}$")
+    reference_avis: str = Field(pattern=r"^[0-9]{2}[0-9A-Za-z]{11}$")
+    reponse: Literal["avis", "interdit", "lent", "panne", "illisible"] = "avis"
+    secondes: float = Field(20, ge=0)
+    """How long a slow answer takes; the adapter gives up after 15."""
+
+    annee: int = Field(default_factory=lambda entry: 2000 + int(entry["reference_avis"][:2]))
+    """The notice's, and its address's."""
+    annee_impots: int = Field(default_factory=lambda entry: entry["annee"])
+    annee_revenus: int = Field(default_factory=lambda entry: entry["annee_impots"] - 1)
+    declarant1: Declarant = Declarant()
+    declarant2: Declarant = Declarant()
+    adresse: tuple[str, ...] | None = None
+    """Its lines, one a row; none at all is a row whose cell is empty."""
+    date_recouvrement: _Row = None
+    date_etablissement: _Row = None
+    nombre_parts: _Parts = None
+    situation_famille: _Row = None
+    nombre_personnes_charge: _Count = None
+    revenu_brut_global: _Amount = None
+    revenu_imposable: _Amount = None
+    impot_revenu_net_avant_corrections: _Amount = None
+    montant_impot: _Amount = None
+    revenu_fiscal_reference: _Amount = None
+    erreur_correctif: str = ""
+    situation_partielle: str = ""
+
+
+class _File(_Entry):
+    personne: list[Person]
+
+
+class PeopleError(Exception):
+    """A file of people cannot be read; says where and why, with nothing of what it says of them."""
+
+
+def people(path: Path) -> list[Person]:
+    """Read the people of a file, in its order; ``PeopleError`` when it cannot be read."""
+    try:
+        return list(_people(path.read_bytes(), datetime.now(_PARIS).year))
+    except ValidationError as error:
+        found = error.errors(include_input=False, include_url=False, include_context=False)
+        why = " ; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in found)
+    except tomllib.TOMLDecodeError as error:
+        why = str(error)
+    except (OSError, ValueError) as error:
+        why = type(error).__name__
+    raise PeopleError(f"{path.name} : {why}")
+
+
+@lru_cache(maxsize=2)
+def _people(content: bytes, this_year: int) -> tuple[Person, ...]:
+    file = tomllib.loads(content.decode())
+    if isinstance(entries := file.get("personne"), list):
+        file["personne"] = [_of_this_year(entry, this_year) for entry in entries]
+    return tuple(_File.model_validate(file).personne)
+
+
+def _of_this_year(entry: dict[str, Any], this_year: int) -> dict[str, Any]:
+    """Write the years of an entry that follows the calendar."""
+    if entry.get("annee") not in _YEARS_AGO:
+        return entry
+    year = this_year - _YEARS_AGO[entry["annee"]]
+    dated = {
+        name: value.replace("AAAA-1", str(year - 1)).replace("AAAA", str(year)) if isinstance(value, str) else value
+        for name, value in entry.items()
+    }
+    return dated | {"annee": year, "referenceAvis": f"{year % 100:02}{entry.get('referenceAvis', '')[2:]}"}
+
+
+# ── The service ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def app(people_file: Path) -> Flask:
+    """Make the service for the people of a file, read again whenever it has changed."""
+    return app_of(lambda: people(people_file))
+
+
+def app_of(everybody: Callable[[], Iterable[Person]]) -> Flask:
+    """Make the service for the people that ``everybody`` returns at the time.
+
+    Its ``config`` holds what a test turns: ``SECRET_KEY``, of which another forgets every form, and ``FORGOTTEN``, how
+    the service says so: "error" or "form".
+    """
+    service = Flask(__name__)
+    service.config.update(SECRET_KEY=secrets.token_bytes(32), FORGOTTEN="error")
+    forms = _Forms(service.config)
+
+    @service.get("/secavis/")
+    def form() -> ResponseReturnValue:
+        return _form_page(forms, secrets.token_hex(16))
+
+    @service.post("/secavis/faces/commun/index.jsf")
+    def verify() -> ResponseReturnValue:
+        session = request.cookies.get(_SESSION, "")
+        if not forms.knows(session, request.form.get("javax.faces.ViewState", "")):
+            if service.config["FORGOTTEN"] == "form":
+                return _form_page(forms, secrets.token_hex(16))
+            return render_template("svair/expire.html"), 500
+        if (request.form.get("j_id_7_SUBMIT"), request.form.get("j_id_7:j_id_l")) != ("1", "Valider"):
+            return _form_page(forms, session)
+        numbers = request.form.get("j_id_7:spi"), request.form.get("j_id_7:num_facture")
+        found = (one for one in everybody() if (one.numero_fiscal, one.reference_avis) == numbers)
+        return _notice_page(next(found, None), forms.new(session))
+
+    @service.errorhandler(PeopleError)
+    def unreadable_people(error: PeopleError) -> ResponseReturnValue:
+        print(f"Personnes fictives illisibles : {error}", file=sys.stderr, flush=True)
+        return render_template("svair/fichier.html", why=error), 500
+
+    return service
+
+
+class _Forms:
+    """The forms given out: each is signed for its session and its time, so that none has to be remembered."""
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self._config = config
+
+    def new(self, session: str) -> str:
+        content = secrets.token_bytes(16) + int(time.time() + FORM_SECONDS).to_bytes(8)
+        return b64encode(content + self._sign(session, content)).decode()
+
+    def knows(self, session: str, view_state: str) -> bool:
+        try:
+            given = b64decode(view_state, validate=True)
+        except ValueError:
+            return False
+        content, signature = given[:24], given[24:]
+        signed = hmac.compare_digest(signature, self._sign(session, content))
+        return signed and int.from_bytes(content[16:]) > time.time()
+
+    def _sign(self, session: str, content: bytes) -> bytes:
+        return hmac.digest(self._config["SECRET_KEY"], session.encode() + b"\n" + content, "sha256")
+
+
+def _form_page(forms: _Forms, session: str) -> ResponseReturnValue:
+    page = make_response(render_template("svair/formulaire.html", view_state=forms.new(session)))
+    page.set_cookie(_SESSION, session, path="/secavis", httponly=True)
+    return page
+
+
+def _notice_page(person: Person | None, view_state: str) -> ResponseReturnValue:
+    if person is None:
+        return render_template("svair/non_trouve.html", view_state=view_state)
+    if person.reponse == "lent":
+        time.sleep(person.secondes)
+    if person.reponse in {"avis", "lent"}:
+        return render_template("svair/avis.html", avis=person, declarants=_declarants(person), lignes=_rows(person))
+    return render_template(f"svair/{person.reponse}.html"), 503 if person.reponse == "panne" else 200
+
+
+def _declarants(person: Person) -> Sequence[tuple[str, str, str]]:
+    first, second = person.declarant1, person.declarant2
+    rows = (
+        ("Nom", first.nom, second.nom),
+        ("Nom de naissance", first.nom_naissance, second.nom_naissance),
+        ("Prénom(s)", first.prenoms, second.prenoms),
+        ("Date de naissance", first.date_naissance, second.date_naissance),
+    )
+    return [(label, one or "", two or "") for label, one, two in rows if not one is two is None]
+
+
+def _rows(person: Person) -> Sequence[tuple[str, str]]:
+    rows = (
+        ("Date de mise en recouvrement de l'avis d'impôt", person.date_recouvrement),
+        ("Date d'établissement", person.date_etablissement),
+        ("Nombre de part(s)", person.nombre_parts),
+        ("Situation de famille", person.situation_famille),
+        ("Nombre de personne(s) à charge", person.nombre_personnes_charge),
+        ("Revenu brut global", person.revenu_brut_global),
+        ("Revenu imposable", person.revenu_imposable),
+        ("Impôt sur le revenu net avant corrections", person.impot_revenu_net_avant_corrections),
+        ("Montant de l'impôt", person.montant_impot),
+        ("Revenu fiscal de référence", person.revenu_fiscal_reference),
+    )
+    return [(label, value) for label, value in rows if value is not None]

@@ -1,0 +1,158 @@
+"""Every provider fails in every way, and the caller gets the same answers (contract §5)."""
+
+import gzip
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+import pytest
+
+from tests import wire
+from tests.conftest import Answer, Cloud, ask
+
+HIDDEN: Final = "CE-QUE-DIT-LE-FOURNISSEUR"
+PAGE: Final = f"<html><body><p>{HIDDEN} à lire</p></body></html>".encode()
+
+
+@dataclass(frozen=True)
+class Provider:
+    """How a provider is reached: the setting that holds its address, and a question that is put to it."""
+
+    url: str
+    event: str
+    scope: str
+    query: Mapping[str, str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """What it takes besides, to ask this one."""
+
+    def ask(self, key: str) -> Answer:
+        return ask(self.event, key=key, headers={"X-User": "agent-42"}, **self.query)
+
+
+AVIS: Final = {"numeroFiscal": "2690000000095", "referenceAvis": "2690000000096"}
+PROVIDERS: Final = {
+    "svair": Provider(
+        "DGFIP_SVAIR_URL", "avis_imposition/v2", "dgfip_avis_imposition", AVIS, {"DGFIP_AVAILABLE_YEARS": "99"}
+    ),
+}
+
+
+class Failure(NamedTuple):
+    server: wire.Server
+    status: int
+    code: str
+
+
+def _unreachable(server: wire.Server) -> Failure:
+    return Failure(server, 503, "network_error")
+
+
+def _refused(server: wire.Server) -> Failure:
+    return Failure(server, 503, "rate_limited")
+
+
+def _unreadable(server: wire.Server) -> Failure:
+    return Failure(server, 502, "invalid_response")
+
+
+def _status(status: int) -> wire.Server:
+    return wire.answering(wire.response(PAGE, status=status))
+
+
+def _page(body: bytes, **headers: str) -> wire.Server:
+    said = {name.replace("_", "-"): value for name, value in headers.items()}
+    return wire.answering(wire.response(body, headers=said))
+
+
+FAILURES: Final = {
+    "refuses connections": _unreachable(wire.refusing),
+    "resets connections": _unreachable(wire.resetting),
+    "closes without a word": _unreachable(wire.closing_after(b"")),
+    "never answers": _unreachable(wire.silent),
+    "drips a header": _unreachable(wire.dripping(b"HTTP/1.1 200 OK\r\nX-Slow: ", b"a")),
+    "drips header after header": _unreachable(wire.dripping(b"HTTP/1.1 200 OK\r\n", b"X-Slow: a\r\n")),
+    "drips its body": _unreachable(wire.dripping(wire.response(b"", headers={"Content-Length": "999999"}), b" ")),
+    "does not speak TLS": _unreachable(wire.plain_behind_https),
+    "fails with 500": _unreachable(_status(500)),
+    "fails with 502": _unreachable(_status(502)),
+    "fails with 503": _unreachable(_status(503)),
+    "refuses with 403": _refused(_status(403)),
+    "refuses with 429": _refused(_status(429)),
+    "redirects": _unreadable(_status(301)),
+    "says 400": _unreadable(_status(400)),
+    "says 404": _unreadable(_status(404)),
+    "does not speak HTTP": _unreadable(wire.answering(b"220 " + HIDDEN.encode() + b" SMTP\r\n")),
+    "answers nothing": _unreadable(_page(b"")),
+    "answers another page": _unreadable(_page(PAGE)),
+    "answers JSON": _unreadable(_page(b'{"a": "%s"}' % HIDDEN.encode(), Content_Type="application/json")),
+    "answers bytes": _unreadable(_page(bytes(range(256)), Content_Type="application/octet-stream")),
+    "answers latin-1 for UTF-8": _unreadable(_page(PAGE.decode().encode("latin-1"))),
+    "answers in an unknown encoding": _unreadable(_page(PAGE, Content_Type="text/html; charset=klingon")),
+    "answers gzip that is none": _unreadable(_page(PAGE, Content_Encoding="gzip")),
+    "answers chunks that are none": _unreadable(_page(PAGE + b"\r\n", Content_Length="", Transfer_Encoding="chunked")),
+    "cuts its body short": _unreadable(wire.closing_after(wire.response(PAGE, headers={"Content-Length": "9999"}))),
+    "answers 50 MB": _unreadable(wire.flooding),
+    "answers 50 MB, compressed": _unreadable(
+        _page(gzip.compress(bytes(wire.FLOOD_BYTES), compresslevel=1), Content_Encoding="gzip")
+    ),
+}
+
+
+@pytest.fixture(params=list(PROVIDERS))
+def provider(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Provider:
+    found = PROVIDERS[request.param]
+    for name, value in found.environment.items():
+        monkeypatch.setenv(name, value)
+    return found
+
+
+@pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
+def test_a_failing_provider_is_answered_with_its_code_and_nothing_of_its_cause(
+    provider: Provider,
+    failure: Failure,
+    cloud: Cloud,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    key = cloud.token(provider.scope)
+    with failure.server() as url:
+        monkeypatch.setenv(provider.url, url)
+        answer = provider.ask(key)
+
+    assert (answer.status, answer.body["error"]) == (failure.status, failure.code)
+    assert list(answer.body) == ["error", "reason", "message"]
+    assert ("Retry-After" in answer.headers) == (failure.status == 503)
+    assert int(answer.headers.get("Retry-After", 1)) > 0
+    assert answer.headers["X-Request-Id"]
+
+    [entry] = cloud.entries()
+    assert (entry["status"], entry["error"]) == (failure.status, failure.code)
+    assert (entry["released"], entry["withheld"]) == ([], [])
+    assert entry["citizen"]
+    assert entry["provider_ms"] >= 0
+
+    captured = capfd.readouterr()
+    assert f'"outcome": "{failure.code}"' in captured.out
+    told = " ".join([answer.text, str(answer.headers), captured.out, captured.err, str(entry)])
+    sent = (*provider.query.values(), key)
+    cause = (HIDDEN, "127.0.0.1", "Traceback", "urllib3", "requests.", "HTTPConnection", "SSL", "codec", "lxml")
+    assert [one for one in (*sent, *cause) if one in told] == []
+
+
+def test_a_provider_that_is_back_answers_the_next_question(
+    provider: Provider, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A failure leaves nothing behind: the next question is put to the provider again."""
+    asked: list[bytes] = []
+
+    def fail_once(connection: Any, _: Any) -> None:
+        while request := wire.read_request(connection):
+            asked.append(request)
+            connection.sendall(wire.response(PAGE, status=503 if len(asked) == 1 else 429))
+
+    key = cloud.token(provider.scope)
+    with wire.converse(fail_once) as url:
+        monkeypatch.setenv(provider.url, url)
+        answers = [provider.ask(key) for _ in range(2)]
+    assert [(one.status, one.body["error"]) for one in answers] == [(503, "network_error"), (503, "rate_limited")]
+    assert len(asked) == 2

@@ -1,0 +1,133 @@
+"""The stack pointed at another server that speaks the protocol: its notices come back exactly, and leave no trace."""
+
+import base64
+import hashlib
+import random
+import string
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from sandbox.svair import Declarant, Person, app_of
+from tests.e2e.conftest import FOLDER, Stack, bring_up
+from tests.template import ROOT
+from tests.wire import serve
+
+_RANDOM = random.SystemRandom()
+_YEAR = datetime.now(UTC).year
+
+
+def _digits(count: int) -> str:
+    return "".join(_RANDOM.choices(string.digits, k=count))
+
+
+def _name() -> str:
+    return "".join(_RANDOM.choices("ABCDEFGHIJKLMNOPQRSTUVWXYZÉÈÇ-", k=12)).strip("-")
+
+
+def _person() -> Person:
+    return Person(
+        numero_fiscal=_digits(13),
+        reference_avis=f"{_YEAR % 100}{_digits(11)}",
+        annee=_YEAR,
+        annee_impots=_YEAR,
+        annee_revenus=_YEAR - 1,
+        declarant1=Declarant(nom=_name(), nom_naissance=_name(), prenoms=_name(), date_naissance="01/02/1970"),
+        adresse=(f"{_digits(6)} RUE {_name()}", f"75001 {_name()}"),
+        nombre_parts=2.5,
+        revenu_brut_global=int(_digits(9)) + 10**9,
+        revenu_fiscal_reference=int(_digits(9)) + 10**9,
+        montant_impot="Non imposable",
+        situation_famille="",
+    )
+
+
+def _expected(person: Person) -> dict[str, Any]:
+    """Return the v2 answer, written by hand: contract §3.1 and §3.2."""
+    first = person.declarant1
+    return {
+        "declarant1": {
+            "nom": first.nom,
+            "nomNaissance": first.nom_naissance,
+            "prenoms": first.prenoms,
+            "dateNaissance": first.date_naissance,
+        },
+        "declarant2": {"nom": "", "nomNaissance": "", "prenoms": "", "dateNaissance": ""},
+        "nombreParts": 2.5,
+        "situationFamille": None,
+        "revenuBrutGlobal": _amount(person.revenu_brut_global),
+        "montantImpot": None,
+        "revenuFiscalReference": _amount(person.revenu_fiscal_reference),
+        "foyerFiscal": {"annee": person.annee, "adresse": " ".join(person.adresse or ())},
+        "anneeImpots": str(_YEAR),
+        "anneeRevenus": str(_YEAR - 1),
+    }
+
+
+def _amount(printed: str | None) -> int:
+    return int("".join(filter(str.isdigit, printed or "")))
+
+
+@pytest.fixture(scope="module")
+def everybody() -> list[Person]:
+    return [_person() for _ in range(8)]
+
+
+@pytest.fixture(scope="module")
+def elsewhere(stack: Stack, everybody: list[Person]) -> Iterator[Stack]:
+    """Bring the running stack up to date with the address of another server, then back."""
+    with serve(app_of(lambda: everybody)) as url:
+        yield bring_up(DGFIP_SVAIR_URL=url)
+    assert bring_up().api_key == stack.api_key  # a second `make up` is the same stack
+
+
+def test_random_notices_come_back_exactly(elsewhere: Stack, everybody: list[Person]) -> None:
+    for person in everybody:
+        numbers = {"numeroFiscal": person.numero_fiscal, "referenceAvis": person.reference_avis}
+        answer = elsewhere.get("/v2/avis-imposition", **numbers)
+        expected = _expected(person)
+        assert (answer.status_code, answer.json(), list(answer.json())) == (200, expected, list(expected))
+        v1 = elsewhere.get("/impots/svair", **numbers).json()
+        assert v1 == {name: value for name, value in expected.items() if name != "situationFamille"}
+
+
+def test_nothing_of_anybody_is_left_anywhere(elsewhere: Stack, everybody: list[Person]) -> None:
+    for person in everybody:
+        elsewhere.get("/v2/declarants", numeroFiscal=person.numero_fiscal, referenceAvis=person.reference_avis)
+        elsewhere.get("/v2/declarants", numeroFiscal=person.numero_fiscal, referenceAvis="x")
+    kept = "\n".join(_everything_kept(elsewhere))
+    assert "revenuFiscalReference" in kept  # it is the right place to look: the audit names fields
+    for person in everybody:
+        first = person.declarant1
+        secrets = [person.numero_fiscal, person.reference_avis, first.nom, first.nom_naissance, *(person.adresse or ())]
+        secrets += [str(_amount(person.revenu_fiscal_reference)), str(_amount(person.revenu_brut_global))]
+        secrets += [f"dgfip:{person.numero_fiscal}"]
+        for secret in filter(None, secrets):
+            for form in _forms(secret):
+                assert form not in kept, "something of a citizen is kept"
+    assert elsewhere.api_key not in kept
+
+
+def _everything_kept(stack: Stack) -> Iterator[str]:
+    """Yield every item of every table, every line of every log group, and what the stack's processes printed."""
+    logs, dynamodb = stack.client("logs"), stack.client("dynamodb")
+    for table in stack.description["tables"].values():
+        for page in dynamodb.get_paginator("scan").paginate(TableName=table):
+            yield from map(str, page["Items"])
+    for group in logs.describe_log_groups()["logGroups"]:
+        for page in logs.get_paginator("filter_log_events").paginate(logGroupName=group["logGroupName"]):
+            yield from (event["message"] for event in page["events"])
+    for file in (ROOT / FOLDER).glob("*.log"):
+        yield file.read_text()
+
+
+def _forms(secret: str) -> Iterator[str]:
+    """Yield a secret as it could have been written: in clear, encoded, or as a hash that anyone can compute."""
+    yield secret
+    yield base64.b64encode(secret.encode()).decode()
+    for algorithm in ("md5", "sha1", "sha256", "sha512"):
+        digest = hashlib.new(algorithm, secret.encode(), usedforsecurity=False)
+        yield digest.hexdigest()
+        yield base64.b64encode(digest.digest()).decode()

@@ -1,0 +1,66 @@
+"""The commands of the local stack: what they start, and that nothing is left of it."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+from tests.e2e.conftest import FOLDER, Stack
+from tests.template import ROOT
+
+ELSEWHERE = ".local/e2e-run"
+
+
+def test_everything_listens_on_loopback_only(stack: Stack) -> None:
+    assert stack.api_url.startswith("http://127.0.0.1:")
+    listening = [
+        connection.laddr.ip
+        for process in _processes_of(FOLDER)
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    ]
+    assert listening
+    assert set(listening) == {"127.0.0.1"}
+
+
+def test_run_plays_the_journey_serves_and_leaves_nothing_behind() -> None:
+    running = subprocess.Popen(
+        [sys.executable, "-u", "-m", "sandbox", "run"],
+        cwd=ROOT,
+        env=os.environ | {"LOCAL_STACK": ELSEWHERE},
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    printed = ""
+    assert running.stdout is not None
+    for line in running.stdout:
+        printed += line
+        if "Ctrl-C" in line:
+            break
+    assert printed.count("→ 200") == 2
+    assert '"revenuFiscalReference"' in printed
+    started = _processes_of(ELSEWHERE)
+    assert started
+    port = int(re.findall(r"http://127\.0\.0\.1:(\d+)/", printed)[0])
+    os.killpg(running.pid, signal.SIGINT)
+    running.communicate(timeout=60)
+    assert running.returncode == 0
+    assert not [process for process in started if process.is_running()]
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), timeout=5)
+    assert not (ROOT / ELSEWHERE / "stack.json").exists()
+
+
+def _processes_of(folder: str) -> list[psutil.Process]:
+    """Return the processes that a stack started, and those that these did."""
+
+    file = ROOT / folder / "processes.json"
+    started = [psutil.Process(one["pid"]) for one in json.loads(file.read_text()).values()]
+    return [one for process in started for one in (process, *process.children(recursive=True))]

@@ -1,0 +1,24 @@
+"""The CAF over mutual TLS, and a key that opens all of it."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from sandbox.certificates import Certificates
+from tests.caf import Caf
+from tests.conftest import Cloud
+
+
+@pytest.fixture
+def caf(caf_secret: str, certificates: Certificates, monkeypatch: pytest.MonkeyPatch) -> Iterator[Caf]:
+    assert caf_secret
+    played = Caf()
+    with played.serve(certificates.server_context()) as url:
+        monkeypatch.setenv("CAF_URL", url)
+        yield played
+
+
+@pytest.fixture
+def key(cloud: Cloud) -> str:
+    """A key that opens every field of the CAF."""
+    return cloud.token("cnaf_attestation_droits")

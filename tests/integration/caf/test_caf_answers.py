@@ -1,0 +1,257 @@
+"""Everything that the CAF may answer: its return codes, every wrapping of a good answer, and what is none."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from flask import Response
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sandbox import caf as simulator
+from sandbox.caf import Famille
+from tests.caf import (
+    FAILED,
+    PEOPLE,
+    PEOPLE_FILE,
+    SCOPES,
+    UNREACHABLE,
+    UNREADABLE,
+    Caf,
+    ask_file,
+    drt,
+    envelope,
+    multipart,
+)
+from tests.conftest import Cloud
+from tests.template import ROOT
+
+REFERENCE = Path(os.environ.get("REFERENCE_DATA", ROOT.parent / "shared" / "data")) / "cnaf-soap"
+needs_reference = pytest.mark.skipif(not REFERENCE.is_dir(), reason="needs REFERENCE_DATA, the recorded examples")
+
+# ── Return codes ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+# Contract §5, and the table that it speaks of.
+NOT_FOUND = {101, 102, 111, 121, 122, 132, 133, 141, 151, 161, 171, 191, 194, 1113, 1114}
+BAD_REQUEST = {103, 131, 181, 192, 193, 195, 196, 197, 198}
+FAILURES = {201, 211, 221, 231, 241, 251, 252, 253, 254, 255, 256, 257}
+
+
+def special_families() -> list[Famille]:
+    return [one for one in simulator.familles(PEOPLE_FILE) if one.reponse != 0]
+
+
+def test_the_simulator_has_a_family_for_each_return_code_and_one_unknown() -> None:
+    codes = {one.reponse for one in special_families() if isinstance(one.reponse, int)}
+    assert codes == NOT_FOUND | BAD_REQUEST | FAILURES | {999}
+
+
+@pytest.mark.parametrize("family", special_families(), ids=lambda family: str(family.reponse))
+def test_each_way_of_refusing_has_its_error(caf: Caf, key: str, family: Famille) -> None:
+    caf.families = [family]
+    answer = ask_file(key, "quotient_familial/v1", numeroAllocataire=family.numero_allocataire)
+    match family.reponse:
+        case "lent" | "panne":
+            assert (answer.status, answer.body, answer.headers["Retry-After"]) == (503, UNREACHABLE, "10")
+        case "illisible":
+            assert (answer.status, answer.body) == (502, UNREADABLE)
+        case code if code in NOT_FOUND | BAD_REQUEST:
+            refusal = (404, "not_found") if code in NOT_FOUND else (400, "bad_request")
+            assert (answer.status, answer.body["error"]) == refusal
+            assert answer.body["reason"] == answer.body["message"]
+        case _:
+            assert (answer.status, answer.body) == (503, FAILED)
+            assert "Retry-After" not in answer.headers
+
+
+def test_an_unknown_file_is_not_found_in_the_words_of_the_caf(caf: Caf, key: str) -> None:
+    caf.families = []
+    answer = ask_file(key)
+    sentence = "Dossier allocataire inexistant. Le document ne peut être édité."
+    assert (answer.status, answer.body) == (404, {"error": "not_found", "reason": sentence, "message": sentence})
+
+
+@needs_reference
+def test_every_return_code_of_the_reference_has_its_status_and_words(caf: Caf, key: str) -> None:
+    table = json.loads((REFERENCE / "errors.json").read_text())
+    assert {int(code) for code in table} == NOT_FOUND | BAD_REQUEST | FAILURES
+    for code, entry in table.items():
+        caf.answers(multipart(envelope("<?xml version='1.0'?>\n", code)))
+        answer = ask_file(key)
+        if entry["code"] >= 500:
+            assert (answer.status, answer.body) == (503, FAILED)
+        else:
+            error = {404: "not_found", 400: "bad_request"}[entry["code"]]
+            assert answer.status == entry["code"]
+            assert answer.body == {"error": error, "reason": entry["msg"], "message": entry["msg"]}
+
+
+@pytest.mark.parametrize("code", ["4", "-1", "999999999", "1000", " 200 ", "99"])
+def test_an_unknown_code_is_a_failure_of_the_caf(caf: Caf, key: str, code: str) -> None:
+    caf.answers(multipart(envelope(drt(PEOPLE), code)))
+    answer = ask_file(key)
+    assert (answer.status, answer.body) == (503, FAILED)
+
+
+# ── Answers of every shape ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+GOOD = multipart(envelope(drt(PEOPLE)))
+SHAPES = {
+    "as recorded": (GOOD, 'multipart/related; boundary=MIMEBoundary_1; type="application/xop+xml"'),
+    "boundary of another": (GOOD, "multipart/related; boundary=somethingElse"),
+    "no boundary said": (GOOD, "multipart/related"),
+    "said to be XML": (GOOD, "text/xml; charset=utf-8"),
+    "said to be nothing": (GOOD, ""),
+    "line feeds": (multipart(envelope(drt(PEOPLE)), end="\n"), "multipart/related"),
+    "an empty line before": ("\r\n" + GOOD, "multipart/related"),
+    "odd boundary": (multipart(envelope(drt(PEOPLE)), "----=_Part_1.'()+,/:=?_"), "multipart/related"),
+    "another part after": (
+        GOOD.replace("--MIMEBoundary_1--", "--MIMEBoundary_1\r\nContent-Type: application/pdf\r\n\r\n%PDF\r\n"),
+        "multipart/related",
+    ),
+    "no end": (GOOD.removesuffix("--MIMEBoundary_1--\r\n"), "multipart/related"),
+    "no part": (envelope(drt(PEOPLE)), "text/xml"),
+    "no part, said to have some": ("\n" + envelope(drt(PEOPLE)).partition("?>")[2], "multipart/related"),
+    "byte order mark": ("\ufeff" + envelope(drt(PEOPLE)), "text/xml"),
+    "no declaration": (multipart(envelope(f"<drtData>{PEOPLE}</drtData>")), "multipart/related"),
+    "spaces around": (multipart(envelope(f"\n \t{drt(PEOPLE)}\n")), "multipart/related"),
+    "declared latin": (multipart(envelope(drt(PEOPLE).replace("UTF-8", "ISO-8859-1"))), "multipart/related"),
+    "a comment within": (multipart(envelope(drt(PEOPLE.replace("A B", "A<!-- -> -->\u0020B")))), "multipart/related"),
+    "CDATA": (multipart(envelope("", more=f"<![CDATA[{drt(PEOPLE)}]]>")), "multipart/related"),
+    "qualified elements": (
+        multipart(envelope(drt(PEOPLE)).replace("<return>", '<return xmlns="http://example.org/">')),
+        "multipart/related",
+    ),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_an_answer_is_read_however_it_is_wrapped(caf: Caf, key: str, shape: str) -> None:
+    caf.answers(*SHAPES[shape])
+    answer = ask_file(key)
+    assert (answer.status, answer.body.get("allocataires")) == (200, [{"nomPrenom": "A B"}])
+    assert answer.body["enfants"] == []
+
+
+@needs_reference
+def test_the_recorded_answers_are_read(caf: Caf, key: str) -> None:
+    caf.answers((REFERENCE / "ok.txt").read_bytes())
+    body = ask_file(key).body
+    assert list(body) == list(SCOPES)
+    assert [len(body["allocataires"]), len(body["enfants"]), len(body["adresse"])] == [2, 2, 4]
+    assert [body["quotientFamilial"], body["mois"], body["annee"]] == [2057, 5, 2021]
+    caf.answers((REFERENCE / "error.txt").read_bytes())
+    assert ask_file(key).body == FAILED
+
+
+LAUGHS = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 10))
+BILLION = f'<!DOCTYPE drtData [<!ENTITY l0 "rire">{LAUGHS}]>'
+SECRET_FILE = f'<!DOCTYPE drtData [<!ENTITY x SYSTEM "{Path(__file__).as_uri()}">]>'
+
+
+def named(name: str) -> str:
+    return PEOPLE.replace("A B", name)
+
+
+GARBAGE: dict[str, str | bytes] = {
+    "nothing": "",
+    "text": "Bonjour",
+    "JSON": '{"codeRetour": 0}',
+    "HTML": "<html><body><p>Maintenance</body></html>",
+    "a boundary alone": "--MIMEBoundary_1\r\n",
+    "a boundary without end": "--" + "M" * 100_000,
+    "an endless boundary": "--" + "M" * 100_000 + "\r\n\r\n<a/>",
+    "a boundary that quotes": '--a"; boundary="b\r\n\r\n<a/>',
+    "a part without body": "--MIMEBoundary_1\r\nContent-Type: text/xml\r\n",
+    "parts within parts": "--b\r\n"
+    + "".join(f"Content-Type: multipart/mixed; boundary=b{n}\r\n\r\n--b{n}\r\n" for n in range(3000)),
+    "a part that is parts": "--b\r\nContent-Type: multipart/mixed; boundary=c\r\n\r\n--c\r\n\r\n<a/>\r\n--c--\r\n--b--",
+    "another encoding": multipart(envelope(drt(named("ZOÉ")))).encode("latin-1"),
+    "an unknown encoding": multipart(envelope(drt(PEOPLE)).replace('"utf-8"', '"x-none"')),
+    "another envelope": multipart(envelope(drt(PEOPLE)).replace("demanderDocumentWebResponse", "autreReponse")),
+    "no return code": multipart(envelope(drt(PEOPLE)).replace("codeRetour", "code")),
+    "an empty return code": multipart(envelope(drt(PEOPLE), "")),
+    "a return code in words": multipart(envelope(drt(PEOPLE), "OK")),
+    "a return code in other digits": multipart(envelope(drt(PEOPLE), "٠")),
+    "no second document": multipart(envelope("")),
+    "a second document of a declaration": multipart(envelope('<?xml version="1.0" encoding="UTF-8"?>\n')),
+    "a second document not escaped": multipart(envelope("", more=f"<drtData>{PEOPLE}</drtData>")),
+    "a second document cut short": multipart(envelope(drt(PEOPLE)[:-20])),
+    "a second document of another root": multipart(envelope(f"<autre>{PEOPLE}</autre>")),
+    "a second document without people": multipart(envelope(drt(""))),
+    "an unknown entity": multipart(envelope(drt(named("&inconnue;")))),
+    "elements in a name": multipart(envelope(drt(named("A<b>B</b>")))),
+    "a quotient in words": multipart(
+        envelope(drt(f"{PEOPLE}<quotients><QFMOIS><QUOTIENTF>douze</QUOTIENTF></QFMOIS></quotients>"))
+    ),
+    "a quotient without month": multipart(
+        envelope(drt(f"{PEOPLE}<quotients><QFMOIS><QUOTIENTF>12</QUOTIENTF></QFMOIS></quotients>"))
+    ),
+    "depth": multipart(envelope(drt(PEOPLE + "<a>" * 5_000 + "</a>" * 5_000))),
+    "a file read, outside": multipart(envelope(drt(PEOPLE), doctype=SECRET_FILE, more="&x;")),
+    "a file read, inside": multipart(envelope(drt(named("&x;"), doctype=SECRET_FILE))),
+    "a document type, outside": multipart(envelope(drt(PEOPLE), doctype="<!DOCTYPE a>")),
+    "a document type, inside": multipart(
+        envelope(drt(PEOPLE, doctype='<!DOCTYPE drtData SYSTEM "http://127.0.0.1:9">'))
+    ),
+    "an entity, inside": multipart(envelope(drt(named("&a;"), doctype='<!DOCTYPE a [<!ENTITY a "A B">]>'))),
+    "an entity of a parameter": multipart(
+        envelope(drt(PEOPLE, doctype='<!DOCTYPE a [<!ENTITY % a SYSTEM "http://127.0.0.1:9">%a;]>'))
+    ),
+    "billion laughs, outside": multipart(envelope(drt(PEOPLE), doctype=BILLION, more="&l9;")),
+    "billion laughs, inside": multipart(envelope(drt(named("&l9;"), doctype=BILLION))),
+    "billion laughs, in an attribute": multipart(
+        envelope(drt(PEOPLE.replace("<NOMPRENOM>", "<NOMPRENOM a='&l9;'>"), doctype=BILLION))
+    ),
+}
+
+
+@pytest.mark.parametrize("garbage", GARBAGE)
+def test_what_is_no_answer_is_refused_whole_and_nobody_is_named(
+    caf: Caf, cloud: Cloud, key: str, garbage: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    caf.answers(GARBAGE[garbage])
+    answer = ask_file(key)
+    assert (answer.status, answer.body) == (502, UNREADABLE)
+    told = "".join(capfd.readouterr()) + json.dumps(cloud.entries(), default=str)
+    assert "internal_error" not in told
+    for personal in ("2600001", "75011", "A B", "rire"):
+        assert personal not in told
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(cut=st.integers(0, len(GOOD) - len("</s:Envelope>\r\n--MIMEBoundary_1--\r\n")))
+def test_an_answer_cut_anywhere_is_refused_whole(caf: Caf, key: str, cut: int) -> None:
+    caf.answers(GOOD[:cut])
+    assert ask_file(key).body == UNREADABLE
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    noise=st.lists(
+        st.binary(max_size=20)
+        | st.sampled_from(
+            [b"\r\n", b"--b", b"--", b"Content-Type: ", b"multipart/mixed; boundary=b", b"message/rfc822"]
+        )
+        | st.sampled_from([b"Content-Transfer-Encoding: base64", b"<a>", b"&#0;", b"<?xml version='1.0'?>", b"\xff"]),
+        max_size=12,
+    ).map(b"".join)
+)
+def test_noise_is_refused_whole(caf: Caf, key: str, noise: bytes) -> None:
+    for content in (noise, b"--b\r\n" + noise):
+        caf.answers(content)
+        assert ask_file(key).body == UNREADABLE
+
+
+def test_a_soap_fault_is_not_an_answer(caf: Caf, key: str) -> None:
+    fault = (
+        '<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body><s:Fault><faultcode>s:Server</faultcode>'
+        "<faultstring>2600001 inconnu</faultstring></s:Fault></s:Body></s:Envelope>"
+    )
+    caf.answers(fault, "text/xml")
+    assert ask_file(key).body == UNREADABLE
+    caf.instead = Response(fault, status=500, content_type="text/xml")
+    assert ask_file(key).body == UNREACHABLE

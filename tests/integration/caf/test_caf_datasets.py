@@ -1,0 +1,292 @@
+"""The CAF's three datasets, through the front door, with the CAF played on the wire over mutual TLS."""
+
+import json
+import os
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from lxml import etree
+
+from api_particulier.scopes import is_opened
+from sandbox.caf import Adresse, Famille, Personne, Quotient
+from tests.caf import (
+    DOORS,
+    FAMILY,
+    FIELDS,
+    FILE,
+    NUMBERS,
+    PEOPLE,
+    SCOPES,
+    UNREACHABLE,
+    Caf,
+    ask_file,
+    drt,
+    envelope,
+    expected,
+    multipart,
+)
+from tests.conftest import Cloud, ask, forget
+
+
+def quotient(amount: int, mois: int, annee: int) -> Quotient:
+    return Quotient(quotient_familial=amount, mois=mois, annee=annee)
+
+
+# ── What a caller gets ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_dataset_answers_its_fields_in_the_order_of_the_contract(caf: Caf, key: str, door: str) -> None:
+    answer = ask_file(key, door)
+    body = {name: FILE[name] for name in FIELDS[door.partition("/")[0]]}
+    assert (answer.status, answer.text) == (200, json.dumps(body, ensure_ascii=False, separators=(",", ":")))
+    assert len(caf.asked) == 1
+
+
+def test_v1_answers_xml_to_whoever_asks(caf: Caf, key: str) -> None:
+    caf.families = [FAMILY.model_copy(update={"quotients": []})]
+    answer = ask("composition_familiale/v1", key=key, format="xml", **NUMBERS)
+    root = etree.fromstring(answer.text.encode())
+    assert root.findtext("allocataires[2]/nomPrenom") == "YANN <LE> GOFF & FILS ]]>"
+    assert root.findtext("adresse/codePostalVille") == "75011 PARIS"
+    assert root.findtext("quotientFamilial") == ""
+
+
+def test_no_child_is_an_empty_list_and_one_person_is_a_list(caf: Caf, key: str) -> None:
+    caf.families = [FAMILY.model_copy(update={"enfants": [], "allocataires": FAMILY.allocataires[:1]})]
+    body = ask_file(key).body
+    assert body["enfants"] == []
+    assert body["allocataires"] == FILE["allocataires"][:1]
+
+
+@pytest.mark.parametrize(
+    "quotients",
+    [
+        "",
+        "<quotients/>",
+        "<quotients><QFMOIS><DUMOIS>5</DUMOIS><DELANNEE>2026</DELANNEE></QFMOIS></quotients>",
+        "<quotients><QFMOIS><DUMOIS/><DELANNEE/><QUOTIENTF> </QUOTIENTF></QFMOIS></quotients>",
+    ],
+)
+def test_no_quotient_is_three_nulls(caf: Caf, key: str, quotients: str) -> None:
+    caf.answers(multipart(envelope(drt(PEOPLE + quotients))))
+    for generation in ("v1", "v2"):
+        body = ask_file(key, f"quotient_familial/{generation}").body
+        assert body == {"quotientFamilial": None, "mois": None, "annee": None}
+
+
+def test_a_quotient_of_0_is_0(caf: Caf, key: str) -> None:
+    caf.families = [FAMILY.model_copy(update={"quotients": [quotient(0, 1, 2026)]})]
+    assert ask_file(key, "quotient_familial/v2").text == '{"quotientFamilial":0,"mois":1,"annee":2026}'
+
+
+def test_of_several_quotients_the_most_recent_counts(caf: Caf, key: str) -> None:
+    months = [(410, 11, 2025), (455, 2, 2026), (433, 12, 2025)]
+    caf.families = [FAMILY.model_copy(update={"quotients": [quotient(*one) for one in months]})]
+    assert ask_file(key, "quotient_familial/v2").body == {"quotientFamilial": 455, "mois": 2, "annee": 2026}
+
+
+def test_empty_address_lines_are_absent(caf: Caf, key: str) -> None:
+    caf.families = [FAMILY.model_copy(update={"adresse": Adresse(lieu_dit="KERVEGUEN", pays="  ")})]
+    assert ask_file(key, "adresse_caf/v2").body == {"adresse": {"lieuDit": "KERVEGUEN"}}
+
+
+@pytest.mark.parametrize("lines", ["", "<adresse/>", "<adresse><LIBLIG1ADR/><LIBLIG4ADR> </LIBLIG4ADR></adresse>"])
+def test_an_address_without_a_line_is_an_empty_object(caf: Caf, key: str, lines: str) -> None:
+    # Absent would tell a caller that its token does not open the address.
+    caf.answers(multipart(envelope(drt(PEOPLE + lines))))
+    for generation in ("v1", "v2"):
+        assert ask_file(key, f"adresse_caf/{generation}").body == {"adresse": {}}
+
+
+def test_what_is_not_said_of_a_person_is_absent_and_what_is_empty_is_empty(caf: Caf, key: str) -> None:
+    child = Personne(nom_prenom=None, date_de_naissance="")
+    caf.families = [FAMILY.model_copy(update={"enfants": [child]})]
+    assert ask_file(key).body["enfants"] == [{"dateDeNaissance": ""}]
+
+
+def test_the_number_is_found_under_its_postcode_alone(caf: Caf, key: str, cloud: Cloud) -> None:
+    other = FAMILY.model_copy(update={"code_postal": "29200", "quotients": [Quotient(quotient_familial=1)]})
+    caf.families = [FAMILY, other]
+    assert ask_file(key, codePostal="29200").body["quotientFamilial"] == 1
+    assert ask_file(key, codePostal="75011").body["quotientFamilial"] == 842
+    assert ask_file(key, codePostal="67000").status == 404
+    assert len({entry["citizen"] for entry in cloud.entries()}) == 3
+
+
+@pytest.mark.parametrize("number", ["1", "0000001", "0000001C", " 0 0 0 0 0 0 1 c"])
+def test_a_number_is_padded_and_its_letter_cut(caf: Caf, key: str, number: str) -> None:
+    caf.families = [FAMILY.model_copy(update={"numero_allocataire": "0000001"})]
+    assert ask_file(key, numeroAllocataire=number).status == 200
+
+
+# ── What a caller may see ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("scope", sorted({*SCOPES.values(), "cnaf_attestation_droits", "dgfip_avis_imposition"}))
+def test_a_scope_opens_its_fields_and_no_other(caf: Caf, cloud: Cloud, scope: str) -> None:
+    token = cloud.token(scope)
+    for door in DOORS:
+        caf.asked.clear()
+        fields = FIELDS[door.partition("/")[0]]
+        opened = [name for name in fields if is_opened(SCOPES[name], {scope})]
+        answer, entry = ask_file(token, door), cloud.entries()[-1]
+        if opened:
+            assert answer.body == {name: FILE[name] for name in opened}
+            assert entry["withheld"] == [name for name in fields if name not in opened]
+        else:
+            assert (answer.status, answer.body["error"]) == (403, "forbidden")
+            assert caf.asked == []
+        assert entry["released"] == opened
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufffe\uffff"), max_size=12)
+HOSTILE = st.sampled_from(
+    [
+        *("<b>", "&amp;", "&lt;", "]]>", "<![CDATA[", "<!DOCTYPE a>", "&x;", "{{ 7 * 7 }}", "</drtData>", "--"),
+        *("--MIMEBoundary", " ", "É\u0301", "\U0001f600", "\t", "\u2028", "%s", "'\"", "0"),
+    ]
+)
+WORDS = st.lists(TEXT | HOSTILE, max_size=3).map("".join)
+PERSON = st.builds(
+    Personne,
+    qualite=st.none() | WORDS,
+    nomPrenom=st.none() | WORDS,
+    dateDeNaissance=st.none() | st.dates().map("{:%d%m%Y}".format),
+    sexe=st.none() | st.sampled_from(["F", "M", ""]),
+)
+FAMILIES_OF_ALL_KINDS = st.builds(
+    Famille,
+    numeroAllocataire=st.from_regex(r"[0-9]{7}", fullmatch=True),
+    codePostal=st.from_regex(r"[0-9]{5}", fullmatch=True),
+    allocataires=st.lists(PERSON, max_size=3),
+    enfants=st.lists(PERSON, max_size=4),
+    adresse=st.fixed_dictionaries({}, optional={f"ligne{n}": WORDS for n in range(7)}).map(
+        lambda lines: Adresse(**{name: lines.get(f"ligne{n}", "") for n, name in enumerate(Adresse.model_fields)})
+    ),
+    quotients=st.lists(st.builds(quotient, st.integers(-999, 99_999), st.integers(1, 12), st.integers(1990, 2090))),
+)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(family=FAMILIES_OF_ALL_KINDS, granted=st.sets(st.sampled_from(sorted(set(SCOPES.values()))), min_size=1))
+def test_any_family_comes_back_exactly_and_is_masked_exactly(
+    caf: Caf, cloud: Cloud, key: str, family: Famille, granted: set[str]
+) -> None:
+    caf.families = [family]
+    numbers = {"numeroAllocataire": family.numero_allocataire, "codePostal": family.code_postal}
+    whole = expected(family)
+    assert ask_file(key, **numbers).body == whole
+    opened = {name: value for name, value in whole.items() if SCOPES[name] in granted}
+    assert ask_file(cloud.token(*granted), "composition_familiale/v1", **numbers).body == opened
+
+
+# ── What the CAF is asked ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+SOAP = "{http://schemas.xmlsoap.org/soap/envelope/}"
+
+
+def test_the_question_is_exactly_the_documented_one(caf: Caf, key: str) -> None:
+    assert ask_file(key, numeroAllocataire="42", codePostal="01 234").status == 404
+    asked = list(etree.fromstring(caf.asked[0]).iter())
+    assert [(element.tag, element.text) for element in asked] == [
+        (f"{SOAP}Envelope", None),
+        (f"{SOAP}Body", None),
+        ("{http://v1.ws.wsdemandedocumentcafweb.cnaf/}demanderDocumentWeb", None),
+        ("arg0", None),
+        ("app", "WDD"),
+        ("id", "?"),
+        ("beanEntreeDemandeDocumentWeb", None),
+        ("codeAppli", "WDD"),
+        ("matricule", "0000042"),
+        ("codePostal", "01234"),
+        ("typeDocument", "4"),
+        ("typeEnvoi", "5"),
+    ]
+    assert [len(element) for element in asked] == [1, 1, 1, 3, 0, 0, 5, 0, 0, 0, 0, 0]
+    assert not any(element.attrib for element in asked)
+    assert caf.asked[0].startswith(b"<?xml version='1.0' encoding='utf-8'?>")
+    assert caf.headers[0]["Content-Type"] == "text/xml; charset=utf-8"
+    assert caf.headers[0]["Soapaction"] == '""'
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        *("<", "2600001<", "&amp;", "]]>", '"/><x>', "<!DOCTYPE a [<!ENTITY b SYSTEM 'file:///etc/passwd'>]>", "&b;"),
+        *("2600001\x00", "\x00", "٢٦٠٠٠٠١", "２６００００１", "2600001\ud800", "0" * 10_240, "é" * 10_240),
+        *("12345678", "1C", "-1", "1.0", "0x10"),
+    ],
+    ids=lambda text: ascii(text)[:30],
+)
+def test_hostile_numbers_are_refused_without_asking_the_caf(caf: Caf, key: str, hostile: str) -> None:
+    should = {
+        "numeroAllocataire": "Le paramètre numeroAllocataire doit comporter de 1 à 7 chiffres.",
+        "codePostal": "Le paramètre codePostal doit comporter 5 chiffres.",
+    }
+    for door in DOORS:
+        for name, sentence in should.items():
+            answer = ask_file(key, door, **{name: hostile})
+            assert answer.status == 400
+            assert answer.body == {"error": "bad_request", "reason": sentence, "message": sentence}
+    assert caf.asked == []
+
+
+@pytest.mark.parametrize("missing", [{"codePostal": ""}, {"numeroAllocataire": "  "}])
+def test_a_missing_number_is_asked_for_in_the_words_of_2020(caf: Caf, key: str, missing: dict[str, str]) -> None:
+    sentence = "Les paramètres `codePostal` et `numeroAllocataire` sont obligatoires"
+    answer = ask_file(key, **missing)
+    assert answer.status == 400
+    assert answer.body == {"error": "bad_request", "reason": sentence, "message": sentence}
+    assert caf.asked == []
+
+
+def test_a_connection_is_used_again(caf: Caf, key: str) -> None:
+    for _ in range(3):
+        assert ask_file(key).status == 200
+    assert len(set(caf.callers)) == 1
+
+
+@pytest.mark.parametrize("path", ["/", "/sgmap/wswdd/v1", "/sgmap/wswdd/v1/"])
+def test_the_address_may_already_name_the_service(
+    caf: Caf, key: str, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CAF_URL", os.environ["CAF_URL"] + path)
+    forget()
+    assert ask_file(key).status == 200
+    assert len(caf.asked) == 1
+
+
+# ── Ping ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("code", ["133", "201", "0", "999"])
+@pytest.mark.usefixtures("cloud")
+def test_a_caf_that_answers_is_up_whatever_its_return_code(caf: Caf, code: str) -> None:
+    caf.answers(multipart(envelope("", code)))
+    assert (ask("ping/caf").status, ask("ping/caf").text) == (200, '"pong"')
+    asked = etree.fromstring(caf.asked[0])
+    assert (asked.findtext(".//matricule"), asked.findtext(".//codePostal")) == ("0000000", "00000")
+    assert len(caf.asked) == 1
+
+
+@pytest.mark.usefixtures("cloud")
+def test_the_simulator_is_up(caf: Caf) -> None:
+    assert ask("ping/caf").text == '"pong"'
+    assert len(caf.asked) == 1
+
+
+@pytest.mark.usefixtures("cloud")
+def test_a_caf_that_answers_garbage_is_down(caf: Caf) -> None:
+    caf.answers("<html/>")
+    assert (ask("ping/caf").status, ask("ping/caf").body) == (503, UNREACHABLE)
+
+
+@pytest.mark.usefixtures("cloud")
+def test_a_caf_that_cannot_be_reached_is_down_and_so_is_one_without_certificate(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CAF_URL", "https://127.0.0.1:9")
+    assert [ask("ping/caf").status for _ in range(2)] == [503, 503]

@@ -1,0 +1,55 @@
+"""The simulated CAF: its families, and a question that it wants exactly as it is documented."""
+
+from pathlib import Path
+
+import pytest
+from lxml import etree
+
+from sandbox import caf as simulator
+from tests.caf import FAMILY, PEOPLE_FILE, UNREACHABLE, Caf, ask_file, expected
+from tests.wire import serve
+
+
+def test_the_simulated_families_are_all_understood(caf: Caf, key: str) -> None:
+    caf.families = [one for one in simulator.familles(PEOPLE_FILE) if one.reponse == 0]
+    for family in caf.families:
+        numbers = {"numeroAllocataire": family.numero_allocataire, "codePostal": family.code_postal}
+        assert ask_file(key, **numbers).body == expected(family)
+
+
+def test_families_are_read_again_when_their_file_changes(
+    key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "familles.toml"
+    entry = '[[famille]]\nnumeroAllocataire = "2600001"\ncodePostal = "75011"\nquotients = [{quotientFamilial = %d}]'
+    with serve(simulator.app(file)) as url:
+        monkeypatch.setenv("CAF_URL", url)
+        for quotient in (1, 2):
+            file.write_text(entry % quotient)
+            assert ask_file(key).body["quotientFamilial"] == quotient
+        file.write_text("[[famille]\n")
+        assert ask_file(key).body == UNREACHABLE
+
+
+@pytest.mark.parametrize("malformed", [b"", b"x", b"<a>", b"<a/>", b"<!DOCTYPE a><a/>"])
+def test_the_simulator_answers_a_fault_to_a_malformed_question(malformed: bytes) -> None:
+    client = simulator.app_of(list).test_client()
+    answer = client.post(simulator.PATH, data=malformed, content_type="text/xml", headers={"SOAPAction": '""'})
+    assert answer.status_code == 500
+    assert etree.fromstring(answer.data).findtext(".//faultcode") == "soapenv:Client"
+
+
+def test_the_simulator_wants_the_question_as_it_is_documented(caf: Caf, key: str) -> None:
+    assert ask_file(key).status == 200
+    client = simulator.app_of(lambda: [FAMILY]).test_client()
+
+    def status(question: bytes, content_type: str = "text/xml", **headers: str) -> int:
+        return client.post(simulator.PATH, data=question, content_type=content_type, headers=headers).status_code
+
+    question = caf.asked[0]
+    assert status(question, SOAPAction='""') == 200
+    assert status(question) == 500
+    assert status(question, "application/json", SOAPAction='""') == 500
+    for right, wrong in ((b"WDD", b"WAT"), (b"<id>?</id>", b""), (b"<typeEnvoi>5", b"<typeEnvoi>3")):
+        assert right in question
+        assert status(question.replace(right, wrong), SOAPAction='""') == 500

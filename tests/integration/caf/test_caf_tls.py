@@ -1,0 +1,206 @@
+"""Mutual TLS with the CAF: who is trusted, who is told what, and where our key is."""
+
+import json
+import os
+import ssl
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from sandbox.certificates import Certificates, ensure
+from tests.caf import DOORS, FILE, UNREACHABLE, Caf, ask_file
+from tests.conftest import Answer, Cloud
+from tests.wire import answering, response
+
+
+@pytest.fixture
+def strangers(tmp_path: Path) -> Certificates:
+    """Certificates of an authority that neither side knows."""
+    return ensure(tmp_path / "strangers")
+
+
+def fill(secret: str, **changes: str) -> None:
+    """Change some of what the secret says."""
+    client = boto3.client("secretsmanager")
+    value = json.loads(client.get_secret_value(SecretId=secret)["SecretString"]) | changes
+    client.put_secret_value(SecretId=secret, SecretString=json.dumps(value))
+
+
+def assert_unreachable(answer: Answer) -> None:
+    """Check that nothing of the cause is told."""
+    assert (answer.status, answer.body, answer.headers["Retry-After"]) == (503, UNREACHABLE, "10")
+
+
+@pytest.fixture(params=[ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"])
+def context(request: pytest.FixtureRequest, certificates: Certificates) -> ssl.SSLContext:
+    """The CAF's context, in each version of TLS: 1.3 refuses a client only once it has spoken."""
+    made = certificates.server_context()
+    made.minimum_version = made.maximum_version = request.param
+    return made
+
+
+def test_both_versions_of_tls_are_spoken(
+    caf_secret: str, context: ssl.SSLContext, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert caf_secret
+    with Caf().serve(context) as url:
+        monkeypatch.setenv("CAF_URL", url)
+        assert ask_file(key).status == 200
+
+
+def test_a_caf_that_does_not_know_our_certificate_is_unreachable(
+    caf_secret: str, context: ssl.SSLContext, strangers: Certificates, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(caf_secret, certificate=strangers.client.read_text(), key=strangers.client_key.read_text())
+    played = Caf()
+    with played.serve(context) as url:
+        monkeypatch.setenv("CAF_URL", url)
+        for door in DOORS:
+            assert_unreachable(ask_file(key, door))
+    assert played.asked == []
+
+
+def test_a_caf_that_we_do_not_trust_is_told_nothing(
+    caf_secret: str, strangers: Certificates, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert caf_secret
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)  # it would take any client
+    context.load_cert_chain(strangers.server, strangers.server_key)
+    played = Caf()
+    with played.serve(context) as url:
+        monkeypatch.setenv("CAF_URL", url)
+        assert_unreachable(ask_file(key))
+    assert played.asked == []
+
+
+def test_a_certificate_of_another_host_is_not_trusted(
+    caf_secret: str, certificates: Certificates, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert caf_secret
+    context = certificates.server_context()
+    context.load_cert_chain(certificates.client, certificates.client_key)  # of the authority, and not of this address
+    played = Caf()
+    with played.serve(context) as url:
+        monkeypatch.setenv("CAF_URL", url)
+        assert_unreachable(ask_file(key))
+    assert played.asked == []
+
+
+def test_no_other_authority_is_trusted_than_that_of_the_secret(caf: Caf, key: str) -> None:
+    from api_particulier.upstreams import caf as adapter
+
+    assert ask_file(key).status == 200
+    assert caf.asked
+    context = adapter._caf().client.session.get_adapter(os.environ["CAF_URL"])._tls  # type: ignore[attr-defined]  # noqa: SLF001 - which authorities a context trusts does not show on the wire
+    assert context.cert_store_stats() == {"x509": 1, "crl": 0, "x509_ca": 1}
+    assert context.check_hostname
+    assert context.verify_mode == ssl.CERT_REQUIRED
+
+
+def test_a_caf_that_does_not_speak_tls_is_unreachable(
+    caf_secret: str, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert caf_secret
+    with answering(response(b"plain"))() as url:
+        monkeypatch.setenv("CAF_URL", url.replace("http://", "https://"))
+        assert_unreachable(ask_file(key))
+
+
+SECRETS = {
+    "is not filled": "",
+    "is no JSON": "-----BEGIN CERTIFICATE-----",
+    "is another JSON": '{"certificate": "", "key": ""}',
+    "holds no certificate": '{"certificate": "a", "key": "b", "authority": "c"}',
+}
+
+
+@pytest.mark.parametrize("state", SECRETS)
+def test_a_secret_that_cannot_be_used_is_an_internal_error_that_the_log_names(
+    cloud: Cloud, key: str, state: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client = boto3.client("secretsmanager")
+    monkeypatch.setenv("CAF_SECRET_ID", made := client.create_secret(Name="caf")["ARN"])
+    monkeypatch.setenv("CAF_URL", "https://127.0.0.1:9")
+    if state != "is not filled":
+        client.put_secret_value(SecretId=made, SecretString=SECRETS[state])
+    answer = ask_file(key)
+    assert (answer.status, answer.body["error"]) == (500, "internal_server_error")
+    assert answer.body["reason"] == "Internal error"
+    assert (cloud.entries()[-1]["status"], cloud.entries()[-1]["released"]) == (500, [])
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    why = [
+        line["exception"] for line in lines if (line.get("event"), line.get("provider")) == ("internal_error", "caf")
+    ]
+    assert len(why) == 1
+
+
+def test_a_secret_filled_later_is_read_at_the_next_call(caf: Caf, key: str, caf_secret: str) -> None:
+    client = boto3.client("secretsmanager")
+    good = client.get_secret_value(SecretId=caf_secret)["SecretString"]
+    client.put_secret_value(SecretId=caf_secret, SecretString="{}")
+    assert ask_file(key).status == 500
+    client.put_secret_value(SecretId=caf_secret, SecretString=good)
+    assert ask_file(key).status == 200
+    assert len(caf.asked) == 1
+
+
+def test_no_secret_configured_is_an_internal_error(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CAF_URL", "https://127.0.0.1:9")
+    assert ask_file(key).status == 500
+
+
+def test_a_locked_key_is_refused_without_asking_anybody(
+    caf_secret: str, key: str, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cryptography.hazmat.primitives.serialization import (
+        BestAvailableEncryption,
+        Encoding,
+        PrivateFormat,
+        load_pem_private_key,
+    )
+
+    unlocked = load_pem_private_key(certificates.client_key.read_bytes(), None)
+    locked = unlocked.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
+    fill(caf_secret, key=locked.decode())
+    monkeypatch.setenv("CAF_URL", "https://127.0.0.1:9")
+    assert ask_file(key).status == 500
+
+
+def test_the_private_key_stays_in_no_file(caf: Caf, key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    modes = []
+    load = ssl.SSLContext.load_cert_chain
+
+    def watch(context: ssl.SSLContext, path: str, **options: Any) -> None:
+        modes.append(Path(path).stat().st_mode & 0o777)
+        assert Path(path).parent == tmp_path
+        load(context, path, **options)
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", watch)
+    assert ask_file(key).status == 200
+    assert caf.asked
+    assert modes == [0o600]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_certificate_is_read_once_an_environment(caf: Caf, key: str, caf_secret: str) -> None:
+    assert ask_file(key).status == 200
+    boto3.client("secretsmanager").delete_secret(SecretId=caf_secret, ForceDeleteWithoutRecovery=True)
+    assert ask_file(key, "quotient_familial/v1").status == 200
+    assert len(caf.asked) == 2
+
+
+def test_plain_http_on_loopback_needs_no_certificate(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    played = Caf()
+    with played.serve(None) as url:
+        monkeypatch.setenv("CAF_URL", url)
+        assert ask_file(key).body == FILE
+
+
+def test_plain_http_elsewhere_is_no_address_for_a_caf(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CAF_URL", "http://192.0.2.1")
+    with pytest.raises(ValueError, match="loopback"):
+        ask_file(key)

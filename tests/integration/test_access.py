@@ -1,0 +1,218 @@
+"""Who gets in: keys, their life and their ranges of addresses, and what they open (contract §4 and §5)."""
+
+import hashlib
+from datetime import UTC, datetime, timedelta
+from typing import Any, override
+
+import pytest
+
+from api_particulier import tokens
+from tests.conftest import Answer, Cloud, ask, call, event, forget
+from tests.integration.conftest import Provider
+
+NOT_FOUND_OR_INACTIVE = {
+    "error": "access_denied",
+    "reason": "Token not found or inactive",
+    "message": "Votre jeton d'API n'a pas été trouvé ou n'est pas actif",
+}
+DOORS = ("avis_imposition/v2", "avis_imposition/v1", "revenu_fiscal_reference/v2", "introspect/introspect")
+NOW = datetime.now(UTC)
+
+pytestmark = pytest.mark.usefixtures("cloud", "dgfip")
+
+
+def assert_denied(answer: Answer) -> None:
+    assert (answer.status, answer.body) == (401, NOT_FOUND_OR_INACTIVE)
+    assert list(answer.body) == ["error", "reason", "message"]
+
+
+def from_address(address: str, key: str) -> Answer:
+    made = event("avis_imposition/v2", key=key)
+    made["requestContext"]["identity"]["sourceIp"] = address
+    return call(made, "avis_imposition")
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_no_key_opens_nothing(dgfip: Provider, door: str) -> None:
+    made = event(door)
+    del made["headers"]["X-API-Key"], made["multiValueHeaders"]["X-API-Key"]
+    assert_denied(call(made, door.split("/", maxsplit=1)[0]))
+    assert dgfip.asked == []
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("key", ["", " ", "0" * 64, "é" * 10_000, "\x00", "\ud800"], ids=ascii)
+def test_an_unknown_key_opens_nothing(cloud: Cloud, dgfip: Provider, door: str, key: str) -> None:
+    cloud.token("dgfip_avis_imposition")
+    assert_denied(ask(door, key=key))
+    assert dgfip.asked == []
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize(
+    "life",
+    [
+        {"state": "revoked"},
+        {"state": "something new"},
+        {"expires": (NOW - timedelta(seconds=1)).isoformat()},
+        {"expires": (NOW - timedelta(days=400)).isoformat()},
+    ],
+    ids=str,
+)
+def test_a_dead_key_opens_nothing(cloud: Cloud, dgfip: Provider, door: str, life: dict[str, str]) -> None:
+    assert_denied(ask(door, key=cloud.token("dgfip_avis_imposition", **life)))
+    assert dgfip.asked == []
+
+
+def test_a_key_may_have_no_end(cloud: Cloud) -> None:
+    assert ask("avis_imposition/v2", key=cloud.token("dgfip_avis_imposition", expires=None)).status == 200
+
+
+def test_a_header_is_known_whatever_its_case(cloud: Cloud) -> None:
+    key = cloud.token("dgfip_avis_imposition")
+    for name in ("X-API-Key", "x-api-key", "X-Api-Key", "X-API-KEY"):
+        made = event("avis_imposition/v2")
+        made["headers"] = {name: key}
+        assert call(made, "avis_imposition").status == 200, name
+
+
+def test_a_key_in_the_query_string_is_no_key(cloud: Cloud) -> None:
+    key = cloud.token("dgfip_avis_imposition")
+    made = event("avis_imposition/v2", apikey=key)
+    made["queryStringParameters"] = made["multiValueQueryStringParameters"] = {"X-API-Key": [key]}
+    made["headers"] = None
+    assert_denied(call(made, "avis_imposition"))
+
+
+@pytest.mark.parametrize(
+    ("allowed", "address"),
+    [
+        (["203.0.113.0/24"], "203.0.113.7"),
+        (["203.0.113.7"], "203.0.113.7"),
+        (["203.0.113.7/24"], "203.0.113.99"),
+        (["198.51.100.0/24", "203.0.113.0/24"], "203.0.113.7"),
+        (["0.0.0.0/0"], "203.0.113.7"),
+        (["2001:db8::/32"], "2001:db8:1::2"),
+        (["203.0.113.0/24", "2001:db8::/32"], "2001:0DB8:0000:0000:0000:0000:0000:0001"),
+        ([], "203.0.113.7"),
+        ([], "what is this"),
+    ],
+)
+def test_a_caller_within_the_ranges_gets_in(cloud: Cloud, allowed: list[str], address: str) -> None:
+    assert from_address(address, cloud.token("dgfip_avis_imposition", allowed=allowed)).status == 200
+
+
+@pytest.mark.parametrize(
+    ("allowed", "address"),
+    [
+        (["203.0.113.0/24"], "203.0.114.7"),
+        (["203.0.113.0/24"], "2001:db8::1"),
+        (["203.0.113.0/24"], "::ffff:203.0.114.7"),
+        (["2001:db8::/32"], "203.0.113.7"),
+        (["2001:db8::/32"], "2001:db9::1"),
+        (["203.0.113.0/24"], ""),
+        (["203.0.113.0/24"], "203.0.113"),
+        (["203.0.113.0/24"], "203.0.113.7, 203.0.113.8"),
+        (["203.0.113.0/24"], "test-invoke-source-ip"),
+        (["a town hall"], "203.0.113.7"),
+    ],
+)
+def test_a_caller_outside_the_ranges_is_refused(
+    cloud: Cloud, dgfip: Provider, allowed: list[str], address: str
+) -> None:
+    answer = from_address(address, cloud.token("dgfip_avis_imposition", allowed=allowed))
+    assert (answer.status, answer.body["error"]) == (403, "forbidden")
+    assert dgfip.asked == []
+
+
+def test_the_address_that_counts_is_the_gateways_word_for_it(cloud: Cloud) -> None:
+    key = cloud.token("dgfip_avis_imposition", allowed=["198.51.100.0/24"])
+    answer = ask(
+        "avis_imposition/v2", key=key, headers={"X-Forwarded-For": "198.51.100.1", "Forwarded": "198.51.100.1"}
+    )
+    assert answer.status == 403
+
+
+def test_ranges_that_cannot_be_read_do_not_let_everybody_in(cloud: Cloud, dgfip: Provider) -> None:
+    key = cloud.token("dgfip_avis_imposition", allowed="198.51.100.0/24")  # a string where a list is due
+    assert from_address("203.0.113.7", key).status == 500
+    assert dgfip.asked == []
+
+
+def test_a_token_is_remembered_for_a_while(cloud: Cloud) -> None:
+    key = cloud.token("dgfip_avis_imposition")
+    assert ask("avis_imposition/v2", key=key).status == 200
+    revoke(cloud, key)  # the gateway refuses the key from now on; a function need not know at once
+    assert ask("avis_imposition/v2", key=key).status == 200
+    forget()
+    assert_denied(ask("avis_imposition/v2", key=key))
+
+
+def test_a_revocation_is_seen_once_the_time_of_the_cache_is_over(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOKEN_CACHE_SECONDS", "0")
+    key = cloud.token("dgfip_avis_imposition")
+    assert ask("avis_imposition/v2", key=key).status == 200
+    revoke(cloud, key)
+    assert_denied(ask("avis_imposition/v2", key=key))
+
+
+def test_a_refused_key_is_accepted_as_soon_as_it_exists(cloud: Cloud) -> None:
+    key = cloud.token("dgfip_avis_imposition")
+    item = cloud.tokens.delete_item(Key={"key_hash": tokens.hash_key(key)}, ReturnValues="ALL_OLD")["Attributes"]
+    assert_denied(ask("avis_imposition/v2", key=key))
+    cloud.tokens.put_item(Item=item)
+    assert ask("avis_imposition/v2", key=key).status == 200
+
+
+def test_an_expiry_is_checked_at_every_use_of_a_remembered_token(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    class InAnHour(datetime):
+        @classmethod
+        @override
+        def now(cls, tz: object = None) -> "InAnHour":
+            return cls.fromtimestamp(datetime.now(UTC).timestamp() + 3600, UTC)
+
+    key = cloud.token("dgfip_avis_imposition", expires=(datetime.now(UTC) + timedelta(minutes=30)).isoformat())
+    assert ask("avis_imposition/v2", key=key).status == 200
+    monkeypatch.setattr(tokens, "datetime", InAnHour)
+    assert_denied(ask("avis_imposition/v2", key=key))
+
+
+@pytest.mark.parametrize("scopes", [(), ("foo",), ("cnaf_attestation_droits",), ("dgfip_nom",), ("dgfip_",), ("*",)])
+@pytest.mark.parametrize("door", ["avis_imposition/v1", "declarants/v2"])
+@pytest.mark.parametrize("query", [{}, {"numeroFiscal": "", "referenceAvis": "?"}], ids=["good", "malformed"])
+def test_a_token_that_opens_nothing_is_refused_before_anything_is_asked(
+    cloud: Cloud, dgfip: Provider, scopes: tuple[str, ...], door: str, query: dict[str, Any]
+) -> None:
+    answer = ask(door, key=cloud.token(*scopes), **query)
+    sentence = "Your scopes are invalid. You are not authorized to access this resource."
+    assert (answer.status, answer.body) == (403, {"error": "forbidden", "reason": sentence, "message": sentence})
+    assert dgfip.asked == []
+    assert "citizen" not in cloud.entries()[0]
+
+
+def test_a_token_opens_a_dataset_by_one_field_of_it(cloud: Cloud) -> None:
+    key = cloud.token("foo", "dgfip_declarant1_nom")
+    assert ask("declarants/v2", key=key).body == {"declarant1": {"nom": "TILLEUL"}}
+    assert ask("revenu_fiscal_reference/v2", key=key).status == 403
+
+
+def test_a_key_is_stored_nowhere(cloud: Cloud) -> None:
+    key = cloud.token("dgfip_avis_imposition")
+    for door in DOORS:
+        assert ask(door, key=key).status == 200
+    ask("avis_imposition/v2", key="f" * 64)
+    stored = repr([table.scan()["Items"] for table in (cloud.tokens, cloud.audit, cloud.stats)])
+    assert key not in stored
+    assert "f" * 64 not in stored
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    assert digest in repr(cloud.tokens.scan()["Items"])
+    assert digest not in repr(cloud.audit.scan()["Items"])
+
+
+def revoke(cloud: Cloud, key: str) -> None:
+    cloud.tokens.update_item(
+        Key={"key_hash": tokens.hash_key(key)},
+        UpdateExpression="SET #state = :revoked",
+        ExpressionAttributeNames={"#state": "state"},
+        ExpressionAttributeValues={":revoked": tokens.REVOKED},
+    )

@@ -1,0 +1,455 @@
+"""The tax address: what the notice prints, and what the geocoder knows of it or does not (contract §3.3)."""
+
+import json
+from collections.abc import Callable, Iterator
+from os import environ
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from sandbox import ban
+from tests import wire
+from tests.conftest import Cloud, ask, forget
+from tests.integration.conftest import NOTICE, Provider, page
+from tests.template import ROOT
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+PRINTED = "BAT C 3 allée des Frênes 01234 BOURG-EXEMPLE"
+PROPERTIES: dict[str, object] = {
+    "label": "3 Allée des Frênes 01234 Bourg-Exemple",
+    "score": 0.9218,
+    "housenumber": "3",
+    "id": "01999_0042_00003",
+    "name": "3 Allée des Frênes",
+    "postcode": "01234",
+    "citycode": "01999",
+    "x": 871234.56,
+    "y": 6571234,
+    "city": "Bourg-Exemple",
+    "context": "01, Ain, Auvergne-Rhône-Alpes",
+    "type": "housenumber",
+    "importance": 0.62,
+    "street": "Allée des Frênes",
+}
+NULLS = {"adresseStructuree": None, "coordonnees": None, "score": None}
+WHOLE = {"annee": 2026, "dateReference": "01/01/2026", "adresse": PRINTED, **NULLS}
+REFERENCE = ROOT / Path(environ.get("REFERENCE_DATA", "../shared/data")) / "ban" / "search-response.json"
+
+
+def collection(properties: object = PROPERTIES, coordinates: object = (5.2258, 46.2052)) -> dict[str, Any]:
+    geometry = {"type": "Point", "coordinates": coordinates}
+    return {
+        "type": "FeatureCollection",
+        "version": "draft",
+        "features": [{"type": "Feature", "geometry": geometry, "properties": properties}],
+    }
+
+
+def without(*names: str, **changes: object) -> dict[str, object]:
+    return {name: value for name, value in PROPERTIES.items() if name not in names} | changes
+
+
+class Geocoder:
+    """A geocoder that answers as it is told, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.status = 200
+        self.content = json.dumps(collection()).encode()
+        self.asked: list[tuple[str, dict[str, list[str]]]] = []
+
+    def says(self, answer: object) -> None:
+        self.content = json.dumps(answer).encode()
+
+    def __call__(self, environ: "WSGIEnvironment", start: "StartResponse") -> list[bytes]:
+        """Answer, as a WSGI application."""
+        self.asked.append((environ["PATH_INFO"], parse_qs(environ["QUERY_STRING"])))
+        headers = [("Content-Type", "application/json"), ("Content-Length", str(len(self.content)))]
+        start(f"{self.status} Status", headers)
+        return [self.content]
+
+
+@pytest.fixture
+def geocoder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Geocoder]:
+    made = Geocoder()
+    with wire.serve(made) as made.url:
+        monkeypatch.setenv("BAN_URL", made.url)
+        yield made
+
+
+@pytest.fixture
+def key(cloud: Cloud, dgfip: Provider) -> str:
+    """Open everything, to a tax service that knows everybody."""
+    assert dgfip.url
+    return cloud.token("dgfip_avis_imposition")
+
+
+def prints(dgfip: Provider, address: str) -> None:
+    dgfip.page = page(NOTICE | {"foyerFiscal": {"annee": 2026, "adresse": address}})
+
+
+def test_v2_tells_the_printed_address_its_parts_and_its_place(key: str, geocoder: Geocoder) -> None:
+    answer = ask("adresse_fiscale/v2", key=key)
+    assert (answer.status, answer.body) == (
+        200,
+        {
+            "annee": 2026,
+            "dateReference": "01/01/2026",
+            "adresse": PRINTED,
+            "adresseStructuree": {
+                "numero": "3",
+                "voie": "Allée des Frênes",
+                "codePostal": "01234",
+                "codeInsee": "01999",
+                "commune": "Bourg-Exemple",
+                "contexte": "01, Ain, Auvergne-Rhône-Alpes",
+            },
+            "coordonnees": {"latitude": 46.2052, "longitude": 5.2258},
+            "score": 0.9218,
+        },
+    )
+    assert list(answer.body) == list(WHOLE)
+    assert geocoder.asked == [("/search/", {"q": [PRINTED], "limit": ["1"]})]
+
+
+def test_v1_tells_the_geocoder_s_own_words_without_its_identifier_and_the_household(
+    key: str, geocoder: Geocoder
+) -> None:
+    assert geocoder.url
+    answer = ask("adresse_fiscale/v1", key=key)
+    assert (answer.status, answer.body) == (
+        200,
+        {
+            "adresses": [
+                {"adresse": without("id"), "geometry": {"type": "Point", "coordinates": [5.2258, 46.2052]}},
+            ],
+            "declarant1": NOTICE["declarant1"],
+            "declarant2": NOTICE["declarant2"],
+            "foyerFiscal": NOTICE["foyerFiscal"],
+        },
+    )
+    assert list(answer.body) == ["adresses", "declarant1", "declarant2", "foyerFiscal"]
+
+
+def test_the_year_alone_opens_the_year_and_its_first_day_and_the_geocoder_is_not_asked(
+    cloud: Cloud, dgfip: Provider, geocoder: Geocoder
+) -> None:
+    assert dgfip.url
+    year = cloud.token("dgfip_adresse_fiscale_annee")
+    assert ask("adresse_fiscale/v2", key=year).body == {"annee": 2026, "dateReference": "01/01/2026"}
+    assert ask("adresse_fiscale/v1", key=year).body == {"foyerFiscal": {"annee": 2026}}
+    assert geocoder.asked == []
+    assert [entry["notes"] for entry in cloud.entries()] == [[], []]
+    assert cloud.entries()[0]["released"] == ["annee", "dateReference"]
+    assert cloud.entries()[0]["withheld"] == ["adresse", "adresseStructuree", "coordonnees", "score"]
+
+
+def test_the_address_opens_with_all_that_derives_from_it(cloud: Cloud, dgfip: Provider, geocoder: Geocoder) -> None:
+    assert dgfip.url
+    address = cloud.token("dgfip_adresse_fiscale_taxation")
+    assert list(ask("adresse_fiscale/v2", key=address).body) == [
+        "adresse",
+        "adresseStructuree",
+        "coordonnees",
+        "score",
+    ]
+    v1 = ask("adresse_fiscale/v1", key=address).body
+    assert (list(v1), v1["foyerFiscal"]) == (["adresses", "foyerFiscal"], {"adresse": PRINTED})
+    assert len(geocoder.asked) == 2
+
+
+def test_a_token_that_opens_no_field_of_the_address_asks_nobody(
+    cloud: Cloud, dgfip: Provider, geocoder: Geocoder
+) -> None:
+    refused = ask("adresse_fiscale/v2", key=cloud.token("dgfip_revenu_fiscal_reference", "cnaf_adresse"))
+    assert (refused.status, refused.body["error"]) == (403, "forbidden")
+    assert dgfip.asked == []
+    assert geocoder.asked == []
+
+
+def test_a_certain_answer_leaves_nothing_to_explain(cloud: Cloud, key: str, geocoder: Geocoder) -> None:
+    assert geocoder.url
+    ask("adresse_fiscale/v2", key=key)
+    assert cloud.entries()[0]["notes"] == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "numero", "voie"),
+    [
+        (without(), "3", "Allée des Frênes"),
+        (without("street"), "3", "Allée des Frênes"),
+        (without("street", "housenumber", type="street", name="Allée des Frênes"), None, "Allée des Frênes"),
+        (without("street", "housenumber", type="locality", name="Les Trois Fontaines"), None, "Les Trois Fontaines"),
+        (without("street", "housenumber", type="municipality", name="Bourg-Exemple"), None, None),
+        (without("street", "name"), "3", None),
+    ],
+)
+def test_the_number_and_the_street_are_told_as_far_as_the_match_goes(
+    key: str, geocoder: Geocoder, changed: object, numero: str | None, voie: str | None
+) -> None:
+    geocoder.says(collection(changed))
+    told = ask("adresse_fiscale/v2", key=key).body["adresseStructuree"]
+    assert (told["numero"], told["voie"], told["commune"]) == (numero, voie, "Bourg-Exemple")
+
+
+def test_what_the_geocoder_does_not_say_of_a_match_is_null(key: str, geocoder: Geocoder) -> None:
+    geocoder.says(collection({"score": 0.7}))
+    answer = ask("adresse_fiscale/v2", key=key).body
+    assert set(answer["adresseStructuree"].values()) == {None}
+    assert answer["score"] == 0.7
+
+
+@pytest.mark.parametrize(("score", "located"), [(0, False), (0.4999, False), (0.5, True), (1, True)])
+def test_an_unsure_match_is_no_match(
+    cloud: Cloud, key: str, geocoder: Geocoder, *, score: float, located: bool
+) -> None:
+    geocoder.says(collection(without(score=score)))
+    answer = ask("adresse_fiscale/v2", key=key)
+    assert answer.status == 200
+    assert (answer.body["score"] == score) is located
+    assert (answer.body == WHOLE) is not located
+    assert (ask("adresse_fiscale/v1", key=key).body["adresses"] == []) is not located
+    assert cloud.entries()[0]["notes"] == ([] if located else ["ban: score under 0.5"])
+
+
+def test_no_match_is_explained(cloud: Cloud, key: str, geocoder: Geocoder) -> None:
+    geocoder.says(collection() | {"features": []})
+    assert ask("adresse_fiscale/v2", key=key).body == WHOLE
+    assert cloud.entries()[0]["notes"] == ["ban: no result"]
+
+
+def test_an_address_that_the_notice_leaves_empty_is_not_asked(
+    cloud: Cloud, dgfip: Provider, key: str, geocoder: Geocoder
+) -> None:
+    prints(dgfip, "")
+    assert ask("adresse_fiscale/v2", key=key).body == WHOLE | {"adresse": ""}
+    assert geocoder.asked == []
+    assert cloud.entries()[0]["notes"] == ["ban: no address"]
+
+
+def test_a_notice_without_the_address_row_has_none_to_tell(
+    cloud: Cloud, dgfip: Provider, key: str, geocoder: Geocoder
+) -> None:
+    dgfip.page = page({name: value for name, value in NOTICE.items() if name != "foyerFiscal"})
+    assert ask("adresse_fiscale/v2", key=key).body == NULLS
+    assert ask("adresse_fiscale/v1", key=key).body == {
+        "adresses": [],
+        "declarant1": NOTICE["declarant1"],
+        "declarant2": NOTICE["declarant2"],
+    }
+    assert geocoder.asked == []
+    assert cloud.entries()[0]["notes"] == ["ban: no address"]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "1 rue A&B?limit=50#c 75001 X",
+        "12 + 12 rue “É” 75001 ÇA",
+        "%2e%2e/../search",
+        "q=1&q=2",
+        "<rue>;\x7f",
+        "漢字 🏠",
+    ],
+)
+def test_whatever_the_address_the_geocoder_is_asked_that_and_nothing_else(
+    dgfip: Provider, key: str, geocoder: Geocoder, address: str
+) -> None:
+    prints(dgfip, address)
+    printed = ask("adresse_fiscale/v2", key=key).body["adresse"]
+    assert geocoder.asked == [("/search/", {"q": [printed], "limit": ["1"]})]
+
+
+@pytest.mark.parametrize(
+    ("server", "why"),
+    [
+        (wire.refusing, "network_error"),
+        (wire.resetting, "network_error"),
+        (wire.silent, "network_error"),
+        (wire.plain_behind_https, "network_error"),
+        (wire.dripping(wire.response(b"", headers={"Content-Length": "10000"}), b"{"), "network_error"),
+        (wire.flooding, "invalid_response"),
+        *((wire.answering(wire.response(b"{}", status=one)), "invalid_response") for one in (204, 301, 400, 404)),
+        *((wire.answering(wire.response(b"{}", status=one)), "network_error") for one in (500, 502, 503, 504)),
+        *((wire.answering(wire.response(b"{}", status=one)), "rate_limited") for one in (403, 429)),
+        (wire.closing_after(wire.response(b'{"type":', headers={"Content-Length": "500"})), "invalid_response"),
+    ],
+)
+def test_a_geocoder_that_fails_fails_no_answer(
+    cloud: Cloud, key: str, monkeypatch: pytest.MonkeyPatch, server: wire.Server, why: str
+) -> None:
+    monkeypatch.setenv("BAN_DEADLINE", "0.5")
+    with server() as url:
+        monkeypatch.setenv("BAN_URL", url)
+        v2, v1 = ask("adresse_fiscale/v2", key=key), ask("adresse_fiscale/v1", key=key)
+    assert (v2.status, v2.body) == (200, WHOLE)
+    assert (v1.status, v1.body["adresses"], v1.body["foyerFiscal"]) == (200, [], NOTICE["foyerFiscal"])
+    assert [entry["notes"] for entry in cloud.entries()] == [[f"ban: {why}"]] * 2
+    assert [entry["status"] for entry in cloud.entries()] == [200, 200]
+
+
+MALFORMED: dict[str, Callable[[], bytes]] = {
+    "nothing": lambda: b"",
+    "HTML": lambda: b"<!doctype html><title>Maintenance</title>",
+    "another encoding": lambda: json.dumps(collection(), ensure_ascii=False).encode("latin-1"),
+    "a truncated document": lambda: json.dumps(collection()).encode()[:-9],
+    "a bottomless document": lambda: b'{"features":' + b"[" * 100_000,
+    "a list": lambda: b"[]",
+    "null": lambda: b"null",
+    "no features": lambda: b'{"type":"FeatureCollection"}',
+    "another type": lambda: json.dumps(collection() | {"type": "Topology"}).encode(),
+    "features of a wrong type": lambda: json.dumps(collection() | {"features": {"0": {}}}).encode(),
+    "a feature of a wrong type": lambda: json.dumps(collection() | {"features": ["x"]}).encode(),
+    "properties of a wrong type": lambda: json.dumps(collection([])).encode(),
+    "no score": lambda: json.dumps(collection(without("score"))).encode(),
+    "a score that is text": lambda: json.dumps(collection(without(score="0.9"))).encode(),
+    "a score that is true": lambda: json.dumps(collection(without(score=True))).encode(),
+    "a score over 1": lambda: json.dumps(collection(without(score=1.5))).encode(),
+    "a negative score": lambda: json.dumps(collection(without(score=-0.5))).encode(),
+    "a score that is no number": lambda: json.dumps(collection(without(score=float("nan")))).encode(),
+    "an endless score": lambda: json.dumps(collection()).encode().replace(b"0.9218", b"9e999"),
+    "a number in figures": lambda: json.dumps(collection(without(housenumber=3))).encode(),
+    "a city that is a list": lambda: json.dumps(collection(without(city=["A", "B"]))).encode(),
+    "a city without end": lambda: json.dumps(collection(without(city="A" * 100_000))).encode(),
+    "half a character": lambda: json.dumps(collection(without(city="\ud800"))).encode(),
+    "a line": lambda: json.dumps(collection()).replace("Point", "LineString").encode(),
+    "one coordinate": lambda: json.dumps(collection(coordinates=[5.2])).encode(),
+    "coordinates that are text": lambda: json.dumps(collection(coordinates=["5.2", "46.2"])).encode(),
+    "a latitude off the map": lambda: json.dumps(collection(coordinates=[46.2, 95.2])).encode(),
+    "a longitude off the map": lambda: json.dumps(collection(coordinates=[181, 46.2])).encode(),
+    "coordinates that are no numbers": lambda: json.dumps(collection(coordinates=[float("nan"), 46.2])).encode(),
+    "an endless coordinate": lambda: json.dumps(collection(coordinates=[float("-inf"), 46.2])).encode(),
+}
+
+
+@pytest.mark.parametrize("what", MALFORMED)
+def test_a_geocoder_that_answers_anything_else_fails_no_answer(
+    cloud: Cloud, key: str, geocoder: Geocoder, what: str
+) -> None:
+    geocoder.content = MALFORMED[what]()
+    answer = ask("adresse_fiscale/v2", key=key)
+    assert (answer.status, answer.body) == (200, WHOLE)
+    assert ask("adresse_fiscale/v1", key=key).body["adresses"] == []
+    assert [entry["notes"] for entry in cloud.entries()] == [["ban: invalid_response"]] * 2
+
+
+def test_a_property_that_could_break_an_answer_is_left_out(key: str, geocoder: Geocoder) -> None:
+    hostile = {
+        "a b": "c",
+        "<script>": "x",
+        "": "x",
+        "1er": "x",
+        "xmlns:a": "x",
+        "nested": {"deep": [1]},
+        "list": [1, 2],
+        "big": 10**400,
+        "long": "x" * 10_000,
+    }
+    kept = {"_type": "address", "population": 4000, "vrai": True, "rien": None, "texte": "<&>]]>\x00"}
+    geocoder.says(collection({**hostile, **PROPERTIES, **kept}))
+    told = ask("adresse_fiscale/v1", key=key).body["adresses"][0]["adresse"]
+    assert told == without("id") | kept
+    xml = ask("adresse_fiscale/v1", key=key, headers={"Accept": "application/xml"})
+    parsed = ET.fromstring(xml.text.encode())  # noqa: S314 - written by ourselves just now
+    assert {one.tag for one in parsed.iterfind("adresses/adresse/*")} == told.keys()
+    assert parsed.findtext("adresses/adresse/texte") == "<&>]]>\ufffd"
+    assert [one.text for one in parsed.iterfind("adresses/geometry/coordinates")] == ["5.2258", "46.2052"]
+
+
+def test_an_address_is_nowhere_in_logs_whether_the_geocoder_answers_or_not(
+    key: str, geocoder: Geocoder, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for status in (200, 400, 500):
+        geocoder.status = status
+        ask("adresse_fiscale/v2", key=key)
+    forget()
+    with wire.refusing() as url:
+        monkeypatch.setenv("BAN_URL", url)
+        ask("adresse_fiscale/v2", key=key)
+    written = "".join(capfd.readouterr())
+    assert '"provider":["ban"]' in written.replace(" ", "") or '"provider":"ban"' in written.replace(" ", "")
+    for secret in ("Frênes", "Fr%C3%AAnes", "BOURG-EXEMPLE", "01234", "46.2052", "/search"):
+        assert secret not in written
+
+
+@pytest.fixture
+def simulated(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The sandbox's geocoder, which has less time to answer than the others."""
+    monkeypatch.setenv("PROVIDER_DEADLINE", "30")
+    monkeypatch.setenv("PROVIDER_READ_TIMEOUT", "30")
+    monkeypatch.setenv("BAN_DEADLINE", "0.5")
+    geocoder = ban.app()
+    geocoder.config["SLOW_SECONDS"] = 1.5
+    with wire.serve(geocoder) as url:
+        monkeypatch.setenv("BAN_URL", f"{url}/")
+        yield
+
+
+@pytest.mark.usefixtures("simulated")
+def test_the_simulated_geocoder_derives_all_from_the_printed_address(dgfip: Provider, key: str) -> None:
+    prints(dgfip, "Appartement 4 Résidence du Lac 7 bis allée de l'Étang 74000 ANNECY")
+    told = ask("adresse_fiscale/v2", key=key).body
+    assert told["adresseStructuree"] | {"codeInsee": None} == {
+        "numero": "7 bis",
+        "voie": "allée de l'Étang",
+        "codePostal": "74000",
+        "codeInsee": None,
+        "commune": "ANNECY",
+        "contexte": "74, Département d'exemple, Région d'exemple",
+    }
+    assert told["score"] == ban.SURE
+    assert ask("adresse_fiscale/v2", key=key).body == told
+    prints(dgfip, "place du Marché 59000 LILLE")
+    told = ask("adresse_fiscale/v2", key=key).body["adresseStructuree"]
+    assert (told["numero"], told["voie"]) == (None, "place du Marché")
+
+
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        ("2 rue Sans Code LILLE", "score under 0.5"),
+        ("2 rue Introuvable 59000 LILLE", "no result"),
+        ("2 rue de la Panne 59000 LILLE", "network_error"),
+        ("2 rue du Charabia 59000 LILLE", "invalid_response"),
+        ("2 rue de la Lenteur 59000 LILLE", "network_error"),
+        ("x", "invalid_response"),
+    ],
+)
+@pytest.mark.usefixtures("simulated")
+def test_an_address_makes_the_simulated_geocoder_fail_by_its_name(
+    cloud: Cloud, dgfip: Provider, key: str, address: str, why: str
+) -> None:
+    prints(dgfip, address)
+    answer = ask("adresse_fiscale/v2", key=key)
+    assert (answer.status, answer.body) == (200, WHOLE | {"adresse": address})
+    assert cloud.entries()[0]["notes"] == [f"ban: {why}"]
+
+
+@pytest.mark.skipif(not REFERENCE.exists(), reason=f"no {REFERENCE}: set REFERENCE_DATA")
+def test_a_real_answer_is_read(cloud: Cloud, key: str, geocoder: Geocoder) -> None:
+    real = json.loads(REFERENCE.read_text())
+    geocoder.says(real)
+    assert ask("adresse_fiscale/v2", key=key).body == WHOLE
+    assert cloud.entries()[0]["notes"] == ["ban: score under 0.5"]
+    properties = real["features"][0]["properties"]
+    properties["score"] = 0.8
+    geocoder.says(real)
+    told = ask("adresse_fiscale/v2", key=key).body
+    assert list(told["adresseStructuree"].values()) == [
+        properties["housenumber"],
+        properties["name"].removeprefix(properties["housenumber"]).strip(),
+        properties["postcode"],
+        properties["citycode"],
+        properties["city"],
+        properties["context"],
+    ]
+    longitude, latitude = real["features"][0]["geometry"]["coordinates"]
+    assert told["coordonnees"] == {"latitude": latitude, "longitude": longitude}
+    v1 = ask("adresse_fiscale/v1", key=key).body["adresses"]
+    del properties["id"]
+    assert v1 == [{"adresse": properties, "geometry": real["features"][0]["geometry"]}]

@@ -1,0 +1,355 @@
+"""The trace of every call: one entry whatever the outcome, exact, and no data without it (contract §5, design §4)."""
+
+import hashlib
+import hmac
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError
+
+from api_particulier import audit, dgfip
+from tests.conftest import Answer, Cloud, ask, call, event, forget
+from tests.integration.conftest import BLANK_PAGE, NOT_FOUND_PAGE, NOTICE, REFUSED_PAGE, Provider, page
+from tests.template import resources
+
+UNAVAILABLE = {
+    "error": "audit_unavailable",
+    "reason": "The audit entry could not be written",
+    "message": "La trace de la consultation n'a pas pu être enregistrée, aucune donnée n'est transmise",
+}
+THEIRS = {"token", "organisation", "siret", "token_day"}
+"""What an entry says of who calls,"""
+ASKED = {"citizen", "citizen_day", "provider", "provider_ms"}
+"""and of the question."""
+
+
+@pytest.fixture(autouse=True)
+def provider(dgfip: Provider) -> Provider:
+    return dgfip
+
+
+def only_entry(cloud: Cloud) -> dict[str, Any]:
+    (entry,) = cloud.entries()
+    return entry
+
+
+def test_an_entry_says_who_read_which_fields_about_whom_and_when(cloud: Cloud) -> None:
+    before = datetime.now(UTC).replace(microsecond=0)
+    key = cloud.token("dgfip_nombre_parts", "dgfip_declarant1_nom", id="jeton-1", habilitation="habilitation-9")
+    assert ask("declarants/v2", key=key, headers={"X-User": "agent.12"}).status == 200
+    entry = only_entry(cloud)
+    at = datetime.fromisoformat(entry["at"])
+    assert before <= at <= datetime.now(UTC)
+    assert entry == {
+        "id": entry["id"],
+        "at": entry["at"],
+        "request_id": "5c2f1e0a-0000-4000-8000-000000000001",
+        "dataset": "declarants",
+        "route": "/api/v2/declarants",
+        "address": "203.0.113.7",
+        "user": "agent.12",
+        "token": "jeton-1",
+        "organisation": "VILLE EXEMPLE",
+        "siret": "13002526500013",
+        "habilitation": "habilitation-9",
+        "citizen": entry["citizen"],
+        "provider": "dgfip",
+        "provider_ms": entry["provider_ms"],
+        "released": ["declarant1.nom"],
+        "withheld": [
+            *(f"declarant1.{name}" for name in ("nomNaissance", "prenoms", "dateNaissance")),
+            *(f"declarant2.{name}" for name in ("nom", "nomNaissance", "prenoms", "dateNaissance")),
+        ],
+        "notes": [],
+        "status": 200,
+        "token_day": f"jeton-1#{at:%Y-%m-%d}",
+        "citizen_day": f"{entry['citizen']}#{at:%Y-%m-%d}",
+        "expires_at": entry["expires_at"],
+    }
+    assert 0 <= entry["provider_ms"] < 60_000
+
+
+def test_a_field_that_the_notice_does_not_have_is_neither_released_nor_withheld(
+    cloud: Cloud, provider: Provider
+) -> None:
+    provider.page = page({name: NOTICE[name] for name in ("declarant1", "nombreParts", "anneeImpots", "anneeRevenus")})
+    assert ask("revenu_fiscal_reference/v2", key=cloud.token("dgfip_annee_impot")).status == 200
+    entry = only_entry(cloud)
+    assert (entry["released"], entry["withheld"]) == (["anneeImpots"], ["nombreParts", "anneeRevenus"])
+
+
+def good_key(cloud: Cloud) -> str:
+    return cloud.token("dgfip_avis_imposition")
+
+
+def show(status: int, shown: str) -> Callable[[Provider], None]:
+    def prepare(provider: Provider) -> None:
+        provider.status, provider.page = status, shown
+
+    return prepare
+
+
+@pytest.mark.parametrize(
+    ("outcome", "prepare"),
+    [
+        ((404, "not_found"), show(200, NOT_FOUND_PAGE)),
+        ((502, "invalid_response"), show(200, BLANK_PAGE)),
+        ((503, "rate_limited"), show(200, REFUSED_PAGE)),
+        ((503, "network_error"), show(500, "")),
+    ],
+)
+@pytest.mark.parametrize("door", ["avis_imposition/v1", "avis_imposition/v2"])
+def test_a_call_that_the_provider_fails_leaves_an_entry(
+    cloud: Cloud, provider: Provider, door: str, outcome: tuple[int, str], prepare: Callable[[Provider], None]
+) -> None:
+    prepare(provider)
+    answer = ask(door, key=good_key(cloud))
+    assert (answer.status, answer.body["error"]) == outcome
+    assert_refused(cloud, outcome, THEIRS | ASKED)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "request_it", "said"),
+    [
+        ((400, "bad_request"), lambda cloud: ask("avis_imposition/v2", key=good_key(cloud), numeroFiscal="x"), THEIRS),
+        ((401, "access_denied"), lambda _: ask("avis_imposition/v2", key="unknown"), {"token_day"}),
+        (
+            (401, "access_denied"),
+            lambda cloud: ask("avis_imposition/v2", key=cloud.token("dgfip_nombre_parts", state="revoked")),
+            THEIRS,
+        ),
+        (
+            (403, "forbidden"),
+            lambda cloud: ask("avis_imposition/v2", key=cloud.token("foo", allowed=["198.51.100.0/24"])),
+            THEIRS,
+        ),
+        ((403, "forbidden"), lambda cloud: ask("avis_imposition/v2", key=cloud.token("foo")), THEIRS),
+        (
+            (406, "not_acceptable"),
+            lambda cloud: ask("avis_imposition/v1", key=good_key(cloud), headers={"Accept": "text/html"}),
+            THEIRS,
+        ),
+        (
+            (404, "not_found"),
+            lambda cloud: ask(
+                "avis_imposition/v2",
+                key=good_key(cloud),
+                numeroFiscal="2690000000001",
+                referenceAvis="A690000000001",
+            ),
+            THEIRS | ASKED,
+        ),
+    ],
+)
+def test_a_call_that_is_refused_leaves_an_entry(
+    cloud: Cloud, provider: Provider, outcome: tuple[int, str], request_it: Callable[[Cloud], Answer], said: set[str]
+) -> None:
+    answer = request_it(cloud)
+    assert (answer.status, answer.body["error"]) == outcome
+    assert_refused(cloud, outcome, said)
+    assert provider.asked == []
+
+
+def test_a_fault_of_ours_leaves_an_entry(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: object) -> None:
+        msg = "2690000000001 TILLEUL"
+        raise KeyError(msg)
+
+    monkeypatch.setattr(dgfip, "avis", broken)
+    answer = ask("avis_imposition/v2", key=good_key(cloud))
+    assert (answer.status, answer.body["error"]) == (500, "internal_server_error")
+    assert_refused(cloud, (500, "internal_server_error"), THEIRS | ASKED)
+
+
+def assert_refused(cloud: Cloud, outcome: tuple[int, str], said: set[str]) -> None:
+    """Check the entry of a call that got no data: it says ``said``, besides what every entry says."""
+    entry = only_entry(cloud)
+    assert (entry["status"], entry["error"]) == outcome
+    assert (entry["address"], entry["request_id"]) == ("203.0.113.7", "5c2f1e0a-0000-4000-8000-000000000001")
+    assert entry["released"] == entry["withheld"] == entry["notes"] == []
+    always = {"id", "at", "request_id", "dataset", "route", "address", "status", "error", "expires_at"}
+    assert entry.keys() == always | {"released", "withheld", "notes"} | said
+
+
+def test_introspection_leaves_an_entry(cloud: Cloud) -> None:
+    assert ask("introspect/introspect", key=cloud.token("foo")).status == 200
+    entry = only_entry(cloud)
+    assert (entry["dataset"], entry["status"], "citizen" in entry) == ("introspect", 200, False)
+
+
+def test_an_unknown_callers_entries_are_found_together(cloud: Cloud) -> None:
+    ask("avis_imposition/v2", key="unknown")
+    assert str(only_entry(cloud)["token_day"]).startswith("unknown#")
+
+
+# ── No entry, no data ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class RefusingTable:
+    """A DynamoDB client, of which only what is written is refused."""
+
+    def __init__(self, error: Exception, *, written: bool = False) -> None:
+        self._real = boto3.client("dynamodb")
+        self._error = error
+        self._written = written
+
+    def put_item(self, **item: Any) -> None:
+        if self._written:
+            self._real.put_item(**item)
+        raise self._error
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+
+def aws_error(code: str) -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": "2690000000001"}}, "PutItem")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        *map(aws_error, ("ProvisionedThroughputExceededException", "AccessDeniedException", "InternalServerError")),
+        EndpointConnectionError(endpoint_url="https://dynamodb/2690000000001"),
+        ConnectTimeoutError(endpoint_url="https://dynamodb"),
+        UnicodeEncodeError("utf-8", "TILLEUL\ud800", 7, 8, "surrogates not allowed"),
+        RuntimeError("TILLEUL"),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("door", ["avis_imposition/v2", "avis_imposition/v1", "introspect/introspect"])
+def test_nothing_leaves_when_the_table_refuses_the_entry(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], door: str, error: Exception
+) -> None:
+    table = RefusingTable(error)
+    monkeypatch.setattr(audit, "dynamodb", lambda: table)
+    answer = ask(door, key=good_key(cloud))
+    assert_unavailable(answer)
+    assert cloud.entries() == []
+    logged = capfd.readouterr()
+    assert f'"exception": "{type(error).__name__}"' in logged.out
+    assert "TILLEUL" not in logged.out + logged.err
+    assert "2690000000001" not in logged.out + logged.err
+
+
+def test_nothing_leaves_when_nobody_knows_whether_the_entry_is_written(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = RefusingTable(ConnectTimeoutError(endpoint_url="https://dynamodb"), written=True)
+    monkeypatch.setattr(audit, "dynamodb", lambda: table)
+    assert_unavailable(ask("avis_imposition/v2", key=good_key(cloud)))
+
+
+def test_nothing_leaves_when_there_is_no_audit_table(cloud: Cloud) -> None:
+    key = good_key(cloud)
+    cloud.audit.delete()
+    assert_unavailable(ask("avis_imposition/v2", key=key))
+    assert_unavailable(ask("avis_imposition/v2", key="unknown"))
+
+
+def test_an_xml_caller_is_told_in_xml_that_there_is_no_audit(cloud: Cloud) -> None:
+    key = good_key(cloud)
+    cloud.audit.delete()
+    answer = ask("avis_imposition/v1", key=key, headers={"Accept": "application/xml"})
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "10")
+    assert "<error>\n\t<error>audit_unavailable</error>" in answer.text
+
+
+def test_the_provider_is_not_asked_about_a_citizen_whom_the_audit_cannot_name(
+    cloud: Cloud, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PSEUDONYM_KEY_ID", "00000000-0000-4000-8000-000000000000")
+    assert_unavailable(ask("avis_imposition/v2", key=good_key(cloud)))
+    assert provider.asked == []
+    assert_refused(cloud, (503, "audit_unavailable"), THEIRS)
+
+
+def test_the_answer_waits_for_the_entry(cloud: Cloud, provider: Provider) -> None:
+    entries_at_the_question: list[int] = []
+    provider.before = lambda: entries_at_the_question.append(len(cloud.entries()))
+    assert ask("avis_imposition/v2", key=good_key(cloud)).status == 200
+    assert entries_at_the_question == [0, 0]  # the form, then the notice
+    assert only_entry(cloud)["released"]
+
+
+def assert_unavailable(answer: Answer) -> None:
+    assert (answer.status, answer.body) == (503, UNAVAILABLE)
+    assert int(answer.headers["Retry-After"]) > 0
+
+
+# ── What an entry is made of ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_citizen_has_one_pseudonym_of_their_own(cloud: Cloud) -> None:
+    key, other_key = good_key(cloud), cloud.token("dgfip_nombre_parts")
+    for numero, reference, asked_with in (
+        ("2690000000011", "2690000000011", key),
+        ("26 90 000 000 011", "2590000000099", other_key),
+        ("2690000000012", "2690000000011", key),
+    ):
+        forget()
+        ask("avis_imposition/v2", key=asked_with, numeroFiscal=numero, referenceAvis=reference)
+    first, again, other = (entry["citizen"] for entry in cloud.entries())
+    assert first == again != other
+    assert len(first) == 64
+
+
+def test_a_pseudonym_cannot_be_made_without_the_key(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask("avis_imposition/v2", key=good_key(cloud), numeroFiscal="2690000000011", referenceAvis="2690000000011")
+    another = boto3.client("kms").create_key(KeySpec="HMAC_256", KeyUsage="GENERATE_VERIFY_MAC")
+    monkeypatch.setenv("PSEUDONYM_KEY_ID", another["KeyMetadata"]["KeyId"])
+    forget()
+    ask("avis_imposition/v2", key=good_key(cloud), numeroFiscal="2690000000011", referenceAvis="2690000000011")
+    first, second = (entry["citizen"] for entry in cloud.entries())
+    assert first != second
+    for message in (b"2690000000011", b"dgfip:2690000000011"):
+        for algorithm in ("md5", "sha1", "sha256", "sha512", "sha3_256", "blake2s"):
+            guesses = {hashlib.new(algorithm, message).hexdigest(), hmac.digest(b"", message, "sha256").hex()}
+            assert not guesses & {first, second}
+
+
+def test_a_refused_numbers_citizen_is_not_named(cloud: Cloud) -> None:
+    ask("avis_imposition/v2", key=good_key(cloud), numeroFiscal="2690000000011", referenceAvis="?")
+    assert "citizen" not in only_entry(cloud)
+
+
+def test_an_entry_lives_36_months(cloud: Cloud) -> None:
+    ask("avis_imposition/v2", key=good_key(cloud))
+    entry = only_entry(cloud)
+    spec = resources("AWS::DynamoDB::Table")["AuditTable"]["TimeToLiveSpecification"]
+    assert spec["Enabled"]
+    end = datetime.fromtimestamp(int(entry[spec["AttributeName"]]), UTC)
+    life = end - datetime.fromisoformat(entry["at"])
+    assert timedelta(days=3 * 365) <= life <= timedelta(days=3 * 366)
+
+
+def test_entries_are_in_the_order_of_the_calls(cloud: Cloud) -> None:
+    key = good_key(cloud)
+    for number in range(30):
+        made = event("introspect/introspect", key=key)
+        made["requestContext"]["requestId"] = f"{number:03}"
+        call(made, "introspect")
+    entries = cloud.entries()
+    assert [entry["request_id"] for entry in entries] == [f"{number:03}" for number in range(30)]
+    assert {UUID(entry["id"]).version for entry in entries} == {7}
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ("agent.12", "agent.12"),
+        ("  Zoé Agent  ", "Zoé Agent"),
+        ("a\x00b\r\nc\td\x1b[31m\N{RIGHT-TO-LEFT OVERRIDE}e\ud800", "abcd[31me"),
+        ("é" * 300, "é" * 256),
+        ("", None),
+        ("\r\n", None),
+    ],
+    ids=lambda text: ascii(text)[:30],
+)
+def test_the_agent_is_kept_as_the_caller_names_them(cloud: Cloud, sent: str, kept: str | None) -> None:
+    ask("introspect/introspect", key=good_key(cloud), headers={"x-user": sent})
+    assert only_entry(cloud).get("user") == kept

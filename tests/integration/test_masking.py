@@ -1,0 +1,214 @@
+"""What leaves is what the token's scopes open, no more and no less, in the contract's order (contract §3 and §4).
+
+The tables below are the contract's, written out: the code's own are not asked what they open.
+"""
+
+import importlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from api_particulier.scopes import BLANK
+from tests.conftest import EVERY_SCOPE, Answer, Cloud, ask, call, event
+from tests.integration.conftest import NOTICE, Provider, page
+from tests.template import ROOT
+
+PEOPLE = {
+    f"dgfip_declarant{rank}_{scope}": [f"declarant{rank}.{field}"]
+    for rank in (1, 2)
+    for scope, field in {
+        "nom": "nom",
+        "nom_naissance": "nomNaissance",
+        "prenoms": "prenoms",
+        "date_naissance": "dateNaissance",
+    }.items()
+}
+HOUSEHOLD = {
+    "dgfip_adresse_fiscale_annee": ["foyerFiscal.annee", "annee", "dateReference"],
+    "dgfip_adresse_fiscale_taxation": [
+        *("foyerFiscal.adresse", "adresse", "adresseStructuree", "coordonnees", "score", "adresses"),
+    ],
+    "dgfip_annee_impot": ["anneeImpots"],
+    "dgfip_annee_revenus": ["anneeRevenus"],
+    "dgfip_erreur_correctif": ["erreurCorrectif"],
+    "dgfip_situation_partielle": ["situationPartielle"],
+}
+DGFIP = {
+    **PEOPLE,
+    "dgfip_date_recouvrement": ["dateRecouvrement"],
+    "dgfip_date_etablissement": ["dateEtablissement"],
+    "dgfip_nombre_parts": ["nombreParts"],
+    "dgfip_situation_familiale": ["situationFamille"],
+    "dgfip_nombre_personnes_a_charge": ["nombrePersonnesCharge"],
+    "dgfip_revenu_brut_global": ["revenuBrutGlobal"],
+    "dgfip_revenu_imposable": ["revenuImposable"],
+    "dgfip_impot_revenu_net_avant_corrections": ["impotRevenuNetAvantCorrections"],
+    "dgfip_montant_impot": ["montantImpot"],
+    "dgfip_revenu_fiscal_reference": ["revenuFiscalReference"],
+    **HOUSEHOLD,
+}
+CNAF = {
+    "cnaf_allocataires": ["allocataires"],
+    "cnaf_enfants": ["enfants"],
+    "cnaf_adresse": ["adresse"],
+    "cnaf_quotient_familial": ["quotientFamilial", "mois", "annee"],
+}
+BUNDLES = {
+    "dgfip_avis_imposition": list(DGFIP),
+    "dgfip_adresse": [*PEOPLE, *HOUSEHOLD],
+    "cnaf_attestation_droits": list(CNAF),
+}
+ORDER = {
+    "/api/v2/avis-imposition": list(NOTICE),
+    "/api/impots/svair": list(NOTICE),
+    "/api/v2/revenu-fiscal-reference": ["revenuFiscalReference", "nombreParts", "anneeImpots", "anneeRevenus"],
+    "/api/v2/declarants": ["declarant1", "declarant2"],
+    "/api/v2/quotient-familial": ["quotientFamilial", "mois", "annee"],
+    "/api/v2/adresse": ["adresse"],
+}
+"""The keys of a body, where the contract lists them."""
+
+DATASETS = {
+    folder: module.DATASET
+    for folder in sorted(path.parent.name for path in ROOT.glob("functions/*/app.py"))
+    if hasattr(module := importlib.import_module(f"functions.{folder}.app"), "DATASET")
+}
+ROUTES = [(name, route) for name, dataset in DATASETS.items() for route in dataset.routes]
+ONE_CLOUD = settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+pytestmark = pytest.mark.usefixtures("cloud", "dgfip")
+
+scope_sets = st.sets(st.sampled_from([*DGFIP, *CNAF, *BUNDLES, "foo", "dgfip_", "dgfip_nom", ""]), max_size=12)
+
+
+def opened_by(provider: str, scopes: Iterable[str]) -> set[str]:
+    """Return the paths that scopes open, by the tables above."""
+    table = DGFIP if provider == "dgfip" else CNAF
+    singles = [one for scope in scopes for one in BUNDLES.get(scope, [scope])]
+    return {path for one in singles for path in table.get(one, [])}
+
+
+def event_of(folder: str, route: str, key: str) -> dict[str, Any]:
+    """Return the event of a route among those of a function."""
+    for file in sorted((ROOT / "events" / folder).glob("*.json")):
+        made = event(f"{folder}/{file.stem}", key=key)
+        if made["resource"] == route:
+            return made
+    pytest.fail(f"events/{folder} has no event of {route}")
+
+
+def paths(body: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    """Flatten a body made of ``document``: the path of each leaf with its value."""
+    flat: dict[str, object] = {}
+    for name, value in body.items():
+        nested = isinstance(value, Mapping)
+        flat |= paths(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+        assert not nested or value, f"{prefix}{name} is empty"
+    return flat
+
+
+def document(leaves: Mapping[str, object]) -> dict[str, object]:
+    """Nest what ``paths`` flattens."""
+    nested: dict[str, Any] = {}
+    for path, value in leaves.items():
+        *parents, leaf = path.split(".")
+        target = nested
+        for parent in parents:
+            target = target.setdefault(parent, {})
+        target[leaf] = value
+    return nested
+
+
+@pytest.mark.parametrize(("folder", "route"), ROUTES)
+def test_a_route_answers_the_opened_fields_and_only_them(cloud: Cloud, folder: str, route: str) -> None:
+    dataset = DATASETS[folder]
+    declared = [path for path in opened_by(dataset.provider, BUNDLES) if has_field(dataset.routes[route], path)]
+    assert declared, "no field of the contract"
+    said = st.fixed_dictionaries(
+        {path: st.sampled_from(["absent", "blank", "", 0, None, "<&>é", 12.5]) for path in declared}
+    )
+
+    @ONE_CLOUD
+    @given(scopes=scope_sets, said=said)
+    def check(scopes: set[str], said: dict[str, object]) -> None:
+        leaves = {path: BLANK if value == "blank" else value for path, value in said.items() if value != "absent"}
+        played = replace(dataset, ask=lambda _: document(leaves))
+        key = cloud.token(*scopes)
+        response: Any = played.handler(event_of(folder, route, key), None)
+        opened = opened_by(dataset.provider, scopes).intersection(declared)
+        entry = cloud.entries()[-1]
+        if not opened:
+            assert response["statusCode"] == 403
+            assert entry["released"] == entry["withheld"] == []
+            return
+        assert response["statusCode"] == 200
+        expected = {
+            path: None if value is BLANK else value
+            for path, value in leaves.items()
+            if path in opened and (value is not BLANK or route.startswith("/api/v2/"))
+        }
+        body = json.loads(response["body"])
+        assert paths(body) == expected
+        order = ORDER.get(route, list(body))
+        assert list(body) == [name for name in order if name in body]
+        assert entry["released"] == list(paths(body))
+        assert sorted(entry["withheld"]) == sorted(path for path in leaves if path not in opened)
+
+    check()
+
+
+@ONE_CLOUD
+@given(scopes=scope_sets)
+def test_a_real_notice_is_masked_exactly(cloud: Cloud, scopes: set[str]) -> None:
+    opened = opened_by("dgfip", scopes)
+    answer = ask("avis_imposition/v2", key=cloud.token(*scopes))
+    if opened & set(paths(NOTICE)):
+        assert answer.status == 200
+        assert paths(answer.body) == {path: value for path, value in paths(NOTICE).items() if path in opened}
+        assert list(paths(answer.body)) == [path for path in paths(NOTICE) if path in opened]
+    else:
+        assert answer.status == 403
+
+
+def test_each_scope_opens_its_fields(cloud: Cloud) -> None:
+    for scope in [*DGFIP, *BUNDLES]:
+        answer = ask("avis_imposition/v2", key=cloud.token(scope))
+        expected = {path: value for path, value in paths(NOTICE).items() if path in opened_by("dgfip", [scope])}
+        assert (paths(answer.body) if answer.status == 200 else {}) == expected, scope
+
+
+def test_everything_is_open_to_every_scope(cloud: Cloud) -> None:
+    whole = ask("avis_imposition/v2", key=cloud.token(*EVERY_SCOPE))
+    assert whole.text == json.dumps(NOTICE, ensure_ascii=False, separators=(",", ":"))
+    assert ask("avis_imposition/v1", key=cloud.token(*DGFIP)).text == whole.text
+
+
+def test_a_masked_notice_holds_no_other_value_than_the_opened_ones(cloud: Cloud) -> None:
+    answer = ask("avis_imposition/v2", key=cloud.token("dgfip_nombre_parts"))
+    assert answer.text == '{"nombreParts":2.5}'
+
+
+def test_a_sole_declarant_leaves_four_empty_strings_where_they_are_open(cloud: Cloud, dgfip: Provider) -> None:
+    alone = {**NOTICE, "declarant2": dict.fromkeys(("nom", "nomNaissance", "prenoms", "dateNaissance"), "")}
+    dgfip.page = page(alone)
+    assert ask("declarants/v2", key=cloud.token("dgfip_avis_imposition")).body["declarant2"] == alone["declarant2"]
+    some: Answer = ask("declarants/v2", key=cloud.token("dgfip_declarant1_nom", "dgfip_declarant2_prenoms"))
+    assert some.body == {"declarant1": {"nom": "TILLEUL"}, "declarant2": {"prenoms": ""}}
+
+
+def test_an_alias_answers_as_its_dataset_does(cloud: Cloud) -> None:
+    key = cloud.token("dgfip_adresse")
+    old = call(event_of("avis_imposition", "/api/impots/svair", key), "avis_imposition")
+    new = call(event_of("avis_imposition", "/api/v2/avis-imposition", key), "avis_imposition")
+    assert old.text == new.text
+
+
+def has_field(model: Any, path: str) -> bool:
+    name, _, rest = path.partition(".")
+    field = model.model_fields.get(name)
+    return field is not None and (not rest or has_field(field.annotation, rest))

@@ -1,0 +1,167 @@
+"""Pings: whether the API and its providers answer, at one call a minute for a provider (contract §1)."""
+
+import importlib
+from typing import Any
+
+import boto3
+import pytest
+
+from tests.conftest import Answer, Cloud, ask, forget
+from tests.integration.conftest import BLANK_PAGE, REFUSED_PAGE, Provider
+
+DOWN = {
+    "error": "network_error",
+    "reason": "The data provider cannot be reached",
+    "message": "Le fournisseur de données ne répond pas, veuillez réessayer plus tard",
+}
+
+
+class Clock:
+    """The time, as the function reads it, which passes when told to."""
+
+    def __init__(self) -> None:
+        self.now = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch, cloud: Cloud) -> Clock:  # noqa: ARG001 - the tables are needed
+    clock = Clock()
+    monkeypatch.setattr(importlib.import_module("functions.ping.app"), "time", clock)
+    return clock
+
+
+def ping_from_another_environment() -> Answer:
+    """Ping the tax service without a key, from an environment that has never been called."""
+    forget()
+    return ask("ping/dgfip")
+
+
+def test_the_api_answers_pong_to_anyone(cloud: Cloud) -> None:
+    answer = ask("ping/ping")
+    assert (answer.status, answer.text) == (200, '"pong"')
+    assert cloud.stats.scan()["Items"] == []
+
+
+def test_the_api_answers_pong_without_any_table(cloud: Cloud) -> None:
+    cloud.stats.delete()
+    cloud.tokens.delete()
+    cloud.audit.delete()
+    assert ask("ping/ping").text == '"pong"'
+
+
+@pytest.mark.parametrize("door", ["ping/ping", "ping/dgfip"])
+def test_pong_in_xml_is_as_in_2020(dgfip: Provider, door: str) -> None:
+    assert dgfip.url
+    answer = ask(door, headers={"Accept": "application/xml"})
+    assert answer.text == '<?xml version="1.0" encoding="UTF-8"?>\n<result>\n\t<data>pong</data>\n</result>'
+
+
+def test_a_provider_that_answers_is_up(dgfip: Provider) -> None:
+    answer = ping_from_another_environment()
+    assert (answer.status, answer.text) == (200, '"pong"')
+    assert dgfip.asked == [("GET", {})]
+
+
+def test_a_provider_is_asked_at_most_once_a_minute_by_however_many_environments(dgfip: Provider, clock: Clock) -> None:
+    for second in range(150):
+        clock.now = 1_800_000_000 + second
+        assert ping_from_another_environment().status == 200
+    assert len(dgfip.asked) == 3  # at 0, 60 and 120
+
+
+def test_a_provider_that_is_down_is_asked_no_more_often(dgfip: Provider, clock: Clock) -> None:
+    dgfip.status = 500
+    for second in range(0, 120, 10):
+        clock.now = 1_800_000_000 + second
+        answer = ping_from_another_environment()
+        assert (answer.status, answer.body) == (503, DOWN)
+        assert int(answer.headers["Retry-After"]) > 0
+    assert len(dgfip.asked) == 2
+
+
+@pytest.mark.parametrize("fail", ["refuses", "fails", "is unreadable", "is not there"])
+def test_a_provider_that_does_not_answer_well_is_down(
+    dgfip: Provider, monkeypatch: pytest.MonkeyPatch, fail: str
+) -> None:
+    match fail:
+        case "refuses":
+            dgfip.form = REFUSED_PAGE
+        case "fails":
+            dgfip.status = 502
+        case "is unreadable":
+            dgfip.form = BLANK_PAGE
+        case _:
+            monkeypatch.setenv("DGFIP_SVAIR_URL", "http://127.0.0.1:1")
+    answer = ping_from_another_environment()
+    assert (answer.status, answer.body) == (503, DOWN)
+
+
+def test_a_down_provider_is_up_again_when_it_answers_a_minute_later(dgfip: Provider, clock: Clock) -> None:
+    dgfip.status = 500
+    assert ping_from_another_environment().status == 503
+    dgfip.status = 200
+    clock.now += 59
+    assert ping_from_another_environment().status == 503
+    clock.now += 1
+    assert ping_from_another_environment().status == 200
+
+
+def test_an_up_provider_is_down_when_it_fails_a_minute_later(dgfip: Provider, clock: Clock) -> None:
+    assert ping_from_another_environment().status == 200
+    dgfip.status = 500
+    clock.now += 59
+    assert ping_from_another_environment().status == 200
+    clock.now += 1
+    assert ping_from_another_environment().status == 503
+
+
+@pytest.mark.parametrize(
+    ("known", "meanwhile"), [(None, 200), (200, 200), (500, 503)], ids=["never asked", "was up", "was down"]
+)
+def test_while_one_waits_for_a_provider_others_get_the_last_verdict(
+    dgfip: Provider, clock: Clock, known: int | None, meanwhile: int
+) -> None:
+    if known is not None:
+        dgfip.status = known
+        ping_from_another_environment()
+        dgfip.asked.clear()
+        dgfip.status = 200
+        clock.now += 60
+    others: list[int] = []
+    dgfip.before = lambda: others.extend(ping_from_another_environment().status for _ in range(5))
+    assert ping_from_another_environment().status == 200
+    assert others == [meanwhile] * 5
+    assert len(dgfip.asked) == 1
+
+
+def test_a_caller_who_accepts_no_format_costs_the_provider_nothing(dgfip: Provider) -> None:
+    assert ask("ping/dgfip", headers={"Accept": "text/html"}).status == 406
+    assert dgfip.asked == []
+
+
+def test_a_fault_of_ours_is_an_error_of_ours(dgfip: Provider, cloud: Cloud) -> None:
+    cloud.stats.delete()
+    answer = ping_from_another_environment()
+    assert (answer.status, answer.body["error"]) == (500, "internal_server_error")
+    assert dgfip.asked == []
+
+
+def test_a_ping_needs_neither_the_tokens_nor_the_audit(
+    dgfip: Provider, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    real: Any = boto3.client
+
+    def only_dynamodb(service: str, **options: object) -> object:
+        asked.append(service)
+        return real(service, **options)
+
+    monkeypatch.setattr(boto3, "client", only_dynamodb)
+    cloud.tokens.delete()
+    cloud.audit.delete()
+    assert ping_from_another_environment().status == 200
+    assert asked == ["dynamodb"]
+    assert len(dgfip.asked) == 1

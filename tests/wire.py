@@ -1,0 +1,215 @@
+"""Providers on the wire: any WSGI application served on loopback, and every way in which a server can be broken."""
+
+import socket
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
+from http.server import BaseHTTPRequestHandler
+from itertools import repeat
+from socketserver import BaseRequestHandler, ThreadingTCPServer
+from ssl import SSLContext
+from threading import Event, Thread
+from typing import TYPE_CHECKING, override
+
+from werkzeug.serving import WSGIRequestHandler, make_server
+from werkzeug.test import run_wsgi_app
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
+
+HOST = "127.0.0.1"
+DRIP_SECONDS = 0.05
+FLOOD_BYTES = 50 * 1024 * 1024
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """Answers many requests on one connection, which werkzeug's own handler does not."""
+
+    protocol_version = "HTTP/1.1"
+    app: "WSGIApplication"
+    opened: list[socket.socket]
+
+    @override
+    def setup(self) -> None:
+        super().setup()
+        self.opened.append(self.connection)
+
+    @override
+    def handle(self) -> None:
+        with suppress(OSError):  # the other side leaves when it wants
+            super().handle()
+
+    def answer(self) -> None:
+        asked = EnvironBuilder(
+            self.path,
+            method=self.command,
+            headers=list(self.headers.items()),
+            data=self.rfile.read(int(self.headers.get("Content-Length", 0))),
+            environ_overrides={"REMOTE_ADDR": self.client_address[0], "REMOTE_PORT": self.client_address[1]},
+        )
+        content, status, headers = run_wsgi_app(self.app, asked.get_environ(), buffered=True)
+        body = b"".join(content)
+        self.send_response_only(int(status.split()[0]))
+        for name, value in headers:
+            self.send_header(name, value)
+        if "Content-Length" not in headers:
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_GET = do_POST = answer
+
+
+@contextmanager
+def serve(app: "WSGIApplication", tls: SSLContext | None = None) -> Iterator[str]:
+    """Serve ``app`` on a free port and yield its address; connections are kept alive until the end."""
+    opened: list[socket.socket] = []
+    handler = type("Handler", (_Handler,), {"app": staticmethod(app), "opened": opened})
+    with _started(handler) as server:
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+        yield f"{'https' if tls else 'http'}://{HOST}:{server.server_address[1]}"
+    for connection in opened:
+        with suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)
+
+
+@contextmanager
+def _started(handler: type[BaseRequestHandler]) -> Iterator[ThreadingTCPServer]:
+    with ThreadingTCPServer((HOST, 0), handler) as server:
+        server.daemon_threads = True
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+type Conversation = Callable[[socket.socket, Event], None]
+"""What a server does with one connection; whoever waits or drips in it stops once the event is set."""
+type Server = Callable[[], AbstractContextManager[str]]
+"""A server not yet started, which gives its address."""
+
+
+@contextmanager
+def converse(conversation: Conversation) -> Iterator[str]:
+    """Have a ``conversation`` on each connection, and yield the server's address."""
+    over = Event()
+
+    class Handler(BaseRequestHandler):
+        @override
+        def handle(self) -> None:
+            with suppress(OSError):  # the other side leaves when it wants
+                conversation(self.request, over)
+
+    with _started(Handler) as server:
+        try:
+            yield f"http://{HOST}:{server.server_address[1]}"
+        finally:
+            over.set()
+
+
+def read_request(connection: socket.socket) -> bytes:
+    """Read one request, body included; empty when the other side has left."""
+    received = b""
+    while b"\r\n\r\n" not in received:
+        if not (chunk := connection.recv(65536)):
+            return b""
+        received += chunk
+    head, _, body = received.partition(b"\r\n\r\n")
+    lengths = [line.split(b":")[1] for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+    while lengths and len(body) < int(lengths[0]):
+        body += connection.recv(65536)
+    return head + b"\r\n\r\n" + body
+
+
+def response(body: bytes, *, status: int = 200, headers: Mapping[str, str] | None = None) -> bytes:
+    """Write a response: an HTML page of the length that it says, unless ``headers`` say otherwise."""
+    said = {"Content-Type": "text/html; charset=UTF-8", "Content-Length": str(len(body))} | dict(headers or {})
+    lines = [f"HTTP/1.1 {status} Status", *(f"{name}: {value}" for name, value in said.items() if value), "", ""]
+    return "\r\n".join(lines).encode() + body
+
+
+# ── Broken servers ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@contextmanager
+def refusing() -> Iterator[str]:
+    """An address where nobody listens, nor can meanwhile."""
+    with socket.socket() as bound:
+        bound.bind((HOST, 0))
+        yield f"http://{HOST}:{bound.getsockname()[1]}"
+
+
+@contextmanager
+def plain_behind_https() -> Iterator[str]:
+    """An ``https://`` address that does not speak TLS."""
+    with converse(partial(_answer, b"HTTP/1.1 400 Bad Request\r\n\r\n")) as url:
+        yield url.replace("http://", "https://")
+
+
+def answering(content: bytes) -> Server:
+    """Answer these bytes, which ``response`` writes, to each request, and keep the connection."""
+    return partial(converse, partial(_answer, content))
+
+
+def closing_after(content: bytes) -> Server:
+    """Answer these bytes, and close the connection."""
+    return partial(converse, partial(_answer_once, content))
+
+
+def dripping(beginning: bytes, drop: bytes) -> Server:
+    """Answer a beginning, then drop after drop, slowly and without end."""
+    return partial(converse, partial(_drip, beginning, drop))
+
+
+def flooding() -> AbstractContextManager[str]:
+    """Answer 50 MB, duly announced."""
+    return converse(_flood)
+
+
+def resetting() -> AbstractContextManager[str]:
+    """Accept a request, and reset the connection."""
+    return converse(_reset)
+
+
+def silent() -> AbstractContextManager[str]:
+    """Accept a connection, and never say a word."""
+    return converse(_wait)
+
+
+def _answer(content: bytes, connection: socket.socket, _: Event) -> None:
+    while read_request(connection):
+        connection.sendall(content)
+
+
+def _answer_once(content: bytes, connection: socket.socket, _: Event) -> None:
+    read_request(connection)
+    connection.sendall(content)
+
+
+def _drip(beginning: bytes, drop: bytes, connection: socket.socket, over: Event) -> None:
+    read_request(connection)
+    connection.sendall(beginning)
+    while not over.wait(DRIP_SECONDS):
+        connection.sendall(drop)
+
+
+def _flood(connection: socket.socket, _: Event) -> None:
+    read_request(connection)
+    connection.sendall(response(b"", headers={"Content-Length": str(FLOOD_BYTES)}))
+    for megabyte in repeat(b"<p>" + b" " * (1024 * 1024 - 3), 50):
+        connection.sendall(megabyte)
+
+
+def _reset(connection: socket.socket, _: Event) -> None:
+    read_request(connection)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+def _wait(_: socket.socket, over: Event) -> None:
+    over.wait()
