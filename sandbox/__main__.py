@@ -57,7 +57,6 @@ def _up(stack: LocalStack) -> dict[str, str]:
     try:
         return stack.up()
     except (StackError, ToolError) as error:
-        stack.down()
         raise click.ClickException(str(error)) from None
 
 

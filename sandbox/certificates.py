@@ -71,11 +71,6 @@ def ensure(directory: Path) -> Certificates:
     return Certificates.of(directory)
 
 
-def tls_context(directory: Path) -> ssl.SSLContext:
-    """Return the context of a server that asks for the client certificate, from the certificates of a directory."""
-    return ensure(directory).server_context()
-
-
 def _make(paths: Certificates) -> None:
     authority_key = generate_private_key(SECP256R1())
     authority = _Name("API Particulier - autorité locale", authority_key)

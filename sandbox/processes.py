@@ -45,6 +45,15 @@ class Processes:
         process = self._all.get(name)
         return process if process is not None and process.runs else None
 
+    def free_port(self) -> int:
+        """Return a port that nobody listens on, and that no process written down here is about to."""
+        while True:
+            with socket.socket() as one:
+                one.bind(("127.0.0.1", 0))
+                port: int = one.getsockname()[1]
+            if port not in {process.port for process in self._all.values()}:
+                return port
+
     def start(self, name: str, command: Sequence[str], port: int, environment: Mapping[str, str]) -> Process:
         """Start a process whose output goes to ``<name>.log``, and write it down before anything else happens."""
         with (self._folder / f"{name}.log").open("ab") as log:
@@ -80,13 +89,6 @@ class Processes:
 
     def _save(self) -> None:
         self._file.write_text(json.dumps({name: asdict(process) for name, process in self._all.items()}, indent=2))
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
 
 
 def _group(pid: int) -> int | None:

@@ -17,6 +17,7 @@ from sandbox import certificates
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from _typeshed.wsgi import WSGIEnvironment
     from flask import Flask
 
 PEOPLE: Final = Path(__file__).parent / "people"
@@ -57,6 +58,13 @@ class _Silent(WSGIRequestHandler):
     """Keeps connections alive, and no log: even fictional people's numbers are not to be found in one."""
 
     protocol_version = "HTTP/1.1"
+
+    @override
+    def make_environ(self) -> "WSGIEnvironment":
+        environ = super().make_environ()
+        # werkzeug leaves these out; API Impôt particulier is asked with one.
+        environ |= {f"HTTP_{name.upper()}": value for name, value in self.headers.items() if "_" in name}
+        return environ
 
     @override
     def log(self, type: str, message: str, *args: object) -> None:

@@ -21,7 +21,7 @@ from ops import keys
 from ops.build import ROOT, build, run_tool
 from ops.deployment import Deployment
 from sandbox import cloud, impot_particulier, simulators
-from sandbox.processes import Processes, free_port
+from sandbox.processes import Processes
 from sandbox.simulators import SIMULATORS, Simulator
 
 STACK_NAME = "api-particulier"
@@ -67,30 +67,48 @@ class LocalStack:
         return json.loads(self.file.read_text()) if self.file.exists() else {}
 
     def up(self) -> dict[str, Any]:
-        """Bring the stack up, or bring a running one up to date; return its description."""
+        """Bring the stack up, or bring a running one up to date; return its description.
+
+        ``StackError`` or ``ToolError`` when it fails: one that was running still runs, of another nothing is left.
+        """
         with self._alone():
-            with _step("building the functions and the layer"):
-                template = self._build()
-            with _step("starting the embedded cloud and the simulated providers"):
-                url = self._start_cloud()
-                addresses = {one.parameter: self._start_simulator(name, one) for name, one in SIMULATORS.items()}
-            with _step("deploying template.yaml"):
-                self._deploy(template, url, addresses)
-            description = self._describe(url)
-            with _step("waiting for the first answer"):
-                self._await_url(f"{description['api_url']}/ping", "cloud")
-            self.file.write_text(json.dumps(description, indent=2) + "\n")
-            self.file.chmod(0o600)
-            return description
+            was_running = self.file.exists()
+            try:
+                return self._up()
+            except BaseException:
+                if not was_running:
+                    self._stop()
+                raise
+
+    def _up(self) -> dict[str, Any]:
+        with _step("starting the embedded cloud and the simulated providers"):
+            url = self._start_cloud()
+            addresses = {one.parameter: self._start_simulator(name, one) for name, one in SIMULATORS.items()}
+            self._await_url(f"{url}/_ministack/health", "cloud")
+            for name in SIMULATORS:
+                self._await_port(name)
+        with _step("building the functions and the layer"):
+            template = build(self.folder / "build", _architecture())
+        with _step("deploying template.yaml"):
+            self._deploy(template, url, addresses)
+        description = self._describe(url)
+        with _step("waiting for the first answer"):
+            self._await_url(f"{description['api_url']}/ping", "cloud")
+        self.file.touch(mode=0o600)
+        self.file.write_text(json.dumps(description, indent=2) + "\n")
+        return description
 
     def down(self) -> None:
         """Stop what ``up`` started, and remove what it left."""
         if not self.folder.exists():
             return
         with self._alone():
-            self.processes.stop_all()
-            self.file.unlink(missing_ok=True)
-            shutil.rmtree(self.folder / "tmp", ignore_errors=True)
+            self._stop()
+
+    def _stop(self) -> None:
+        self.processes.stop_all()
+        self.file.unlink(missing_ok=True)
+        shutil.rmtree(self.folder / "tmp", ignore_errors=True)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -100,32 +118,26 @@ class LocalStack:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
-    def _build(self) -> Path:
-        return build(self.folder / "build", _architecture())
-
     def _start_cloud(self) -> str:
         enforce_iam = os.environ.get("AUTH", "false").lower() == "true"
         running = self.processes.running("cloud")
         if running is None or self.description().get("iam_enforced", enforce_iam) != enforce_iam:
             self.processes.stop("cloud")
             self.file.unlink(missing_ok=True)  # its key and its tables are gone with it
-            port = free_port()
+            port = self.processes.free_port()
             running = self.processes.start(
                 "cloud",
                 cloud.command(ROOT / ".local/tools/cloud/bin/python", port),
                 port,
                 cloud.environment(self.folder, port, enforce_iam=enforce_iam),
             )
-        url = f"http://127.0.0.1:{running.port}"
-        self._await_url(f"{url}/_ministack/health", "cloud")
-        return url
+        return f"http://127.0.0.1:{running.port}"
 
     def _start_simulator(self, name: str, simulator: Simulator) -> str:
         running = self.processes.running(name)
         if running is None:
-            port = free_port()
+            port = self.processes.free_port()
             running = self.processes.start(name, simulators.command(name, port, self.folder), port, os.environ)
-        self._await_port(running.port, name)
         return simulator.address(running.port)
 
     def _deploy(self, template: Path, url: str, addresses: Mapping[str, str]) -> None:
@@ -179,9 +191,12 @@ class LocalStack:
     def _await_url(self, url: str, process: str) -> None:
         self._await(process, lambda: requests.get(url, timeout=_PATIENCE).status_code == requests.codes.ok)
 
-    def _await_port(self, port: int, process: str) -> None:
+    def _await_port(self, process: str) -> None:
         def answers() -> bool:
-            with socket.create_connection(("127.0.0.1", port), timeout=1):
+            running = self.processes.running(process)
+            if running is None:
+                return False
+            with socket.create_connection(("127.0.0.1", running.port), timeout=1):
                 return True
 
         self._await(process, answers)

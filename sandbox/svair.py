@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from zoneinfo import ZoneInfo
 
-from flask import Flask, make_response, render_template, request
+from flask import Flask, make_response, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
@@ -26,7 +26,7 @@ from pydantic.alias_generators import to_camel
 FORM_SECONDS: Final = 1800
 _SESSION: Final = "JSESSIONID"
 _PARIS: Final = ZoneInfo("Europe/Paris")
-_YEARS_AGO: Final = {"courante": 0, "precedente": 1}
+_CALENDAR: Final = ("courante", "precedente")
 
 
 # ── The people ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -125,16 +125,16 @@ def _people(content: bytes, this_year: int) -> tuple[Person, ...]:
     return tuple(_File.model_validate(file).personne)
 
 
-def _of_this_year(entry: dict[str, Any], this_year: int) -> dict[str, Any]:
+def _of_this_year(entry: Any, this_year: int) -> Any:
     """Write the years of an entry that follows the calendar."""
-    if entry.get("annee") not in _YEARS_AGO:
+    if not isinstance(entry, dict) or entry.get("annee") not in _CALENDAR:
         return entry
-    year = this_year - _YEARS_AGO[entry["annee"]]
+    year = this_year - _CALENDAR.index(entry["annee"])
     dated = {
         name: value.replace("AAAA-1", str(year - 1)).replace("AAAA", str(year)) if isinstance(value, str) else value
         for name, value in entry.items()
     }
-    return dated | {"annee": year, "referenceAvis": f"{year % 100:02}{entry.get('referenceAvis', '')[2:]}"}
+    return dated | {"annee": year, "referenceAvis": f"{year % 100:02}{str(entry.get('referenceAvis', ''))[2:]}"}
 
 
 # ── The service ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -149,7 +149,7 @@ def app_of(everybody: Callable[[], Iterable[Person]]) -> Flask:
     """Make the service for the people that ``everybody`` returns at the time.
 
     Its ``config`` holds what a test turns: ``SECRET_KEY``, of which another forgets every form, and ``FORGOTTEN``, how
-    the service says so: "error" or "form".
+    the service says so: "error", "form" or "redirect".
     """
     service = Flask(__name__)
     service.config.update(SECRET_KEY=secrets.token_bytes(32), FORGOTTEN="error")
@@ -163,9 +163,13 @@ def app_of(everybody: Callable[[], Iterable[Person]]) -> Flask:
     def verify() -> ResponseReturnValue:
         session = request.cookies.get(_SESSION, "")
         if not forms.knows(session, request.form.get("javax.faces.ViewState", "")):
-            if service.config["FORGOTTEN"] == "form":
-                return _form_page(forms, secrets.token_hex(16))
-            return render_template("svair/expire.html"), 500
+            match service.config["FORGOTTEN"]:
+                case "form":
+                    return _form_page(forms, secrets.token_hex(16))
+                case "redirect":
+                    return redirect("/secavis/")
+                case _:
+                    return render_template("svair/expire.html"), 500
         if (request.form.get("j_id_7_SUBMIT"), request.form.get("j_id_7:j_id_l")) != ("1", "Valider"):
             return _form_page(forms, session)
         numbers = request.form.get("j_id_7:spi"), request.form.get("j_id_7:num_facture")

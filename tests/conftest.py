@@ -6,6 +6,7 @@ import json
 import secrets
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -94,8 +95,9 @@ def _session() -> boto3.Session:
     return boto3.Session()
 
 
-@pytest.fixture
-def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
+@contextmanager
+def moto_cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
+    """Make the tables and the key of the template, in moto, and say where they are in the environment."""
     with mock_aws():
         monkeypatch.setattr(boto3, "DEFAULT_SESSION", _session())
         dynamodb = boto3.resource("dynamodb")
@@ -109,6 +111,12 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
         made = boto3.client("kms").create_key(KeySpec=key["KeySpec"], KeyUsage=key["KeyUsage"])
         monkeypatch.setenv("PSEUDONYM_KEY_ID", made["KeyMetadata"]["KeyId"])
         yield Cloud(**tables)
+
+
+@pytest.fixture
+def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
+    with moto_cloud(monkeypatch) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

@@ -12,11 +12,10 @@ from ssl import SSLContext
 from threading import Event, Thread
 from typing import TYPE_CHECKING, override
 
-from werkzeug.serving import WSGIRequestHandler, make_server
-from werkzeug.test import run_wsgi_app
+from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
+    from _typeshed.wsgi import WSGIApplication
 
 HOST = "127.0.0.1"
 DRIP_SECONDS = 0.05
@@ -27,6 +26,7 @@ class _Handler(BaseHTTPRequestHandler):
     """Answers many requests on one connection, which werkzeug's own handler does not."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     app: "WSGIApplication"
     opened: list[socket.socket]
 
@@ -58,7 +58,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    do_GET = do_POST = answer
+    do_GET = do_POST = answer  # noqa: N815 - the names that http.server calls
 
 
 @contextmanager

@@ -1,12 +1,15 @@
 """Every provider fails in every way, and the caller gets the same answers (contract §5)."""
 
 import gzip
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
+import boto3
 import pytest
 
+from sandbox import impot_particulier
 from tests import wire
 from tests.conftest import Answer, Cloud, ask
 
@@ -24,6 +27,8 @@ class Provider:
     query: Mapping[str, str]
     environment: Mapping[str, str] = field(default_factory=dict)
     """What it takes besides, to ask this one."""
+    secret: str = ""
+    """What it is asked with, stored under the name "secret"."""
 
     def ask(self, key: str) -> Answer:
         return ask(self.event, key=key, headers={"X-User": "agent-42"}, **self.query)
@@ -33,6 +38,24 @@ AVIS: Final = {"numeroFiscal": "2690000000095", "referenceAvis": "2690000000096"
 PROVIDERS: Final = {
     "svair": Provider(
         "DGFIP_SVAIR_URL", "avis_imposition/v2", "dgfip_avis_imposition", AVIS, {"DGFIP_AVAILABLE_YEARS": "99"}
+    ),
+    "impot_particulier": Provider(
+        "IMPOT_PARTICULIER_URL",
+        "avis_imposition/v2",
+        "dgfip_avis_imposition",
+        AVIS,
+        {
+            "DGFIP_PROVIDER": "impot_particulier",
+            "DGFIP_AVAILABLE_YEARS": "99",
+            "IMPOT_PARTICULIER_SECRET_ID": "secret",
+        },
+        json.dumps(impot_particulier.CLIENT),
+    ),
+    "caf": Provider(
+        "CAF_URL",
+        "composition_familiale/v2",
+        "cnaf_attestation_droits",
+        {"numeroAllocataire": "2600095", "codePostal": "75096"},
     ),
 }
 
@@ -99,10 +122,15 @@ FAILURES: Final = {
 
 
 @pytest.fixture(params=list(PROVIDERS))
-def provider(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Provider:
+def provider(request: pytest.FixtureRequest, cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Provider:
+    assert cloud.tokens.name
     found = PROVIDERS[request.param]
     for name, value in found.environment.items():
         monkeypatch.setenv(name, value)
+    if found.secret:
+        boto3.client("secretsmanager").create_secret(Name="secret", SecretString=found.secret)
+    if request.param == "caf":
+        request.getfixturevalue("caf_secret")
     return found
 
 

@@ -134,6 +134,11 @@ def stack() -> Iterator[Stack]:
         sandbox("down")
 
 
+@pytest.fixture(autouse=True)
+def _environment() -> None:
+    """Do without the variables that the functions of the other tests are given: `make up` reads some of them."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "e2e" in item.path.parts:

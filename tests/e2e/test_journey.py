@@ -69,10 +69,13 @@ def test_the_operator_finds_a_key_and_never_its_value(stack: Stack) -> None:
 
 def test_over_20_calls_a_second_a_key_waits_and_the_others_do_not(stack: Stack) -> None:
     busy, quiet = stack.issue("dgfip_avis_imposition"), stack.issue("dgfip_avis_imposition")
-    with ThreadPoolExecutor(4) as pool:
-        asking = pool.map(lambda key: stack.get("/introspect", key=key), repeat(busy["key"], 80))
-        assert stack.get("/introspect", key=quiet["key"]).status_code == 200
-        answers = list(asking)
+    answers = list[requests.Response]()
+    with ThreadPoolExecutor(8) as pool:
+        # As many rounds as it takes: on a slow machine the first ones are spent starting functions.
+        while not any(answer.status_code == 429 for answer in answers) and len(answers) < 1000:
+            asking = pool.map(lambda key: stack.get("/introspect", key=key), repeat(busy["key"], 60))
+            assert stack.get("/introspect", key=quiet["key"]).status_code == 200
+            answers += asking
     throttled = [answer for answer in answers if answer.status_code == 429]
     assert 0 < len(throttled) < len(answers)
     assert {answer.status_code for answer in answers} == {200, 429}

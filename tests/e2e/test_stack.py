@@ -30,31 +30,30 @@ def test_everything_listens_on_loopback_only(stack: Stack) -> None:
 
 
 def test_run_plays_the_journey_serves_and_leaves_nothing_behind() -> None:
-    running = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-u", "-m", "sandbox", "run"],
         cwd=ROOT,
         env=os.environ | {"LOCAL_STACK": ELSEWHERE},
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
-    )
-    printed = ""
-    assert running.stdout is not None
-    for line in running.stdout:
-        printed += line
-        if "Ctrl-C" in line:
-            break
+    ) as running:
+        assert running.stdout is not None
+        printed = ""
+        for line in running.stdout:
+            printed += line
+            if "Ctrl-C" in line:
+                break
+        started = _processes_of(ELSEWHERE) if running.poll() is None else []
+        os.killpg(running.pid, signal.SIGINT)
+        printed += running.communicate(timeout=60)[0]
+    assert running.returncode == 0
     assert printed.count("→ 200") == 2
     assert '"revenuFiscalReference"' in printed
-    started = _processes_of(ELSEWHERE)
     assert started
-    port = int(re.findall(r"http://127\.0\.0\.1:(\d+)/", printed)[0])
-    os.killpg(running.pid, signal.SIGINT)
-    running.communicate(timeout=60)
-    assert running.returncode == 0
     assert not [process for process in started if process.is_running()]
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", port), timeout=5)
+        socket.create_connection(("127.0.0.1", int(re.findall(r"http://127\.0\.0\.1:(\d+)/", printed)[0])), timeout=5)
     assert not (ROOT / ELSEWHERE / "stack.json").exists()
 
 

@@ -1,7 +1,7 @@
 """The tax address: what the notice prints, and what the geocoder knows of it or does not (contract §3.3)."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from os import environ
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -293,37 +293,37 @@ def test_a_geocoder_that_fails_fails_no_answer(
     assert [entry["status"] for entry in cloud.entries()] == [200, 200]
 
 
-MALFORMED: dict[str, Callable[[], bytes]] = {
-    "nothing": lambda: b"",
-    "HTML": lambda: b"<!doctype html><title>Maintenance</title>",
-    "another encoding": lambda: json.dumps(collection(), ensure_ascii=False).encode("latin-1"),
-    "a truncated document": lambda: json.dumps(collection()).encode()[:-9],
-    "a bottomless document": lambda: b'{"features":' + b"[" * 100_000,
-    "a list": lambda: b"[]",
-    "null": lambda: b"null",
-    "no features": lambda: b'{"type":"FeatureCollection"}',
-    "another type": lambda: json.dumps(collection() | {"type": "Topology"}).encode(),
-    "features of a wrong type": lambda: json.dumps(collection() | {"features": {"0": {}}}).encode(),
-    "a feature of a wrong type": lambda: json.dumps(collection() | {"features": ["x"]}).encode(),
-    "properties of a wrong type": lambda: json.dumps(collection([])).encode(),
-    "no score": lambda: json.dumps(collection(without("score"))).encode(),
-    "a score that is text": lambda: json.dumps(collection(without(score="0.9"))).encode(),
-    "a score that is true": lambda: json.dumps(collection(without(score=True))).encode(),
-    "a score over 1": lambda: json.dumps(collection(without(score=1.5))).encode(),
-    "a negative score": lambda: json.dumps(collection(without(score=-0.5))).encode(),
-    "a score that is no number": lambda: json.dumps(collection(without(score=float("nan")))).encode(),
-    "an endless score": lambda: json.dumps(collection()).encode().replace(b"0.9218", b"9e999"),
-    "a number in figures": lambda: json.dumps(collection(without(housenumber=3))).encode(),
-    "a city that is a list": lambda: json.dumps(collection(without(city=["A", "B"]))).encode(),
-    "a city without end": lambda: json.dumps(collection(without(city="A" * 100_000))).encode(),
-    "half a character": lambda: json.dumps(collection(without(city="\ud800"))).encode(),
-    "a line": lambda: json.dumps(collection()).replace("Point", "LineString").encode(),
-    "one coordinate": lambda: json.dumps(collection(coordinates=[5.2])).encode(),
-    "coordinates that are text": lambda: json.dumps(collection(coordinates=["5.2", "46.2"])).encode(),
-    "a latitude off the map": lambda: json.dumps(collection(coordinates=[46.2, 95.2])).encode(),
-    "a longitude off the map": lambda: json.dumps(collection(coordinates=[181, 46.2])).encode(),
-    "coordinates that are no numbers": lambda: json.dumps(collection(coordinates=[float("nan"), 46.2])).encode(),
-    "an endless coordinate": lambda: json.dumps(collection(coordinates=[float("-inf"), 46.2])).encode(),
+MALFORMED: dict[str, bytes] = {
+    "nothing": b"",
+    "HTML": b"<!doctype html><title>Maintenance</title>",
+    "another encoding": json.dumps(collection(), ensure_ascii=False).encode("latin-1"),
+    "a truncated document": json.dumps(collection()).encode()[:-9],
+    "a bottomless document": b'{"features":' + b"[" * 100_000,
+    "a list": b"[]",
+    "null": b"null",
+    "no features": b'{"type":"FeatureCollection"}',
+    "another type": json.dumps(collection() | {"type": "Topology"}).encode(),
+    "features of a wrong type": json.dumps(collection() | {"features": {"0": {}}}).encode(),
+    "a feature of a wrong type": json.dumps(collection() | {"features": ["x"]}).encode(),
+    "properties of a wrong type": json.dumps(collection([])).encode(),
+    "no score": json.dumps(collection(without("score"))).encode(),
+    "a score that is text": json.dumps(collection(without(score="0.9"))).encode(),
+    "a score that is true": json.dumps(collection(without(score=True))).encode(),
+    "a score over 1": json.dumps(collection(without(score=1.5))).encode(),
+    "a negative score": json.dumps(collection(without(score=-0.5))).encode(),
+    "a score that is no number": json.dumps(collection(without(score=float("nan")))).encode(),
+    "an endless score": json.dumps(collection()).encode().replace(b"0.9218", b"9e999"),
+    "a number in figures": json.dumps(collection(without(housenumber=3))).encode(),
+    "a city that is a list": json.dumps(collection(without(city=["A", "B"]))).encode(),
+    "a city without end": json.dumps(collection(without(city="A" * 100_000))).encode(),
+    "half a character": json.dumps(collection(without(city="\ud800"))).encode(),
+    "a line": json.dumps(collection()).replace("Point", "LineString").encode(),
+    "one coordinate": json.dumps(collection(coordinates=[5.2])).encode(),
+    "coordinates that are text": json.dumps(collection(coordinates=["5.2", "46.2"])).encode(),
+    "a latitude off the map": json.dumps(collection(coordinates=[46.2, 95.2])).encode(),
+    "a longitude off the map": json.dumps(collection(coordinates=[181, 46.2])).encode(),
+    "coordinates that are no numbers": json.dumps(collection(coordinates=[float("nan"), 46.2])).encode(),
+    "an endless coordinate": json.dumps(collection(coordinates=[float("-inf"), 46.2])).encode(),
 }
 
 
@@ -331,7 +331,7 @@ MALFORMED: dict[str, Callable[[], bytes]] = {
 def test_a_geocoder_that_answers_anything_else_fails_no_answer(
     cloud: Cloud, key: str, geocoder: Geocoder, what: str
 ) -> None:
-    geocoder.content = MALFORMED[what]()
+    geocoder.content = MALFORMED[what]
     answer = ask("adresse_fiscale/v2", key=key)
     assert (answer.status, answer.body) == (200, WHOLE)
     assert ask("adresse_fiscale/v1", key=key).body["adresses"] == []
@@ -372,7 +372,7 @@ def test_an_address_is_nowhere_in_logs_whether_the_geocoder_answers_or_not(
         monkeypatch.setenv("BAN_URL", url)
         ask("adresse_fiscale/v2", key=key)
     written = "".join(capfd.readouterr())
-    assert '"provider":["ban"]' in written.replace(" ", "") or '"provider":"ban"' in written.replace(" ", "")
+    assert '"provider": "ban"' in written
     for secret in ("Frênes", "Fr%C3%AAnes", "BOURG-EXEMPLE", "01234", "46.2052", "/search"):
         assert secret not in written
 
@@ -380,8 +380,8 @@ def test_an_address_is_nowhere_in_logs_whether_the_geocoder_answers_or_not(
 @pytest.fixture
 def simulated(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The sandbox's geocoder, which has less time to answer than the others."""
-    monkeypatch.setenv("PROVIDER_DEADLINE", "30")
-    monkeypatch.setenv("PROVIDER_READ_TIMEOUT", "30")
+    monkeypatch.setenv("PROVIDER_DEADLINE", "20")
+    monkeypatch.setenv("PROVIDER_READ_TIMEOUT", "20")
     monkeypatch.setenv("BAN_DEADLINE", "0.5")
     geocoder = ban.app()
     geocoder.config["SLOW_SECONDS"] = 1.5

@@ -1,6 +1,6 @@
 """What leaves is what the token's scopes open, no more and no less, in the contract's order (contract §3 and §4).
 
-The tables below are the contract's, written out: the code's own are not asked what they open.
+The tables of ``tests/scopes.py`` are the contract's, written out: the code's own are not asked what they open.
 """
 
 import importlib
@@ -16,53 +16,9 @@ from hypothesis import strategies as st
 from api_particulier.scopes import BLANK
 from tests.conftest import EVERY_SCOPE, Answer, Cloud, ask, call, event
 from tests.integration.conftest import NOTICE, Provider, page
+from tests.scopes import BUNDLES, CNAF, DGFIP
 from tests.template import ROOT
 
-PEOPLE = {
-    f"dgfip_declarant{rank}_{scope}": [f"declarant{rank}.{field}"]
-    for rank in (1, 2)
-    for scope, field in {
-        "nom": "nom",
-        "nom_naissance": "nomNaissance",
-        "prenoms": "prenoms",
-        "date_naissance": "dateNaissance",
-    }.items()
-}
-HOUSEHOLD = {
-    "dgfip_adresse_fiscale_annee": ["foyerFiscal.annee", "annee", "dateReference"],
-    "dgfip_adresse_fiscale_taxation": [
-        *("foyerFiscal.adresse", "adresse", "adresseStructuree", "coordonnees", "score", "adresses"),
-    ],
-    "dgfip_annee_impot": ["anneeImpots"],
-    "dgfip_annee_revenus": ["anneeRevenus"],
-    "dgfip_erreur_correctif": ["erreurCorrectif"],
-    "dgfip_situation_partielle": ["situationPartielle"],
-}
-DGFIP = {
-    **PEOPLE,
-    "dgfip_date_recouvrement": ["dateRecouvrement"],
-    "dgfip_date_etablissement": ["dateEtablissement"],
-    "dgfip_nombre_parts": ["nombreParts"],
-    "dgfip_situation_familiale": ["situationFamille"],
-    "dgfip_nombre_personnes_a_charge": ["nombrePersonnesCharge"],
-    "dgfip_revenu_brut_global": ["revenuBrutGlobal"],
-    "dgfip_revenu_imposable": ["revenuImposable"],
-    "dgfip_impot_revenu_net_avant_corrections": ["impotRevenuNetAvantCorrections"],
-    "dgfip_montant_impot": ["montantImpot"],
-    "dgfip_revenu_fiscal_reference": ["revenuFiscalReference"],
-    **HOUSEHOLD,
-}
-CNAF = {
-    "cnaf_allocataires": ["allocataires"],
-    "cnaf_enfants": ["enfants"],
-    "cnaf_adresse": ["adresse"],
-    "cnaf_quotient_familial": ["quotientFamilial", "mois", "annee"],
-}
-BUNDLES = {
-    "dgfip_avis_imposition": list(DGFIP),
-    "dgfip_adresse": [*PEOPLE, *HOUSEHOLD],
-    "cnaf_attestation_droits": list(CNAF),
-}
 ORDER = {
     "/api/v2/avis-imposition": list(NOTICE),
     "/api/impots/svair": list(NOTICE),

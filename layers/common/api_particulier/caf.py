@@ -17,21 +17,21 @@ from api_particulier.scopes import Document, OpenedBy
 class Personne(BaseModel):
     """Une personne du dossier ; une donnée que la CAF n'envoie pas est absente, une donnée vide est une chaîne vide."""
 
-    nomPrenom: Annotated[str | None, Field(description="Nom et prénoms, tels que la CAF les envoie")]
-    dateDeNaissance: Annotated[str | None, Field(description="Date de naissance, JJMMAAAA")]
-    sexe: Annotated[str | None, Field(description="F ou M")]
+    nomPrenom: Annotated[str, Field(description="Nom et prénoms, tels que la CAF les envoie")]
+    dateDeNaissance: Annotated[str, Field(description="Date de naissance, JJMMAAAA")]
+    sexe: Annotated[str, Field(description="F ou M")]
 
 
 class Adresse(BaseModel):
     """L'adresse postale du dossier, ligne par ligne ; une ligne vide est absente."""
 
-    identite: Annotated[str | None, Field(description="Civilité et nom du destinataire")]
-    complementIdentite: Annotated[str | None, Field(description="Complément d'identité")]
-    complementIdentiteGeo: Annotated[str | None, Field(description="Étage, bâtiment, résidence")]
-    numeroRue: Annotated[str | None, Field(description="Numéro et voie")]
-    lieuDit: Annotated[str | None, Field(description="Lieu-dit ou boîte postale")]
-    codePostalVille: Annotated[str | None, Field(description="Code postal et commune")]
-    pays: Annotated[str | None, Field(description="Pays")]
+    identite: Annotated[str, Field(description="Civilité et nom du destinataire")]
+    complementIdentite: Annotated[str, Field(description="Complément d'identité")]
+    complementIdentiteGeo: Annotated[str, Field(description="Étage, bâtiment, résidence")]
+    numeroRue: Annotated[str, Field(description="Numéro et voie")]
+    lieuDit: Annotated[str, Field(description="Lieu-dit ou boîte postale")]
+    codePostalVille: Annotated[str, Field(description="Code postal et commune")]
+    pays: Annotated[str, Field(description="Pays")]
 
 
 Allocataires = Annotated[

@@ -12,13 +12,16 @@ def _https_or_loopback(url: str) -> str:
     from urllib.parse import urlsplit  # noqa: PLC0415 - paid once, where a URL is configured
 
     parts = urlsplit(url)
-    if parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in {"127.0.0.1", "::1", "localhost"}):
+    on_loopback = parts.scheme == "http" and parts.hostname in {"127.0.0.1", "::1", "localhost"}
+    if on_loopback or (parts.scheme == "https" and parts.hostname):
         return url.rstrip("/")
     msg = "a provider's address is https://, or http:// on loopback"
     raise ValueError(msg)
 
 
 type ProviderUrl = Annotated[str, AfterValidator(_https_or_loopback)]
+type Seconds = Annotated[float, Field(gt=0, le=28)]
+"""At most what a function has to answer in."""
 
 
 class Settings(BaseModel):
@@ -41,21 +44,21 @@ class Settings(BaseModel):
     impot_particulier_secret_id: str | None = None
     """The secret that holds our OAuth2 client."""
     ban_url: ProviderUrl = "https://data.geopf.fr/geocodage"
-    ban_deadline: float = 2.0
-    """Seconds for the geocoder, without which an answer can do."""
+    ban_deadline: Seconds = 2.0
+    """For the geocoder, without which an answer can do."""
 
-    caf_url: ProviderUrl = "https://pep.caf.fr"
-    """Where the CAF's document service is, up to and without ``/sgmap/wswdd/v1``."""
+    caf_url: ProviderUrl | None = None
+    """Where the CAF's document service is, up to and without ``/sgmap/wswdd/v1``; it has no public default."""
     caf_secret_id: str | None = None
     """The secret that holds our client certificate; not read where the CAF is plain ``http://``."""
 
-    provider_connect_timeout: float = 3.0
-    """Seconds."""
-    provider_read_timeout: float = 8.0
-    """Seconds between two bytes."""
-    provider_deadline: float = 15.0
-    """Seconds for everything that one question asks of a provider; leaves time to audit within the gateway's 29."""
-    token_cache_seconds: int = 60
+    provider_connect_timeout: Seconds = 3.0
+    provider_read_timeout: Seconds = 8.0
+    """Between two bytes."""
+    provider_deadline: Seconds = 15.0
+    """For everything that one question asks of a provider; leaves time to audit within the gateway's 29."""
+    token_cache_seconds: Annotated[int, Field(ge=0, le=60)] = 60
+    """How long an environment remembers a token; 60 is promised."""
 
     @model_validator(mode="after")
     def _knows_impot_particulier(self) -> Self:

@@ -222,14 +222,14 @@ def test_what_is_no_answer_is_refused_whole_and_nobody_is_named(
         assert personal not in told
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cut=st.integers(0, len(GOOD) - len("</s:Envelope>\r\n--MIMEBoundary_1--\r\n")))
 def test_an_answer_cut_anywhere_is_refused_whole(caf: Caf, key: str, cut: int) -> None:
     caf.answers(GOOD[:cut])
     assert ask_file(key).body == UNREADABLE
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     noise=st.lists(
         st.binary(max_size=20)

@@ -169,7 +169,7 @@ FAMILIES_OF_ALL_KINDS = st.builds(
 )
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(family=FAMILIES_OF_ALL_KINDS, granted=st.sets(st.sampled_from(sorted(set(SCOPES.values()))), min_size=1))
 def test_any_family_comes_back_exactly_and_is_masked_exactly(
     caf: Caf, cloud: Cloud, key: str, family: Famille, granted: set[str]

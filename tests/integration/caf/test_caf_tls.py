@@ -13,7 +13,7 @@ import pytest
 from sandbox.certificates import Certificates, ensure
 from tests.caf import DOORS, FILE, UNREACHABLE, Caf, ask_file
 from tests.conftest import Answer, Cloud
-from tests.wire import answering, response
+from tests.wire import answering, response, silent
 
 
 @pytest.fixture
@@ -105,6 +105,15 @@ def test_a_caf_that_does_not_speak_tls_is_unreachable(
 ) -> None:
     assert caf_secret
     with answering(response(b"plain"))() as url:
+        monkeypatch.setenv("CAF_URL", url.replace("http://", "https://"))
+        assert_unreachable(ask_file(key))
+
+
+def test_a_caf_that_never_shakes_hands_is_unreachable(
+    caf_secret: str, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert caf_secret
+    with silent() as url:
         monkeypatch.setenv("CAF_URL", url.replace("http://", "https://"))
         assert_unreachable(ask_file(key))
 

@@ -7,7 +7,8 @@ Both documents are read by a parser that fetches nothing; one that declares a ty
 refused.
 
 Who we are and whom we trust - the client certificate, its key, the authority that signs the CAF's server - is one
-secret, read once an environment. Where the CAF is ``http://`` on loopback, as the simulator may be, it is not read.
+secret, read once an environment: another certificate takes effect as environments are renewed. Where the CAF is plain
+``http://``, on loopback then, the secret is not read.
 """
 
 import re
@@ -46,7 +47,10 @@ class _Caf:
     """The client, which presents our certificate."""
 
     def __init__(self) -> None:
-        url = settings().caf_url.removesuffix(_PATH)
+        url = (settings().caf_url or "").removesuffix(_PATH)
+        if not url:
+            msg = "CAF_URL is not set"
+            raise LookupError(msg)
         # Plain HTTP is for loopback alone (settings see to it); anything else gets the certificate.
         self.client = Client(PROVIDER, url, tls=None if url.startswith("http://") else _tls())
 

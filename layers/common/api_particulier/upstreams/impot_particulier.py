@@ -100,12 +100,7 @@ class _ImpotParticulier:
             auth=(oauth_client.client_id.encode(), oauth_client.client_secret.encode()),
             data={"grant_type": "client_credentials", "scope": _SCOPE},
         )
-        if answer.status != _OK:  # RFC 6749 §5.2: it does not know us, or not for this
-            raise ProviderRefused
-        try:
-            granted = _Granted.model_validate_json(answer.content)
-        except ValidationError:
-            raise ProviderUnreadable from None
+        granted = _grant(answer)
         headers = {"Authorization": f"Bearer {granted.access_token}", "ID_Teleservice": oauth_client.id_teleservice}
         return _Token(headers, asked_at + granted.expires_in - _MARGIN)
 
@@ -148,6 +143,23 @@ class _Granted(BaseModel):
     access_token: Annotated[str, Field(pattern=r"^[\x21-\x7e]+$", repr=False)]
     token_type: Annotated[str, Field(pattern=r"^(?i:bearer)$")]
     expires_in: Annotated[int, Field(ge=0)] = 0
+
+
+class _NotGranted(BaseModel):
+    """Why there is no token (RFC 6749 §5.2): the service does not know us, or not for this."""
+
+    error: str
+
+
+def _grant(answer: Answer) -> _Granted:
+    try:
+        if answer.status == _MALFORMED:
+            _NotGranted.model_validate_json(answer.content)
+        if answer.status != _OK:
+            raise ProviderRefused
+        return _Granted.model_validate_json(answer.content)
+    except ValidationError:
+        raise ProviderUnreadable from None
 
 
 def _oauth_client() -> _OAuthClient:

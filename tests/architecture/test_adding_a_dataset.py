@@ -1,0 +1,64 @@
+"""``docs/adding-a-dataset.md`` is followed to the letter, in a copy of the project."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.template import ROOT
+
+PAGE = (ROOT / "docs/adding-a-dataset.md").read_text()
+COPIED = ("docs", "events", "functions", "layers", "ops", "sandbox", "tests")
+FILES = ("README.md", "pyproject.toml", "template.yaml")
+
+
+def _blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    for folder in COPIED:
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in FILES:
+        shutil.copy(ROOT / file, tmp_path / file)
+    return tmp_path
+
+
+def _run(copy: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-P", *command],
+        cwd=copy,
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": f"{copy}:{copy / 'layers/common'}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_page_adds_a_dataset_without_touching_the_layer(copy: Path) -> None:
+    written = re.findall(r"^`([\w/.]+\.py)`\n\n```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    assert [path for path, _ in written] == [
+        "functions/taille_foyer/app.py",
+        "tests/integration/test_taille_foyer.py",
+    ]
+    for path, code in written:
+        (copy / path).parent.mkdir(exist_ok=True)
+        (copy / path).write_text(code)
+    (resource,) = _blocks("yaml")
+    template = (copy / "template.yaml").read_text()
+    (copy / "template.yaml").write_text(template.replace("\nResources:\n", f"\nResources:\n{resource}\n"))
+    (console,) = _blocks("console")
+    for line in console.splitlines():
+        subprocess.run(["/bin/sh", "-c", line.removeprefix("$ ")], cwd=copy, check=True)
+    _run(copy, "-m", "ops.documents")
+    passed = _run(
+        copy,
+        *("-m", "pytest", "-q", "-p", "no:cacheprovider"),
+        *("tests/integration/test_taille_foyer.py", "tests/architecture", "tests/unit/test_documents.py"),
+        *("--deselect", "tests/architecture/test_adding_a_dataset.py"),
+    )
+    assert passed.returncode == 0, passed.stdout + passed.stderr

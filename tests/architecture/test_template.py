@@ -1,0 +1,173 @@
+"""What is deployed: least privilege, retention, limits, and the gateway's own answers."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from api_particulier.errors import AccessDenied, InternalError
+from api_particulier.responses import RATE_LIMIT
+from tests.template import resources, template
+
+FUNCTIONS = resources("AWS::Serverless::Function")
+STATEMENTS_OF_THE_STORY = {
+    "ReadTokens": "dynamodb:GetItem",
+    "WriteAudit": "dynamodb:PutItem",
+    "NameCitizens": "kms:GenerateMac",
+}
+(API,) = resources("AWS::Serverless::Api").values()
+
+
+def statements(function: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the statements of a function's role, those under a condition too."""
+    for policy in function["Policies"]:
+        for statement in policy["Statement"]:
+            if "Fn::If" in statement:
+                yield from (one for one in statement["Fn::If"][1:] if "Sid" in one)
+            else:
+                yield statement
+
+
+def listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_function_has_a_role_of_its_own_that_may_do_nothing_at_large(function: str) -> None:
+    assert "Role" not in FUNCTIONS[function]
+    found = list(statements(FUNCTIONS[function]))
+    assert found
+    for statement in found:
+        assert statement["Effect"] == "Allow"
+        assert statement["Sid"].isalnum()
+        for action in listed(statement["Action"]):
+            assert "*" not in action
+        for resource in listed(statement["Resource"]):
+            assert not isinstance(resource, str), f"{statement['Sid']} does not name a resource of the template"
+            assert "*" not in str(resource)
+    assert len({statement["Sid"] for statement in found}) == len(found)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_function_that_needs_a_key_may_read_tokens_and_write_the_audit_and_neither_more(function: str) -> None:
+    actions = {statement["Sid"]: statement["Action"] for statement in statements(FUNCTIONS[function])}
+    events = FUNCTIONS[function].get("Events", {}).values()
+    if any(event["Type"] == "Api" and "Auth" not in event["Properties"] for event in events):
+        assert actions["ReadTokens"] == "dynamodb:GetItem"
+        assert actions["WriteAudit"] == "dynamodb:PutItem"
+    assert {sid: actions[sid] for sid in actions.keys() & STATEMENTS_OF_THE_STORY} == {
+        sid: action for sid, action in STATEMENTS_OF_THE_STORY.items() if sid in actions
+    }
+    audited = [one for one in statements(FUNCTIONS[function]) if "AuditTable" in str(one["Resource"])]
+    for one in audited:  # what is written is never changed nor removed by who serves
+        assert not {"dynamodb:UpdateItem", "dynamodb:DeleteItem"} & set(listed(one["Action"]))
+
+
+def test_only_pings_need_no_key() -> None:
+    assert API["Auth"] == {"ApiKeyRequired": True}
+    open_routes = {
+        event["Properties"]["Path"]
+        for function in FUNCTIONS.values()
+        for event in function.get("Events", {}).values()
+        if event["Type"] == "Api" and event["Properties"].get("Auth") == {"ApiKeyRequired": False}
+    }
+    assert open_routes >= {"/api/ping", "/api/impots/ping"}
+    assert all(route.endswith("/ping") for route in open_routes)
+
+
+def test_every_key_gets_20_calls_a_second() -> None:
+    (plan,) = resources("AWS::ApiGateway::UsagePlan").values()
+    assert plan["Throttle"] == {"RateLimit": 20, "BurstLimit": 20}
+    assert plan["ApiStages"] == [{"ApiId": {"Ref": "Api"}, "Stage": API["StageName"]}]
+    assert RATE_LIMIT == 20
+
+
+def test_logs_are_kept_for_a_time_that_is_said_and_hold_no_address_of_the_caller_nor_query() -> None:
+    groups = resources("AWS::Logs::LogGroup")
+    assert groups
+    assert all(group["RetentionInDays"] == {"Ref": "LogRetentionDays"} for group in groups.values())
+    everywhere = template()["Globals"]["Function"]
+    assert everywhere["LoggingConfig"] == {"LogFormat": "JSON", "LogGroup": {"Ref": "FunctionsLogGroup"}}
+    assert not [name for name, function in FUNCTIONS.items() if "LoggingConfig" in function]
+    logged = API["AccessLogSetting"]
+    assert logged["DestinationArn"] == {"Fn::GetAtt": ["GatewayLogGroup", "Arn"]}
+    fields = set(json.loads(logged["Format"].replace("\n", "")).values())
+    assert "$context.requestId" in fields
+    for said in ("path", "identity.sourceIp", "identity.apiKey", "identity.userAgent", "requestOverride", "authorizer"):
+        assert f"$context.{said}" not in fields
+    assert all(field.startswith("$context.") for field in fields)
+
+
+def test_a_function_gives_up_before_the_gateway_does_and_is_traced() -> None:
+    everywhere = template()["Globals"]["Function"]
+    assert everywhere["Timeout"] < 29
+    assert everywhere["Runtime"] == "python3.13"
+    assert everywhere["Tracing"] == "Active"
+    assert all(function.get("Timeout", 0) < 29 for function in FUNCTIONS.values())
+
+
+@pytest.mark.parametrize("table", resources("AWS::DynamoDB::Table"))
+def test_a_table_outlives_a_mistake(table: str) -> None:
+    resource = template()["Resources"][table]
+    assert resource["DeletionPolicy"] == resource["UpdateReplacePolicy"] == "Retain"
+    properties = resource["Properties"]
+    assert properties["DeletionProtectionEnabled"] is True
+    assert properties["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    assert properties["SSESpecification"] == {"SSEEnabled": True}
+    assert properties["BillingMode"] == "PAY_PER_REQUEST"
+
+
+def test_no_secret_is_in_the_template() -> None:
+    for name, secret in resources("AWS::SecretsManager::Secret").items():
+        assert "SecretString" not in secret, name
+    for name, parameter in template()["Parameters"].items():
+        assert not any(word in name.lower() for word in ("password", "secret", "token", "apikey")), name
+        assert parameter["Description"], name
+
+
+# ── The gateway's own answers ────────────────────────────────────────────────────────────────────────────────────────
+
+GATEWAY: dict[str, dict[str, Any]] = API["GatewayResponses"]
+
+
+def body(kind: str) -> dict[str, object]:
+    assert GATEWAY[kind]["ResponseTemplates"].keys() == {"application/json"}
+    parsed: dict[str, object] = json.loads(GATEWAY[kind]["ResponseTemplates"]["application/json"])
+    return parsed
+
+
+@pytest.mark.parametrize("kind", GATEWAY)
+def test_the_gateway_answers_in_the_body_of_every_error_with_the_requests_id(kind: str) -> None:
+    assert list(body(kind)) == ["error", "reason", "message"]
+    assert all(isinstance(value, str) and value for value in body(kind).values())
+    headers = GATEWAY[kind]["ResponseParameters"]["Headers"]
+    assert headers["X-Request-Id"] == "context.requestId"
+    assert "$context" not in GATEWAY[kind]["ResponseTemplates"]["application/json"]  # it would repeat the caller
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "error"),
+    [
+        ("INVALID_API_KEY", 401, "access_denied"),
+        ("MISSING_AUTHENTICATION_TOKEN", 404, "not_found"),
+        ("THROTTLED", 429, "rate_limited"),
+        ("INTEGRATION_TIMEOUT", 504, "network_error"),
+        ("DEFAULT_4XX", None, "bad_request"),
+        ("DEFAULT_5XX", None, "internal_server_error"),
+    ],
+)
+def test_each_case_of_the_gateway_has_its_status_and_code(kind: str, status: int | None, error: str) -> None:
+    assert GATEWAY[kind].get("StatusCode") == status
+    assert body(kind)["error"] == error
+
+
+def test_the_gateway_says_what_a_function_says() -> None:
+    assert body("INVALID_API_KEY") == AccessDenied().body
+    assert body("DEFAULT_5XX") == InternalError().body
+
+
+def test_a_throttled_caller_is_told_when_to_come_back() -> None:
+    headers = GATEWAY["THROTTLED"]["ResponseParameters"]["Headers"]
+    assert headers["Retry-After"] == "'1'"
+    assert headers["RateLimit-Limit"] == f"'{RATE_LIMIT}'"

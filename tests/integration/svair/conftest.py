@@ -1,0 +1,25 @@
+"""The tax service on the wire, and a key that opens all of it."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conftest import Cloud
+from tests.svair import Service
+from tests.wire import serve
+
+
+@pytest.fixture
+def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
+    """The tax service, simulated; a test changes its people, or what it shows."""
+    played = Service()
+    with serve(played) as played.url:
+        monkeypatch.setenv("DGFIP_SVAIR_URL", played.url)
+        monkeypatch.setenv("DGFIP_AVAILABLE_YEARS", "99")  # a test of 2026 passes in 2036
+        yield played
+
+
+@pytest.fixture
+def key(cloud: Cloud) -> str:
+    """A key that opens every field of the tax service."""
+    return cloud.token("dgfip_avis_imposition")

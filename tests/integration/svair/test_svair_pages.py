@@ -1,0 +1,184 @@
+"""A page is read by what it says, however it is written."""
+
+import re
+import unicodedata
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import pytest
+
+from tests.svair import COUPLE, NBSP, NOTICE, Service, rendered, v1, v2, written
+
+
+def _cells(page: str, change: Callable[[str], str]) -> str:
+    """Change what is in each cell."""
+    return re.sub(r"(<td[^>]*>)(.*?)(</td>)", lambda cell: cell[1] + change(cell[2]) + cell[3], page, flags=re.DOTALL)
+
+
+def _labels(page: str, change: Callable[[str], str]) -> str:
+    """Change each label."""
+    return re.sub(r"(<tr><td[^>]*>)((?!</td>).+?)(</td>)", lambda row: row[1] + change(row[2]) + row[3], page)
+
+
+def _backwards(page: str) -> str:
+    rows = re.findall(r"<tr><td colspan='2'>[^<]+</td><td>[^<]*</td></tr>", page)
+    return page.replace("".join(rows), "".join(reversed(rows)))
+
+
+def _decomposed(page: str) -> str:
+    labels = "Impôt|Prénom|établissement|référence|Adresse déclarée|impôt"
+    return re.sub(labels, lambda label: unicodedata.normalize("NFD", label[0]), page)
+
+
+RENDERINGS: Final[Mapping[str, Callable[[str], str]]] = {
+    "as it is": str,
+    "headers for cells": lambda page: page.replace("<td", "<th").replace("</td", "</th"),
+    "headers for labels": lambda page: re.sub(r"<tr><td([^>]*)>(.*?)</td>", r"<tr><th\1>\2</th>", page),
+    "capital tags": lambda page: re.sub(r"<(/?[a-z]+)", lambda tag: "<" + tag[1].upper(), page),
+    "no closing tags of cells": lambda page: page.replace("</td>", ""),
+    "no closing tags": lambda page: re.sub(r"</(td|tr|tbody|table|body|html)>", "", page),
+    "no body of the table": lambda page: page.replace("<tbody>", "").replace("</tbody>", ""),
+    "line breaks and tabs": lambda page: re.sub(r"(<td[^>]*>)", "\\1\r\n\t\t\t", page).replace("</", "\r\n\t\t</"),
+    "spaces": lambda page: _cells(page, lambda text: f"   {text}   "),
+    "no-break spaces around": lambda page: _cells(page, lambda text: f"&nbsp;{text}&#160;"),
+    "line breaks in labels": lambda page: re.sub(r"(Revenu|Date|Nombre|Impôt|Prénom) ", "\\1\n\t\t", page),
+    "bold": lambda page: _cells(page, lambda text: f"<b><font color=red>{text}</font></b>"),
+    "paragraphs": lambda page: _cells(page, lambda text: f"<p>{text}</p>"),
+    "nested divisions": lambda page: _cells(page, lambda text: f"<div><div>{text}</div></div>"),
+    "comments": lambda page: _cells(page, lambda text: f"<!-- 1 € -->{text}<!-- <td>Nom</td> -->"),
+    "classes": lambda page: page.replace("<td", "<td align=left class=label id=a").replace("<tr", "<tr class=y"),
+    "other classes": lambda page: page.replace("titre_affiche_avis", "titre"),
+    "a heading": lambda page: page.replace("<span>", "<h1>").replace("</span>", "</h1>"),
+    "a title in pieces": lambda page: page.replace("Impôt 2026 sur", "Impôt <b>2026</b>\n<i>sur").replace(
+        "née 2", "née<br>2"
+    ),
+    "typographic apostrophes": lambda page: page.replace("l'", "l’").replace("d'", "d’").replace("l’Ill", "l'Ill"),
+    "escaped apostrophes": lambda page: page.replace("l'", "l&#39;").replace("d'", "d&#x27;"),
+    "accents in two pieces": _decomposed,
+    "entities for accents": lambda page: page.replace("é", "&eacute;").replace("ô", "&ocirc;").replace("€", "&euro;"),
+    "colons": lambda page: _labels(page, lambda label: f"{label}{NBSP}:"),
+    "marks of a note": lambda page: _labels(page, lambda label: f"{label} (*)"),
+    "capital labels": lambda page: _labels(page, str.upper),
+    "plain 1er": lambda page: page.replace("1<sup>er</sup>", "1er"),
+    "spaced 1er": lambda page: page.replace("1<sup>er</sup>", "1 <sup>er</sup>"),
+    "two cells": lambda page: page.replace("<td colspan='2'>", "<td>"),
+    "three cells, the value last": lambda page: re.sub(r"<td colspan='2'>([^<]+)</td>", r"<td>\1</td><td></td>", page),
+    "three cells, the value amid": lambda page: re.sub(
+        r"<td colspan='2'>([^<]+)</td>(<td>[^<]*</td>)", r"<td>\1</td>\2<td>&nbsp;</td>", page
+    ),
+    "a cell for the euro": lambda page: page.replace(" €</td>", "</td><td>€</td>"),
+    "more rows": lambda page: page.replace("<tbody>", "<tbody><tr><td>Numéro fiscal</td><td>X</td></tr>").replace(
+        "</tbody>", "<tr><td colspan=3><hr></td></tr><tr></tr><tr><td>Divers</td><td>1 €</td></tr></tbody>"
+    ),
+    "headings between rows": lambda page: page.replace(
+        "<tr><td colspan='2'>Revenu", "<tr><td colspan='3'>Les revenus</td></tr><tr><td colspan='2'>Revenu"
+    ),
+    "a table a row": lambda page: page.replace("<tr><td colspan='2'>", "</table><table><tr><td colspan='2'>"),
+    "a table that lays the page out": lambda page: page.replace(
+        "<table>", "<table><tr><td>Menu</td><td><table>", 1
+    ).replace("</table>", "</table></td></tr></table>"),
+    "a table in an empty first column": lambda page: page.replace(
+        "<table>", "<table><tr><td></td><td><table>", 1
+    ).replace("</table>", "</table></td></tr></table>"),
+    "the other way round": _backwards,
+    "a form on the page": lambda page: page.replace(
+        "<table>", "<form><input name='javax.faces.ViewState' value='b'></form><table>"
+    ),
+    "an XML declaration": lambda page: "<?xml version='1.0' encoding='ISO-8859-1'?>\n" + page,
+    "a byte order mark": lambda page: "\ufeff" + page,
+    "scripts and styles": lambda page: page.replace(
+        "<body>", "<body><script>if (1 < 2) { a('<tr>') }</script><style>td{}</style>"
+    ),
+    "no doctype, no head": lambda page: re.sub("<!DOCTYPE html>|<head>.*</head>", "", page),
+}
+
+
+@pytest.mark.parametrize("change", RENDERINGS.values(), ids=RENDERINGS)
+def test_another_rendering_of_a_notice_says_the_same(change: Callable[[str], str], service: Service, key: str) -> None:
+    service.shows(change(rendered(COUPLE)))
+    assert v2(key).text == written(NOTICE)
+    assert v1(key).text == written(NOTICE)
+    assert service.methods == "GET POST POST"
+
+
+ADDRESSES: Final = {
+    "lines in a cell": (
+        "<tr><td>Adresse déclarée au 1er janvier 2026</td><td>8 quai de l'Ill<br/>67000 STRASBOURG</td></tr>"
+    ),
+    "divisions in a cell": (
+        "<tr><td>Adresse déclarée au 1er janvier 2026</td><td>8 quai de l'Ill<div>67000 STRASBOURG</div></td></tr>"
+    ),
+    "a label over the rows": (
+        "<tr><td rowspan='2'>Adresse déclarée au 1er janvier 2026</td><td>8 quai de l'Ill</td></tr>"
+        "<tr><td>67000 STRASBOURG</td></tr>"
+    ),
+    "no-break labels": (
+        "<tr><td>Adresse déclarée au 1er janvier&nbsp;2026 :</td><td>&nbsp;</td><td>8 quai de l'Ill</td></tr>"
+        "<tr><td>&nbsp;</td><td>67000 STRASBOURG</td><td>&nbsp;</td></tr><tr><td>&nbsp;</td><td>&nbsp;</td></tr>"
+    ),
+    "an unlabelled row apart": (
+        "<tr><td>Adresse déclarée au 1er janvier 2026</td><td colspan=2>8 quai de l'Ill</td></tr>"
+        "<tr><td></td><td>67000 STRASBOURG</td></tr><tr><td class='espace'></td></tr><tr><td></td><td>Autre</td></tr>"
+    ),
+}
+
+
+@pytest.mark.parametrize("address", ADDRESSES.values(), ids=ADDRESSES)
+def test_an_address_is_its_labelled_row_and_the_unlabelled_ones_after_it(
+    address: str, service: Service, key: str
+) -> None:
+    service.shows(rendered(COUPLE, address))
+    assert v2(key).text == written(NOTICE)
+
+
+@pytest.mark.parametrize(
+    ("charset", "encoding"),
+    [("ISO-8859-15", "iso-8859-15"), ("windows-1252", "cp1252"), ('"utf-8"', "utf-8"), ("UTF-16", "utf-16")],
+)
+def test_a_page_is_read_in_the_encoding_that_it_says(charset: str, encoding: str, service: Service, key: str) -> None:
+    service.shows(rendered(COUPLE).encode(encoding), content_type=f"Text/HTML; Charset={charset}")
+    assert v2(key).text == written(NOTICE)
+
+
+@pytest.mark.parametrize("content_type", ["", "text/html", "application/xhtml+xml; charset=utf-8"])
+def test_a_page_that_says_no_encoding_is_in_utf_8(content_type: str, service: Service, key: str) -> None:
+    service.shows(rendered(COUPLE), content_type=content_type)
+    assert v2(key).text == written(NOTICE)
+
+
+UNREADABLE: Final = {
+    "no title": rendered(COUPLE).replace("Impôt 2026", "Impôt"),
+    "no rows": re.sub("<table>.*</table>", "", rendered(COUPLE)),
+    "labels of another language": re.sub(r"<tr><td([^>]*)>\w.*?</td>", r"<tr><td\1>Name</td>", rendered(COUPLE)),
+}
+
+
+@pytest.mark.parametrize("page", UNREADABLE.values(), ids=UNREADABLE)
+def test_a_page_that_is_not_a_notice_is_unreadable(page: str, service: Service, key: str) -> None:
+    service.shows(page)
+    answer = v2(key)
+    assert (answer.status, answer.body["error"]) == (502, "invalid_response")
+
+
+@pytest.mark.parametrize(
+    ("page", "status"),
+    [
+        ("<div class='msg interdit'>", 503),
+        (f"<p class=interdit>{rendered(COUPLE)}", 503),
+        ("<span id=nonTrouve></span>", 404),
+        (rendered(COUPLE).replace("</body>", "<div id='nonTrouve'>"), 404),
+        ("<div id='interdit'>nonTrouve</div>", 502),
+    ],
+)
+def test_marks_of_refusal_are_told_by_class_and_id(page: str, status: int, service: Service, key: str) -> None:
+    service.shows(page)
+    assert v2(key).status == status
+
+
+def test_a_huge_page_of_nothing_is_read_in_no_time(service: Service, key: str) -> None:
+    """Reading takes time in proportion to the page's length, whatever it is made of."""
+    third = 600_000
+    service.shows(
+        rendered(COUPLE).replace("<td>", "<td>" + " " * third, 1).replace("Nom<", "Nom" + ":*" * (third // 2) + "<", 1)
+    )
+    assert v2(key).status == 200

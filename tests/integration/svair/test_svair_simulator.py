@@ -1,0 +1,200 @@
+"""The simulated service plays the people of its file, as edited the moment before, and guards its forms."""
+
+import re
+from datetime import datetime
+from html import unescape
+from pathlib import Path
+from typing import Final
+from zoneinfo import ZoneInfo
+
+import pytest
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from sandbox import svair
+from tests.conftest import Cloud
+from tests.svair import COUPLE, NBSP, v2
+from tests.template import ROOT
+from tests.wire import serve
+
+PEOPLE_FILE: Final = ROOT / "sandbox/people/avis.toml"
+THIS_YEAR: Final = datetime.now(ZoneInfo("Europe/Paris")).year
+ENTRY: Final = """[[personne]]
+numeroFiscal = "2690000000007"
+referenceAvis = "2690000000007"
+declarant1 = { nom = "CORMORAN" }
+revenuFiscalReference = 12345
+"""
+NUMBERS: Final = {"numeroFiscal": "2690000000007", "referenceAvis": "2690000000007"}
+
+
+@pytest.fixture
+def people_file(tmp_path: Path) -> Path:
+    file = tmp_path / "avis.toml"
+    file.write_text(ENTRY)
+    return file
+
+
+def test_an_edit_counts_at_the_next_question(
+    people_file: Path, cloud: Cloud, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    key = cloud.token("dgfip_revenu_fiscal_reference")
+    monkeypatch.setenv("DGFIP_AVAILABLE_YEARS", "99")
+    answers = []
+    with serve(svair.app(people_file)) as url:
+        monkeypatch.setenv("DGFIP_SVAIR_URL", url)
+        for text in (ENTRY, ENTRY.replace("12345", "54321"), "", "personne = []", "[[personne", ENTRY):
+            people_file.write_text(text)
+            answer = v2(key, **NUMBERS)
+            answers.append(answer.body.get("revenuFiscalReference") or answer.body["error"])
+    assert answers == [12345, 54321, "network_error", "not_found", "network_error", 12345]
+    assert "avis.toml" in capfd.readouterr().err
+
+
+UNREADABLE: Final = {
+    "no TOML": ('nom = CORMORAN, "2690000000007"', "at line 1"),
+    "no list": ('personne = "CORMORAN"', "personne"),
+    "no entry": ('personne = ["CORMORAN"]', "personne.0"),
+    "a key too many": (ENTRY + 'prenom = "CORMORAN"', "personne.0.prenom"),
+    "a key too few": ('[[personne]]\nannee = "courante"\nreferenceAvis = "CORMORAN"', "personne.0.numeroFiscal"),
+    "a short number": (ENTRY.replace('"2690000000007"', '"269"'), "personne.0.numeroFiscal"),
+    "another year": (ENTRY + 'annee = "prochaine"', "personne.0.annee"),
+    "numbers for texts": ('[[personne]]\nannee = "courante"\nreferenceAvis = 2690000000007', "personne.0.numeroFiscal"),
+    "another answer": (ENTRY + 'reponse = "CORMORAN"', "personne.0.reponse"),
+    "an amount that is a list": (ENTRY.replace("12345", '["CORMORAN"]'), "personne.0.revenuFiscalReference"),
+}
+
+
+@pytest.mark.parametrize(("text", "where"), UNREADABLE.values(), ids=UNREADABLE)
+def test_an_unreadable_file_is_said_to_be_with_nothing_of_what_it_says(
+    text: str, where: str, people_file: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    people_file.write_text(text)
+    client = svair.app(people_file).test_client()
+    answer = _post(client, _state(client))
+    assert answer.status_code == 500
+    for said in (answer.text, capfd.readouterr().err):
+        assert where in said
+        assert "CORMORAN" not in said
+        assert "2690000000007" not in said
+
+
+def test_an_absent_or_mistaken_file_is_an_error(tmp_path: Path) -> None:
+    latin = tmp_path / "latin.toml"
+    latin.write_bytes("# é".encode("latin-1"))
+    for file in (tmp_path / "none.toml", latin, tmp_path):
+        with pytest.raises(svair.PeopleError, match=file.name):
+            svair.people(file)
+
+
+def test_the_first_person_is_the_one_of_the_journey() -> None:
+    first = svair.people(PEOPLE_FILE)[0]
+    assert (first.numero_fiscal, first.reference_avis) == ("2690000000001", f"{THIS_YEAR % 100:02}90000000001")
+
+
+def test_the_people_of_the_file_are_answered_as_they_say(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = {"interdit": 503, "lent": 503, "panne": 503, "illisible": 502}
+    key = cloud.token("dgfip_avis_imposition")
+    people = [one.model_copy(update={"secondes": 2}) for one in svair.people(PEOPLE_FILE)]
+    with serve(svair.app_of(lambda: people)) as url:
+        monkeypatch.setenv("DGFIP_SVAIR_URL", url)
+        for one in people:
+            answer = v2(key, numeroFiscal=one.numero_fiscal, referenceAvis=one.reference_avis)
+            past = one.annee < THIS_YEAR - 1
+            assert answer.status == (404 if past else expected.get(one.reponse, 200))
+    assert {one.reponse for one in people} == {"avis", *expected}
+
+
+@pytest.mark.parametrize(("annee", "year"), [("courante", THIS_YEAR), ("precedente", THIS_YEAR - 1)])
+def test_an_entry_may_follow_the_calendar(annee: str, year: int, people_file: Path) -> None:
+    people_file.write_text(
+        f"""[[personne]]
+numeroFiscal = "2690000000007"
+referenceAvis = "AA90000000007"
+annee = "{annee}"
+dateRecouvrement = "31/07/AAAA"
+situationPartielle = "Situation AAAA-1"
+"""
+    )
+    [one] = svair.people(people_file)
+    assert (one.annee, one.annee_impots, one.annee_revenus) == (year, year, year - 1)
+    assert one.reference_avis == f"{year % 100:02}90000000007"
+    assert (one.date_recouvrement, one.situation_partielle) == (f"31/07/{year}", f"Situation {year - 1}")
+
+
+def test_numbers_are_printed_as_the_service_prints_them(people_file: Path) -> None:
+    people_file.write_text(
+        ENTRY + "montantImpot = -1204\nrevenuImposable = 0\nnombreParts = 2.5\nnombrePersonnesCharge = 3\n"
+    )
+    [one] = svair.people(people_file)
+    assert one.revenu_fiscal_reference == f"12{NBSP}345 €"
+    assert one.montant_impot == f"-1{NBSP}204 €"
+    assert (one.revenu_imposable, one.nombre_parts, one.nombre_personnes_charge) == ("0 €", "2.50", "3")
+    assert (one.annee, one.annee_impots, one.annee_revenus) == (2026, 2026, 2025)
+
+
+# ── Its forms ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def client() -> FlaskClient:
+    return svair.app_of(lambda: [COUPLE]).test_client()
+
+
+def _state(client: FlaskClient) -> str:
+    found = re.search(r'name="javax.faces.ViewState"[^>]* value="([^"]+)"', client.get("/secavis/").text)
+    assert found is not None
+    return unescape(found[1])
+
+
+def _post(client: FlaskClient, state: str, **changes: str) -> TestResponse:
+    form = {
+        "j_id_7:spi": "2690000000001",
+        "j_id_7:num_facture": "2690000000001",
+        "j_id_7:j_id_l": "Valider",
+        "j_id_7_SUBMIT": "1",
+        "javax.faces.ViewState": state,
+    }
+    return client.post("/secavis/faces/commun/index.jsf", data=form | changes)
+
+
+def test_a_form_can_be_posted_again(client: FlaskClient) -> None:
+    state = _state(client)
+    assert ["BRUANT" in _post(client, state).text for _ in range(3)] == [True] * 3
+
+
+def test_each_form_has_a_state_of_its_own(client: FlaskClient) -> None:
+    assert len({_state(client) for _ in range(10)}) == 10
+
+
+def test_a_state_goes_with_its_session(client: FlaskClient) -> None:
+    state = _state(client)
+    _state(client)  # another session
+    for answer in (_post(client, state), _post(svair.app_of(lambda: [COUPLE]).test_client(), state)):
+        assert answer.status_code == 500
+        assert "ViewExpiredException" in answer.text
+
+
+@pytest.mark.parametrize("state", ["", "é", "abc", "A" * 76])
+def test_a_state_that_was_not_given_is_refused(state: str, client: FlaskClient) -> None:
+    _state(client)
+    assert _post(client, state).status_code == 500
+
+
+def test_a_state_is_too_old_after_half_an_hour(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = _state(client)
+    later = datetime.now(ZoneInfo("UTC")).timestamp() + svair.FORM_SECONDS
+    monkeypatch.setattr("sandbox.svair.time.time", lambda: later)
+    assert _post(client, state).status_code == 500
+
+
+def test_a_form_that_nobody_submitted_is_shown_again(client: FlaskClient) -> None:
+    answer = _post(client, _state(client), **{"j_id_7:j_id_l": ""})
+    assert (answer.status_code, "javax.faces.ViewState" in answer.text) == (200, True)
+    assert "BRUANT" not in answer.text
+
+
+def test_nobody_else_is_told(client: FlaskClient) -> None:
+    answer = _post(client, _state(client), **{"j_id_7:spi": "2690000000002"})
+    assert 'id="nonTrouve"' in answer.text
+    assert "BRUANT" not in answer.text

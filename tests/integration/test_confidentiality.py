@@ -1,0 +1,320 @@
+"""Nothing of a citizen, nor any key, is in a log, a metric, a trace, a table or an error, whatever goes wrong.
+
+The values are random, so that finding one means that it leaked: in clear, written in one of many ways, or as a hash
+that anybody could make.
+"""
+
+import base64
+import hashlib
+import html
+import json
+import random
+import secrets
+import socket
+import string
+import urllib.parse
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Cloud, ask, call, event
+from tests.integration.conftest import BLANK_PAGE, NOT_FOUND_PAGE, NOTICE, REFUSED_PAGE, Provider, page
+from tests.integration.test_masking import paths
+from tests.runtime import Step, play
+from tests.wire import closing_after, resetting, response
+
+TRACE = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1"
+
+
+class Citizen:
+    """Somebody whose every value is random."""
+
+    def __init__(self) -> None:
+        self.numero = "".join(secrets.choice(string.digits) for _ in range(13))
+        self.reference = f"26{''.join(secrets.choice(string.digits) for _ in range(11))}"
+        self.notice = {name: self._random(name, value) for name, value in NOTICE.items()}
+
+    def _random(self, name: str, value: object) -> object:
+        if isinstance(value, dict):
+            return {inner: self._random(inner, one) for inner, one in value.items()}
+        if name.startswith("date"):
+            return f"{random.randint(10, 28)}/{random.randint(10, 12)}/{random.randint(1900, 1999)}"  # noqa: S311 - no secret
+        if name in {"annee", "anneeImpots", "anneeRevenus", "nombreParts", "nombrePersonnesCharge"}:
+            return value
+        if name.startswith(("revenu", "impot", "montant")):
+            return 100_000_000 + secrets.randbelow(900_000_000)
+        return f"{_word()} {_word()}-é{_word()}"
+
+    @property
+    def query(self) -> dict[str, Any]:
+        return {"numeroFiscal": self.numero, "referenceAvis": self.reference}
+
+    @property
+    def values(self) -> list[str]:
+        """Everything that names or describes them."""
+        of_notice = [str(value) for value in paths(self.notice).values() if len(str(value)) > 4]
+        words = [word for value in of_notice for word in value.split() if len(word) > 8]
+        return [self.numero, self.reference, *of_notice, *words]
+
+
+def _word() -> str:
+    return "".join(secrets.choice(string.ascii_uppercase) for _ in range(12))
+
+
+def written(value: str) -> Iterator[str]:
+    """Yield the ways to write a value that somebody could read, or make again to recognise it."""
+    yield from (value, value.lower(), html.escape(value), urllib.parse.quote(value), json.dumps(value)[1:-1])
+    if value.isdigit():
+        for space in " \N{NO-BREAK SPACE}\N{NARROW NO-BREAK SPACE}":
+            yield f"{int(value):,}".replace(",", space)
+    for said in (value, value.lower(), f"dgfip:{value}"):
+        content = said.encode()
+        yield from (content.hex(), base64.b64encode(content).decode().rstrip("="))
+        for algorithm in ("md5", "sha1", "sha256", "sha512"):
+            digest = hashlib.new(algorithm, content).digest()
+            yield from (digest.hex(), digest.hex().upper())
+            yield from (encode(digest).decode().rstrip("=") for encode in (base64.b64encode, base64.urlsafe_b64encode))
+
+
+def assert_silent(haystack: str, values: Iterable[str]) -> None:
+    found = {way: value for value in values for way in written(value) if way in haystack}
+    assert found == {}
+
+
+def test_a_leak_would_be_found() -> None:
+    citizen = Citizen()
+    assert len(set(citizen.values)) > 20
+    for way in written(citizen.numero):
+        with pytest.raises(AssertionError):
+            assert_silent(f"… {way} …", citizen.values)
+
+
+@pytest.fixture
+def citizen(dgfip: Provider) -> Citizen:
+    citizen = Citizen()
+    dgfip.page = page(citizen.notice)
+    return citizen
+
+
+def unreadable(citizen: Citizen) -> str:
+    """Return a page full of the citizen, of which nothing can be made."""
+    return page(citizen.notice).replace("sur les revenus", "sur")
+
+
+def mistyped(citizen: Citizen) -> str:
+    """Return a notice whose amounts are words."""
+    notice: Mapping[str, Any] = citizen.notice
+    return page({**notice, "revenuFiscalReference": notice["declarant1"]["nom"]})
+
+
+@pytest.mark.parametrize(
+    ("status", "shown"),
+    [
+        (200, lambda citizen: page(citizen.notice)),
+        (404, lambda citizen: NOT_FOUND_PAGE.replace("saisis", citizen.numero)),
+        (502, unreadable),
+        (502, mistyped),
+        (502, lambda citizen: BLANK_PAGE + citizen.numero),
+        (503, lambda citizen: REFUSED_PAGE + page(citizen.notice)),
+    ],
+)
+@pytest.mark.parametrize("accept", ["application/json", "application/xml"])
+def test_whatever_the_provider_shows_nothing_of_it_is_kept(  # noqa: PLR0913, PLR0917 - a table of cases
+    cloud: Cloud,
+    dgfip: Provider,
+    citizen: Citizen,
+    capfd: pytest.CaptureFixture[str],
+    status: int,
+    shown: Callable[[Citizen], str],
+    accept: str,
+) -> None:
+    dgfip.page = shown(citizen)
+    key = cloud.token("dgfip_avis_imposition")
+    agent = _word()
+    headers = {"Accept": accept, "X-User": agent, "User-Agent": _word(), "X-Forwarded-For": _word()}
+    answer = ask("avis_imposition/v1", key=key, headers=headers, **citizen.query)
+    assert answer.status == status
+    logged = capfd.readouterr()
+    # The agent is in the audit, and nowhere else.
+    assert_silent(logged.out + logged.err, [*citizen.values, key, *headers.values()][:-1])
+    assert_silent(stored(cloud), [*citizen.values, headers["User-Agent"]])
+    assert key not in stored(cloud)
+    if status != 200:
+        assert_silent(answer.text + repr(answer.headers), [*citizen.values, key])
+
+
+@pytest.mark.parametrize(
+    ("status", "change"),
+    [
+        (400, {"numeroFiscal": "x{numero}"}),
+        (400, {"referenceAvis": "{reference}-{numero}"}),
+        (400, {"referenceAvis": ""}),
+        (404, {"referenceAvis": "A{numero}"}),
+        (401, {"key": "{numero}"}),
+        (403, {"scopes": "foo"}),
+        (406, {"Accept": "text/{numero}"}),
+    ],
+)
+def test_a_refusal_does_not_repeat_what_was_sent(
+    cloud: Cloud, citizen: Citizen, capfd: pytest.CaptureFixture[str], status: int, change: dict[str, str]
+) -> None:
+    change = {name: value.format(numero=citizen.numero, reference=citizen.reference) for name, value in change.items()}
+    key = change.get("key") or cloud.token(change.get("scopes", "dgfip_avis_imposition"))
+    made = event("avis_imposition/v1", key=key, **citizen.query | {"note": citizen.numero})
+    made["headers"]["Accept"] = change.get("Accept", "*/*")
+    for name in change.keys() & citizen.query.keys():
+        made["multiValueQueryStringParameters"][name] = [change[name]]
+    made["path"] = f"/api/impots/svair/{citizen.numero}"
+    answer = call(made, "avis_imposition")
+    assert answer.status == status
+    logged = capfd.readouterr()
+    seen = logged.out + logged.err + answer.text + repr(answer.headers)
+    assert_silent(seen + stored(cloud), citizen.values)
+    assert_silent(seen, [key])
+    assert '"event": "answered"' in logged.out
+
+
+def stored(cloud: Cloud) -> str:
+    return repr([table.scan()["Items"] for table in (cloud.tokens, cloud.audit, cloud.stats)])
+
+
+def test_the_log_of_a_call_is_the_same_whoever_it_is_about(
+    cloud: Cloud, dgfip: Provider, capfd: pytest.CaptureFixture[str]
+) -> None:
+    key = cloud.token("dgfip_avis_imposition")
+    logs = []
+    for _ in range(2):
+        citizen = Citizen()
+        dgfip.page = page(citizen.notice)
+        ask("avis_imposition/v2", key=key, **citizen.query)
+        lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+        varying = {"timestamp", "_aws", "duration_ms", "Latency", "ProviderLatency"}
+        logs.append([{name: value for name, value in line.items() if name not in varying} for line in lines])
+    assert logs[0] == logs[1]
+    assert [line["event"] for line in logs[0] if "event" in line] == ["provider_answered", "answered"]
+
+
+# ── In a process of its own, as in Lambda ────────────────────────────────────────────────────────────────────────────
+
+
+class Daemon:
+    """The X-Ray daemon: takes every datagram, answers none."""
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.bind(("127.0.0.1", 0))
+        self._socket.setblocking(False)  # noqa: FBT003 - its name
+        self.address = f"127.0.0.1:{self._socket.getsockname()[1]}"
+
+    def received(self) -> Iterator[str]:
+        """Yield what has come; the kernel keeps it until it is read."""
+        while True:
+            try:
+                yield self._socket.recv(65536).decode()
+            except BlockingIOError:
+                return
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@pytest.fixture
+def daemon() -> Iterator[Daemon]:
+    daemon = Daemon()
+    yield daemon
+    daemon.close()
+
+
+@pytest.fixture
+def environ(daemon: Daemon) -> dict[str, str]:
+    return {"LAMBDA_TASK_ROOT": "/var/task", "AWS_XRAY_DAEMON_ADDRESS": daemon.address, "_X_AMZN_TRACE_ID": TRACE}
+
+
+def step(citizen: Citizen, *scopes: str, **changes: Any) -> Step:
+    made = event("avis_imposition/v2", **citizen.query)
+    opened = list(scopes) or ["dgfip_avis_imposition"]
+    return Step(event=made, function="avis_imposition", scopes=opened, **changes)
+
+
+@pytest.mark.usefixtures("dgfip")
+def test_nothing_personal_leaves_a_function_by_its_log_or_its_traces(
+    citizen: Citizen, daemon: Daemon, environ: dict[str, str], tmp_path: Path
+) -> None:
+    defective = response(page(citizen.notice).encode()).replace(b"\r\n", f"\r\n{citizen.numero}\r\n".encode(), 1)
+    with closing_after(defective)() as chatty, resetting() as reset:
+        outcomes: list[tuple[int, Step]] = [
+            # First of all a warning: nothing has been logged yet that would have set the logging up.
+            (200, step(citizen, sabotage="warn")),
+            (200, step(citizen, sabotage="log")),
+            (500, step(citizen, sabotage="raise")),
+            (500, step(citizen, sabotage="raise many")),
+            (503, step(citizen, environ={"DGFIP_SVAIR_URL": reset})),
+            (503, step(citizen, environ={"DGFIP_SVAIR_URL": "http://127.0.0.1:1"})),
+            (502, step(citizen, environ={"DGFIP_SVAIR_URL": chatty})),
+            (503, step(citizen, environ={"PSEUDONYM_KEY_ID": "nowhere"})),
+            (503, step(citizen, environ={"AUDIT_TABLE": "nowhere"})),
+            (403, step(citizen, "foo")),
+            (200, step(citizen, "dgfip_nombre_parts")),
+            (200, step(citizen, environ={"AWS_LAMBDA_LOG_LEVEL": "DEBUG", "POWERTOOLS_LOGGER_LOG_EVENT": "true"})),
+        ]
+        played = play([one for _, one in outcomes], tmp_path / "answers.json", environ)
+    assert [answer and answer["status"] for answer in played.answers] == [status for status, _ in outcomes]
+    traces = "".join(daemon.received())
+    refused = repr([answer for answer in played.answers if answer and answer["status"] != 200])
+    assert_silent(played.log + traces + refused, [*citizen.values, *played.keys])
+    assert_silent(played.tables, citizen.values)
+    assert not [key for key in played.keys if key in played.tables]
+    lines = [json.loads(line) for line in played.log.splitlines()]  # each line is ours
+    assert {line["logger"] for line in lines if line.get("event") == "library"} >= {
+        *("root", "py.warnings", "urllib3.connection"),
+    }
+    assert {"ValueError", "ExceptionGroup"} <= {line.get("exception") for line in lines}
+    assert sum(line.get("event") == "answered" for line in lines) == len(outcomes)
+
+
+def subsegments(datagrams: Iterable[str]) -> list[dict[str, Any]]:
+    return [json.loads(datagram.split("\n", maxsplit=1)[1]) for datagram in datagrams]
+
+
+@pytest.mark.usefixtures("dgfip")
+def test_a_trace_has_the_providers_part_and_its_outcome(
+    citizen: Citizen, daemon: Daemon, environ: dict[str, str], tmp_path: Path
+) -> None:
+    steps = [
+        step(citizen),
+        step(citizen, environ={"DGFIP_SVAIR_URL": "http://127.0.0.1:1"}),
+        step(citizen, sabotage="raise"),
+        step(citizen, "foo"),
+    ]
+    played = play(steps, tmp_path / "answers.json", environ)
+    assert [answer and answer["status"] for answer in played.answers] == [200, 503, 500, 403]
+    segments = subsegments(daemon.received())
+    for segment in segments:
+        assert segment["name"] == "## dgfip"
+        assert segment["trace_id"] == "1-5759e988-bd862e3fe1be46a994272793"
+        assert segment["parent_id"] == "53995c3f42cd8ad8"
+        assert segment["start_time"] <= segment["end_time"]
+        assert "cause" not in segment
+    assert [(one["annotations"], one.get("fault", False)) for one in segments] == [
+        ({"outcome": "ok"}, False),
+        ({"outcome": "network_error"}, True),
+        ({"outcome": "internal_server_error"}, True),
+    ]
+
+
+@pytest.mark.usefixtures("dgfip")
+def test_a_call_that_lambda_does_not_trace_is_answered_without_a_word_of_it(
+    citizen: Citizen, daemon: Daemon, environ: dict[str, str], tmp_path: Path
+) -> None:
+    headers = [
+        *("", "?", "Root", "Root=;Parent=;Sampled=", "Root=x;Parent=y;Sampled=z", "Sampled=1"),
+        *(TRACE.replace(";Sampled=1", ""), TRACE.replace("Sampled=1", "Sampled=0")),
+    ]
+    steps = [step(citizen, environ={"_X_AMZN_TRACE_ID": header}) for header in headers for _ in range(2)]
+    played = play(steps, tmp_path / "answers.json", environ)
+    assert [answer and answer["status"] for answer in played.answers] == [200] * len(steps)
+    assert list(daemon.received()) == []
+    events = [json.loads(line).get("event") for line in played.log.splitlines()]
+    assert [name for name in events if name] == ["provider_answered", "answered"] * len(steps)

@@ -1,0 +1,131 @@
+"""What can be logged and measured: a catalogue, and nothing else."""
+
+import json
+import logging
+from datetime import UTC, datetime
+
+import pytest
+
+from api_particulier.errors import ProviderUnreachable, UnknownNotice
+from api_particulier.observability import FIELDS, Event, count_call, log, log_unforeseen, provider_call
+
+SECRET = "2690000000001 TILLEUL"
+
+
+@pytest.fixture
+def logged(capfd: pytest.CaptureFixture[str]) -> "Logged":
+    return Logged(capfd)
+
+
+class Logged:
+    """What has been written since it was last asked."""
+
+    def __init__(self, capfd: pytest.CaptureFixture[str]) -> None:
+        self._capfd = capfd
+
+    def lines(self) -> list[dict[str, object]]:
+        out, err = self._capfd.readouterr()
+        assert err == ""
+        return [json.loads(line) for line in out.splitlines()]
+
+
+def test_a_line_is_what_is_told_and_when(logged: Logged) -> None:
+    before = datetime.now(UTC).replace(microsecond=0)
+    log(Event.ANSWERED, dataset="declarants", status=200, token=None, duration_ms=12)
+    (line,) = logged.lines()
+    timestamp = line.pop("timestamp")
+    assert line == {
+        "level": "INFO",
+        "service": "api-particulier",
+        "event": "answered",
+        "dataset": "declarants",
+        "status": 200,
+        "duration_ms": 12,
+    }
+    assert isinstance(timestamp, str)
+    assert timestamp.endswith("Z")  # Lambda takes any other for no timestamp at all
+    assert before <= datetime.fromisoformat(timestamp) <= datetime.now(UTC)
+
+
+@pytest.mark.parametrize("event", [Event.PROVIDER_FAILED, Event.AUDIT_FAILED, Event.INTERNAL_ERROR])
+def test_a_failure_is_an_error(logged: Logged, event: Event) -> None:
+    log(event)
+    assert [line["level"] for line in logged.lines()] == ["ERROR"]
+
+
+def test_what_is_not_in_the_catalogue_cannot_be_logged(logged: Logged) -> None:
+    with pytest.raises(ValueError, match=r"not a field of a log line: nom, numero$"):
+        log(Event.ANSWERED, numero=SECRET, nom=SECRET, status=200)
+    assert logged.lines() == []
+    assert not FIELDS & {"message", "exc_info", "query", "headers", "path", "address", "user", "citizen", "key"}
+
+
+def test_only_the_name_of_a_library_that_speaks_is_logged(logged: Logged) -> None:
+    logging.getLogger("some.library").warning("about %s", SECRET, extra={"dataset": SECRET, "event": SECRET})
+    logging.getLogger("api-particulier").error(SECRET, exc_info=ValueError(SECRET))
+    lines = logged.lines()
+    assert [(line["event"], line["logger"]) for line in lines] == [
+        ("library", "some.library"),
+        ("library", "api-particulier"),
+    ]
+    assert "TILLEUL" not in repr(lines)
+
+
+def test_a_library_that_whispers_is_not_heard(logged: Logged) -> None:
+    logger = logging.getLogger("some.library")
+    logger.setLevel(logging.DEBUG)
+    logger.info("about %s", SECRET)
+    assert logged.lines() == []
+
+
+def test_an_unforeseen_exception_is_its_type_and_its_line(logged: Logged) -> None:
+    def at_fault() -> None:
+        raise LookupError(SECRET) from ValueError(SECRET)
+
+    with pytest.raises(LookupError) as raised:
+        at_fault()
+    log_unforeseen(raised.value, "3f0c")
+    (line,) = logged.lines()
+    assert (line["event"], line["exception"], line["request_id"]) == ("internal_error", "LookupError", "3f0c")
+    assert str(line["at_line"]).endswith(f"at_fault:{at_fault.__code__.co_firstlineno + 1}")
+    assert "TILLEUL" not in repr(line)
+    log_unforeseen(LookupError(SECRET), "3f0c")  # one that was never raised
+    assert "at_line" not in logged.lines()[0]
+
+
+def test_a_call_is_counted_by_dataset_and_status(logged: Logged) -> None:
+    count_call("declarants", 404, 12)
+    (metric,) = logged.lines()
+    assert metric.pop("_aws")
+    assert metric == {
+        "environment": "local",
+        "service": "api-particulier",
+        "dataset": "declarants",
+        "status": "404",
+        "Calls": [1.0],
+        "Latency": [12.0],
+    }
+
+
+@pytest.mark.parametrize(
+    ("raised", "outcome", "event"),
+    [
+        (None, "ok", "provider_answered"),
+        (UnknownNotice(), "not_found", "provider_answered"),
+        (ProviderUnreachable(), "network_error", "provider_failed"),
+        (KeyError(SECRET), "internal_server_error", "provider_failed"),
+    ],
+)
+def test_a_question_to_a_provider_is_timed_and_counted_by_outcome(
+    logged: Logged, raised: Exception | None, outcome: str, event: str
+) -> None:
+    try:
+        with provider_call("dgfip"):
+            if raised is not None:
+                raise raised
+    except type(raised or None) as error:  # type: ignore[misc]  # the one raised
+        assert error is raised  # noqa: PT017 - passed on as it is
+    line, metric = logged.lines()
+    assert (line["event"], line["provider"], line["outcome"]) == (event, "dgfip", outcome)
+    assert (metric["provider"], metric["outcome"], metric["ProviderCalls"]) == ("dgfip", outcome, [1.0])
+    assert metric["ProviderLatency"] == [float(str(line["duration_ms"]))]

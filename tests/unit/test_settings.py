@@ -1,0 +1,101 @@
+"""A function's environment, read once."""
+
+import pytest
+from pydantic import ValidationError
+
+from api_particulier.settings import Settings, settings
+from tests.conftest import forget
+from tests.template import template
+
+
+def test_the_environment_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = settings()
+    monkeypatch.setenv("TOKENS_TABLE", "other")
+    assert settings() is before
+    forget()
+    assert settings().tokens_table == "other"
+
+
+def test_settings_do_not_change() -> None:
+    with pytest.raises(ValidationError):
+        settings().tokens_table = "other"  # type: ignore[misc]  # what is tried
+
+
+def test_the_promises_of_the_contract_are_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PROVIDER_CONNECT_TIMEOUT", "PROVIDER_READ_TIMEOUT", "PROVIDER_DEADLINE"):
+        monkeypatch.delenv(name)
+    assert settings().token_cache_seconds == 60
+    assert settings().dgfip_available_years == 2
+    assert settings().provider_deadline < 28  # what a function has
+
+
+@pytest.mark.parametrize("name", ["TOKENS_TABLE", "AUDIT_TABLE", "STATS_TABLE"])
+def test_a_function_does_not_work_without_its_tables(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.delenv(name)
+    with pytest.raises(ValidationError, match=name.lower()):
+        settings()
+
+
+@pytest.mark.parametrize("unset", ["", None])
+def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch, unset: str | None) -> None:
+    if unset is None:
+        monkeypatch.delenv("DGFIP_SVAIR_URL")
+    else:
+        monkeypatch.setenv("DGFIP_SVAIR_URL", unset)
+    assert settings().dgfip_svair_url == "https://cfsmsp.impots.gouv.fr"
+
+
+@pytest.mark.parametrize("name", ["DGFIP_SVAIR_URL", "CAF_URL", "BAN_URL"])
+@pytest.mark.parametrize(
+    "url", ["https://provider.example/", "http://127.0.0.1:8000", "http://localhost:1/x/", "http://[::1]:1"]
+)
+def test_a_provider_is_spoken_to_in_https_or_on_this_machine(
+    monkeypatch: pytest.MonkeyPatch, name: str, url: str
+) -> None:
+    monkeypatch.setenv(name, url)
+    assert getattr(settings(), name.lower()) == url.rstrip("/")
+
+
+@pytest.mark.parametrize("name", ["DGFIP_SVAIR_URL", "CAF_URL", "BAN_URL"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("http://provider.example", "http://127.0.0.1.provider.example", "http://127.0.0.1@provider.example"),
+        *("http://localhost@provider.example/", "http://10.0.0.1", "http://0.0.0.0:1", "ftp://127.0.0.1", "127.0.0.1"),
+        *("file:///etc/passwd", "https:", "//127.0.0.1", "http://provider.example#127.0.0.1"),
+    ],
+)
+def test_nobody_else_may_listen(monkeypatch: pytest.MonkeyPatch, name: str, url: str) -> None:
+    monkeypatch.setenv(name, url)
+    with pytest.raises(ValidationError, match="https"):
+        settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DGFIP_PROVIDER", "other"),
+        ("DGFIP_AVAILABLE_YEARS", "0"),
+        ("DGFIP_AVAILABLE_YEARS", "two"),
+        ("PROVIDER_DEADLINE", "soon"),
+        ("PROVIDER_READ_TIMEOUT", "0"),
+        ("PROVIDER_CONNECT_TIMEOUT", "-1"),
+        ("PROVIDER_DEADLINE", "nan"),
+        ("TOKEN_CACHE_SECONDS", "-1"),
+        ("TOKEN_CACHE_SECONDS", "61"),
+    ],
+)
+def test_a_value_that_makes_no_sense_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ValidationError, match=name.lower()):
+        settings()
+
+
+def test_the_template_sets_only_what_is_read() -> None:
+    globally = template()["Globals"]["Function"]["Environment"]["Variables"]
+    locally = [
+        name
+        for resource in template()["Resources"].values()
+        for name in resource.get("Properties", {}).get("Environment", {}).get("Variables", {})
+    ]
+    assert {name.lower() for name in [*globally, *locally]} <= Settings.model_fields.keys()
