@@ -147,7 +147,7 @@ def refusing() -> Iterator[str]:
 @contextmanager
 def plain_behind_https() -> Iterator[str]:
     """An ``https://`` address that does not speak TLS."""
-    with converse(partial(_answer, b"HTTP/1.1 400 Bad Request\r\n\r\n")) as url:
+    with converse(_answer_the_hello) as url:
         yield url.replace("http://", "https://")
 
 
@@ -189,6 +189,11 @@ def _answer(content: bytes, connection: socket.socket, _: Event) -> None:
 def _answer_once(content: bytes, connection: socket.socket, _: Event) -> None:
     read_request(connection)
     connection.sendall(content)
+
+
+def _answer_the_hello(connection: socket.socket, _: Event) -> None:
+    connection.recv(1)
+    connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
 
 def _drip(beginning: bytes, drop: bytes, connection: socket.socket, over: Event) -> None:

@@ -64,10 +64,16 @@ class Failure(NamedTuple):
     server: wire.Server
     status: int
     code: str
+    patience: tuple[int, int] = (20, 28)
+    """Seconds for a byte, and for an answer: a busy machine is not to be taken for a failure."""
 
 
 def _unreachable(server: wire.Server) -> Failure:
     return Failure(server, 503, "network_error")
+
+
+def _too_slow(server: wire.Server) -> Failure:
+    return Failure(server, 503, "network_error", patience=(1, 2))
 
 
 def _refused(server: wire.Server) -> Failure:
@@ -91,10 +97,10 @@ FAILURES: Final = {
     "refuses connections": _unreachable(wire.refusing),
     "resets connections": _unreachable(wire.resetting),
     "closes without a word": _unreachable(wire.closing_after(b"")),
-    "never answers": _unreachable(wire.silent),
-    "drips a header": _unreachable(wire.dripping(b"HTTP/1.1 200 OK\r\nX-Slow: ", b"a")),
-    "drips header after header": _unreachable(wire.dripping(b"HTTP/1.1 200 OK\r\n", b"X-Slow: a\r\n")),
-    "drips its body": _unreachable(wire.dripping(wire.response(b"", headers={"Content-Length": "999999"}), b" ")),
+    "never answers": _too_slow(wire.silent),
+    "drips a header": _too_slow(wire.dripping(b"HTTP/1.1 200 OK\r\nX-Slow: ", b"a")),
+    "drips header after header": _too_slow(wire.dripping(b"HTTP/1.1 200 OK\r\n", b"X-Slow: a\r\n")),
+    "drips its body": _too_slow(wire.dripping(wire.response(b"", headers={"Content-Length": "999999"}), b" ")),
     "does not speak TLS": _unreachable(wire.plain_behind_https),
     "fails with 500": _unreachable(_status(500)),
     "fails with 502": _unreachable(_status(502)),
@@ -143,6 +149,8 @@ def test_a_failing_provider_is_answered_with_its_code_and_nothing_of_its_cause(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     key = cloud.token(provider.scope)
+    for variable, seconds in zip(("PROVIDER_READ_TIMEOUT", "PROVIDER_DEADLINE"), failure.patience, strict=True):
+        monkeypatch.setenv(variable, str(seconds))
     with failure.server() as url:
         monkeypatch.setenv(provider.url, url)
         answer = provider.ask(key)

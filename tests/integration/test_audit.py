@@ -165,6 +165,12 @@ def test_a_fault_of_ours_leaves_an_entry(cloud: Cloud, monkeypatch: pytest.Monke
     assert_refused(cloud, (500, "internal_server_error"), THEIRS | ASKED)
 
 
+def test_what_does_not_leave_in_the_end_is_not_released(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dgfip, "avis", lambda _: {"nombreParts": object(), "anneeImpots": "2026"})
+    assert ask("revenu_fiscal_reference/v2", key=good_key(cloud)).status == 500
+    assert_refused(cloud, (500, "internal_server_error"), THEIRS | ASKED)
+
+
 def assert_refused(cloud: Cloud, outcome: tuple[int, str], said: set[str]) -> None:
     """Check the entry of a call that got no data: it says ``said``, besides what every entry says."""
     entry = only_entry(cloud)

@@ -28,21 +28,22 @@ def test_an_unknown_notice_is_not_found(service: Service, key: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("reponse", "status", "error"),
+    ("reponse", "expected"),
     [
-        ("interdit", 503, "rate_limited"),
-        ("lent", 503, "network_error"),
-        ("panne", 503, "network_error"),
-        ("illisible", 502, "invalid_response"),
+        ("interdit", (503, "rate_limited")),
+        ("lent", (503, "network_error")),
+        ("panne", (503, "network_error")),
+        ("illisible", (502, "invalid_response")),
     ],
 )
 def test_a_service_that_fails_after_its_form_says_nothing(
-    reponse: str, status: int, error: str, service: Service, key: str
+    reponse: str, expected: tuple[int, str], service: Service, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("PROVIDER_READ_TIMEOUT", "1" if reponse == "lent" else "20")
     service.simulates(COUPLE.model_copy(update={"reponse": reponse, "secondes": 2}))
     answer = v2(key)
-    assert (answer.status, answer.body["error"]) == (status, error)
-    assert ("Retry-After" in answer.headers) == (status == 503)
+    assert (answer.status, answer.body["error"]) == expected
+    assert ("Retry-After" in answer.headers) == (answer.status == 503)
     service.simulates(COUPLE)
     assert v2(key).text == written(NOTICE)
 
