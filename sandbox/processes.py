@@ -11,8 +11,8 @@ from pathlib import Path
 
 import psutil
 
-_GRACE = 5.0
-"""Seconds to end by itself before it is killed."""
+_GRACE = 3.0
+"""Seconds to end by themselves before they are killed."""
 
 
 @dataclass(frozen=True)
@@ -70,22 +70,22 @@ class Processes:
         self._save()
         return process
 
-    def stop(self, name: str) -> None:
-        """Stop a process and all that it started; nothing happens if it does not run."""
-        process = self.running(name)
-        if process is not None:
-            group = [one for one in psutil.process_iter() if _group(one.pid) == process.pid]
-            _signal_group(process.pid, signal.SIGTERM)
-            _, alive = psutil.wait_procs(group, timeout=_GRACE)
-            if alive:
-                _signal_group(process.pid, signal.SIGKILL)
-                psutil.wait_procs(alive, timeout=_GRACE)
-        self._all.pop(name, None)
+    def stop(self, *names: str) -> None:
+        """Stop processes and all that they started, together; one that does not run is forgotten."""
+        groups = {process.pid for name in names if (process := self.running(name)) is not None}
+        members = [one for one in psutil.process_iter() if _group(one.pid) in groups]
+        for group in groups:
+            _signal_group(group, signal.SIGTERM)
+        _, alive = psutil.wait_procs(members, timeout=_GRACE)
+        for group in groups if alive else ():
+            _signal_group(group, signal.SIGKILL)
+        psutil.wait_procs(alive, timeout=_GRACE)
+        for name in names:
+            self._all.pop(name, None)
         self._save()
 
     def stop_all(self) -> None:
-        for name in list(self._all):
-            self.stop(name)
+        self.stop(*self._all)
 
     def _save(self) -> None:
         self._file.write_text(json.dumps({name: asdict(process) for name, process in self._all.items()}, indent=2))

@@ -55,7 +55,7 @@ def command(name: str, port: int, folder: Path) -> list[str]:
 
 
 class _Silent(WSGIRequestHandler):
-    """Keeps connections alive, and no log: even fictional people's numbers are not to be found in one."""
+    """Writes no log: even fictional people's numbers are not to be found in one."""
 
     protocol_version = "HTTP/1.1"
 

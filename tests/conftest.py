@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import boto3
+import hypothesis
 import pytest
 from moto import mock_aws
 
@@ -22,6 +23,10 @@ from tests.template import ROOT, resources
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
+
+# No test is timed: the machine that runs it may be busy.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 EVERY_SCOPE = ("dgfip_avis_imposition", "cnaf_attestation_droits")
 
@@ -107,6 +112,8 @@ def moto_cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
             keep = {"AttributeDefinitions", "KeySchema", "BillingMode", "GlobalSecondaryIndexes"}
             created = {key: value for key, value in properties.items() if key in keep}
             tables[name] = dynamodb.create_table(TableName=name, **created)
+        # moto would draw an RSA pair for every key, a twentieth of a second each; a MAC needs none.
+        monkeypatch.setattr("moto.kms.models.generate_private_key", lambda _: None)
         key = resources("AWS::KMS::Key")["PseudonymKey"]
         made = boto3.client("kms").create_key(KeySpec=key["KeySpec"], KeyUsage=key["KeyUsage"])
         monkeypatch.setenv("PSEUDONYM_KEY_ID", made["KeyMetadata"]["KeyId"])

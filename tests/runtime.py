@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 type Ask = Callable[["AvisNumbers"], "Document"]
 
 
-class Step(TypedDict, total=False):
+class Step(TypedDict):
     """One invocation."""
 
     event: dict[str, Any]
     function: str
     scopes: list[str]
-    """Of a token made for this step, whose key is put into the event; none is made without them."""
+    """Of a token made for this step, whose key is put into the event."""
     environ: dict[str, str]
     sabotage: str
 
@@ -135,13 +135,12 @@ def _main(answers: Path) -> None:
         asked = dgfip.avis
         for step in steps:
             forget()
-            if "scopes" in step:
-                keys.append(cloud.token(*step["scopes"]))
-                step["event"]["headers"]["X-API-Key"] = keys[-1]
+            keys.append(cloud.token(*step["scopes"]))
+            step["event"]["headers"]["X-API-Key"] = keys[-1]
             with pytest.MonkeyPatch.context() as patched:
-                for name, value in step.get("environ", {}).items():
+                for name, value in step["environ"].items():
                     patched.setenv(name, value)
-                patched.setattr(dgfip, "avis", _sabotage(step.get("sabotage", ""), asked))
+                patched.setattr(dgfip, "avis", _sabotage(step["sabotage"], asked))
                 try:
                     answer = call(step["event"], step["function"])
                     got.append({"status": answer.status, "headers": answer.headers, "text": answer.text})

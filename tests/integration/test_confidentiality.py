@@ -232,10 +232,10 @@ def environ(daemon: Daemon) -> dict[str, str]:
     return {"LAMBDA_TASK_ROOT": "/var/task", "AWS_XRAY_DAEMON_ADDRESS": daemon.address, "_X_AMZN_TRACE_ID": TRACE}
 
 
-def step(citizen: Citizen, *scopes: str, **changes: Any) -> Step:
+def step(citizen: Citizen, *scopes: str, environ: dict[str, str] | None = None, sabotage: str = "") -> Step:
     made = event("avis_imposition/v2", **citizen.query)
     opened = list(scopes) or ["dgfip_avis_imposition"]
-    return Step(event=made, function="avis_imposition", scopes=opened, **changes)
+    return Step(event=made, function="avis_imposition", scopes=opened, environ=environ or {}, sabotage=sabotage)
 
 
 @pytest.mark.usefixtures("dgfip")

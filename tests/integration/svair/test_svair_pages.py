@@ -1,13 +1,18 @@
 """A page is read by what it says, however it is written."""
 
+import os
 import re
 import unicodedata
 from collections.abc import Callable, Mapping
+from socket import socket
+from threading import Event
 from typing import Final
 
 import pytest
 
+from tests import wire
 from tests.svair import COUPLE, NBSP, NOTICE, Service, rendered, v1, v2, written
+from tests.template import ROOT
 
 
 def _cells(page: str, change: Callable[[str], str]) -> str:
@@ -182,3 +187,30 @@ def test_a_huge_page_of_nothing_is_read_in_no_time(service: Service, key: str) -
         rendered(COUPLE).replace("<td>", "<td>" + " " * third, 1).replace("Nom<", "Nom" + ":*" * (third // 2) + "<", 1)
     )
     assert v2(key).status == 200
+
+
+# ── The real service's own pages ─────────────────────────────────────────────────────────────────────────────────────
+
+REAL: Final = ROOT / os.environ.get("REFERENCE_DATA", "../shared/data") / "dgfip-svair"
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason=f"its pages are not in {REAL}; REFERENCE_DATA says where they are")
+def test_the_pages_of_the_real_service_are_read(service: Service, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = [(REAL / name).read_bytes() for name in ("two-people.html", "not-found.html")]
+
+    def show(connection: socket, _: Event) -> None:
+        while request := wire.read_request(connection):
+            page = shown.pop(0) if request.startswith(b"POST") else (REAL / "form.html").read_bytes()
+            connection.sendall(wire.response(page))
+
+    assert service.url
+    with wire.converse(show) as url:
+        monkeypatch.setenv("DGFIP_SVAIR_URL", url)
+        found, nobody = v2(key), v2(key)
+    assert (found.status, nobody.status) == (200, 404)
+    assert list(found.body) == list(NOTICE)
+    assert {name: type(value) for name, value in found.body.items() if value is not None} == {
+        name: type(value) for name, value in NOTICE.items() if found.body[name] is not None
+    } | {"nombreParts": int}
+    assert all(found.body["declarant1"].values())
+    assert all(found.body["declarant2"].values())

@@ -1,0 +1,68 @@
+"""The family fund over mutual TLS, the geocoder and the second tax provider, on the deployed stack."""
+
+from collections.abc import Iterator
+from xml.etree import ElementTree as ET
+
+import pytest
+import requests
+
+from sandbox import caf
+from sandbox.simulators import PEOPLE
+from tests.e2e.conftest import Stack, bring_up
+from tests.e2e.test_journey import NUMBERS, RFR_ROUTE
+
+FAMILY = caf.familles(PEOPLE / "familles.toml")[0]
+FAMILY_NUMBERS = {"numeroAllocataire": FAMILY.numero_allocataire, "codePostal": FAMILY.code_postal}
+DGFIP_ROUTES = ("/v2/avis-imposition", RFR_ROUTE, "/v2/declarants", "/v2/adresse-fiscale")
+
+
+def test_a_family_is_known_by_its_number_and_postcode(stack: Stack) -> None:
+    whole = stack.get("/v2/composition-familiale", **FAMILY_NUMBERS)
+    assert whole.status_code == 200
+    quotient = stack.get("/v2/quotient-familial", **FAMILY_NUMBERS).json()
+    assert list(quotient) == ["quotientFamilial", "mois", "annee"]
+    assert quotient.items() <= whole.json().items()
+    assert stack.get("/v2/adresse", **FAMILY_NUMBERS).json() == {"adresse": whole.json()["adresse"]}
+    assert stack.get("/caf/ping", key="").json() == "pong"
+
+
+def test_a_v1_caller_may_ask_for_xml(stack: Stack) -> None:
+    headers = {"X-API-Key": stack.api_key, "Accept": "application/xml"}
+    for route, numbers in (("/impots/svair", NUMBERS), ("/caf/famille", FAMILY_NUMBERS)):
+        answer = requests.get(f"{stack.api_url}{route}", numbers, headers=headers, timeout=60)
+        assert answer.headers["Content-Type"] == "application/xml; charset=utf-8"
+        assert ET.fromstring(answer.text).tag == "result"  # noqa: S314 - written by us
+
+
+def test_only_a_function_that_may_read_the_certificate_speaks_to_the_caf(stack: Stack) -> None:
+    with stack.without_statement("QuotientFamilial", "ReadCafCertificate"):
+        stack.renew("QuotientFamilial")  # an environment reads it once
+        assert stack.get("/v2/quotient-familial", **FAMILY_NUMBERS).status_code == 500
+        assert stack.get("/v2/adresse", **FAMILY_NUMBERS).status_code == 200
+    assert stack.get("/v2/quotient-familial", **FAMILY_NUMBERS).status_code == 200
+
+
+@pytest.fixture(scope="module")
+def otherwise(stack: Stack) -> Iterator[Stack]:
+    """Bring the stack up with the tax service's other interface and no geocoder, then back."""
+    yield bring_up(DGFIP_PROVIDER="impot_particulier", BAN_URL="http://127.0.0.1:9")
+    assert bring_up().api_url == stack.api_url
+
+
+def test_the_other_tax_provider_gives_the_same_figures(stack: Stack, otherwise: Stack) -> None:
+    for route in DGFIP_ROUTES:
+        answer = otherwise.get(route, **NUMBERS)
+        assert answer.status_code == 200, route
+    assert otherwise.get(RFR_ROUTE, **NUMBERS).json()["revenuFiscalReference"]
+    assert stack.api_key == otherwise.api_key
+
+
+def test_without_a_geocoder_the_address_is_as_printed(otherwise: Stack) -> None:
+    answer = otherwise.get("/v2/adresse-fiscale", **NUMBERS)
+    body = answer.json()
+    assert answer.status_code == 200
+    assert body["adresse"]
+    assert [body[name] for name in ("adresseStructuree", "coordonnees", "score")] == [None, None, None]
+    table = otherwise.description["tables"]["audit"]
+    entries = otherwise.client("dynamodb").scan(TableName=table)["Items"]
+    assert ["ban: network_error"] in [[note["S"] for note in entry["notes"]["L"]] for entry in entries]
