@@ -84,7 +84,7 @@ class Famille(_Entry):
     reponse: Literal["lent", "panne", "illisible"] | int = 0
     """A return code, 0 being the family file; or how the service misbehaves."""
     secondes: float = Field(20, ge=0)
-    """How long a slow answer takes; the adapter gives up after 15."""
+    """How long a slow answer takes; the adapter gives up after 10."""
 
     allocataires: list[Personne] = []
     enfants: list[Personne] = []

@@ -71,7 +71,7 @@ class Person(_Entry):
     reference_avis: str = Field(pattern=r"^[0-9]{2}[0-9A-Za-z]{11}$")
     reponse: Literal["avis", "interdit", "lent", "panne", "illisible"] = "avis"
     secondes: float = Field(20, ge=0)
-    """How long a slow answer takes; the adapter gives up after 15."""
+    """How long a slow answer takes; the adapter gives up after 10."""
 
     annee: int = Field(default_factory=lambda entry: 2000 + int(entry["reference_avis"][:2]))
     """The notice's, and its address's."""

@@ -3,6 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
+from api_particulier import aws
 from api_particulier.settings import Settings, settings
 from tests.conftest import forget
 from tests.template import template
@@ -26,7 +27,16 @@ def test_the_promises_of_the_contract_are_the_defaults(monkeypatch: pytest.Monke
         monkeypatch.delenv(name)
     assert settings().token_cache_seconds == 60
     assert settings().dgfip_available_years == 2
-    assert settings().provider_deadline < 28  # what a function has
+
+
+def test_a_refusal_leaves_before_the_function_is_stopped_however_slow_everybody_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("PROVIDER_CONNECT_TIMEOUT", "PROVIDER_READ_TIMEOUT", "PROVIDER_DEADLINE"):
+        monkeypatch.delenv(name)
+    token_pseudonym_and_audit = 3 * aws.CALL_SECONDS
+    asked = settings().provider_deadline + settings().ban_deadline
+    assert token_pseudonym_and_audit + asked < template()["Globals"]["Function"]["Timeout"]
 
 
 @pytest.mark.parametrize("name", ["TOKENS_TABLE", "AUDIT_TABLE", "STATS_TABLE"])

@@ -1,11 +1,11 @@
 """The AWS clients, one of each an environment, made at the first use.
 
 A function that cannot write its audit entry answers no data, so a client gives up early enough for that refusal to
-leave: two tries, a second to connect, two to read.
+leave before Lambda stops the function.
 """
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import boto3
 from botocore.config import Config
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from mypy_boto3_kms import KMSClient
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
-_CONFIG = Config(connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 2})
+CALL_SECONDS: Final = 5
+"""What a call may last at worst: two tries of a second to connect and one to read, and up to one between them."""
+
+_CONFIG = Config(connect_timeout=1, read_timeout=1, retries={"mode": "standard", "total_max_attempts": 2})
 
 
 @lru_cache(maxsize=1)

@@ -55,8 +55,8 @@ class Settings(BaseModel):
     provider_connect_timeout: Seconds = 3.0
     provider_read_timeout: Seconds = 8.0
     """Between two bytes."""
-    provider_deadline: Seconds = 15.0
-    """For everything that one question asks of a provider; leaves time to audit within the gateway's 29."""
+    provider_deadline: Seconds = 10.0
+    """For everything that one question asks of a provider; leaves time to audit, were AWS as slow as it may be."""
     token_cache_seconds: Annotated[int, Field(ge=0, le=60)] = 60
     """How long an environment remembers a token; 60 is promised."""
 
