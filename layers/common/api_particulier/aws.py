@@ -5,7 +5,7 @@ leave: two tries, a second to connect, two to read.
 """
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
@@ -45,3 +45,9 @@ def apigateway() -> "APIGatewayClient":
 @lru_cache(maxsize=1)
 def sqs() -> "SQSClient":
     return boto3.client("sqs", config=_CONFIG)
+
+
+@lru_cache(maxsize=1)
+def ses() -> Any:
+    # One try: a message that was taken without a word would be sent twice.
+    return boto3.client("sesv2", config=_PATIENT.merge(Config(retries={"mode": "standard", "total_max_attempts": 1})))
