@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import boto3
+from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from api_particulier.keys import Gateway
+
 if TYPE_CHECKING:
-    from mypy_boto3_apigateway import APIGatewayClient
     from mypy_boto3_dynamodb.service_resource import Table
 
 LOCAL_STACK_FILE = Path(environ.get("LOCAL_STACK", ".local")) / "stack.json"
@@ -56,14 +58,21 @@ class Deployment:
         return {output["OutputKey"]: output["OutputValue"] for output in stacks[0].get("Outputs", [])}
 
     @cached_property
-    def gateway(self) -> "APIGatewayClient":
-        client: APIGatewayClient = self._client("apigateway")
-        return client
+    def gateway(self) -> Gateway:
+        """Where keys are made and kept."""
+        return Gateway(
+            api=self._client("apigateway"),
+            dynamodb=self._client("dynamodb"),
+            usage_plan=self.outputs["UsagePlanId"],
+            tokens_table=self.outputs["TokensTable"],
+        )
 
     @cached_property
-    def tokens(self) -> "Table":
-        resource = self.session.resource("dynamodb", endpoint_url=self.endpoint_url)
-        return resource.Table(self.outputs["TokensTable"])
+    def audit(self) -> "Table":
+        # Several threads ask at once: connections for each.
+        config = Config(max_pool_connections=16)
+        resource = self.session.resource("dynamodb", endpoint_url=self.endpoint_url, config=config)
+        return resource.Table(self.outputs["AuditTable"])
 
     def _client(self, service: Any) -> Any:
         return self.session.client(service, endpoint_url=self.endpoint_url)

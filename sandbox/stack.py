@@ -11,13 +11,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import requests
 
-from ops import keys
+from api_particulier import keys
 from ops.build import ROOT, build, run_tool
 from ops.deployment import Deployment
 from sandbox import cloud, impot_particulier, simulators
@@ -175,10 +176,15 @@ class LocalStack:
         outputs = deployment.outputs
         api_key = self.description().get("api_key")
         if api_key is None:
-            issued = keys.issue(
-                deployment, organisation="Ville de démonstration", siret="21000000000018", scopes=EVERY_SCOPE
+            now = datetime.now(UTC)
+            demonstration = keys.NewToken(
+                id=keys.NewToken.new_id(),
+                organisation="Ville de démonstration",
+                siret="21000000000018",
+                scopes=frozenset(EVERY_SCOPE),
+                expires=now + keys.LIFETIME,
             )
-            api_key = issued.key
+            api_key = keys.reveal(deployment.gateway, keys.issue(deployment.gateway, demonstration, now))
         return {
             "api_url": f"{url}/restapis/{outputs['ApiId']}/{cloud.STAGE}/_user_request_/api",
             "api_key": api_key,

@@ -1,4 +1,4 @@
-"""Mail to the people of a habilitation, through SES. No key, no link to one and no citizen is ever in a mail."""
+"""Mail to the people of a habilitation, through SES. No key and no citizen is ever in a mail."""
 
 from collections.abc import Sequence
 
