@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
+import requests
 
 if TYPE_CHECKING:
     from mypy_boto3_apigateway import APIGatewayClient
@@ -17,6 +18,7 @@ REGION = "eu-west-3"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 """The root of the embedded cloud: it knows no other until someone makes one."""
 STAGE = "live"
+MAIL_SENDER = "ne-pas-repondre@api-particulier.exemple.fr"
 
 
 def command(python: Path, port: int) -> list[str]:
@@ -41,6 +43,17 @@ def environment(folder: Path, port: int, *, enforce_iam: bool) -> dict[str, str]
 
 def client(service: Any, url: str) -> Any:
     return boto3.Session("test", "test", region_name=REGION).client(service, endpoint_url=url)
+
+
+def verify_sender(url: str) -> None:
+    """Do what an operator does once on AWS: have the sender's address verified. Here nobody has to open a mail."""
+    client("ses", url).verify_email_identity(EmailAddress=MAIL_SENDER)
+
+
+def mailbox(url: str) -> list[dict[str, Any]]:
+    """Return every mail that was sent, none of which leaves: each with its ``To``, ``Subject`` and ``BodyText``."""
+    answer = requests.get(f"{url}/_ministack/ses/messages", timeout=10)
+    return [message for messages in answer.json()["messages"].values() for message in messages]
 
 
 def put_gateway_responses(url: str, stack_name: str, api_id: str) -> None:
