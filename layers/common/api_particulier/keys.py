@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cached_property
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -99,20 +100,28 @@ class Gateway:
     api: "APIGatewayClient"
     dynamodb: "DynamoDBClient"
     usage_plan: str
+    """Its id; empty where it is to be found by its name, at the first key that is issued."""
     tokens_table: str
 
     @classmethod
     def of_function(cls) -> Self:
         """Return that of a function's environment.
 
-        The usage plan is found by its name: a variable that named it would make the stack depend on itself, since the
-        plan needs the API, and the API the functions behind its routes. ``KeyRefused`` when there is none.
+        No variable names the usage plan: the stack would depend on itself, since the plan needs the API, and the API
+        the functions behind its routes.
         """
+        return cls(apigateway(), dynamodb(), "", settings().tokens_table)
+
+    @cached_property
+    def plan(self) -> str:
+        """The usage plan's id; ``KeyRefused`` when there is none of its name."""
+        if self.usage_plan:
+            return self.usage_plan
         name = f"api-particulier-{settings().environment}"
-        for page in apigateway().get_paginator("get_usage_plans").paginate():
-            for plan in page["items"]:
-                if plan["name"] == name:
-                    return cls(apigateway(), dynamodb(), plan["id"], settings().tokens_table)
+        for page in self.api.get_paginator("get_usage_plans").paginate():
+            for one in page["items"]:
+                if one["name"] == name:
+                    return one["id"]
         raise KeyRefused(f"no usage plan is named {name}")
 
 
@@ -218,7 +227,7 @@ def _issue(gateway: Gateway, new: NewToken, now: datetime, replaced: Token | Non
 def _issue_alone(gateway: Gateway, new: NewToken, now: datetime, replaced: Token | None, owner: str) -> Token:
     gateway_key, value = _gateway_key(gateway, new)
     try:
-        gateway.api.create_usage_plan_key(usagePlanId=gateway.usage_plan, keyId=gateway_key, keyType="API_KEY")
+        gateway.api.create_usage_plan_key(usagePlanId=gateway.plan, keyId=gateway_key, keyType="API_KEY")
     except ClientError as error:
         if not _is(error, "ConflictException"):  # it is in the plan
             raise
