@@ -13,6 +13,7 @@ import click
 from botocore.exceptions import BotoCoreError, ClientError
 
 from api_particulier import keys as key_service
+from api_particulier import notices
 from api_particulier.tokens import Token
 from ops import keys as operators
 from ops.deployment import Deployment, DeploymentError
@@ -151,6 +152,23 @@ def list_keys(on: Deployment, *, unused_since: int | None, as_json: bool) -> Non
         _print_json(described)
     for token in [] if as_json else described:
         click.echo(f"{token['id']}  {token['state']:8}  until {token['expires']}  {token['organisation']}")
+
+
+@keys.command()
+@_on_a_deployment
+def ending(on: Deployment, *, as_json: bool) -> None:
+    """List the keys that end within 90 days, or ended this month, and who is told of it."""
+    found = sorted(notices.ending(on.gateway, on.register, datetime.now(UTC)), key=lambda one: one.ends)
+    described = [
+        {"id": one.token.id, "organisation": one.token.organisation, "expires": one.ends.isoformat(), "days": one.days}
+        | {"told": list(one.recipients)}
+        for one in found
+    ]
+    if as_json:
+        _print_json(described)
+    for one in [] if as_json else found:
+        told = ", ".join(one.recipients) or "nobody is told"
+        click.echo(f"{one.token.id}  {one.days:4} days  {one.token.organisation}: {told}")
 
 
 @keys.command()

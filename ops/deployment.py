@@ -11,6 +11,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from api_particulier.habilitations import Register
 from api_particulier.keys import Gateway
 
 if TYPE_CHECKING:
@@ -66,6 +67,11 @@ class Deployment:
             usage_plan=self.outputs["UsagePlanId"],
             tokens_table=self.outputs["TokensTable"],
         )
+
+    @cached_property
+    def register(self) -> Register:
+        """Where habilitations are kept."""
+        return Register(self._client("dynamodb"), self.outputs["HabilitationsTable"])
 
     @cached_property
     def audit(self) -> "Table":
