@@ -2,14 +2,14 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import boto3
 import pytest
-from moto.core import DEFAULT_ACCOUNT_ID
-from moto.sesv2 import sesv2_backends
+from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.sesv2.models import sesv2_backends
 
 from api_particulier import keys, notices
 from api_particulier.habilitations import Contact, Habilitation, Kind, Register, Request, State
@@ -94,19 +94,17 @@ def store(cloud: Cloud, habilitation: Habilitation) -> None:
 
 def put(cloud: Cloud, **changes: Any) -> Token:
     token = Token(
-        **{
-            "key_hash": "0" * 64,
-            "id": "1",
-            "organisation": "VILLE EXEMPLE",
-            "siret": "13002526500013",
-            "scopes": frozenset({"dgfip_nombre_parts"}),
-            "state": "active",
-            "created": ENDS - keys.LIFETIME,
-            "expires": ENDS,
-            "habilitation": "42",
-        }
-        | changes
+        key_hash="0" * 64,
+        id="1",
+        organisation="VILLE EXEMPLE",
+        siret="13002526500013",
+        scopes=frozenset({"dgfip_nombre_parts"}),
+        state="active",
+        created=ENDS - keys.LIFETIME,
+        expires=ENDS,
+        habilitation="42",
     )
+    token = replace(token, **changes)
     cloud.tokens.put_item(Item=item_of(token))
     return token
 

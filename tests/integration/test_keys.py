@@ -1,5 +1,6 @@
 """The life of a key, from the layer's functions to the front door of a function that the key opens."""
 
+import secrets
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -21,16 +22,14 @@ SCOPES = frozenset({"dgfip_adresse", "dgfip_nombre_parts"})
 
 
 def new(**changes: Any) -> keys.NewToken:
-    return keys.NewToken(
-        **{
-            "id": keys.NewToken.new_id(),
-            "organisation": "VILLE EXEMPLE",
-            "siret": "13002526500013",
-            "scopes": SCOPES,
-            "expires": NOW + keys.LIFETIME,
-        }
-        | changes
+    made = keys.NewToken(
+        id=keys.NewToken.new_id(),
+        organisation="VILLE EXEMPLE",
+        siret="13002526500013",
+        scopes=SCOPES,
+        expires=NOW + keys.LIFETIME,
     )
+    return replace(made, **changes)
 
 
 @pytest.fixture
@@ -45,7 +44,7 @@ def whole(gateway: keys.Gateway, cloud: Cloud) -> Counter[str]:
     items = cloud.tokens.scan()["Items"]
     made = gateway.api.get_api_keys(includeValues=True, limit=500)["items"]
     planned = gateway.api.get_usage_plan_keys(usagePlanId=gateway.usage_plan, limit=500)["items"]
-    assert Counter(f"api-particulier-{item['id']}" for item in items) == Counter(one["name"] for one in made)
+    assert Counter(f"api-particulier-{item['id']!s}" for item in items) == Counter(one["name"] for one in made)
     # AWS takes a key that is deleted out of its plans; moto leaves it there.
     ids = {one["id"] for one in made}
     assert {item["gateway_key_id"] for item in items} == ids == ids & {one["id"] for one in planned}
@@ -186,8 +185,9 @@ def test_ten_at_once_make_one_key(gateway: keys.Gateway, cloud: Cloud, monkeypat
     monkeypatch.setattr(keys, "_PATIENCE", 60)
     processes = [Process(gateway, float("inf")) for _ in range(10)]
     for process in processes:
-        for client in (process.gateway.api, process.gateway.dynamodb):
-            made = client._make_api_call  # type: ignore[attr-defined]  # noqa: SLF001 - the one way of every call
+        clients: list[Any] = [process.gateway.api, process.gateway.dynamodb]
+        for client in clients:
+            made = client._make_api_call  # noqa: SLF001 - the one way of every call
 
             def alone(operation: str, arguments: Any, made: Any = made) -> Any:
                 with lock:
@@ -217,7 +217,7 @@ def test_an_id_that_somebody_is_issuing_is_waited_for_then_refused(
 def test_a_key_that_came_through_late_is_removed(gateway: keys.Gateway, cloud: Cloud) -> None:
     asked = new()
     for _ in range(2):  # two issuers, each killed as the gateway made its key
-        gateway.api.create_api_key(name=f"api-particulier-{asked.id}", value=keys.secrets.token_hex(32))
+        gateway.api.create_api_key(name=f"api-particulier-{asked.id}", value=secrets.token_hex(32))
     keys.issue(gateway, asked, NOW)
     assert whole(gateway, cloud) == Counter([asked.id])
 
