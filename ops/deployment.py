@@ -16,6 +16,7 @@ from api_particulier.keys import Gateway
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
+    from mypy_boto3_sqs import SQSClient
 
 LOCAL_STACK_FILE = Path(environ.get("LOCAL_STACK", ".local")) / "stack.json"
 
@@ -31,6 +32,7 @@ class Deployment:
     session: boto3.Session
     stack_name: str
     endpoint_url: str | None = None
+    local_api_url: str | None = None
 
     @classmethod
     def on_aws(cls, stack_name: str, region: str | None) -> Self:
@@ -46,7 +48,7 @@ class Deployment:
             msg = f"no local stack: {file} does not exist; run `make up` first"
             raise DeploymentError(msg) from None
         session = boto3.Session("test", "test", region_name=stack["region"])
-        return cls(session, stack_name, stack["cloud_url"])
+        return cls(session, stack_name, stack["cloud_url"], stack["api_url"])
 
     @cached_property
     def outputs(self) -> dict[str, str]:
@@ -72,6 +74,21 @@ class Deployment:
     def register(self) -> Register:
         """Where habilitations are kept."""
         return Register(self._client("dynamodb"), self.outputs["HabilitationsTable"])
+
+    @property
+    def base_url(self) -> str:
+        """What callers put before ``/api``."""
+        return (self.local_api_url or self.outputs["ApiUrl"]).removesuffix("/api")
+
+    @cached_property
+    def operator(self) -> str:
+        """Who runs the command, as AWS knows them; for the histories."""
+        return str(self._client("sts").get_caller_identity()["Arn"])
+
+    @cached_property
+    def sqs(self) -> "SQSClient":
+        client: SQSClient = self._client("sqs")
+        return client
 
     @cached_property
     def audit(self) -> "Table":
