@@ -13,6 +13,7 @@ import requests
 
 if TYPE_CHECKING:
     from mypy_boto3_apigateway import APIGatewayClient
+    from mypy_boto3_iam import IAMClient
 
 REGION = "eu-west-3"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
@@ -48,6 +49,26 @@ def client(service: Any, url: str) -> Any:
 def verify_sender(url: str) -> None:
     """Do what an operator does once on AWS: have the sender's address verified. Here nobody has to open a mail."""
     client("ses", url).verify_email_identity(EmailAddress=MAIL_SENDER)
+
+
+def let_mails_out(url: str, stack_name: str) -> None:
+    """Let the functions that may send mails do so: MiniStack asks for the right over ``*``, AWS over the identity."""
+    iam: IAMClient = client("iam", url)
+    stack = client("cloudformation", url).get_paginator("list_stack_resources").paginate(StackName=stack_name)
+    roles = [
+        one["PhysicalResourceId"]
+        for page in stack
+        for one in page["StackResourceSummaries"]
+        if one["ResourceType"] == "AWS::IAM::Role"
+    ]
+    for role in roles:
+        for name in iam.list_role_policies(RoleName=role)["PolicyNames"]:
+            document: Any = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
+            sending = [one for one in document["Statement"] if one["Action"] == "ses:SendEmail"]
+            for statement in sending:
+                statement["Resource"] = "*"
+            if sending:
+                iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(document))
 
 
 def mailbox(url: str) -> list[dict[str, Any]]:

@@ -157,6 +157,7 @@ class LocalStack:
         outputs = self._deployment(url).outputs
         cloud.put_gateway_responses(url, STACK_NAME, outputs["ApiId"])
         cloud.verify_sender(url)
+        cloud.let_mails_out(url, STACK_NAME)
         self._fill_secrets(url, outputs)
 
     def _fill_secrets(self, url: str, outputs: Mapping[str, str]) -> None:

@@ -199,6 +199,13 @@ def test_a_key_without_contact_is_logged_and_told_to_nobody(
     assert (one.days, one.threshold, one.recipients) == (7, 7, ())
 
 
+def test_a_habilitation_that_cannot_be_read_keeps_nobody_else_from_being_told(town: Town, cloud: Cloud) -> None:
+    cloud.habilitations.put_item(Item={"habilitation": "broken", "item": "state", "state": TECHNICIAN})
+    put(cloud, key_hash="1" * 64, id="broken", habilitation="broken")
+    assert town.run(morning(30)) == 0
+    assert len(town.mailbox.kept) == 1
+
+
 def test_nobody_s_address_is_logged(town: Town, capsys: pytest.CaptureFixture[str]) -> None:
     town.run(morning(30))
     town.mailbox.fails = True

@@ -27,5 +27,7 @@ def send(to: Sequence[str], subject: str, text: str) -> None:
                 }
             },
         )
-    except (BotoCoreError, ClientError) as error:
+    except ClientError as error:
+        raise MailFailed(error.response["Error"]["Code"]) from None
+    except BotoCoreError as error:
         raise MailFailed(type(error).__name__) from None

@@ -16,6 +16,7 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from botocore.exceptions import ClientError
+from pydantic import ValidationError
 
 from api_particulier import habilitations, keys, mail
 from api_particulier.habilitations import Register, UnknownHabilitationError
@@ -43,7 +44,7 @@ class Ending:
     days: int
     """Until the day of its end; 0 on that day, negative after."""
     recipients: tuple[str, ...]
-    """Nobody, for a key that has no habilitation."""
+    """Nobody, for a key whose habilitation is missing or cannot be read."""
 
     @property
     def threshold(self) -> int:
@@ -88,7 +89,7 @@ def _recipients(register: Register, token: Token) -> tuple[str, ...]:
         return ()
     try:
         return habilitations.find(register, token.habilitation).recipients
-    except UnknownHabilitationError:
+    except (UnknownHabilitationError, ValidationError):  # one that cannot be read keeps nobody else from being told
         return ()
 
 
