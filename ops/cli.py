@@ -227,11 +227,14 @@ def unused_scopes(on: Deployment, token_id: str, *, days: int, as_json: bool) ->
 @keys.command()
 @on_a_deployment
 def repair(on: Deployment, *, as_json: bool) -> None:
-    """Undo the issues that were interrupted and that nobody finished; no key that was issued is touched."""
-    undone = key_service.died(on.gateway, datetime.now(UTC))
+    """Undo the issues that were interrupted and that nobody finished; revoke the keys that ended 90 days ago."""
+    now = datetime.now(UTC)
+    undone, ended = key_service.died(on.gateway, now), key_service.long_ended(on.gateway, now)
     for token_id in undone:
         key_service.abandon(on.gateway, token_id)
-    (print_json if as_json else print_text)({"undone": undone})
+    for token in ended:
+        key_service.revoke(on.gateway, token)
+    (print_json if as_json else print_text)({"undone": undone, "revoked": [token.id for token in ended]})
 
 
 def _print_key(on: Deployment, token: Token, *, as_json: bool) -> None:

@@ -108,7 +108,12 @@ def test_an_issue_is_finished_by_its_id_and_shows_the_same_key(stack: Stack) -> 
     first, again = (stack.issue("dgfip_nombre_parts", options=("--id", token_id)) for _ in range(2))
     assert first == again
     assert first["id"] == token_id
-    assert stack.operate("keys", "repair") == {"undone": []}
+    ended = stack.issue("dgfip_nombre_parts", options=("--expires", "2020-01-01"))["id"]
+    repaired = stack.operate("keys", "repair")
+    assert repaired["undone"] == []
+    assert ended in repaired["revoked"]
+    assert stack.operate("keys", "show", ended)["state"] == "revoked"
+    assert stack.get("/introspect", key=first["key"]).status_code == 200
 
 
 def test_an_operator_follows_a_key_and_limits_it(stack: Stack) -> None:

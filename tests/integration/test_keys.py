@@ -344,6 +344,14 @@ def test_a_key_taken_away_is_nowhere_at_the_gateway_and_never_comes_back(gateway
             change()
 
 
+def test_a_key_that_ended_gives_its_place_back_after_the_time_to_prolong_it(gateway: keys.Gateway) -> None:
+    ended, _ = keys.issue(gateway, new(expires=NOW), NOW), keys.issue(gateway, new(), NOW)
+    assert keys.long_ended(gateway, NOW + keys.KEPT - timedelta(seconds=1)) == []
+    assert keys.long_ended(gateway, NOW + keys.KEPT) == [ended]
+    keys.revoke(gateway, ended)
+    assert keys.long_ended(gateway, NOW + keys.KEPT) == []
+
+
 def test_an_unknown_id_is_said_to_be(gateway: keys.Gateway) -> None:
     with pytest.raises(keys.UnknownToken, match="nobody"):
         keys.find(gateway, "nobody")

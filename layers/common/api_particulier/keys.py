@@ -34,6 +34,8 @@ LIFETIME: Final = timedelta(days=18 * 30.4375)
 """18 months, unless said otherwise."""
 OVERLAP: Final = timedelta(days=30)
 """How long a rotated key still works, unless said otherwise."""
+KEPT: Final = timedelta(days=90)
+"""How long a key that has ended can still be prolonged."""
 LEASE: Final = timedelta(seconds=30)
 """How long an id is its issuer's: longer than a function lives, so who died has lost it and who lives has not."""
 _PATIENCE: Final = 15.0
@@ -408,6 +410,11 @@ def revoke(gateway: Gateway, token: Token) -> Token:
         _delete_gateway_key(gateway, token.gateway_key_id)
     condition, values = "attribute_exists(key_hash)", {":revoked": REVOKED}
     return token_of(_update(gateway, token, "#state = :revoked", condition, values))
+
+
+def long_ended(gateway: Gateway, now: datetime) -> list[Token]:
+    """Return the keys that ended ``KEPT`` ago and still take one of the account's places at the gateway."""
+    return [one for one in list_all(gateway) if one.state == ACTIVE and one.expires and one.expires + KEPT <= now]
 
 
 def _change(gateway: Gateway, token: Token, change: str, value: str | list[str]) -> Token:
