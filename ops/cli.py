@@ -9,6 +9,7 @@ import click
 
 from api_particulier import keys as key_service
 from api_particulier import notices
+from api_particulier.habilitations import note
 from api_particulier.tokens import Token
 from ops import keys as operators
 from ops.cli_habilitations import habilitations
@@ -159,6 +160,7 @@ def rotate(on: Deployment, token_id: str, *, days: int, as_json: bool) -> None:
     """Issue a second key that opens the same, and print it; the old one works until the overlap's end."""
     token = key_service.find(on.gateway, token_id)
     made = key_service.rotate(on.gateway, token, timedelta(days=days), datetime.now(UTC))
+    _note(on, made, "key_rotated")
     _print_key(on, made, as_json=as_json)
 
 
@@ -169,7 +171,9 @@ def rotate(on: Deployment, token_id: str, *, days: int, as_json: bool) -> None:
 def prolong(on: Deployment, token_id: str, *, expires: datetime, as_json: bool) -> None:
     """Let a key live until another date; one that has expired lives again."""
     token = key_service.find(on.gateway, token_id)
-    _print_token(key_service.prolong(on.gateway, token, expires, datetime.now(UTC)), as_json=as_json)
+    changed = key_service.prolong(on.gateway, token, expires, datetime.now(UTC))
+    _note(on, changed, "key_prolonged")
+    _print_token(changed, as_json=as_json)
 
 
 @keys.command()
@@ -179,7 +183,9 @@ def prolong(on: Deployment, token_id: str, *, expires: datetime, as_json: bool) 
 def narrow(on: Deployment, token_id: str, *, scopes: list[str], as_json: bool) -> None:
     """Let a key open less, within a minute, without changing it."""
     token = key_service.find(on.gateway, token_id)
-    _print_token(key_service.narrow(on.gateway, token, frozenset(scopes)), as_json=as_json)
+    changed = key_service.narrow(on.gateway, token, frozenset(scopes))
+    _note(on, changed, "key_narrowed")
+    _print_token(changed, as_json=as_json)
 
 
 @keys.command()
@@ -191,7 +197,9 @@ def allow(on: Deployment, token_id: str, ranges: tuple[str, ...], *, anywhere: b
     """Let a key be used from these ranges of addresses only, within a minute."""
     if anywhere is bool(ranges):
         raise click.UsageError("say ranges, or --anywhere")
-    _print_token(key_service.allow(on.gateway, key_service.find(on.gateway, token_id), ranges), as_json=as_json)
+    changed = key_service.allow(on.gateway, key_service.find(on.gateway, token_id), ranges)
+    _note(on, changed, "key_allowed")
+    _print_token(changed, as_json=as_json)
 
 
 @keys.command()
@@ -199,7 +207,9 @@ def allow(on: Deployment, token_id: str, ranges: tuple[str, ...], *, anywhere: b
 @on_a_deployment
 def revoke(on: Deployment, token_id: str, *, as_json: bool) -> None:
     """Take a key away, at once."""
-    _print_token(key_service.revoke(on.gateway, key_service.find(on.gateway, token_id)), as_json=as_json)
+    changed = key_service.revoke(on.gateway, key_service.find(on.gateway, token_id))
+    _note(on, changed, "key_revoked")
+    _print_token(changed, as_json=as_json)
 
 
 @keys.command(name="unused-scopes")
@@ -233,8 +243,14 @@ def repair(on: Deployment, *, as_json: bool) -> None:
     for token_id in undone:
         key_service.abandon(on.gateway, token_id)
     for token in ended:
-        key_service.revoke(on.gateway, token)
+        _note(on, key_service.revoke(on.gateway, token), "key_revoked")
     (print_json if as_json else print_text)({"undone": undone, "revoked": [token.id for token in ended]})
+
+
+def _note(on: Deployment, token: Token, change: str) -> None:
+    """Tell the history of the key's habilitation, where it has one, what was done and by whom."""
+    if token.habilitation:
+        note(on.register, token.habilitation, change, on.operator, datetime.now(UTC))
 
 
 def _print_key(on: Deployment, token: Token, *, as_json: bool) -> None:

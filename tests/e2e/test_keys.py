@@ -202,6 +202,15 @@ def test_a_town_is_told_once_that_its_key_is_about_to_end(stack: Stack, ending: 
     assert (listed["days"], listed["told"]) == (15, list(CONTACTS))
 
 
+def test_what_an_operator_does_to_the_key_is_in_its_habilitations_history(stack: Stack, ending: str) -> None:
+    stack.operate("keys", "allow", ending, "192.0.2.0/24")
+    rotated = stack.operate("keys", "rotate", ending)
+    stack.operate("keys", "revoke", rotated["id"])
+    told = stack.operate("habilitations", "show", "e2e-notices")["history"]
+    assert {one["event"] for one in told} == {"key_allowed", "key_rotated", "key_revoked"}
+    assert all(one["who"].startswith("arn:aws:") for one in told)
+
+
 def test_the_clock_calls_every_morning(stack: Stack) -> None:
     rules = stack.client("events").list_rules()["Rules"]
     assert [rule["State"] for rule in rules if rule.get("ScheduleExpression") == "cron(0 5 * * ? *)"] == ["ENABLED"]
