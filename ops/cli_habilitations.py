@@ -29,7 +29,7 @@ _because = click.option("--reason", "note", default="", help="Why; kept in the h
 
 @habilitations.command(name="list")
 @click.option("--vendor", type=Siret(), help="Only those that this software vendor asked for: its SIRET.")
-@click.option("--state", type=click.Choice(list(State)), help="Only those in this state.")
+@click.option("--state", type=click.Choice([one.value for one in State]), help="Only those in this state.")
 @on_a_deployment
 def list_habilitations(on: Deployment, *, vendor: str | None, state: str | None, as_json: bool) -> None:
     """List habilitations; with --vendor, the administrations that it serves, each with its own keys and limit."""
@@ -64,7 +64,7 @@ def show(on: Deployment, habilitation_id: str, *, as_json: bool) -> None:
 
 @habilitations.command()
 @click.argument("habilitation_id", metavar="[ID]", required=False)
-@click.option("--kind", type=click.Choice(list(Kind)), help="Who asks.")
+@click.option("--kind", type=click.Choice([one.value for one in Kind]), help="Who asks.")
 @click.option("--organisation", help="The administration that is entitled.")
 @click.option("--siret", type=Siret(), help="Its SIRET.")
 @click.option("--vendor", type=Siret(), help="The SIRET of the vendor that asks for it.")

@@ -56,14 +56,17 @@ def link(on: Deployment, habilitation_id: str, now: datetime) -> tuple[str, Toke
 
 
 def replay(on: Deployment, now: datetime) -> list[Replayed]:
-    """Process again the events that were set aside, the oldest first where the queue knows; each once."""
+    """Process again the events that were set aside, each once; their order does not matter, they are dated."""
     queue = on.outputs["DatapassDeadLetters"]
-    messages: list[MessageTypeDef] = []
-    # Those received are hidden for a minute: a round that finds none has seen them all.
+    messages: dict[str, MessageTypeDef] = {}
+    # Those received are hidden for a minute: a round that finds nothing new has seen them all.
     while found := on.sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages"):
-        messages += found
+        new = {one["MessageId"]: one for one in found if one["MessageId"] not in messages}
+        messages |= new
+        if not new:
+            break
     replayed = []
-    for message in messages:
+    for message in messages.values():
         one = _replay(on, message["Body"].encode(), now)
         if one.outcome == "applied":
             on.sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])

@@ -73,7 +73,10 @@ def _send_link(register: Register, standing: Habilitation, change: Change, reque
     except mail.MailFailed as error:
         # The key is made, and DataPass is to know it: the link waits for another try, or for an operator.
         habilitations.release_mailing(register, standing.id, standing.token_id)
-        _set_aside(request, str(error))
+        _set_aside(request, f"MailFailed: {error}")
+    except BaseException:
+        habilitations.release_mailing(register, standing.id, standing.token_id)
+        raise
 
 
 def _set_aside(request: Request, why: str) -> None:

@@ -75,6 +75,11 @@ class Stack:
         configuration: dict[str, Any] = self.client("lambda").get_function_configuration(FunctionName=found)
         return configuration
 
+    def forget(self, logical_id: str) -> None:
+        """Let the next call of a function be of a new environment: changing its configuration ends those that run."""
+        was = self.function(logical_id)
+        self.client("lambda").update_function_configuration(FunctionName=was["FunctionName"], Timeout=was["Timeout"])
+
     def without_statement(self, logical_id: str, sid: str) -> "WithoutStatement":
         return WithoutStatement(self.client("iam"), self.function(logical_id)["Role"].rsplit("/", 1)[-1], sid)
 

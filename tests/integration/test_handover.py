@@ -15,8 +15,6 @@ from api_particulier import aws, habilitations, handover, keys
 from tests.conftest import Answer, Cloud, ask, call, event
 from tests.datapass import FIRED_AT, SCOPES, Town
 
-NOW = datetime.now(UTC)
-
 
 @pytest.fixture
 def town(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Town:
@@ -25,9 +23,9 @@ def town(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Town:
     return made
 
 
-def link(town: Town, made: datetime = NOW) -> str:
+def link(town: Town, age: timedelta = timedelta()) -> str:
     (token,) = town.tokens()
-    return handover.make(town.register, "26001", token.id, "somebody", made)
+    return handover.make(town.register, "26001", token.id, "somebody", datetime.now(UTC) - age)
 
 
 def show(secret: object) -> Answer:
@@ -77,9 +75,9 @@ def test_ten_openings_at_once_show_it_once(town: Town, monkeypatch: pytest.Monke
 
 
 def test_a_link_lives_four_hours(town: Town) -> None:
-    ended = link(town, NOW - timedelta(hours=4, seconds=1))
+    ended = link(town, timedelta(hours=4, seconds=1))
     assert (show(ended).status, show(ended).body["reason"]) == (410, "This link has expired")
-    assert show(link(town, NOW - timedelta(hours=3, minutes=59))).status == 200
+    assert show(link(town, timedelta(hours=3, minutes=59))).status == 200
 
 
 def test_a_link_to_a_dead_key_shows_nothing(town: Town) -> None:
@@ -197,6 +195,22 @@ def test_a_mail_that_fails_costs_datapass_nothing_and_is_told(
         patch.setattr(mail, "send", fail)
         assert town.tell().body == {"token_id": town.tokens()[0].id}
     assert len(town.dead_letters()) == 1
+    town.tell()
+    assert len(mails) == 1
+
+
+def test_a_link_that_could_not_be_made_is_sent_by_the_next_delivery(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, mails: list[Any]
+) -> None:
+    town = Town(cloud, monkeypatch)
+
+    def die(*_: object) -> None:
+        raise ConnectionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(handover, "make", die)
+        assert town.tell().status == 500
+    assert mails == []
     town.tell()
     assert len(mails) == 1
 

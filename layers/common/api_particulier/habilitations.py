@@ -219,8 +219,8 @@ class Change:
 
 
 def _unique() -> str:
-    """Return what stands for the digest of something that was told once; a second's are in the order of time."""
-    return uuid7().hex
+    """Return what stands for the digest of something told once: after those of its second, in the order of time."""
+    return f"z{uuid7().hex}"
 
 
 class Step(_Record):
