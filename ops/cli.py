@@ -1,20 +1,20 @@
 """The ``api-particulier`` command. Exit codes: 0 done, 1 it could not be done, 2 the command is not right."""
 
-import json
-import sys
-from collections.abc import Callable
-from datetime import UTC, date, datetime, time
-from functools import wraps
+from datetime import UTC, date, datetime, time, timedelta
 from ipaddress import ip_network
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import click
-from botocore.exceptions import BotoCoreError, ClientError
 
+from api_particulier import keys as key_service
+from api_particulier import notices
+from api_particulier.habilitations import note
 from api_particulier.tokens import Token
-from ops import keys as key_service
-from ops.deployment import Deployment, DeploymentError
+from ops import keys as operators
+from ops.cli_habilitations import habilitations
+from ops.deployment import Deployment
+from ops.options import Scopes, Siret, on_a_deployment, print_json, print_text
 
 _PARIS = ZoneInfo("Europe/Paris")
 
@@ -22,42 +22,19 @@ _PARIS = ZoneInfo("Europe/Paris")
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="api-particulier")
 def main() -> None:
-    """Run API Particulier: keys, on AWS or (with --local) on the local stack."""
+    """Run API Particulier: habilitations and keys, on AWS or (with --local) on the local stack."""
+
+
+main.add_command(habilitations)
 
 
 @main.group()
 def keys() -> None:
-    """Issue, list, show and revoke the keys of administrations."""
+    """The keys of administrations, from their issue to their end."""
 
 
-def _on_a_deployment[**P](verb: Callable[P, None]) -> Callable[..., None]:
-    """Give a verb the options that say which deployment it works on and how it answers."""
-
-    @click.option("--local", is_flag=True, help="Work on the local stack (.local/stack.json).")
-    @click.option("--stack-name", default="api-particulier", show_default=True, help="The CloudFormation stack.")
-    @click.option("--region", help="The AWS region; the environment's by default.")
-    @click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
-    @wraps(verb)
-    def run(*args: Any, local: bool, stack_name: str, region: str | None, **options: Any) -> None:
-        try:
-            on = Deployment.on_local_stack(stack_name) if local else Deployment.on_aws(stack_name, region)
-            verb(on, *args, **options)  # type: ignore[arg-type]  # click calls by name
-        except (DeploymentError, BotoCoreError, ClientError) as error:
-            raise click.ClickException(str(error)) from None
-        except key_service.UnknownTokenError as error:
-            raise click.ClickException(f"no token has the id {error}") from None
-
-    return run
-
-
-class _Scopes(click.ParamType[list[str]]):
-    name = "a,b,c"
-
-    def convert(self, value: Any, _param: click.Parameter | None, _context: click.Context | None) -> list[str]:
-        scopes = [scope.strip() for scope in str(value).split(",")]
-        if not all(scopes):
-            self.fail("a comma-separated list of scopes")
-        return scopes
+_of_a_key = click.argument("token_id", metavar="ID")
+_DAYS = click.IntRange(1, 36 * 31)
 
 
 class _Expiry(click.ParamType[datetime]):
@@ -83,23 +60,14 @@ class _Network(click.ParamType[str]):
             self.fail("a range of addresses such as 192.0.2.0/24 or 2001:db8::/32")
 
 
-class _Siret(click.ParamType[str]):
-    name = "siret"
-
-    def convert(self, value: Any, _param: click.Parameter | None, _context: click.Context | None) -> str:
-        siret = "".join(str(value).split())
-        if len(siret) != 14 or not (siret.isascii() and siret.isdigit()):  # noqa: PLR2004 - what a SIRET is
-            self.fail("14 digits")
-        return siret
-
-
 @keys.command()
 @click.option("--organisation", required=True, help="The administration that the key is for.")
-@click.option("--siret", required=True, type=_Siret(), help="Its SIRET, 14 digits.")
-@click.option("--scopes", required=True, type=_Scopes(), help="What the key opens: contract §4.")
+@click.option("--siret", required=True, type=Siret(), help="Its SIRET, 14 digits.")
+@click.option("--scopes", required=True, type=Scopes(), help="What the key opens: contract §4.")
 @click.option("--expires", type=_Expiry(), help="From when it no longer works. In 18 months by default.")
 @click.option("--allow", "allowed", multiple=True, type=_Network(), help="Only from this range. Repeatable.")
-@_on_a_deployment
+@click.option("--id", "token_id", help="Finish an issue that was interrupted: the id that it printed.")
+@on_a_deployment
 def issue(  # noqa: PLR0913 - one parameter an option
     on: Deployment,
     *,
@@ -108,49 +76,193 @@ def issue(  # noqa: PLR0913 - one parameter an option
     scopes: list[str],
     expires: datetime | None,
     allowed: tuple[str, ...],
+    token_id: str | None,
     as_json: bool,
 ) -> None:
-    """Issue a key and print it, once: nobody can read it again."""
-    if expires is not None and expires <= datetime.now(UTC):
+    """Issue a key and print it: hand it over by a safe way, and keep it nowhere."""
+    now = datetime.now(UTC)
+    if expires is not None and expires <= now:
         click.echo("Warning: this key is issued already expired.", err=True)
-    issued = key_service.issue(
-        on, organisation=organisation, siret=siret, scopes=scopes, expires=expires, allowed=allowed
+    token_id = token_id or key_service.NewToken.new_id()
+    click.echo(
+        f"Issuing {token_id}. Were this interrupted, the same command with --id {token_id} finishes it.", err=True
     )
-    described = _describe(issued.token)
-    if as_json:
-        _print_json({"id": described["id"], "key": issued.key} | {k: described[k] for k in ("scopes", "expires")})
-    else:
-        _print_text({"key": issued.key} | described)
-        click.echo("This key is shown once. Hand it over by a safe way.", err=True)
+    new = key_service.NewToken(
+        id=token_id,
+        organisation=organisation,
+        siret=siret,
+        scopes=frozenset(scopes),
+        expires=expires or now.replace(microsecond=0) + key_service.LIFETIME,
+        allowed=allowed,
+    )
+    _print_key(on, key_service.issue(on.gateway, new, now), as_json=as_json)
 
 
 @keys.command(name="list")
-@_on_a_deployment
-def list_keys(on: Deployment, *, as_json: bool) -> None:
+@click.option("--unused-since", type=_DAYS, metavar="DAYS", help="Only live keys that made no call for so many days.")
+@on_a_deployment
+def list_keys(on: Deployment, *, unused_since: int | None, as_json: bool) -> None:
     """List every key, the latest first."""
-    described = [_describe(token) for token in key_service.list_all(on)]
+    tokens = key_service.list_all(on.gateway)
+    if unused_since is not None:
+        now = datetime.now(UTC)
+        since = now - timedelta(days=unused_since)
+        old = [token for token in tokens if token.is_active(now) and token.created <= since]
+        uses = operators.last_uses(on.audit, old, since, now)
+        tokens = [token for token in old if uses[token.id] is None]
+    described = [_describe(token) for token in tokens]
     if as_json:
-        _print_json(described)
+        print_json(described)
     for token in [] if as_json else described:
         click.echo(f"{token['id']}  {token['state']:8}  until {token['expires']}  {token['organisation']}")
 
 
 @keys.command()
-@click.argument("token_id", metavar="ID")
-@_on_a_deployment
-def show(on: Deployment, token_id: str, *, as_json: bool) -> None:
-    """Show what a key is; never the key itself."""
-    described = _describe(key_service.find(on, token_id))
-    (_print_json if as_json else _print_text)(described)
+@on_a_deployment
+def ending(on: Deployment, *, as_json: bool) -> None:
+    """List the keys that end within 90 days, or ended this month, and who is told of it."""
+    found = sorted(notices.ending(on.gateway, on.register, datetime.now(UTC)), key=lambda one: one.ends)
+    described = [
+        {"id": one.token.id, "organisation": one.token.organisation, "expires": one.ends.isoformat(), "days": one.days}
+        | {"told": list(one.recipients)}
+        for one in found
+    ]
+    if as_json:
+        print_json(described)
+    for one in [] if as_json else found:
+        told = ", ".join(one.recipients) or "nobody is told"
+        click.echo(f"{one.token.id}  {one.days:4} days  {one.token.organisation}: {told}")
 
 
 @keys.command()
-@click.argument("token_id", metavar="ID")
-@_on_a_deployment
+@_of_a_key
+@on_a_deployment
+def show(on: Deployment, token_id: str, *, as_json: bool) -> None:
+    """Show what a key is and when it last made a call, within 90 days; never the key itself."""
+    token, now = key_service.find(on.gateway, token_id), datetime.now(UTC)
+    used = operators.last_use(on.audit, token, now - operators.LOOKED_BACK, now)
+    described = _describe(token) | {"last_use": used.isoformat(timespec="seconds") if used else None}
+    (print_json if as_json else print_text)(described)
+
+
+@keys.command()
+@_of_a_key
+@click.option(
+    *("--overlap", "days"),
+    type=click.IntRange(0, 90),
+    default=key_service.OVERLAP.days,
+    show_default=True,
+    metavar="DAYS",
+    help="How long the old key still works.",
+)
+@on_a_deployment
+def rotate(on: Deployment, token_id: str, *, days: int, as_json: bool) -> None:
+    """Issue a second key that opens the same, and print it; the old one works until the overlap's end."""
+    token = key_service.find(on.gateway, token_id)
+    made = key_service.rotate(on.gateway, token, timedelta(days=days), datetime.now(UTC))
+    _note(on, made, "key_rotated")
+    _print_key(on, made, as_json=as_json)
+
+
+@keys.command()
+@_of_a_key
+@click.option("--expires", required=True, type=_Expiry(), help="From when it no longer works.")
+@on_a_deployment
+def prolong(on: Deployment, token_id: str, *, expires: datetime, as_json: bool) -> None:
+    """Let a key live until another date; one that has expired lives again."""
+    token = key_service.find(on.gateway, token_id)
+    changed = key_service.prolong(on.gateway, token, expires, datetime.now(UTC))
+    _note(on, changed, "key_prolonged")
+    _print_token(changed, as_json=as_json)
+
+
+@keys.command()
+@_of_a_key
+@click.option("--scopes", required=True, type=Scopes(), help="What the key still opens: some of what it opens now.")
+@on_a_deployment
+def narrow(on: Deployment, token_id: str, *, scopes: list[str], as_json: bool) -> None:
+    """Let a key open less, within a minute, without changing it."""
+    token = key_service.find(on.gateway, token_id)
+    changed = key_service.narrow(on.gateway, token, frozenset(scopes))
+    _note(on, changed, "key_narrowed")
+    _print_token(changed, as_json=as_json)
+
+
+@keys.command()
+@_of_a_key
+@click.argument("ranges", metavar="[CIDR]...", nargs=-1, type=_Network())
+@click.option("--anywhere", is_flag=True, help="From any address, instead of ranges.")
+@on_a_deployment
+def allow(on: Deployment, token_id: str, ranges: tuple[str, ...], *, anywhere: bool, as_json: bool) -> None:
+    """Let a key be used from these ranges of addresses only, within a minute."""
+    if anywhere is bool(ranges):
+        raise click.UsageError("say ranges, or --anywhere")
+    changed = key_service.allow(on.gateway, key_service.find(on.gateway, token_id), ranges)
+    _note(on, changed, "key_allowed")
+    _print_token(changed, as_json=as_json)
+
+
+@keys.command()
+@_of_a_key
+@on_a_deployment
 def revoke(on: Deployment, token_id: str, *, as_json: bool) -> None:
     """Take a key away, at once."""
-    described = _describe(key_service.revoke(on, token_id))
-    (_print_json if as_json else _print_text)(described)
+    changed = key_service.revoke(on.gateway, key_service.find(on.gateway, token_id))
+    _note(on, changed, "key_revoked")
+    _print_token(changed, as_json=as_json)
+
+
+@keys.command(name="unused-scopes")
+@_of_a_key
+@click.option("--days", type=_DAYS, default=90, show_default=True, metavar="DAYS", help="Over so many days.")
+@on_a_deployment
+def unused_scopes(on: Deployment, token_id: str, *, days: int, as_json: bool) -> None:
+    """Tell which scopes of a key released nothing; a bundle is told as the scopes that it holds.
+
+    A field that providers seldom show is seldom released: ask before narrowing a key for it.
+    """
+    token, now = key_service.find(on.gateway, token_id), datetime.now(UTC)
+    found = operators.scopes_used(on.audit, token, now - timedelta(days=days), now)
+    described = {
+        "id": token.id,
+        "scopes": sorted(token.scopes),
+        "days": days,
+        "calls": found.calls,
+        "used": list(found.used),
+        "unused": list(found.unused),
+    }
+    (print_json if as_json else print_text)(described)
+
+
+@keys.command()
+@on_a_deployment
+def repair(on: Deployment, *, as_json: bool) -> None:
+    """Undo the issues that were interrupted and that nobody finished; revoke the keys that ended 90 days ago."""
+    now = datetime.now(UTC)
+    undone, ended = key_service.died(on.gateway, now), key_service.long_ended(on.gateway, now)
+    for token_id in undone:
+        key_service.abandon(on.gateway, token_id)
+    for token in ended:
+        _note(on, key_service.revoke(on.gateway, token), "key_revoked")
+    (print_json if as_json else print_text)({"undone": undone, "revoked": [token.id for token in ended]})
+
+
+def _note(on: Deployment, token: Token, change: str) -> None:
+    """Tell the history of the key's habilitation, where it has one, what was done and by whom."""
+    if token.habilitation:
+        note(on.register, token.habilitation, change, on.operator, datetime.now(UTC))
+
+
+def _print_key(on: Deployment, token: Token, *, as_json: bool) -> None:
+    key, described = key_service.reveal(on.gateway, token), _describe(token)
+    if as_json:
+        print_json({"id": token.id, "key": key} | {name: described[name] for name in ("scopes", "expires")})
+    else:
+        print_text({"key": key} | described)
+
+
+def _print_token(token: Token, *, as_json: bool) -> None:
+    (print_json if as_json else print_text)(_describe(token))
 
 
 def _describe(token: Token) -> dict[str, Any]:
@@ -159,19 +271,11 @@ def _describe(token: Token) -> dict[str, Any]:
         "id": token.id,
         "organisation": token.organisation,
         "siret": token.siret,
+        "habilitation": token.habilitation,
         "scopes": sorted(token.scopes),
         "state": "expired" if expired else token.state,
         "created": token.created.isoformat(),
         "expires": token.expires.isoformat() if token.expires else None,
         "allowed": list(token.allowed),
+        "replaces": token.replaces,
     }
-
-
-def _print_json(value: object) -> None:
-    json.dump(value, sys.stdout, ensure_ascii=False, indent=2)
-    sys.stdout.write("\n")
-
-
-def _print_text(values: dict[str, Any]) -> None:
-    for name, value in values.items():
-        click.echo(f"{name + ':':14}{', '.join(value) if isinstance(value, list) else value}")

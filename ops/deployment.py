@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import boto3
+from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from api_particulier.habilitations import Register
+from api_particulier.keys import Gateway
+
 if TYPE_CHECKING:
-    from mypy_boto3_apigateway import APIGatewayClient
     from mypy_boto3_dynamodb.service_resource import Table
+    from mypy_boto3_sqs import SQSClient
 
 LOCAL_STACK_FILE = Path(environ.get("LOCAL_STACK", ".local")) / "stack.json"
 
@@ -28,6 +32,7 @@ class Deployment:
     session: boto3.Session
     stack_name: str
     endpoint_url: str | None = None
+    local_api_url: str | None = None
 
     @classmethod
     def on_aws(cls, stack_name: str, region: str | None) -> Self:
@@ -43,7 +48,7 @@ class Deployment:
             msg = f"no local stack: {file} does not exist; run `make up` first"
             raise DeploymentError(msg) from None
         session = boto3.Session("test", "test", region_name=stack["region"])
-        return cls(session, stack_name, stack["cloud_url"])
+        return cls(session, stack_name, stack["cloud_url"], stack["api_url"])
 
     @cached_property
     def outputs(self) -> dict[str, str]:
@@ -56,14 +61,41 @@ class Deployment:
         return {output["OutputKey"]: output["OutputValue"] for output in stacks[0].get("Outputs", [])}
 
     @cached_property
-    def gateway(self) -> "APIGatewayClient":
-        client: APIGatewayClient = self._client("apigateway")
+    def gateway(self) -> Gateway:
+        """Where keys are made and kept."""
+        return Gateway(
+            api=self._client("apigateway"),
+            dynamodb=self._client("dynamodb"),
+            usage_plan=self.outputs["UsagePlanId"],
+            tokens_table=self.outputs["TokensTable"],
+        )
+
+    @cached_property
+    def register(self) -> Register:
+        """Where habilitations are kept."""
+        return Register(self._client("dynamodb"), self.outputs["HabilitationsTable"])
+
+    @property
+    def base_url(self) -> str:
+        """What callers put before ``/api``."""
+        return (self.local_api_url or self.outputs["ApiUrl"]).removesuffix("/api")
+
+    @cached_property
+    def operator(self) -> str:
+        """Who runs the command, as AWS knows them; for the histories."""
+        return str(self._client("sts").get_caller_identity()["Arn"])
+
+    @cached_property
+    def sqs(self) -> "SQSClient":
+        client: SQSClient = self._client("sqs")
         return client
 
     @cached_property
-    def tokens(self) -> "Table":
-        resource = self.session.resource("dynamodb", endpoint_url=self.endpoint_url)
-        return resource.Table(self.outputs["TokensTable"])
+    def audit(self) -> "Table":
+        # Several threads ask at once: connections for each.
+        config = Config(max_pool_connections=16)
+        resource = self.session.resource("dynamodb", endpoint_url=self.endpoint_url, config=config)
+        return resource.Table(self.outputs["AuditTable"])
 
     def _client(self, service: Any) -> Any:
         return self.session.client(service, endpoint_url=self.endpoint_url)

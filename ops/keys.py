@@ -1,129 +1,96 @@
-"""Keys: issued, listed, shown, revoked.
+"""Keys, as only operators look at them: when each was last used, and which scopes serve nobody.
 
-A key is two things that live and die together: an API Gateway key in the usage plan, which counts the calls, and an
-item of the tokens table, which says what it opens. The gateway keeps the key's value; the table only its SHA-256.
+Both are read from the audit, which knows every call of a token by its day: nothing is written for it when a caller is
+served.
 """
 
-import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
-from boto3.dynamodb.conditions import Attr, Key
-from botocore.exceptions import ClientError
-from uuid6 import uuid7
+from boto3.dynamodb.conditions import Key
 
-from api_particulier.tokens import ACTIVE, REVOKED, Token, hash_key, token_of
-from ops.deployment import Deployment
+from api_particulier.scopes import fields_of, is_opened
+from api_particulier.tokens import Token
+from ops.documents import datasets
 
-LIFETIME = timedelta(days=18 * 30.4375)
-"""18 months, unless said otherwise."""
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.service_resource import Table
+
+LOOKED_BACK = timedelta(days=90)
+"""How far a last use is looked for, unless said otherwise."""
+_AT_ONCE = 16
+"""Tokens looked up at a time."""
 
 
-class UnknownTokenError(LookupError):
-    """No token has this id."""
+def last_use(audit: "Table", token: Token, since: datetime, now: datetime) -> datetime | None:
+    """Return when ``token`` last made a call that reached a function, refused ones too; None when not since then."""
+    earliest = max(since, token.created)
+    for day in _days_back(earliest, now):
+        found = audit.query(
+            KeyConditionExpression=Key("token_day").eq(f"{token.id}#{day}"), ScanIndexForward=False, Limit=1
+        )["Items"]
+        if found:
+            used = datetime.fromisoformat(str(found[0]["at"]))
+            return used if used >= earliest else None
+    return None
+
+
+def last_uses(audit: "Table", tokens: Iterable[Token], since: datetime, now: datetime) -> dict[str, datetime | None]:
+    """Return the last use of each token, by its id."""
+    known = list(tokens)
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return dict(
+            zip((one.id for one in known), pool.map(lambda one: last_use(audit, one, since, now), known), strict=True)
+        )
 
 
 @dataclass(frozen=True)
-class IssuedKey:
-    """A token and its key, which is known here and never again."""
+class ScopesUsed:
+    """What a key's scopes opened over a period, atomic scope by atomic scope: a bundle is the scopes that it holds."""
 
-    token: Token
-    key: str
+    calls: int
+    """That released something."""
+    used: tuple[str, ...]
+    unused: tuple[str, ...]
 
 
-def issue(  # noqa: PLR0913 - what a key is, each by its name
-    deployment: Deployment,
-    *,
-    organisation: str,
-    siret: str,
-    scopes: Sequence[str],
-    expires: datetime | None = None,
-    allowed: Sequence[str] = (),
-) -> IssuedKey:
-    """Make a key of 256 random bits that opens ``scopes`` until ``expires`` (18 months by default).
+def scopes_used(audit: "Table", token: Token, since: datetime, now: datetime) -> ScopesUsed:
+    """Tell which scopes of ``token`` released a field since then, and which did not.
 
-    What fails half-way leaves nothing behind: the gateway's key is deleted again.
+    A field that the provider did not show is not released: a scope whose field is rare may look unused.
     """
-    key = secrets.token_hex(32)
-    token_id = str(uuid7())
-    now = datetime.now(UTC).replace(microsecond=0)
-    gateway_key = deployment.gateway.create_api_key(
-        name=f"api-particulier-{token_id}", description=organisation, enabled=True, value=key
-    )["id"]
-    token = Token(
-        key_hash=hash_key(key),
-        id=token_id,
-        organisation=organisation,
-        siret=siret,
-        scopes=frozenset(scopes),
-        state=ACTIVE,
-        created=now,
-        expires=expires or now + LIFETIME,
-        allowed=tuple(allowed),
-        gateway_key_id=gateway_key,
-    )
-    try:
-        deployment.gateway.create_usage_plan_key(
-            usagePlanId=deployment.outputs["UsagePlanId"], keyId=gateway_key, keyType="API_KEY"
-        )
-        deployment.tokens.put_item(Item=_item(token), ConditionExpression=Attr("key_hash").not_exists())
-    except BaseException:
-        deployment.gateway.delete_api_key(apiKey=gateway_key)
-        raise
-    return IssuedKey(token, key)
-
-
-def list_all(deployment: Deployment) -> list[Token]:
-    """Return every token, the latest first."""
-    page = deployment.tokens.scan()
-    items = [*page["Items"]]
-    while "LastEvaluatedKey" in page:
-        page = deployment.tokens.scan(ExclusiveStartKey=page["LastEvaluatedKey"])
-        items += page["Items"]
-    return sorted(map(token_of, items), key=lambda token: token.created, reverse=True)
-
-
-def find(deployment: Deployment, token_id: str) -> Token:
-    """Return a token by its id; ``UnknownTokenError`` when there is none."""
-    found = deployment.tokens.query(IndexName="by_id", KeyConditionExpression=Key("id").eq(token_id))["Items"]
-    if not found:
-        raise UnknownTokenError(token_id)
-    return token_of(found[0])
-
-
-def revoke(deployment: Deployment, token_id: str) -> Token:
-    """Take a key away, at once; doing so twice is as good as once."""
-    token = find(deployment, token_id)
-    if token.gateway_key_id:
-        # First at the gateway: functions remember a token for a minute, the gateway does not. Deleted rather than
-        # disabled: a key never comes back, and an account holds 10,000 of them
-        # (https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html).
-        try:
-            deployment.gateway.delete_api_key(apiKey=token.gateway_key_id)
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "NotFoundException":
-                raise
-    deployment.tokens.update_item(
-        Key={"key_hash": token.key_hash},
-        UpdateExpression="SET #state = :revoked",
-        ExpressionAttributeNames={"#state": "state"},
-        ExpressionAttributeValues={":revoked": REVOKED},
-    )
-    return find(deployment, token_id)
-
-
-def _item(token: Token) -> dict[str, str | list[str]]:
-    values = {
-        "key_hash": token.key_hash,
-        "id": token.id,
-        "organisation": token.organisation,
-        "siret": token.siret,
-        "scopes": sorted(token.scopes),
-        "state": token.state,
-        "created": token.created.isoformat(),
-        "expires": token.expires.isoformat() if token.expires else None,
-        "allowed": list(token.allowed) or None,
-        "gateway_key_id": token.gateway_key_id,
+    scope_of = {
+        (route, path): scope
+        for dataset in datasets()
+        for route, model in dataset.routes.items()
+        for path, scope in fields_of(model)
     }
-    return {name: value for name, value in values.items() if value is not None}
+    calls, used = 0, set[str]()
+    for entry in _entries(audit, token, since, now):
+        if entry["released"]:
+            calls += 1
+            used |= {scope_of[at] for path in entry["released"] if (at := (str(entry["route"]), path)) in scope_of}
+    granted = {scope for scope in scope_of.values() if is_opened(scope, token.scopes)}
+    return ScopesUsed(calls, tuple(sorted(used & granted)), tuple(sorted(granted - used)))
+
+
+def _entries(audit: "Table", token: Token, since: datetime, now: datetime) -> Iterator[dict[str, Any]]:
+    for day in _days_back(since, now):
+        query: dict[str, Any] = {"KeyConditionExpression": Key("token_day").eq(f"{token.id}#{day}")}
+        while True:
+            page = audit.query(**query)
+            yield from (one for one in page["Items"] if datetime.fromisoformat(str(one["at"])) >= since)
+            if "LastEvaluatedKey" not in page:
+                break
+            query["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+
+
+def _days_back(since: datetime, now: datetime) -> Iterator[str]:
+    """Yield the days of the audit, which are UTC's, from today back to that of ``since``."""
+    first, day = since.astimezone(UTC).date(), now.astimezone(UTC).date()
+    while day >= first:
+        yield day.isoformat()
+        day -= timedelta(days=1)

@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
+import requests
 
 if TYPE_CHECKING:
     from mypy_boto3_apigateway import APIGatewayClient
+    from mypy_boto3_iam import IAMClient
 
 REGION = "eu-west-3"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 """The root of the embedded cloud: it knows no other until someone makes one."""
 STAGE = "live"
+MAIL_SENDER = "ne-pas-repondre@api-particulier.exemple.fr"
 
 
 def command(python: Path, port: int) -> list[str]:
@@ -41,6 +44,37 @@ def environment(folder: Path, port: int, *, enforce_iam: bool) -> dict[str, str]
 
 def client(service: Any, url: str) -> Any:
     return boto3.Session("test", "test", region_name=REGION).client(service, endpoint_url=url)
+
+
+def verify_sender(url: str) -> None:
+    """Do what an operator does once on AWS: have the sender's address verified. Here nobody has to open a mail."""
+    client("ses", url).verify_email_identity(EmailAddress=MAIL_SENDER)
+
+
+def let_mails_out(url: str, stack_name: str) -> None:
+    """Let the functions that may send mails do so: MiniStack asks for the right over ``*``, AWS over the identity."""
+    iam: IAMClient = client("iam", url)
+    stack = client("cloudformation", url).get_paginator("list_stack_resources").paginate(StackName=stack_name)
+    roles = [
+        one["PhysicalResourceId"]
+        for page in stack
+        for one in page["StackResourceSummaries"]
+        if one["ResourceType"] == "AWS::IAM::Role"
+    ]
+    for role in roles:
+        for name in iam.list_role_policies(RoleName=role)["PolicyNames"]:
+            document: Any = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
+            sending = [one for one in document["Statement"] if one["Action"] == "ses:SendEmail"]
+            for statement in sending:
+                statement["Resource"] = "*"
+            if sending:
+                iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(document))
+
+
+def mailbox(url: str) -> list[dict[str, Any]]:
+    """Return every mail that was sent, none of which leaves: each with its ``To``, ``Subject`` and ``BodyText``."""
+    answer = requests.get(f"{url}/_ministack/ses/messages", timeout=10)
+    return [message for messages in answer.json()["messages"].values() for message in messages]
 
 
 def put_gateway_responses(url: str, stack_name: str, api_id: str) -> None:

@@ -11,13 +11,15 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import requests
 
-from ops import keys
+from api_particulier import keys
 from ops.build import ROOT, build, run_tool
 from ops.deployment import Deployment
 from sandbox import cloud, impot_particulier, simulators
@@ -34,6 +36,7 @@ _PASSED_THROUGH = {
     "BAN_URL": "BanUrl",
 }
 """Environment variables that ``make up`` hands to the template, with the template's parameter."""
+_TABLES = ("tokens", "audit", "stats", "habilitations")
 _PATIENCE = 60.0
 """Seconds that a part of the stack may take to answer."""
 
@@ -141,7 +144,7 @@ class LocalStack:
         return simulator.address(running.port)
 
     def _deploy(self, template: Path, url: str, addresses: Mapping[str, str]) -> None:
-        values = {"Environment": "local", "Architecture": _architecture(), **addresses}
+        values = {"Environment": "local", "Architecture": _architecture(), "MailSender": cloud.MAIL_SENDER, **addresses}
         values |= {
             parameter: os.environ[variable]
             for variable, parameter in _PASSED_THROUGH.items()
@@ -153,6 +156,8 @@ class LocalStack:
         run_tool(command, self.folder / "deploy.log", {"AWS_ENDPOINT_URL": url, **cloud.CREDENTIALS})
         outputs = self._deployment(url).outputs
         cloud.put_gateway_responses(url, STACK_NAME, outputs["ApiId"])
+        cloud.verify_sender(url)
+        cloud.let_mails_out(url, STACK_NAME)
         self._fill_secrets(url, outputs)
 
     def _fill_secrets(self, url: str, outputs: Mapping[str, str]) -> None:
@@ -161,9 +166,15 @@ class LocalStack:
         values = {
             "CafCertificate": simulators.certificates_of(self.folder).secret(),
             "ImpotParticulierClient": json.dumps(impot_particulier.CLIENT),
+            "DatapassSecret": self._datapass_secret,
         }
         for output, value in values.items():
             secrets.put_secret_value(SecretId=outputs[output], SecretString=value)
+
+    @cached_property
+    def _datapass_secret(self) -> str:
+        """What events of habilitations are signed with: made for this stack, and kept as long as it runs."""
+        return self.description().get("datapass_secret") or token_hex(32)
 
     def _deployment(self, url: str) -> Deployment:
         import boto3  # noqa: PLC0415 - `down` does without
@@ -175,16 +186,22 @@ class LocalStack:
         outputs = deployment.outputs
         api_key = self.description().get("api_key")
         if api_key is None:
-            issued = keys.issue(
-                deployment, organisation="Ville de démonstration", siret="21000000000018", scopes=EVERY_SCOPE
+            now = datetime.now(UTC)
+            demonstration = keys.NewToken(
+                id=keys.NewToken.new_id(),
+                organisation="Ville de démonstration",
+                siret="21000000000018",
+                scopes=frozenset(EVERY_SCOPE),
+                expires=now + keys.LIFETIME,
             )
-            api_key = issued.key
+            api_key = keys.reveal(deployment.gateway, keys.issue(deployment.gateway, demonstration, now))
         return {
             "api_url": f"{url}/restapis/{outputs['ApiId']}/{cloud.STAGE}/_user_request_/api",
             "api_key": api_key,
             "cloud_url": url,
             "region": cloud.REGION,
-            "tables": {name: outputs[f"{name.capitalize()}Table"] for name in ("tokens", "audit", "stats")},
+            "tables": {name: outputs[f"{name.capitalize()}Table"] for name in _TABLES},
+            "datapass_secret": self._datapass_secret,
             "iam_enforced": os.environ.get("AUTH", "false").lower() == "true",
         }
 

@@ -41,6 +41,7 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         "TOKENS_TABLE": "tokens",
         "AUDIT_TABLE": "audit",
         "STATS_TABLE": "stats",
+        "HABILITATIONS_TABLE": "habilitations",
         "DGFIP_SVAIR_URL": "http://127.0.0.1:9",
         "CAF_URL": "http://127.0.0.1:9",
         "BAN_URL": "http://127.0.0.1:9",
@@ -72,6 +73,7 @@ class Cloud:
     tokens: "Table"
     audit: "Table"
     stats: "Table"
+    habilitations: "Table"
 
     def token(self, *scopes: str, **changes: Any) -> str:
         """Store a token of these scopes and return its key."""

@@ -3,6 +3,7 @@
 import ast
 import importlib
 import json
+import re
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -41,11 +42,21 @@ def resource_of(folder: str) -> dict[str, Any]:
     return found[0]
 
 
-def routes_of(folder: str) -> set[str]:
-    """Return the routes that the template gives to a function."""
+def doors_of(folder: str) -> set[tuple[str, str]]:
+    """Return the routes that the template gives to a function, each with its method."""
     events = [one["Properties"] for one in resource_of(folder).get("Events", {}).values() if one["Type"] == "Api"]
-    assert all(one["Method"] == "get" and one["RestApiId"] == {"Ref": "Api"} for one in events)
-    return {one["Path"] for one in events}
+    assert all(one["RestApiId"] == {"Ref": "Api"} for one in events)
+    return {(one["Method"].upper(), one["Path"]) for one in events}
+
+
+def routes_of(dataset: str) -> set[str]:
+    """Return the routes that the template gives to a dataset: it is read, and nothing else."""
+    assert {method for method, _ in doors_of(dataset)} == {"GET"}
+    return {route for _, route in doors_of(dataset)}
+
+
+def door_of(made: dict[str, Any]) -> tuple[str, str]:
+    return made["httpMethod"], made["resource"]
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
@@ -66,8 +77,8 @@ def test_a_folder_has_its_resource(folder: str) -> None:
 
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_each_route_has_an_event_and_each_event_a_route(folder: str) -> None:
-    events = {json.loads(path.read_text())["resource"] for path in (ROOT / "events" / folder).glob("*.json")}
-    assert events == routes_of(folder), f"the routes of functions/{folder}, and those of events/{folder}/*.json"
+    events = {door_of(json.loads(path.read_text())) for path in (ROOT / "events" / folder).glob("*.json")}
+    assert events == doors_of(folder), f"the routes of functions/{folder}, and those of events/{folder}/*.json"
 
 
 @pytest.mark.parametrize("folder", DATASETS)
@@ -88,7 +99,8 @@ def test_tests_name_it(folder: str) -> None:
     tests = "".join(
         path.read_text() for path in (ROOT / "tests").rglob("test_*.py") if "architecture" not in path.parts
     )
-    assert f'"{folder}/' in tests or f'"{folder}"' in tests, f'no test calls ask("{folder}/…")'
+    called = (f'"{folder}/', f'"{folder}"', f"from functions.{folder}.app import")
+    assert any(one in tests for one in called), f'no test calls ask("{folder}/…")'
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
@@ -154,7 +166,7 @@ def test_an_event_is_as_api_gateway_sends_it(path: Path) -> None:
     made = json.loads(path.read_text())
     context = made["requestContext"]
     assert path.parent.parent == ROOT / "events", "one folder a function"
-    assert made["httpMethod"] == context["httpMethod"] == "GET"
+    assert made["httpMethod"] == context["httpMethod"] == ("POST" if made["body"] else "GET")
     assert made["resource"] == made["path"] == context["resourcePath"]
     assert made["multiValueHeaders"] == {name: [value] for name, value in made["headers"].items()}
     query = made["queryStringParameters"]
@@ -172,8 +184,12 @@ def test_an_event_is_about_nobody(path: Path) -> None:
     assert made["requestContext"]["identity"]["sourceIp"].startswith("203.0.113.")  # RFC 5737
     assert made["headers"]["Host"].endswith(".exemple.fr")
     assert made["requestContext"]["accountId"] == "123456789012"
+    body = made["body"] or ""
+    assert all(domain.endswith(".exemple.fr") for domain in re.findall(r"@([\w.-]+)", body))
+    assert all(siret.startswith("210000") for siret in re.findall(r"(?<!\d)\d{14}(?!\d)", body))  # of no département
+    assert set("".join(re.findall(r'"(?:key|lien)": ?"(\w*)"', body))) <= {"0"}
 
 
 def test_events_are_told_apart_by_their_route() -> None:
-    routes = sorted(json.loads(path.read_text())["resource"] for path in EVENTS)
-    assert all(one != other for one, other in pairwise(routes))
+    doors = sorted(door_of(json.loads(path.read_text())) for path in EVENTS)
+    assert all(one != other for one, other in pairwise(doors))

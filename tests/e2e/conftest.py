@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -76,13 +75,10 @@ class Stack:
         configuration: dict[str, Any] = self.client("lambda").get_function_configuration(FunctionName=found)
         return configuration
 
-    def renew(self, logical_id: str) -> None:
-        """Have a function's next call served by a new environment."""
-        configuration = self.function(logical_id)
-        variables = configuration["Environment"]["Variables"] | {"RENEWED": str(time.time())}
-        self.client("lambda").update_function_configuration(
-            FunctionName=configuration["FunctionName"], Environment={"Variables": variables}
-        )
+    def forget(self, logical_id: str) -> None:
+        """Let the next call of a function be of a new environment: changing its configuration ends those that run."""
+        was = self.function(logical_id)
+        self.client("lambda").update_function_configuration(FunctionName=was["FunctionName"], Timeout=was["Timeout"])
 
     def without_statement(self, logical_id: str, sid: str) -> "WithoutStatement":
         return WithoutStatement(self.client("iam"), self.function(logical_id)["Role"].rsplit("/", 1)[-1], sid)

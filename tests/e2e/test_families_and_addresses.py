@@ -36,7 +36,7 @@ def test_a_v1_caller_may_ask_for_xml(stack: Stack) -> None:
 
 def test_only_a_function_that_may_read_the_certificate_speaks_to_the_caf(stack: Stack) -> None:
     with stack.without_statement("QuotientFamilial", "ReadCafCertificate"):
-        stack.renew("QuotientFamilial")  # an environment reads it once
+        stack.forget("QuotientFamilial")  # an environment reads it once
         assert stack.get("/v2/quotient-familial", **FAMILY_NUMBERS).status_code == 500
         assert stack.get("/v2/adresse", **FAMILY_NUMBERS).status_code == 200
     assert stack.get("/v2/quotient-familial", **FAMILY_NUMBERS).status_code == 200

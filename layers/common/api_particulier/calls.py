@@ -1,5 +1,6 @@
 """One call that carries a key: from API Gateway's event to an answer that leaves once its audit entry is written."""
 
+from base64 import b64decode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -27,6 +28,12 @@ class Request:
     key: str | None = field(repr=False)
     user: str | None = field(repr=False)
     accept: str
+    headers: Mapping[str, str] = field(repr=False)
+    """By their names in small letters."""
+    body: bytes = field(repr=False)
+    """As it was sent, to the byte."""
+    base_url: str
+    """What comes before a route in the address that this request was sent to."""
 
     @classmethod
     def of(cls, event: Mapping[str, Any]) -> Self:
@@ -41,6 +48,10 @@ class Request:
             key=headers.get("x-api-key"),
             user=user or None,
             accept=headers.get("accept") or "*/*",
+            headers=headers,
+            body=_body(event),
+            base_url=f"https://{context.get('domainName') or headers.get('host', '')}"
+            + context.get("path", "").removesuffix(event["resource"]),
         )
 
     @property
@@ -58,6 +69,11 @@ class Request:
             if media_type in {"application/xml", "text/xml"}:
                 return True
         return None
+
+
+def _body(event: Mapping[str, Any]) -> bytes:
+    body: str = event.get("body") or ""
+    return b64decode(body) if event.get("isBase64Encoded") else body.encode()
 
 
 def _by_preference(accept: str) -> list[str]:
@@ -130,6 +146,31 @@ def serve(event: Mapping[str, Any], name: str, tell: Callable[[Call], object]) -
         duration_ms=duration_ms,
     )
     count_call(name, entry.status, duration_ms)
+    return response
+
+
+def serve_without_key(event: Mapping[str, Any], name: str, tell: Callable[[Request], object]) -> Response:
+    """Let ``tell`` make the answer's body, for who has no key; it refuses by raising an ``ApiError``."""
+    started = monotonic()
+    request = Request.of(event)
+    status = 200
+    try:
+        response = responses.data(tell(request), request.id)
+    except ApiError as error:
+        status, response = error.status, responses.refusal(error, request.id)
+    except Exception as error:  # noqa: BLE001 - whatever happens, an answer of ours that tells nothing of it
+        log_unforeseen(error, request.id)
+        status, response = InternalError.status, responses.refusal(InternalError(), request.id)
+    duration_ms = round((monotonic() - started) * 1000)
+    log(
+        Event.ANSWERED,
+        dataset=name,
+        route=request.route,
+        status=status,
+        request_id=request.id,
+        duration_ms=duration_ms,
+    )
+    count_call(name, status, duration_ms)
     return response
 
 

@@ -2,6 +2,7 @@
 
 ApiError
 ├── AccessDenied 401          no key, or one that is unknown, disabled, expired or revoked
+│   └── BadSignature          what was sent is not signed, or not by who shares our secret
 ├── Forbidden 403
 │   ├── NoFieldOpened         the token opens none of the dataset's fields
 │   └── AddressNotAllowed     the caller's address is outside the token's ranges
@@ -9,7 +10,11 @@ ApiError
 ├── NotAcceptable 406         a v1 caller accepts neither JSON nor XML
 ├── NotFound 404              a CAF return code that the table says is 404
 │   ├── UnknownNotice         no such tax notice
-│   └── UnavailableYear       a notice older, or newer, than the years that can be had
+│   ├── UnavailableYear       a notice older, or newer, than the years that can be had
+│   └── UnknownLink           no such one-time link
+├── Gone 410                  a one-time link that is no more
+│   ├── LinkOpened            it was opened before
+│   └── LinkExpired           nobody opened it in time, or its key is dead
 ├── ProviderError
 │   ├── ProviderRefused 503   the provider refuses us ("accès interdit", HTTP 403 or 429)
 │   ├── ProviderUnreachable 503   unreachable, too slow, failing (HTTP 5xx), or its circuit is open
@@ -52,6 +57,11 @@ class AccessDenied(ApiError):
     message = "Votre jeton d'API n'a pas été trouvé ou n'est pas actif"
 
 
+class BadSignature(AccessDenied):
+    reason = "Signature missing or wrong"
+    message = "La signature de l'appel est absente ou incorrecte"
+
+
 class Forbidden(ApiError):
     status = 403
     code = "forbidden"
@@ -90,6 +100,29 @@ class UnknownNotice(NotFound):
 
 class UnavailableYear(NotFound):
     reason = "Notice of a year that cannot be had"
+
+
+class UnknownLink(NotFound):
+    reason = "No such link"
+    message = "Ce lien n'existe pas"
+
+
+class Gone(ApiError):
+    status = 410
+    code = "gone"
+
+
+class LinkOpened(Gone):
+    reason = "This link was opened before"
+    message = (
+        "Ce lien a déjà été ouvert : il ne sert qu'une fois. Si ce n'était pas par vous, prévenez-nous sans attendre,"
+        " quelqu'un d'autre a votre clé"
+    )
+
+
+class LinkExpired(Gone):
+    reason = "This link has expired"
+    message = "Ce lien n'est plus valable, demandez-en un autre"
 
 
 class ProviderError(ApiError):

@@ -40,6 +40,19 @@ class Event(StrEnum):
     PROVIDER_FAILED = "provider_failed"
     AUDIT_FAILED = "audit_failed"
     """An entry could not be written; the call was answered 503 without data."""
+    HABILITATION_TOLD = "habilitation_told"
+    """An event of a habilitation's life was received and kept."""
+    HABILITATION_UNPROCESSABLE = "habilitation_unprocessable"
+    """A signed event could not be processed; it waits in the dead-letter queue."""
+    LINK_OPENED = "link_opened"
+    LINK_REOPENED = "link_reopened"
+    """A one-time link was opened again: somebody else may have the key."""
+    KEY_COMPROMISED = "key_compromised"
+    """A key was killed by somebody who held it."""
+    NOTICE_SENT = "notice_sent"
+    """Somebody was told that a key is about to end."""
+    NOTICE_NOT_SENT = "notice_not_sent"
+    """Nobody was: the message did not leave, or the key has no contact."""
     INTERNAL_ERROR = "internal_error"
     """Something nobody foresaw, with the type of the exception and where it was raised."""
 
@@ -57,9 +70,17 @@ FIELDS: Final = frozenset(
         "duration_ms",
         "exception",
         "at_line",
+        "habilitation",
+        "change",
     }
 )
 """What a line may say besides its name."""
+
+
+_EXPECTED: Final = frozenset(
+    {Event.ANSWERED, Event.PROVIDER_ANSWERED, Event.HABILITATION_TOLD, Event.LINK_OPENED, Event.NOTICE_SENT},
+)
+"""The others are errors."""
 
 
 class _Formatter(BasePowertoolsFormatter):
@@ -121,7 +142,7 @@ def log(event: Event, **fields: str | int | None) -> None:
     if unknown := fields.keys() - FIELDS:
         msg = f"not a field of a log line: {', '.join(sorted(unknown))}"
         raise ValueError(msg)
-    write = _LOGGER.info if event in {Event.ANSWERED, Event.PROVIDER_ANSWERED} else _LOGGER.error
+    write = _LOGGER.info if event in _EXPECTED else _LOGGER.error
     write(event.value, extra={"event": event, **fields})
 
 
@@ -147,6 +168,14 @@ def count_call(dataset: str, status: int, duration_ms: int) -> None:
     metrics = _metrics(dataset=dataset, status=str(status))
     metrics.add_metric("Calls", MetricUnit.Count, 1)
     metrics.add_metric("Latency", MetricUnit.Milliseconds, duration_ms)
+    metrics.flush_metrics()
+
+
+def alert(event: Event, **fields: str | int | None) -> None:
+    """Log what somebody must hear of, and count it: an alarm of the template watches the count."""
+    log(event, **fields)
+    metrics = _metrics(alert=event.value)
+    metrics.add_metric("Alerts", MetricUnit.Count, 1)
     metrics.flush_metrics()
 
 

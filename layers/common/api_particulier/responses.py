@@ -29,6 +29,17 @@ def data(body: object, request_id: str, *, xml: bool = False) -> Response:
     return _response(200, body, request_id, xml=xml, root="result")
 
 
+def page(html: str, policy: str, request_id: str) -> Response:
+    """Answer a page for a person, which may load and do what ``policy`` says (Content-Security-Policy)."""
+    headers = {
+        "Content-Type": "text/html; charset=utf-8",
+        "Content-Security-Policy": policy,
+        "Referrer-Policy": "no-referrer",
+        "X-Request-Id": request_id,
+    }
+    return {"statusCode": 200, "headers": _HEADERS | headers, "body": html}
+
+
 def refusal(error: ApiError, request_id: str, *, xml: bool = False) -> Response:
     response = _response(error.status, error.body, request_id, xml=xml, root="error")
     if error.retry_after is not None:

@@ -62,6 +62,12 @@ def is_opened(scope: str, granted: Iterable[str]) -> bool:
     )
 
 
+def includes(granted: Iterable[str], scope: str) -> bool:
+    """Tell whether ``granted`` scopes give all that ``scope``, a bundle perhaps, gives."""
+    given = frozenset(granted)
+    return scope in given or all(is_opened(one, given) for one in BUNDLES.get(scope, (scope,)))
+
+
 def fields_of(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str]]:
     """Yield each field of ``model`` as (its dotted path, the scope that opens it), in the order of the answer.
 

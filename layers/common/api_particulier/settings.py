@@ -33,7 +33,10 @@ class Settings(BaseModel):
     tokens_table: str
     audit_table: str
     stats_table: str
+    habilitations_table: str
     pseudonym_key_id: str = ""
+    mail_sender: str | None = None
+    """Whom mails come from: an address, or one of a domain, that SES has verified. Without it none is sent."""
 
     dgfip_provider: Literal["svair", "impot_particulier"] = "svair"
     dgfip_svair_url: ProviderUrl = "https://cfsmsp.impots.gouv.fr"
@@ -46,6 +49,11 @@ class Settings(BaseModel):
     ban_url: ProviderUrl = "https://data.geopf.fr/geocodage"
     ban_deadline: Seconds = 2.0
     """For the geocoder, without which an answer can do."""
+
+    datapass_secret_id: str | None = None
+    """The secret that DataPass signs its events with."""
+    datapass_dead_letters: str | None = None
+    """Where events that cannot be processed wait for somebody: the queue's URL."""
 
     caf_url: ProviderUrl | None = None
     """Where the CAF's document service is, up to and without ``/sgmap/wswdd/v1``; it has no public default."""

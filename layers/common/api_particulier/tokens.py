@@ -7,7 +7,7 @@ key at the gateway.
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
@@ -40,6 +40,10 @@ class Token:
     """CIDR ranges the caller must be in; none means anywhere."""
     habilitation: str | None = None
     gateway_key_id: str | None = None
+    successor: str | None = None
+    """The id of the key that a rotation made, or is making, to take this one's place."""
+    replaces: str | None = None
+    """The id of the key whose place this one takes."""
 
     def is_active(self, now: datetime) -> bool:
         return self.state == ACTIVE and (self.expires is None or now < self.expires)
@@ -74,7 +78,20 @@ def token_of(item: Mapping[str, object]) -> Token:
         allowed=_strings(item.get("allowed")),
         habilitation=str(item["habilitation"]) if item.get("habilitation") else None,
         gateway_key_id=str(item["gateway_key_id"]) if item.get("gateway_key_id") else None,
+        successor=str(item["successor"]) if item.get("successor") else None,
+        replaces=str(item["replaces"]) if item.get("replaces") else None,
     )
+
+
+def item_of(token: Token) -> dict[str, str | list[str]]:
+    """Write an item of the tokens table, as ``TypeSerializer`` takes it: ``token_of`` reads it back."""
+    values = asdict(token) | {
+        "scopes": sorted(token.scopes),
+        "created": token.created.isoformat(),
+        "expires": token.expires.isoformat() if token.expires else None,
+        "allowed": list(token.allowed) or None,
+    }
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def find(key: str | None) -> Token:

@@ -1,0 +1,87 @@
+"""DataPass's events: a habilitation is asked for, approved, changed, taken away, and its key follows.
+
+DataPass tries again whatever is not answered 200, 201 or 204, and after five failures in a row it stops sending
+anything at all. So an event that no other try would help is answered 200 once it is safe in the dead-letter queue,
+where an alarm tells of it; when it is our own means that fail, it is put there too, and the answer asks for another
+try, whose answer can tell the key's id (docs/operations.md).
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from api_particulier import datapass, granting, habilitations, handover, mail
+from api_particulier.aws import sqs
+from api_particulier.calls import Request, serve_without_key
+from api_particulier.errors import ApiError
+from api_particulier.habilitations import Change, Habilitation, Register, Unprocessable
+from api_particulier.keys import Gateway
+from api_particulier.observability import Event, alert, log
+from api_particulier.responses import Response
+from api_particulier.settings import settings
+
+
+def lambda_handler(event: dict[str, Any], _context: object) -> Response:
+    """Answer ``POST /api/datapass/v2/api_particulier/webhook``."""
+    return serve_without_key(event, "datapass", _receive)
+
+
+def _receive(request: Request) -> dict[str, str]:
+    datapass.check_signature(request.body, request.headers.get("x-hub-signature-256"))
+    try:
+        return _process(request)
+    except Unprocessable as why:
+        _set_aside(request, str(why))
+        return {}
+    except ApiError:
+        raise
+    except Exception as error:
+        _set_aside(request, type(error).__name__)
+        raise
+
+
+def _process(request: Request) -> dict[str, str]:
+    now = datetime.now(UTC)
+    change = datapass.read(request.body, now)
+    if change is None:
+        return {}
+    register, gateway = Register.of_function(), Gateway.of_function()
+    standing = granting.grant(register, gateway, change, now)
+    known = change.event if change.event in habilitations.Event else "unknown"
+    log(Event.HABILITATION_TOLD, habilitation=change.habilitation, change=known, request_id=request.id)
+    if standing is None or change.event != habilitations.Event.APPROVE or not standing.is_open:
+        return {}
+    assert standing.token_id is not None  # noqa: S101 - it is open
+    _send_link(register, standing, change, request, now)
+    return {"token_id": standing.token_id}
+
+
+def _send_link(register: Register, standing: Habilitation, change: Change, request: Request, now: datetime) -> None:
+    """Send, once a key, the link that shows it; without anybody to write to, an operator makes one."""
+    assert standing.token_id is not None  # noqa: S101 - it is open
+    if not standing.recipients or not settings().mail_sender:
+        return
+    if not habilitations.claim_mailing(register, standing.id, standing.token_id):
+        return
+    try:
+        secret = handover.make(register, standing.id, standing.token_id, change.who, now)
+        mail.send(
+            # One person, so that it is known who opened it: whoever installs the key, else who asked for it.
+            standing.recipients[-1:],
+            "API Particulier : votre clé d'accès",
+            handover.message(standing, handover.link(request.base_url, secret)),
+        )
+    except mail.MailFailed as error:
+        # The key is made, and DataPass is to know it: the link waits for another try, or for an operator.
+        habilitations.release_mailing(register, standing.id, standing.token_id)
+        _set_aside(request, f"MailFailed: {error}")
+    except BaseException:
+        habilitations.release_mailing(register, standing.id, standing.token_id)
+        raise
+
+
+def _set_aside(request: Request, why: str) -> None:
+    """Keep an event, as it was signed, for somebody to look at and replay."""
+    sqs().send_message(
+        QueueUrl=settings().datapass_dead_letters or "", MessageBody=request.body.decode(errors="replace")
+    )
+    alert(Event.HABILITATION_UNPROCESSABLE, exception=why, request_id=request.id)

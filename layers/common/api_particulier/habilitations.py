@@ -1,0 +1,547 @@
+"""The habilitation: which administration may read what, for what purpose, and how that came and went.
+
+Only administrations are entitled (article L114-8 of the code des relations entre le public et l'administration). A
+software vendor may ask for one, which it names, if it says why that one is entitled. DataPass decides, or an operator;
+both tell us by events, and an event is applied once, in the order in which things happened: one that is delivered
+twice, or late, is kept in the history and changes nothing.
+
+Contacts are the only personal data here; no ``repr`` shows them, and no message of an exception holds any.
+"""
+
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from functools import lru_cache
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, get_args
+
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from botocore.exceptions import ClientError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from stdnum.exceptions import ValidationError as InvalidNumber
+from stdnum.fr import siret as sirets
+from uuid6 import uuid7
+
+from api_particulier.aws import dynamodb
+from api_particulier.scopes import BUNDLES, OpenedBy
+from api_particulier.settings import settings
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+LIFETIME: Final = timedelta(days=18 * 30.4375)
+"""How long an approval lasts: 18 months."""
+_ATTEMPTS: Final = 40
+_STATE: Final = "state"
+
+
+class State(StrEnum):
+    """Where a request stands; the words are DataPass's."""
+
+    DRAFT = "draft"
+    SUBMITTED = "submitted"
+    CHANGES_REQUESTED = "changes_requested"
+    VALIDATED = "validated"
+    REFUSED = "refused"
+    REVOKED = "revoked"
+    ARCHIVED = "archived"
+
+
+OVER: Final = frozenset({State.REVOKED, State.ARCHIVED})
+"""Nothing follows these."""
+
+
+class Event(StrEnum):
+    """What may happen to a habilitation. Whatever else DataPass sends is kept, and changes nothing."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    TRANSFER = "transfer"
+    SUBMIT = "submit"
+    REQUEST_CHANGES = "request_changes"
+    REFUSE = "refuse"
+    APPROVE = "approve"
+    REOPEN = "reopen"
+    CANCEL_REOPENING = "cancel_reopening"
+    REVOKE = "revoke"
+    ARCHIVE = "archive"
+
+
+ALIASES: Final[Mapping[str, Event]] = {"validate": Event.APPROVE, "start_reopening": Event.REOPEN}
+"""Other names that these have had."""
+
+
+class Kind(StrEnum):
+    """Who asks."""
+
+    COLLECTIVITE = "collectivite"
+    ADMINISTRATION = "administration"
+    EDITEUR = "editeur"
+    PARTICULIER = "particulier"
+    ENTREPRISE = "entreprise"
+
+
+class Unprocessable(Exception):
+    """An event that cannot be applied; its text says why, in words of ours."""
+
+
+class UnknownHabilitationError(LookupError):
+    """No habilitation has this id."""
+
+
+def _siret(value: str) -> str:
+    """Check 14 digits by Luhn's key; La Poste's own rule, and its head office's exception, are python-stdnum's too."""
+    try:
+        return sirets.validate(value)
+    except InvalidNumber:
+        msg = "not a SIRET"
+        raise ValueError(msg) from None
+
+
+type Siret = Annotated[str, AfterValidator(_siret)]
+type Role = Literal["applicant", "technical", "business"]
+ROLES: Final[tuple[Role, ...]] = get_args(Role.__value__)
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Contact(_Record):
+    """Somebody to write to. DataPass also tells telephone numbers: nothing here calls anybody, so none is kept."""
+
+    role: Role
+    email: str = Field(default="", repr=False)
+    given_name: str = Field(default="", repr=False)
+    family_name: str = Field(default="", repr=False)
+    job: str = Field(default="", repr=False)
+
+
+class Vendor(_Record):
+    """The software vendor that asks on behalf of the administration."""
+
+    name: str = ""
+    siret: Siret
+
+
+class Request(_Record):
+    """What is asked: for which administration, by whom, why, and which scopes."""
+
+    kind: Kind
+    organisation: str
+    """The administration that is entitled, never its vendor."""
+    siret: Siret
+    vendor: Vendor | None = None
+    purpose: str = ""
+    justification: str = ""
+    """How it makes things simpler for citizens; of a vendor, also why the administration is entitled."""
+    legal_basis: str = "Article L114-8 du code des relations entre le public et l'administration"
+    scopes: tuple[str, ...] = ()
+    contacts: tuple[Contact, ...] = Field(default=(), repr=False)
+
+    @property
+    def refusal(self) -> str | None:
+        """Why who asks is not entitled; None when they are (the catalogue's page of the API)."""
+        if self.kind in {Kind.PARTICULIER, Kind.ENTREPRISE}:
+            return "Seules les administrations sont habilitées à utiliser API Particulier."
+        if self.kind is not Kind.EDITEUR:
+            return None
+        if self.vendor is None:
+            return "Un éditeur demande pour l'entité qu'il représente : il faut son SIRET et celui de cette entité."
+        if not self.justification.strip():
+            return (
+                "Un éditeur doit justifier dans quelle mesure l'entité pour laquelle il opère rentre dans le cadre"
+                " de l'article L114-8."
+            )
+        return None
+
+
+class Habilitation(_Record):
+    """One habilitation as it stands."""
+
+    id: str
+    state: State
+    reopened: bool = False
+    """An approved request is being changed: what was approved holds meanwhile."""
+    request: Request | None = None
+    """The latest that is known of what is asked; None when all that was told is that it ended."""
+    granted: tuple[str, ...] = ()
+    """The scopes approved that the API knows; those that it does not are in ``unknown``."""
+    unknown: tuple[str, ...] = ()
+    token_id: str | None = None
+    """The id of the key made, or being made, for it; reserved before anything is made."""
+    expires: datetime | None = None
+    """The end of what was approved."""
+    applied: int = 0
+    """When what was last applied happened: Unix seconds."""
+    version: int = 0
+
+    @property
+    def is_open(self) -> bool:
+        """Tell whether its key is to work: approved once, and neither revoked nor archived since."""
+        return self.token_id is not None and self.state not in OVER
+
+    @property
+    def recipients(self) -> tuple[str, ...]:
+        """The addresses that notices go to: the applicant's and the technical contact's, each once."""
+        contacts = self.request.contacts if self.request else ()
+        found = [one.email for role in ROLES[:2] for one in contacts if one.role == role and one.email]
+        return tuple(dict.fromkeys(found))
+
+
+@dataclass(frozen=True)
+class Change:
+    """An event of a habilitation's life, told by DataPass or by an operator."""
+
+    habilitation: str
+    event: str
+    at: int
+    """When it happened: Unix seconds."""
+    who: str
+    digest: str
+    """SHA-256 of what told it, or what stands for one: the same twice is one event."""
+    request: Request | None = field(default=None, repr=False)
+    note: str = ""
+    payload: str | None = field(default=None, repr=False)
+    """What was told, kept for an event that we do not know."""
+
+    @classmethod
+    def by_operator(cls, habilitation: str, event: Event, who: str, now: datetime, **told: Any) -> Self:
+        """Return what somebody of ours does, now; ``told`` may be its request and its note."""
+        return cls(habilitation, event, int(now.timestamp()), who, _unique(), **told)
+
+    @property
+    def item(self) -> str:
+        """The sort key of its place in the history, which is in the order in which things happened."""
+        return f"event#{self.at:020}#{self.digest}"
+
+
+def _unique() -> str:
+    """Return what stands for the digest of something told once: after those of its second, in the order of time."""
+    return f"z{uuid7().hex}"
+
+
+class Step(_Record):
+    """One line of a history: what happened, when, who said so, and what it changed."""
+
+    event: str
+    at: int
+    received: datetime
+    who: str
+    before: State | None = None
+    after: State | None = None
+    late: bool = False
+    """It happened before what had been applied already: it changed nothing."""
+    note: str = ""
+
+
+@lru_cache(maxsize=1)
+def known_scopes() -> frozenset[str]:
+    """Return the scopes that open something, bundles included, from the fields that the providers' modules declare."""
+    from api_particulier import caf, dgfip  # noqa: PLC0415 - only who approves pays for it
+
+    return frozenset(
+        scope for module in (dgfip, caf) for value in vars(module).values() for scope in _scopes_of(value)
+    ) | frozenset(BUNDLES)
+
+
+def _scopes_of(value: object) -> Iterator[str]:
+    marks: list[object] = list(getattr(value, "__metadata__", ()))
+    if isinstance(value, type) and issubclass(value, BaseModel):
+        marks += [mark for one in value.model_fields.values() for mark in one.metadata]
+    yield from (mark.scope for mark in marks if isinstance(mark, OpenedBy))
+
+
+# ── What an event changes ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def after(
+    standing: Habilitation | None, change: Change, *, is_spent: Callable[[str], bool] = lambda _: False
+) -> Habilitation | None:
+    """Return the habilitation as ``change`` leaves it; None when it changes nothing.
+
+    ``is_spent`` tells of a key's id whether that key is dead, in which case an approval makes another.
+    ``Unprocessable`` when the change makes no sense, and somebody has to look.
+    """
+    event = ALIASES.get(change.event, change.event)
+    if event not in Event or (standing and change.at < standing.applied):
+        return None
+    if standing and standing.state in OVER:
+        if event == Event.APPROVE:
+            msg = f"approved after it was {standing.state}"
+            raise Unprocessable(msg)
+        return None
+    # Of what ends it, only that it ended counts; a request that cannot be read does not keep a key alive.
+    known = standing or Habilitation(id=change.habilitation, state=State.DRAFT)
+    if event not in {Event.REVOKE, Event.ARCHIVE} and change.request is not None:
+        known = known.model_copy(update={"request": change.request})
+    changes = _approval(known, change, is_spent) if event == Event.APPROVE else _changes(known, Event(event), standing)
+    if changes is None:
+        return None
+    return known.model_copy(update={**changes, "applied": change.at, "version": known.version + 1})
+
+
+def _changes(known: Habilitation, event: Event, standing: Habilitation | None) -> dict[str, object] | None:
+    """Return what an event other than an approval changes; None for one that is out of place."""
+    approved = known.reopened or known.state is State.VALIDATED
+    leads_to: dict[Event, tuple[State, bool]] = {
+        Event.UPDATE: (known.state, known.reopened),
+        Event.TRANSFER: (known.state, known.reopened),
+        Event.SUBMIT: (State.SUBMITTED, approved),
+        Event.REQUEST_CHANGES: (State.CHANGES_REQUESTED, approved),
+        # Of a reopening: what was approved before it stands.
+        Event.REFUSE: (State.VALIDATED if approved else State.REFUSED, False),
+        Event.REVOKE: (State.REVOKED, False),
+        Event.ARCHIVE: (State.ARCHIVED, False),
+    }
+    if standing is None:
+        leads_to[Event.CREATE] = (State.DRAFT, False)
+    if known.state is State.VALIDATED:
+        leads_to[Event.REOPEN] = (State.DRAFT, True)
+    if known.reopened:
+        leads_to[Event.CANCEL_REOPENING] = (State.VALIDATED, False)
+    if event not in leads_to:
+        return None
+    state, reopened = leads_to[event]
+    return {"state": state, "reopened": reopened}
+
+
+def _approval(known: Habilitation, change: Change, is_spent: Callable[[str], bool]) -> dict[str, object]:
+    request = known.request
+    if request is None:
+        msg = "approved, and nothing was ever told of what is asked"
+        raise Unprocessable(msg)
+    if request.refusal:
+        raise Unprocessable(request.refusal)
+    # A request may cover data that other APIs serve. What is unknown here is kept and told, and is not in the key: it
+    # would open, one day, a field that nobody had in mind.
+    granted = tuple(dict.fromkeys(one for one in request.scopes if one in known_scopes()))
+    if not granted:
+        msg = "approved without any scope that the API knows"
+        raise Unprocessable(msg)
+    spent = known.token_id is not None and is_spent(known.token_id)
+    return {
+        "state": State.VALIDATED,
+        "reopened": False,
+        "granted": granted,
+        "unknown": tuple(dict.fromkeys(one for one in request.scopes if one not in granted)),
+        "token_id": str(uuid7()) if known.token_id is None or spent else known.token_id,
+        "expires": datetime.fromtimestamp(change.at, UTC) + LIFETIME,
+    }
+
+
+# ── What is kept ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Register:
+    """Where habilitations are kept."""
+
+    dynamodb: "DynamoDBClient"
+    table: str
+
+    @classmethod
+    def of_function(cls) -> Self:
+        """Return that of a function's environment."""
+        return cls(dynamodb(), settings().habilitations_table)
+
+
+def apply(
+    register: Register, change: Change, *, now: datetime, is_spent: Callable[[str], bool] = lambda _: False
+) -> tuple[Habilitation | None, bool]:
+    """Apply ``change`` once and keep it in the history; return the habilitation, and whether this call changed it.
+
+    ``Unprocessable`` as ``after`` says, and then nothing is kept. However many deliver the same change at a time, one
+    applies it: state and history are written in one transaction, on the condition that nobody else has written.
+    """
+    for attempt in range(_ATTEMPTS):
+        is_known = _is_known(register, change)
+        standing = _standing(register, change.habilitation)  # after: what is known has left its state
+        if is_known:
+            return standing, False
+        left = after(standing, change, is_spent=is_spent)
+        step = Step(
+            event=change.event,
+            at=change.at,
+            received=now,
+            who=change.who,
+            before=standing.state if standing else None,
+            after=(left or standing).state if left or standing else None,  # type: ignore[union-attr]  # one of the two is
+            late=standing is not None and change.at < standing.applied,
+            note=change.note,
+        )
+        if _write(register, change, standing, left, step):
+            return left or standing, left is not None
+        time.sleep(secrets.randbelow(20 * (min(attempt, 5) + 1)) / 1000)
+    msg = "too many changes of one habilitation at a time"
+    raise TimeoutError(msg)
+
+
+def find(register: Register, habilitation_id: str) -> Habilitation:
+    """Return a habilitation by its id; ``UnknownHabilitationError`` when there is none."""
+    found = _standing(register, habilitation_id)
+    if found is None:
+        raise UnknownHabilitationError(habilitation_id)
+    return found
+
+
+def history(register: Register, habilitation_id: str) -> list[Step]:
+    """Return what happened to a habilitation, the oldest first."""
+    pages = register.dynamodb.get_paginator("query").paginate(
+        TableName=register.table,
+        KeyConditionExpression="habilitation = :id AND begins_with(#item, :event)",
+        ExpressionAttributeNames={"#item": "item"},
+        ExpressionAttributeValues={":id": {"S": habilitation_id}, ":event": {"S": "event#"}},
+        ConsistentRead=True,
+    )
+    return [Step.model_validate(_plain(item)) for page in pages for item in page["Items"]]
+
+
+def list_all(register: Register) -> list[Habilitation]:
+    """Return every habilitation, by id."""
+    pages = register.dynamodb.get_paginator("scan").paginate(
+        TableName=register.table,
+        FilterExpression="#item = :state",
+        ExpressionAttributeNames={"#item": "item"},
+        ExpressionAttributeValues={":state": {"S": _STATE}},
+    )
+    return sorted((_read(item) for page in pages for item in page["Items"]), key=lambda one: one.id)
+
+
+def of_vendor(register: Register, siret: str) -> list[Habilitation]:
+    """Return the habilitations that a vendor asked for, by id: as many as the administrations it serves, or more."""
+    pages = register.dynamodb.get_paginator("query").paginate(
+        TableName=register.table,
+        IndexName="by_vendor",
+        KeyConditionExpression="vendor_siret = :siret",
+        ExpressionAttributeValues={":siret": {"S": siret}},
+    )
+    return [_read(item) for page in pages for item in page["Items"]]
+
+
+def note(register: Register, habilitation_id: str, event: str, who: str, now: datetime) -> None:
+    """Add to a history something that changes nothing of the habilitation: a link made, opened, a key killed."""
+    change = Change(habilitation_id, event, int(now.timestamp()), who, _unique())
+    step = Step(event=event, at=change.at, received=now, who=who)
+    register.dynamodb.put_item(TableName=register.table, Item=_step_item(change, step))
+
+
+def is_settled(register: Register, change: Change) -> bool:
+    """Tell whether all that had to follow from ``change`` was done."""
+    found = register.dynamodb.get_item(
+        TableName=register.table, Key=_key(change.habilitation, change.item), ConsistentRead=True
+    )
+    return "settled" in found.get("Item", {})
+
+
+def settle(register: Register, change: Change) -> None:
+    """Say that all that had to follow from ``change`` was done."""
+    register.dynamodb.update_item(
+        TableName=register.table,
+        Key=_key(change.habilitation, change.item),
+        UpdateExpression="SET settled = :true",
+        ExpressionAttributeValues={":true": {"BOOL": True}},
+    )
+
+
+def claim_mailing(register: Register, habilitation_id: str, token_id: str) -> bool:
+    """Take upon oneself, once a key, to send the link to it; False when somebody has."""
+    try:
+        register.dynamodb.put_item(
+            TableName=register.table,
+            Item=_key(habilitation_id, f"mail#{token_id}"),
+            ConditionExpression="attribute_not_exists(habilitation)",
+        )
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+            raise
+        return False
+    return True
+
+
+def release_mailing(register: Register, habilitation_id: str, token_id: str) -> None:
+    """Give back what ``claim_mailing`` took: the message did not leave."""
+    register.dynamodb.delete_item(TableName=register.table, Key=_key(habilitation_id, f"mail#{token_id}"))
+
+
+def _standing(register: Register, habilitation_id: str) -> Habilitation | None:
+    item = register.dynamodb.get_item(
+        TableName=register.table, Key=_key(habilitation_id, _STATE), ConsistentRead=True
+    ).get("Item")
+    return _read(item) if item else None
+
+
+def _is_known(register: Register, change: Change) -> bool:
+    found = register.dynamodb.get_item(
+        TableName=register.table,
+        Key=_key(change.habilitation, change.item),
+        ProjectionExpression="habilitation",
+        ConsistentRead=True,
+    )
+    return "Item" in found
+
+
+def _write(
+    register: Register, change: Change, standing: Habilitation | None, left: Habilitation | None, step: Step
+) -> bool:
+    """Write the state and the history together; False when somebody has changed either meanwhile."""
+    table = register.table
+    unchanged: dict[str, Any] = (
+        {"ConditionExpression": "version = :version", "ExpressionAttributeValues": {":version": _number(standing)}}
+        if standing
+        else {"ConditionExpression": "attribute_not_exists(habilitation)"}
+    )
+    key = _key(change.habilitation, _STATE)
+    kept = {
+        "TableName": table,
+        "Item": _step_item(change, step),
+        "ConditionExpression": "attribute_not_exists(habilitation)",
+    }
+    state = (
+        {"Put": {"TableName": table, "Item": _state_item(left, key), **unchanged}}
+        if left
+        else {"ConditionCheck": {"TableName": table, "Key": key, **unchanged}}
+    )
+    writes: list[Any] = [state, {"Put": kept}]
+    try:
+        register.dynamodb.transact_write_items(TransactItems=writes)
+    except ClientError as error:
+        # Somebody else's write, done or under way: read again.
+        if error.response["Error"]["Code"] not in {"TransactionCanceledException", "TransactionConflictException"}:
+            raise
+        return False
+    return True
+
+
+def _key(habilitation_id: str, item: str) -> dict[str, Any]:
+    return {"habilitation": {"S": habilitation_id}, "item": {"S": item}}
+
+
+def _number(standing: Habilitation) -> dict[str, str]:
+    return {"N": str(standing.version)}
+
+
+def _state_item(left: Habilitation, key: dict[str, Any]) -> dict[str, Any]:
+    vendor = left.request.vendor if left.request else None
+    return key | _attributes(left) | ({"vendor_siret": {"S": vendor.siret}} if vendor else {})
+
+
+def _step_item(change: Change, step: Step) -> dict[str, Any]:
+    payload = {"payload": {"S": change.payload}} if change.payload else {}
+    return _key(change.habilitation, change.item) | _attributes(step) | payload
+
+
+def _attributes(record: _Record) -> dict[str, Any]:
+    serialize = TypeSerializer().serialize
+    return {name: serialize(value) for name, value in record.model_dump(mode="json").items() if value is not None}
+
+
+def _plain(item: Mapping[str, Any]) -> dict[str, Any]:
+    deserialize = TypeDeserializer().deserialize
+    return {name: deserialize(value) for name, value in item.items()}
+
+
+def _read(item: Mapping[str, Any]) -> Habilitation:
+    return Habilitation.model_validate(_plain(item))

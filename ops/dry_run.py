@@ -1,0 +1,79 @@
+"""What a set of scopes would return, of somebody who does not exist: no provider is asked, nothing is audited."""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from api_particulier.errors import NoFieldOpened
+from api_particulier.habilitations import known_scopes
+from api_particulier.scopes import Document, opened_fields, select
+from ops.documents import datasets
+
+_NAME: Final = {"nom": "EXEMPLE", "nomNaissance": "EXEMPLE", "prenoms": "Alix", "dateNaissance": "01/01/1980"}
+_ADDRESS: Final = "1 RUE DE L'EXEMPLE 01234 BOURG-EXEMPLE"
+SOMEBODY: Final[dict[str, Document]] = {
+    "dgfip": {
+        "declarant1": _NAME,
+        "declarant2": dict.fromkeys(_NAME, ""),
+        "dateRecouvrement": "31/07/2026",
+        "dateEtablissement": "08/07/2026",
+        "nombreParts": 1.5,
+        "situationFamille": "Divorcé(e)",
+        "nombrePersonnesCharge": 1,
+        "revenuBrutGlobal": 24000,
+        "revenuImposable": 23000,
+        "impotRevenuNetAvantCorrections": 900,
+        "montantImpot": None,
+        "revenuFiscalReference": 23000,
+        "foyerFiscal": {"annee": 2026, "adresse": _ADDRESS},
+        "anneeImpots": "2026",
+        "anneeRevenus": "2025",
+        "erreurCorrectif": "Un avis correctif annule et remplace cet avis.",
+        "situationPartielle": "Situation de l'année au 1er mars.",
+        "annee": 2026,
+        "dateReference": "01/01/2026",
+        "adresse": _ADDRESS,
+        "adresseStructuree": {
+            "numero": "1",
+            "voie": "Rue de l'Exemple",
+            "codePostal": "01234",
+            "codeInsee": "01999",
+            "commune": "Bourg-Exemple",
+            "contexte": "01, Ain, Auvergne-Rhône-Alpes",
+        },
+        "coordonnees": {"latitude": 46.2, "longitude": 5.2},
+        "score": 0.97,
+    },
+    "caf": {
+        "allocataires": [{"nomPrenom": "ALIX EXEMPLE", "dateDeNaissance": "01011980", "sexe": "F"}],
+        "enfants": [{"nomPrenom": "NOA EXEMPLE", "dateDeNaissance": "01012015", "sexe": "M"}],
+        "adresse": {
+            "identite": "Madame ALIX EXEMPLE",
+            "numeroRue": "1 RUE DE L'EXEMPLE",
+            "codePostalVille": "01234 BOURG-EXEMPLE",
+            "pays": "FRANCE",
+        },
+        "quotientFamilial": 650,
+        "mois": 10,
+        "annee": 2026,
+    },
+}
+"""A file of every field that the datasets know, by provider."""
+
+
+def dry_run(scopes: Iterable[str], dataset: str | None = None) -> dict[str, Any]:
+    """Return what a key of these scopes would get of each dataset (one, when it is named), by its v2 route.
+
+    Each is ``{"route", "status", "body"}``; ``unknown`` lists the scopes that the API does not know.
+    """
+    granted = frozenset(scopes)
+    answers: dict[str, Any] = {}
+    for one in datasets():
+        if dataset in {None, one.name}:
+            route = next(route for route in one.routes if "/v2/" in route)
+            model = one.routes[route]
+            opened = opened_fields(model, granted)
+            body = (
+                select(SOMEBODY[one.provider], model, opened, keep_blank=True).body if opened else NoFieldOpened().body
+            )
+            answers[one.name] = {"route": route, "status": 200 if opened else NoFieldOpened.status, "body": body}
+    return {"unknown": sorted(granted - known_scopes()), "datasets": answers}

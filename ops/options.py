@@ -1,0 +1,64 @@
+"""What the verbs of the ``api-particulier`` command have in common: their options, and how they answer."""
+
+import json
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import click
+from botocore.exceptions import BotoCoreError, ClientError
+
+from api_particulier.habilitations import UnknownHabilitationError, Unprocessable
+from api_particulier.keys import KeyRefused
+from ops.deployment import Deployment, DeploymentError
+
+
+def on_a_deployment[**P](verb: Callable[P, None]) -> Callable[..., None]:
+    """Give a verb the options that say which deployment it works on and how it answers."""
+
+    @click.option("--local", is_flag=True, help="Work on the local stack (.local/stack.json).")
+    @click.option("--stack-name", default="api-particulier", show_default=True, help="The CloudFormation stack.")
+    @click.option("--region", help="The AWS region; the environment's by default.")
+    @click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+    @wraps(verb)
+    def run(*args: Any, local: bool, stack_name: str, region: str | None, **options: Any) -> None:
+        try:
+            on = Deployment.on_local_stack(stack_name) if local else Deployment.on_aws(stack_name, region)
+            verb(on, *args, **options)  # type: ignore[arg-type]  # click calls by name
+        except (DeploymentError, KeyRefused, Unprocessable, BotoCoreError, ClientError) as error:
+            raise click.ClickException(str(error)) from None
+        except UnknownHabilitationError as error:
+            raise click.ClickException(f"no habilitation has the id {error}") from None
+
+    return run
+
+
+class Scopes(click.ParamType[list[str]]):
+    name = "a,b,c"
+
+    def convert(self, value: Any, _param: click.Parameter | None, _context: click.Context | None) -> list[str]:
+        scopes = [scope.strip() for scope in str(value).split(",")]
+        if not all(scopes):
+            self.fail("a comma-separated list of scopes")
+        return scopes
+
+
+class Siret(click.ParamType[str]):
+    name = "siret"
+
+    def convert(self, value: Any, _param: click.Parameter | None, _context: click.Context | None) -> str:
+        siret = "".join(str(value).split())
+        if len(siret) != 14 or not (siret.isascii() and siret.isdigit()):  # noqa: PLR2004 - what a SIRET is
+            self.fail("14 digits")
+        return siret
+
+
+def print_json(value: object) -> None:
+    json.dump(value, sys.stdout, ensure_ascii=False, indent=2)
+    sys.stdout.write("\n")
+
+
+def print_text(values: dict[str, Any]) -> None:
+    for name, value in values.items():
+        click.echo(f"{name + ':':14}{', '.join(value) if isinstance(value, list) else value}")

@@ -1,0 +1,570 @@
+"""DataPass's events, from the front door to the key: each has its effect, once, whatever its order."""
+
+import json
+from base64 import b64encode
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import boto3
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from api_particulier import aws, habilitations, keys
+from api_particulier.habilitations import Event, Kind, Request, State, Vendor, known_scopes
+from api_particulier.scopes import BUNDLES, fields_of
+from ops.documents import datasets
+from tests.conftest import Answer, Cloud, call, event, forget
+from tests.datapass import (
+    FIRED_AT,
+    OTHER_SIRET,
+    SCOPES,
+    SIRET,
+    VENDOR_SIRET,
+    Town,
+    signature,
+    signed,
+    told,
+)
+
+REFUSED = {
+    "error": "access_denied",
+    "reason": "Signature missing or wrong",
+    "message": "La signature de l'appel est absente ou incorrecte",
+}
+
+
+@pytest.fixture
+def town(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Town:
+    return Town(cloud, monkeypatch)
+
+
+def state(town: Town, habilitation: str = "26001") -> habilitations.Habilitation:
+    return habilitations.find(town.register, habilitation)
+
+
+# ── Who is listened to ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def without_signature() -> dict[str, Any]:
+    made = signed(told())
+    del made["headers"]["X-Hub-Signature-256"], made["multiValueHeaders"]["X-Hub-Signature-256"]
+    return made
+
+
+BODY = json.dumps(told()).encode()
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "",
+        "sha256=",
+        "sha256=" + "0" * 64,
+        signature(BODY, "another secret"),
+        signature(BODY, ""),
+        signature(BODY).removeprefix("sha256="),
+        signature(BODY).upper(),
+        signature(BODY).replace("sha256", "sha1"),
+        signature(BODY + b" "),
+        "é" * 71,
+        "\ud800",
+    ],
+    ids=ascii,
+)
+def test_a_wrong_signature_is_refused_and_nothing_changes(town: Town, header: str) -> None:
+    made = signed(BODY)
+    made["headers"]["X-Hub-Signature-256"] = header
+    answer = call(made, "datapass")
+    assert (answer.status, answer.body) == (401, REFUSED)
+    assert (town.kept(), town.tokens(), town.gateway_keys(), town.dead_letters()) == ([], [], [], [])
+
+
+def test_no_signature_is_a_wrong_one(town: Town) -> None:
+    answer = call(without_signature(), "datapass")
+    assert (answer.status, answer.body) == (401, REFUSED)
+    assert town.kept() == []
+
+
+def test_what_is_signed_is_the_body_to_the_byte(town: Town) -> None:
+    made = signed(told())
+    made["body"] = json.dumps(json.loads(made["body"]), indent=1)
+    assert call(made, "datapass").status == 401
+    assert town.kept() == []
+
+
+def test_a_body_in_base64_is_read_as_it_was_sent(town: Town) -> None:
+    made = signed(told())
+    made |= {"body": b64encode(made["body"].encode()).decode(), "isBase64Encoded": True}
+    assert call(made, "datapass").body.keys() == {"token_id"}
+    assert len(town.tokens()) == 1
+
+
+def test_the_signatures_header_is_known_whatever_its_case(town: Town) -> None:
+    made = signed(told())
+    made["headers"]["x-hub-signature-256"] = made["headers"].pop("X-Hub-Signature-256")
+    assert call(made, "datapass").status == 200
+    assert len(town.tokens()) == 1
+
+
+def test_without_a_secret_nobody_is_listened_to(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    empty = boto3.client("secretsmanager").create_secret(Name="empty", SecretString=" ")["ARN"]
+    monkeypatch.setenv("DATAPASS_SECRET_ID", empty)
+    assert call(signed(told(), ""), "datapass").status == 401
+    assert town.kept() == []
+
+
+def test_a_trial_of_datapass_is_answered_and_keeps_nothing(town: Town) -> None:
+    answer = town.send({"test": True, "timestamp": "2026-11-23T10:00:00+01:00"})
+    assert (answer.status, answer.body) == (200, {})
+    assert (town.kept(), town.dead_letters()) == ([], [])
+
+
+# ── Approved ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_approval_makes_a_key_that_opens_exactly_what_was_approved(town: Town) -> None:
+    answer = town.tell()
+    (token,) = town.tokens()
+    assert (answer.status, answer.body) == (200, {"token_id": token.id})
+    assert (token.organisation, token.siret, token.habilitation) == ("VILLE IMAGINAIRE", SIRET, "26001")
+    assert token.expires == datetime.fromtimestamp(FIRED_AT, UTC) + habilitations.LIFETIME
+    (key,) = town.gateway_keys()
+    assert town.introspect(key).body == {"_id": token.id, "name": "VILLE IMAGINAIRE", "scopes": sorted(SCOPES)}
+    assert key not in answer.text
+
+
+def test_the_example_of_the_repository_is_one_that_works(town: Town) -> None:
+    assert call(event("datapass/approve"), "datapass").status == 200
+    assert len(town.tokens()) == 1
+
+
+def test_it_keeps_who_asked_what_for_and_how_it_came(town: Town) -> None:
+    town.tell("create", FIRED_AT - 20)
+    town.tell("submit", FIRED_AT - 10)
+    town.tell()
+    request = state(town).request
+    assert request is not None
+    assert (request.kind, request.purpose) == (Kind.COLLECTIVITE, "Tarif de la cantine")
+    assert "L114-8" in request.legal_basis
+    assert {one.role: one.email.split("@")[0] for one in request.contacts} == {
+        "applicant": "direction",
+        "technical": "informatique",
+        "business": "ecoles",
+    }
+    assert state(town).recipients == tuple(
+        f"{who}@ville-imaginaire.exemple.fr" for who in ("direction", "informatique")
+    )
+    assert [
+        (step.event, step.before, step.after, step.who) for step in habilitations.history(town.register, "26001")
+    ] == [
+        ("create", None, State.DRAFT, "DataPass"),
+        ("submit", State.DRAFT, State.SUBMITTED, "DataPass"),
+        ("approve", State.SUBMITTED, State.VALIDATED, "DataPass"),
+    ]
+    assert "0100000000" not in str(town.kept())  # nobody is called
+    assert "ville-imaginaire" not in repr(state(town))
+
+
+def test_the_same_event_twice_is_one(town: Town) -> None:
+    first = town.tell()
+    kept, made = town.kept(), town.gateway_keys()
+    assert town.tell().body == first.body
+    assert (town.kept(), town.gateway_keys()) == (kept, made)
+    assert len(town.tokens()) == 1
+
+
+def test_the_same_event_ten_times_at_once_makes_one_key(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    town.one_at_a_time(monkeypatch)
+    monkeypatch.setattr(keys, "_PATIENCE", 60)
+    with ThreadPoolExecutor(10) as pool:
+        answers = list(pool.map(lambda _: town.tell(), range(10)))
+    (token,) = town.tokens()
+    assert [(answer.status, answer.body) for answer in answers] == [(200, {"token_id": token.id})] * 10
+    assert len(town.gateway_keys()) == 1
+    assert len(habilitations.history(town.register, "26001")) == 1
+    assert town.dead_letters() == []
+
+
+def test_different_events_at_once_are_all_kept(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    town.one_at_a_time(monkeypatch)
+    monkeypatch.setattr(keys, "_PATIENCE", 60)
+    names = ["create", "update", "submit", "approve", "a new one"] * 2
+    with ThreadPoolExecutor(10) as pool:
+        answers = list(pool.map(lambda one: town.tell(one[1], FIRED_AT + one[0]), enumerate(names)))
+    assert {answer.status for answer in answers} == {200}
+    assert len(habilitations.history(town.register, "26001")) == 10
+    assert len(town.gateway_keys()) == 1
+    assert town.dead_letters() == []
+
+
+def test_an_approval_that_died_is_finished_by_the_next_delivery(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    def die(*_: object) -> None:
+        raise ConnectionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(keys, "issue", die)
+        assert town.tell().status == 500
+    assert (town.tokens(), len(town.dead_letters())) == ([], 1)
+    reserved = state(town).token_id
+    assert town.tell().body == {"token_id": reserved}
+    assert [token.id for token in town.tokens()] == [reserved]
+
+
+def test_approving_again_prolongs_and_opens_otherwise_without_a_new_key(town: Town) -> None:
+    first = town.tell().body
+    (key,) = town.gateway_keys()
+    town.tell("reopen", FIRED_AT + 100)
+    town.tell("submit", FIRED_AT + 200, scopes=["dgfip_annee_impot"])
+    assert town.introspect(key).body["scopes"] == sorted(SCOPES)  # what was approved holds meanwhile
+    assert state(town).reopened
+    assert town.tell("approve", FIRED_AT + 86_400, scopes=["dgfip_annee_impot", "cnaf_adresse"]).body == first
+    assert town.gateway_keys() == [key]
+    assert town.introspect(key).body["scopes"] == ["cnaf_adresse", "dgfip_annee_impot"]
+    (token,) = town.tokens()
+    assert token.expires == datetime.fromtimestamp(FIRED_AT + 86_400, UTC) + habilitations.LIFETIME
+
+
+def test_approving_again_after_a_rotation_is_for_the_key_in_use(town: Town) -> None:
+    now = datetime.now(UTC)
+    town.tell()
+    (old,) = town.tokens()
+    new = keys.rotate(town.gateway, old, timedelta(days=1), now)
+    town.tell("approve", FIRED_AT + 10**6, scopes=["cnaf_adresse"])
+    after = {token.id: token for token in town.tokens()}
+    assert len(after) == 2
+    assert after[old.id].expires == now.replace(microsecond=0) + timedelta(days=1)
+    assert {token.scopes for token in after.values()} == {frozenset({"cnaf_adresse"})}
+    assert after[new.id].expires is not None
+
+
+def test_approving_again_when_the_key_is_dead_makes_another(town: Town) -> None:
+    first = town.tell().body["token_id"]
+    keys.revoke(town.gateway, town.tokens()[0])
+    second = town.tell("approve", FIRED_AT + 1).body["token_id"]
+    assert first != second
+    assert {token.id: token.state for token in town.tokens()} == {first: "revoked", second: "active"}
+
+
+def test_a_delivery_again_does_not_widen_what_was_narrowed_since(town: Town) -> None:
+    town.tell()
+    keys.narrow(town.gateway, town.tokens()[0], frozenset({"dgfip_nombre_parts"}))
+    town.tell()
+    assert town.tokens()[0].scopes == {"dgfip_nombre_parts"}
+
+
+def test_a_scope_of_another_api_is_kept_and_not_opened(town: Town) -> None:
+    town.tell(scopes=["dgfip_nombre_parts", "another_api_identite", "dgfip_nombre_parts"])
+    assert town.tokens()[0].scopes == {"dgfip_nombre_parts"}
+    assert (state(town).granted, state(town).unknown) == (("dgfip_nombre_parts",), ("another_api_identite",))
+
+
+def test_every_scope_that_a_dataset_opens_is_known() -> None:
+    opened = {scope for one in datasets() for model in one.routes.values() for _, scope in fields_of(model)}
+    assert known_scopes() == opened | BUNDLES.keys()
+
+
+def test_a_transfer_changes_the_keys_administration(town: Town) -> None:
+    town.tell()
+    town.tell("transfer", FIRED_AT + 1, organization={"siret": OTHER_SIRET, "raison_sociale": "AGGLO IMAGINAIRE"})
+    (token,) = town.tokens()
+    assert (token.siret, token.organisation) == (OTHER_SIRET, "AGGLO IMAGINAIRE")
+    assert token.scopes == set(SCOPES)
+
+
+# ── The life of a request ────────────────────────────────────────────────────────────────────────────────────────────
+
+LIVES = [
+    (["create"], State.DRAFT),
+    (["create", "update"], State.DRAFT),
+    (["create", "submit"], State.SUBMITTED),
+    (["submit"], State.SUBMITTED),
+    (["submit", "request_changes"], State.CHANGES_REQUESTED),
+    (["submit", "request_changes", "submit"], State.SUBMITTED),
+    (["submit", "refuse"], State.REFUSED),
+    (["submit", "refuse", "submit", "approve"], State.VALIDATED),
+    (["submit", "create"], State.SUBMITTED),
+    (["approve"], State.VALIDATED),
+    (["validate"], State.VALIDATED),
+    (["approve", "update"], State.VALIDATED),
+    (["approve", "reopen"], State.DRAFT),
+    (["approve", "start_reopening"], State.DRAFT),
+    (["approve", "reopen", "cancel_reopening"], State.VALIDATED),
+    (["approve", "reopen", "submit", "request_changes"], State.CHANGES_REQUESTED),
+    (["approve", "reopen", "submit", "refuse"], State.VALIDATED),
+    (["approve", "submit"], State.SUBMITTED),
+    (["approve", "submit", "refuse"], State.VALIDATED),
+    (["submit", "reopen"], State.SUBMITTED),
+    (["submit", "cancel_reopening"], State.SUBMITTED),
+    (["create", "archive"], State.ARCHIVED),
+    (["create", "archive", "submit"], State.ARCHIVED),
+    (["approve", "revoke"], State.REVOKED),
+    (["approve", "reopen", "revoke"], State.REVOKED),
+    (["approve", "archive"], State.ARCHIVED),
+    (["approve", "revoke", "archive"], State.REVOKED),
+    (["revoke"], State.REVOKED),
+    (["submit", "something_new"], State.SUBMITTED),
+]
+
+
+@pytest.mark.parametrize(("events", "expected"), LIVES, ids=lambda value: "-".join(value) if value else "")
+def test_each_event_has_its_effect(town: Town, events: list[str], expected: State) -> None:
+    for number, name in enumerate(events):
+        assert town.tell(name, FIRED_AT + number).status == 200
+    assert state(town).state == expected
+    lives = "approve" in events or "validate" in events
+    ended = expected in {State.REVOKED, State.ARCHIVED}
+    assert len(town.gateway_keys()) == (1 if lives and not ended else 0)
+    assert town.dead_letters() == []
+    assert len(habilitations.history(town.register, "26001")) == len(events)
+
+
+def test_every_event_is_in_one_of_these_lives() -> None:
+    assert {habilitations.ALIASES.get(one, one) for events, _ in LIVES for one in events} >= set(Event) - {
+        Event.TRANSFER  # it has a test of its own
+    }
+
+
+@pytest.mark.parametrize("end", ["revoke", "archive"])
+def test_what_ends_it_takes_its_keys_away(town: Town, end: str) -> None:
+    town.tell()
+    (key,) = town.gateway_keys()
+    keys.rotate(town.gateway, town.tokens()[0], timedelta(days=30), datetime.now(UTC))
+    assert len(town.gateway_keys()) == 2
+    assert town.introspect(key).status == 200
+    assert town.tell(end, FIRED_AT + 1).body == {}
+    assert town.gateway_keys() == []
+    assert {token.state for token in town.tokens()} == {"revoked"}
+    assert town.introspect(key).status == 401
+
+
+def test_a_revocation_needs_nothing_but_to_be_signed(town: Town) -> None:
+    town.tell()
+    town.tell("revoke", FIRED_AT + 1, organization={"siret": "unreadable"}, applicant=None)
+    assert town.gateway_keys() == []
+    request = state(town).request
+    assert request is not None
+    assert request.siret == SIRET
+
+
+def test_an_event_that_comes_late_is_kept_and_changes_nothing(town: Town) -> None:
+    token = town.tell().body
+    before = state(town)
+    assert town.tell("submit", FIRED_AT - 10, scopes=[]).body == {}
+    assert town.tell("revoke", FIRED_AT - 5).body == {}
+    assert town.tell("approve", FIRED_AT - 7, scopes=["cnaf_adresse"]).body == token
+    assert state(town) == before
+    assert town.tokens()[0].scopes == set(SCOPES)
+    assert [(step.event, step.late) for step in habilitations.history(town.register, "26001")] == [
+        ("submit", True),
+        ("approve", True),
+        ("revoke", True),
+        ("approve", False),
+    ]
+
+
+def test_an_approval_that_comes_after_the_later_revocation_makes_no_key(town: Town) -> None:
+    town.tell("revoke", FIRED_AT + 1)
+    assert town.tell("approve", FIRED_AT).body == {}
+    assert (town.tokens(), town.gateway_keys(), state(town).state) == ([], [], State.REVOKED)
+    assert town.dead_letters() == []
+
+
+def test_a_revocation_while_the_key_is_being_made_leaves_none(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    issue = keys.issue
+
+    def interrupted(*arguments: Any) -> Any:
+        monkeypatch.setattr(keys, "issue", issue)
+        town.tell("revoke", FIRED_AT + 1)
+        return issue(*arguments)
+
+    monkeypatch.setattr(keys, "issue", interrupted)
+    assert town.tell().body == {}
+    assert town.gateway_keys() == []
+    assert {token.state for token in town.tokens()} <= {"revoked"}
+
+
+def test_what_died_taking_keys_away_is_finished_by_the_next_delivery(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    town.tell()
+
+    def die(*_: object) -> None:
+        raise ConnectionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(keys, "revoke", die)
+        assert town.tell("revoke", FIRED_AT + 1).status == 500
+    assert len(town.gateway_keys()) == 1
+    town.tell("revoke", FIRED_AT + 1)
+    assert town.gateway_keys() == []
+
+
+def test_an_unknown_event_is_kept_whole_and_answered(town: Town) -> None:
+    payload = told("merged_with_another")
+    assert town.send(payload).body == {}
+    (kept,) = town.kept()
+    assert json.loads(kept["payload"]) == payload
+    assert town.dead_letters() == []
+
+
+# ── What cannot be processed ─────────────────────────────────────────────────────────────────────────────────────────
+
+UNPROCESSABLE = {
+    "not JSON": b"{",
+    "not an object": b"[]",
+    "another API": json.dumps(told() | {"model_type": "authorization_request/api_entreprise"}).encode(),
+    "no id": json.dumps({name: value for name, value in told().items() if name != "model_id"}).encode(),
+    "no time": json.dumps(told() | {"fired_at": None}).encode(),
+    "the future": json.dumps(told() | {"fired_at": 10**11}).encode(),
+    "a wrong SIRET": json.dumps(told(organization={"siret": "21000000000018", "raison_sociale": "X"})).encode(),
+    "no scope": json.dumps(told(scopes=[])).encode(),
+    "no known scope": json.dumps(told(scopes=["another_api_identite"])).encode(),
+    "a vendor without its reasons": json.dumps(
+        told(service_provider={"siret": VENDOR_SIRET, "name": "ÉDITEUR"}, description=" ")
+    ).encode(),
+}
+
+
+@pytest.mark.parametrize("body", UNPROCESSABLE.values(), ids=UNPROCESSABLE)
+def test_a_signed_event_that_cannot_be_processed_waits_for_somebody(
+    town: Town, capfd: pytest.CaptureFixture[str], body: bytes
+) -> None:
+    answer = town.send(body)
+    assert (answer.status, answer.body) == (200, {})
+    assert town.dead_letters() == [body.decode()]
+    assert (town.tokens(), town.gateway_keys()) == ([], [])
+    lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert "habilitation_unprocessable" in {line.get("event") for line in lines}
+
+
+def test_an_approval_after_the_end_waits_for_somebody(town: Town) -> None:
+    town.tell("revoke")
+    assert town.tell("approve", FIRED_AT + 1).body == {}
+    assert len(town.dead_letters()) == 1
+    assert town.gateway_keys() == []
+
+
+def test_when_our_own_means_fail_it_is_set_aside_and_asked_for_again(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HABILITATIONS_TABLE", "nowhere")
+    forget()
+    answer = town.tell()
+    assert (answer.status, answer.body["error"]) == (500, "internal_server_error")
+    assert len(town.dead_letters()) == 1
+
+
+def test_what_cannot_even_be_set_aside_is_not_accepted(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATAPASS_DEAD_LETTERS", "https://sqs.eu-west-3.amazonaws.com/123456789012/nowhere")
+    assert town.tell(scopes=[]).status == 500
+
+
+def test_nothing_of_a_contact_is_logged(town: Town, capfd: pytest.CaptureFixture[str]) -> None:
+    town.tell()
+    town.tell("revoke", FIRED_AT + 1)
+    town.tell("alix@ville-imaginaire.exemple.fr", FIRED_AT + 2)
+    town.tell(scopes=[], model_id=26002)
+    town.tell(organization={"siret": "IMAGINAIRE"}, model_id=26003)
+    logged = capfd.readouterr()
+    assert "habilitation_told" in logged.out
+    for word in ("IMAGINAIRE", "imaginaire", "Alix", "Sacha", "cantine", "0100000000", SIRET):
+        assert word not in logged.out + logged.err
+
+
+# ── Who is entitled ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def request_of(kind: Kind, **changes: Any) -> Request:
+    return Request(**{"kind": kind, "organisation": "VILLE", "siret": SIRET, "justification": "Simplifie"} | changes)
+
+
+@pytest.mark.parametrize("kind", [Kind.COLLECTIVITE, Kind.ADMINISTRATION])
+def test_administrations_are_entitled(kind: Kind) -> None:
+    assert request_of(kind).refusal is None
+
+
+@pytest.mark.parametrize("kind", [Kind.PARTICULIER, Kind.ENTREPRISE])
+def test_people_and_companies_are_not_and_are_told_why(kind: Kind) -> None:
+    assert request_of(kind).refusal == "Seules les administrations sont habilitées à utiliser API Particulier."
+
+
+def test_a_vendor_is_for_the_entity_that_it_names_if_it_says_why() -> None:
+    vendor = Vendor(name="ÉDITEUR", siret=VENDOR_SIRET)
+    assert request_of(Kind.EDITEUR, vendor=vendor).refusal is None
+    assert "SIRET" in (request_of(Kind.EDITEUR).refusal or "")
+    assert "justifier" in (request_of(Kind.EDITEUR, vendor=vendor, justification="").refusal or "")
+
+
+def test_each_administration_of_a_vendor_has_its_own_key(town: Town) -> None:
+    vendor = {"siret": VENDOR_SIRET, "name": "ÉDITEUR"}
+    for number, siret in ((1, SIRET), (2, OTHER_SIRET)):
+        town.tell(
+            model_id=number, service_provider=vendor, organization={"siret": siret, "raison_sociale": f"VILLE {number}"}
+        )
+    town.tell(model_id=3)
+    served = habilitations.of_vendor(town.register, VENDOR_SIRET)
+    assert [(one.id, one.request and one.request.siret, one.request and one.request.kind) for one in served] == [
+        ("1", SIRET, Kind.EDITEUR),
+        ("2", OTHER_SIRET, Kind.EDITEUR),
+    ]
+    assert len({one.token_id for one in served}) == 2
+    assert len(town.gateway_keys()) == 3  # each counted apart by the usage plan
+    assert {token.siret for token in town.tokens()} == {SIRET, OTHER_SIRET}
+
+
+@pytest.mark.parametrize(
+    ("number", "valid"),
+    [
+        (SIRET, True),
+        (f" {SIRET[:9]} {SIRET[9:]} ", True),
+        ("21000000000018", False),
+        (SIRET[:-1], False),
+        ("2100001540001X", False),
+        ("35600000000048", True),  # La Poste's head office: Luhn
+        ("35600000049837", True),  # its other places: the sum of the digits
+        ("35600000049838", False),
+    ],
+)
+def test_a_siret_is_checked_la_postes_too(number: str, valid: bool) -> None:  # noqa: FBT001 - a table
+    try:
+        made = request_of(Kind.ADMINISTRATION, siret=number)
+    except ValueError:
+        assert not valid
+    else:
+        assert valid
+        assert made.siret == "".join(number.split())
+
+
+# ── Whatever the order ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@given(st.lists(st.sampled_from([*Event, "unheard_of"]), min_size=1, max_size=6, unique=True), st.randoms())
+def test_what_ended_stays_ended_whatever_comes_after(events: list[str], random: Any) -> None:
+    standing: habilitations.Habilitation | None = None
+    for at, name in enumerate(random.sample(events, len(events))):
+        change = habilitations.Change("1", name, at, "DataPass", str(at), request_of(Kind.COLLECTIVITE, scopes=SCOPES))
+        before = standing
+        try:
+            standing = habilitations.after(standing, change) or standing
+        except habilitations.Unprocessable:
+            assert standing is not None
+            assert standing.state in habilitations.OVER
+        if before is not None and before.state in habilitations.OVER:
+            assert standing == before
+
+
+def test_the_answer_is_of_the_kind_of_all_others(town: Town) -> None:
+    answer: Answer = town.tell()
+    assert answer.headers["Content-Type"] == "application/json; charset=utf-8"
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["X-Request-Id"]
+
+
+def test_the_secret_is_read_anew_within_a_minute(town: Town) -> None:
+    town.tell("create")
+    boto3.client("secretsmanager").put_secret_value(SecretId="datapass", SecretString="changed")
+    aws.secretsmanager()
+    forget()
+    assert call(signed(told(at=FIRED_AT + 1), "changed"), "datapass").status == 200

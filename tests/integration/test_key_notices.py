@@ -1,0 +1,294 @@
+"""Notices that a key ends, by the function that the clock calls: frozen days, real tables, a mailbox."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import boto3
+import pytest
+from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.sesv2.models import sesv2_backends
+
+from api_particulier import keys, notices
+from api_particulier.habilitations import Contact, Habilitation, Kind, Register, Request, State
+from api_particulier.mail import MailFailed
+from api_particulier.tokens import Token, item_of
+from tests.conftest import Cloud, forget
+
+ENDS = datetime(2027, 6, 15, 14, 30, tzinfo=UTC)
+SENDER = "ne-pas-repondre@api-particulier.exemple.fr"
+APPLICANT, TECHNICIAN = "demandeur@ville.exemple.fr", "technique@ville.exemple.fr"
+
+
+def morning(days: float) -> datetime:
+    """Return the hour of the job, so many days before the key's end."""
+    return ENDS.replace(hour=5, minute=0) - timedelta(days=days)
+
+
+@dataclass
+class Mailbox:
+    """A mail port that keeps what it is given, and fails when told to."""
+
+    kept: list[tuple[tuple[str, ...], str, str]] = field(default_factory=list)
+    fails: bool = False
+
+    def __call__(self, to: Sequence[str], subject: str, text: str) -> None:
+        if self.fails:
+            raise MailFailed("EndpointConnectionError")
+        self.kept.append((tuple(to), subject, text))
+
+    @property
+    def days(self) -> list[int]:
+        """The days that each mail says are left."""
+        left = [re.search(r"dans (\d+) jours", subject) for _, subject, _ in self.kept]
+        return [int(one[1]) if one else 0 for one in left]
+
+
+@dataclass
+class Town:
+    """A town, its habilitation and its key."""
+
+    gateway: keys.Gateway
+    register: Register
+    token: Token
+    mailbox: Mailbox = field(default_factory=Mailbox)
+
+    def run(self, now: datetime) -> int:
+        return notices.send_due(self.gateway, self.register, now, self.mailbox)
+
+    def run_daily(self, first: int, last: int) -> None:
+        for days in range(first, last - 1, -1):
+            self.run(morning(days))
+
+
+@pytest.fixture
+def town(cloud: Cloud) -> Town:
+    habilitation = Habilitation(
+        id="42",
+        state=State.VALIDATED,
+        request=Request(
+            kind=Kind.COLLECTIVITE,
+            organisation="VILLE EXEMPLE",
+            siret="13002526500013",
+            contacts=(
+                Contact(role="applicant", email=APPLICANT),
+                Contact(role="technical", email=TECHNICIAN),
+                Contact(role="business", email="metier@ville.exemple.fr"),
+            ),
+        ),
+        token_id="1",
+        expires=ENDS,
+    )
+    store(cloud, habilitation)
+    return Town(keys.Gateway.of_function(), Register.of_function(), put(cloud))
+
+
+def store(cloud: Cloud, habilitation: Habilitation) -> None:
+    cloud.habilitations.put_item(
+        Item={"habilitation": habilitation.id, "item": "state"}
+        | habilitation.model_dump(mode="json", exclude_none=True)
+    )
+
+
+def put(cloud: Cloud, **changes: Any) -> Token:
+    token = Token(
+        key_hash="0" * 64,
+        id="1",
+        organisation="VILLE EXEMPLE",
+        siret="13002526500013",
+        scopes=frozenset({"dgfip_nombre_parts"}),
+        state="active",
+        created=ENDS - keys.LIFETIME,
+        expires=ENDS,
+        habilitation="42",
+    )
+    token = replace(token, **changes)
+    cloud.tokens.put_item(Item=item_of(token))
+    return token
+
+
+# ── Which, and when ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_job_that_runs_daily_sends_six_notices_each_once(town: Town) -> None:
+    town.run_daily(100, -40)
+    assert town.mailbox.days == [90, 60, 30, 15, 7, 0]
+    assert "expire aujourd'hui" in town.mailbox.kept[-1][1]
+
+
+def test_a_job_that_runs_many_times_a_day_sends_no_more(town: Town) -> None:
+    for hours in range(95 * 24, -5 * 24, -11):
+        town.run(ENDS - timedelta(hours=hours))
+    assert len(town.mailbox.kept) == 6
+
+
+def test_a_job_that_missed_20_days_between_two_thresholds_still_sends_six(town: Town) -> None:
+    town.run_daily(95, 85)
+    town.run_daily(64, -5)
+    assert town.mailbox.days == [90, 60, 30, 15, 7, 0]
+
+
+def test_a_job_that_missed_20_days_sends_one_notice_for_the_thresholds_crossed(town: Town) -> None:
+    town.run_daily(95, 31)
+    town.run_daily(10, -10)  # those of 30 and 15 days were crossed meanwhile
+    assert town.mailbox.days == [90, 60, 10, 7, 0]
+
+
+def test_a_job_that_missed_the_end_says_that_the_key_has_ended(town: Town) -> None:
+    town.run_daily(100, 8)
+    town.run_daily(-12, -20)
+    assert town.mailbox.days == [90, 60, 30, 15, 0]
+    assert "a expiré" in town.mailbox.kept[-1][1]
+    assert "n'est plus acceptée" in town.mailbox.kept[-1][2]
+
+
+def test_a_key_that_is_prolonged_is_counted_anew(town: Town) -> None:
+    town.run_daily(100, 20)
+    keys.prolong(town.gateway, town.token, ENDS + timedelta(days=200), morning(20))
+    town.run_daily(19, -220)
+    assert town.mailbox.days == [90, 60, 30, 90, 60, 30, 15, 7, 0]
+
+
+def test_a_key_prolonged_a_little_is_told_of_its_new_end(town: Town) -> None:
+    town.run_daily(100, 7)
+    keys.prolong(town.gateway, town.token, ENDS + timedelta(days=14), morning(7))
+    town.run(morning(6))
+    assert town.mailbox.days == [90, 60, 30, 15, 7, 20]
+
+
+def test_of_a_key_that_is_revoked_or_long_ended_nothing_is_said(town: Town, cloud: Cloud) -> None:
+    put(cloud, state="revoked")
+    town.run_daily(100, -10)
+    put(cloud)
+    town.run_daily(-31, -90)
+    put(cloud, expires=None)
+    town.run(ENDS)
+    assert town.mailbox.kept == []
+
+
+# ── Who, and what ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_applicant_and_the_technical_contact_are_told_which_key_ends_and_when(town: Town) -> None:
+    town.run(morning(30))
+    ((to, subject, text),) = town.mailbox.kept
+    assert to == (APPLICANT, TECHNICIAN)
+    assert subject == "API Particulier : votre clé expire dans 30 jours"
+    for said in ("VILLE EXEMPLE", "habilitation 42", "clé 1", "le 15/06/2027 à 16:30 (heure de Paris)", "DataPass"):
+        assert said in text
+    assert town.token.key_hash not in text
+
+
+def test_of_a_key_that_is_being_replaced_one_is_told_so(town: Town, cloud: Cloud) -> None:
+    put(cloud, successor="2")
+    town.run(morning(7))
+    assert "Une nouvelle clé a été émise" in town.mailbox.kept[0][2]
+
+
+@pytest.mark.parametrize("habilitation", [None, "unknown"])
+def test_a_key_without_contact_is_logged_and_told_to_nobody(
+    town: Town, cloud: Cloud, habilitation: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(cloud, habilitation=habilitation)
+    assert town.run(morning(7)) == 0
+    assert town.mailbox.kept == []
+    assert '"event": "notice_not_sent", "outcome": "nobody to tell"' in capsys.readouterr().out
+    (one,) = notices.ending(town.gateway, town.register, morning(7))
+    assert (one.days, one.threshold, one.recipients) == (7, 7, ())
+
+
+def test_a_habilitation_that_cannot_be_read_keeps_nobody_else_from_being_told(town: Town, cloud: Cloud) -> None:
+    cloud.habilitations.put_item(Item={"habilitation": "broken", "item": "state", "state": TECHNICIAN})
+    put(cloud, key_hash="1" * 64, id="broken", habilitation="broken")
+    assert town.run(morning(30)) == 0
+    assert len(town.mailbox.kept) == 1
+
+
+def test_nobody_s_address_is_logged(town: Town, capsys: pytest.CaptureFixture[str]) -> None:
+    town.run(morning(30))
+    town.mailbox.fails = True
+    town.run(morning(15))
+    logged = capsys.readouterr().out
+    assert '"notice_sent"' in logged
+    assert '"notice_not_sent"' in logged
+    assert "@" not in logged
+
+
+# ── Once, whatever happens ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_notice_that_could_not_be_sent_is_tried_again(town: Town) -> None:
+    town.mailbox.fails = True
+    assert town.run(morning(30)) == 1
+    town.mailbox.fails = False
+    assert town.run(morning(30)) == 0
+    assert town.mailbox.days == [30]
+
+
+class Killed(BaseException):
+    """The process is no more."""
+
+
+def test_killed_before_it_sent_the_next_run_sends_once(town: Town) -> None:
+    def killed(*_: object) -> None:
+        raise Killed
+
+    with pytest.raises(Killed):
+        notices.send_due(town.gateway, town.register, morning(30), killed)
+    town.run(morning(30) + timedelta(minutes=1))  # for all that one knows, it is being sent
+    assert town.mailbox.kept == []
+    town.run_daily(29, 16)
+    assert town.mailbox.days == [29]
+
+
+def test_two_jobs_at_once_send_once(town: Town) -> None:
+    def at_once(to: Sequence[str], subject: str, text: str) -> None:
+        assert town.run(morning(30)) == 0  # the other job, amid this one's sending
+        town.mailbox(to, subject, text)
+
+    notices.send_due(town.gateway, town.register, morning(30), at_once)
+    town.run(morning(30))
+    assert town.mailbox.days == [30]
+
+
+def test_a_key_prolonged_as_its_notice_leaves_is_counted_anew(town: Town) -> None:
+    def prolonging(to: Sequence[str], subject: str, text: str) -> None:
+        keys.prolong(town.gateway, town.token, ENDS + timedelta(days=60), morning(30))
+        town.mailbox(to, subject, text)
+
+    notices.send_due(town.gateway, town.register, morning(30), prolonging)
+    town.run_daily(30, 0)
+    assert town.mailbox.days == [30, 90, 60]
+
+
+# ── The function ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def sender(monkeypatch: pytest.MonkeyPatch, cloud: Cloud) -> str:  # noqa: ARG001 - moto
+    monkeypatch.setenv("MAIL_SENDER", SENDER)
+    boto3.client("sesv2").create_email_identity(EmailIdentity=SENDER)
+    forget()
+    return SENDER
+
+
+@pytest.mark.usefixtures("town")
+def test_every_morning_the_function_sends_what_is_due(cloud: Cloud, sender: str) -> None:
+    from functions.key_notices.app import lambda_handler
+
+    put(cloud, expires=datetime.now(UTC) + timedelta(days=30))
+    for _ in range(2):
+        lambda_handler({"source": "aws.events", "detail-type": "Scheduled Event"}, None)
+    (message,) = sesv2_backends[DEFAULT_ACCOUNT_ID]["eu-west-3"].core_backend.sent_messages
+    assert (message.source, message.destinations["ToAddresses"]) == (sender, [APPLICANT, TECHNICIAN])
+
+
+@pytest.mark.usefixtures("town")
+def test_without_a_sender_the_function_fails_and_says_so_to_lambda(cloud: Cloud) -> None:
+    from functions.key_notices.app import NoticesNotSent, lambda_handler
+
+    put(cloud, expires=datetime.now(UTC) + timedelta(days=30))
+    with pytest.raises(NoticesNotSent):
+        lambda_handler({}, None)

@@ -1,0 +1,89 @@
+"""What operators learn of a key from the audit: its last use, and the scopes that serve nobody."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from api_particulier.keys import Gateway, NewToken, find
+from api_particulier.tokens import Token
+from ops.keys import last_use, last_uses, scopes_used
+from tests.conftest import Cloud, ask
+
+LONG_AGO = datetime.now(UTC) - timedelta(days=400)
+
+
+def token_of(cloud: Cloud, *scopes: str) -> tuple[str, Token]:
+    """Return the key, and the token, of a town that has had it for long."""
+    token_id = NewToken.new_id()
+    key = cloud.token(*scopes, id=token_id, created=LONG_AGO.isoformat())
+    return key, find(Gateway.of_function(), token_id)
+
+
+def later(days: float) -> datetime:
+    return datetime.now(UTC) + timedelta(days=days)
+
+
+def test_the_last_use_is_that_of_the_last_call_refused_ones_too(cloud: Cloud) -> None:
+    key, token = token_of(cloud, "dgfip_nombre_parts")
+    assert last_use(cloud.audit, token, LONG_AGO, later(0)) is None
+    ask("introspect/introspect", key=key)
+    ask("declarants/v2", key=key)
+    refused = cloud.entries()[-1]
+    assert refused["status"] == 403
+    for days in (0, 1, 89):
+        now = later(days)
+        used = last_use(cloud.audit, token, now - timedelta(days=90), now)
+        assert used is not None
+        assert used.isoformat(timespec="milliseconds") == refused["at"]
+
+
+def test_a_use_before_the_period_is_none(cloud: Cloud) -> None:
+    key, token = token_of(cloud, "dgfip_nombre_parts")
+    ask("introspect/introspect", key=key)
+    assert last_use(cloud.audit, token, datetime.now(UTC), later(30)) is None
+    assert last_use(cloud.audit, token, later(30), later(60)) is None
+
+
+def test_keys_nobody_uses_are_told_from_the_others(cloud: Cloud) -> None:
+    (used, one), (_, other) = (token_of(cloud, "dgfip_nombre_parts") for _ in range(2))
+    ask("introspect/introspect", key=used)
+    found = last_uses(cloud.audit, [one, other], later(-30), later(0))
+    assert (found[one.id] is None, found[other.id]) == (False, None)
+
+
+@pytest.mark.usefixtures("dgfip")
+def test_scopes_that_released_nothing_are_unused_whatever_bundle_they_came_in(cloud: Cloud) -> None:
+    key, token = token_of(cloud, "dgfip_adresse", "dgfip_revenu_fiscal_reference", "dgfip_nombre_parts", "cnaf_enfants")
+    assert ask("declarants/v2", key=key).status == 200
+    assert ask("revenu_fiscal_reference/v2", key=key).status == 200
+    found = scopes_used(cloud.audit, token, later(-90), later(0))
+    assert found.calls == 2
+    declarants = [
+        f"dgfip_declarant{number}_{what}"
+        for number in (1, 2)
+        for what in ("nom", "nom_naissance", "prenoms", "date_naissance")
+    ]
+    assert set(found.used) == {
+        *declarants,
+        *("dgfip_revenu_fiscal_reference", "dgfip_nombre_parts", "dgfip_annee_impot", "dgfip_annee_revenus"),
+    }
+    assert set(found.unused) == {
+        *("dgfip_adresse_fiscale_taxation", "dgfip_adresse_fiscale_annee", "dgfip_erreur_correctif"),
+        *("dgfip_situation_partielle", "cnaf_enfants"),
+    }
+
+
+def test_of_a_key_that_released_nothing_every_scope_is_unused(cloud: Cloud) -> None:
+    key, token = token_of(cloud, "cnaf_attestation_droits")
+    ask("introspect/introspect", key=key)
+    ask("declarants/v2", key=key)
+    found = scopes_used(cloud.audit, token, later(-90), later(0))
+    assert (found.calls, found.used) == (0, ())
+    assert found.unused == ("cnaf_adresse", "cnaf_allocataires", "cnaf_enfants", "cnaf_quotient_familial")
+
+
+@pytest.mark.usefixtures("dgfip")
+def test_what_was_read_before_the_period_does_not_count(cloud: Cloud) -> None:
+    key, token = token_of(cloud, "dgfip_nombre_parts")
+    assert ask("revenu_fiscal_reference/v2", key=key).status == 200
+    assert scopes_used(cloud.audit, token, datetime.now(UTC), later(1)).unused == ("dgfip_nombre_parts",)
