@@ -40,6 +40,14 @@ class Event(StrEnum):
     PROVIDER_FAILED = "provider_failed"
     AUDIT_FAILED = "audit_failed"
     """An entry could not be written; the call was answered 503 without data."""
+    NOT_COUNTED = "not_counted"
+    """A batch of the audit's stream, or a record of it, is not in the statistics yet."""
+    SEALED = "sealed"
+    """A batch of the audit's stream is in a seal."""
+    SEAL_FAILED = "seal_failed"
+    """A batch is in no seal yet; Lambda brings it again."""
+    AUDIT_TAMPERED = "audit_tampered"
+    """Something was written in the audit that no call writes: changed, removed, late or unreadable."""
     INTERNAL_ERROR = "internal_error"
     """Something nobody foresaw, with the type of the exception and where it was raised."""
 
@@ -57,6 +65,8 @@ FIELDS: Final = frozenset(
         "duration_ms",
         "exception",
         "at_line",
+        "seal",
+        "entries",
     }
 )
 """What a line may say besides its name."""
@@ -121,7 +131,7 @@ def log(event: Event, **fields: str | int | None) -> None:
     if unknown := fields.keys() - FIELDS:
         msg = f"not a field of a log line: {', '.join(sorted(unknown))}"
         raise ValueError(msg)
-    write = _LOGGER.info if event in {Event.ANSWERED, Event.PROVIDER_ANSWERED} else _LOGGER.error
+    write = _LOGGER.info if event in {Event.ANSWERED, Event.PROVIDER_ANSWERED, Event.SEALED} else _LOGGER.error
     write(event.value, extra={"event": event, **fields})
 
 
@@ -147,6 +157,21 @@ def count_call(dataset: str, status: int, duration_ms: int) -> None:
     metrics = _metrics(dataset=dataset, status=str(status))
     metrics.add_metric("Calls", MetricUnit.Count, 1)
     metrics.add_metric("Latency", MetricUnit.Milliseconds, duration_ms)
+    metrics.flush_metrics()
+
+
+def count_seal(entries: int, lag_seconds: float) -> None:
+    """Count the entries of one seal, and how long the oldest of them waited for it."""
+    metrics = _metrics()
+    metrics.add_metric("SealedEntries", MetricUnit.Count, entries)
+    metrics.add_metric("SealLag", MetricUnit.Seconds, lag_seconds)
+    metrics.flush_metrics()
+
+
+def count_tampering() -> None:
+    """Count one record of the audit's stream that no call writes."""
+    metrics = _metrics()
+    metrics.add_metric("AuditTampering", MetricUnit.Count, 1)
     metrics.flush_metrics()
 
 
