@@ -13,6 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 if TYPE_CHECKING:
     from mypy_boto3_apigateway import APIGatewayClient
     from mypy_boto3_dynamodb.service_resource import Table
+    from mypy_boto3_kms import KMSClient
 
 LOCAL_STACK_FILE = Path(environ.get("LOCAL_STACK", ".local")) / "stack.json"
 
@@ -61,9 +62,28 @@ class Deployment:
         return client
 
     @cached_property
+    def kms(self) -> "KMSClient":
+        client: KMSClient = self._client("kms")
+        return client
+
+    @cached_property
+    def s3(self) -> Any:
+        return self._client("s3")
+
+    @cached_property
     def tokens(self) -> "Table":
-        resource = self.session.resource("dynamodb", endpoint_url=self.endpoint_url)
-        return resource.Table(self.outputs["TokensTable"])
+        return self._table("TokensTable")
+
+    @cached_property
+    def audit(self) -> "Table":
+        return self._table("AuditTable")
+
+    @cached_property
+    def stats(self) -> "Table":
+        return self._table("StatsTable")
+
+    def _table(self, output: str) -> "Table":
+        return self.session.resource("dynamodb", endpoint_url=self.endpoint_url).Table(self.outputs[output])
 
     def _client(self, service: Any) -> Any:
         return self.session.client(service, endpoint_url=self.endpoint_url)

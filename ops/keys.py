@@ -40,6 +40,7 @@ def issue(  # noqa: PLR0913 - what a key is, each by its name
     scopes: Sequence[str],
     expires: datetime | None = None,
     allowed: Sequence[str] = (),
+    purpose: str | None = None,
 ) -> IssuedKey:
     """Make a key of 256 random bits that opens ``scopes`` until ``expires`` (18 months by default).
 
@@ -61,6 +62,7 @@ def issue(  # noqa: PLR0913 - what a key is, each by its name
         created=now,
         expires=expires or now + LIFETIME,
         allowed=tuple(allowed),
+        purpose=purpose,
         gateway_key_id=gateway_key,
     )
     try:
@@ -124,6 +126,7 @@ def _item(token: Token) -> dict[str, str | list[str]]:
         "created": token.created.isoformat(),
         "expires": token.expires.isoformat() if token.expires else None,
         "allowed": list(token.allowed) or None,
+        "purpose": token.purpose,
         "gateway_key_id": token.gateway_key_id,
     }
     return {name: value for name, value in values.items() if value is not None}

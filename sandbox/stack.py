@@ -141,7 +141,7 @@ class LocalStack:
         return simulator.address(running.port)
 
     def _deploy(self, template: Path, url: str, addresses: Mapping[str, str]) -> None:
-        values = {"Environment": "local", "Architecture": _architecture(), **addresses}
+        values = {"Environment": "local", "Architecture": _architecture(), "SealLockMode": cloud.LOCK_MODE, **addresses}
         values |= {
             parameter: os.environ[variable]
             for variable, parameter in _PASSED_THROUGH.items()
@@ -153,6 +153,7 @@ class LocalStack:
         run_tool(command, self.folder / "deploy.log", {"AWS_ENDPOINT_URL": url, **cloud.CREDENTIALS})
         outputs = self._deployment(url).outputs
         cloud.put_gateway_responses(url, STACK_NAME, outputs["ApiId"])
+        cloud.lock_bucket(url, STACK_NAME, "SealsBucket")
         self._fill_secrets(url, outputs)
 
     def _fill_secrets(self, url: str, outputs: Mapping[str, str]) -> None:

@@ -5,7 +5,7 @@ leave before Lambda stops the function.
 """
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import boto3
 from botocore.config import Config
@@ -29,6 +29,11 @@ def dynamodb() -> "DynamoDBClient":
 @lru_cache(maxsize=1)
 def kms() -> "KMSClient":
     return boto3.client("kms", config=_CONFIG)
+
+
+@lru_cache(maxsize=1)
+def s3() -> Any:
+    return boto3.client("s3", config=_CONFIG)
 
 
 @lru_cache(maxsize=1)

@@ -34,6 +34,9 @@ class Settings(BaseModel):
     audit_table: str
     stats_table: str
     pseudonym_key_id: str = ""
+    seals_bucket: str = ""
+    seal_key_id: str = ""
+    """What the sealing function alone is told."""
 
     dgfip_provider: Literal["svair", "impot_particulier"] = "svair"
     dgfip_svair_url: ProviderUrl = "https://cfsmsp.impots.gouv.fr"
