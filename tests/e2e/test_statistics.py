@@ -74,3 +74,32 @@ def test_a_counter_that_somebody_bent_is_found_and_set_right(stack: Stack) -> No
     assert _all_counted(stack)["differences"] == []
     assert _shown(stack) == whole
     assert stack.operate("stats", "replay") == {"messages": 0, "counted": 0, "unreadable": [], "kept": False}
+
+
+def test_what_could_not_be_counted_at_the_time_is_counted_by_a_rebuild(stack: Stack) -> None:
+    _all_counted(stack)
+    whole, failed = _shown(stack), _failures(stack)
+    with stack.without_statement("Statistics", "CountOnce"):
+        assert stack.get(RFR_ROUTE, **NUMBERS).status_code == 200
+        until = time.monotonic() + _PATIENCE
+        while _failures(stack) == failed:
+            assert time.monotonic() < until
+    assert _shown(stack) == whole
+    stack.operate("stats", "rebuild")
+    assert _shown(stack) == whole + 1
+
+
+def _failures(stack: Stack) -> int:
+    """Return how many times something could not be counted, as the log says."""
+    pages = stack.client("logs").get_paginator("filter_log_events")
+    group = stack.deployment.outputs["FunctionsLogGroup"]
+    return sum(
+        '"not_counted"' in event["message"] for page in pages.paginate(logGroupName=group) for event in page["events"]
+    )
+
+
+def test_who_may_not_read_the_counters_shows_none(stack: Stack) -> None:
+    with stack.without_statement("Stats", "ReadCounters"):
+        stack.renew("Stats")
+        assert requests.get(f"{stack.api_url}/stats", timeout=60).status_code == 500
+    assert _shown(stack) >= 0

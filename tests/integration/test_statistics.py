@@ -22,7 +22,7 @@ from ops.statistics import Books
 from tests.conftest import Cloud, ask, forget
 from tests.dynamodb import PlayedTable
 from tests.integration.conftest import Provider
-from tests.template import resources
+from tests.template import ROOT, resources
 
 pytestmark = pytest.mark.usefixtures("cloud")
 
@@ -141,6 +141,12 @@ def test_the_number_is_that_of_the_answers_200_of_datasets(cloud: Cloud, dgfip: 
     }
     assert ask("stats/stats").text == "4"
     assert figures()["parJeuDeDonnees"] == {"avis_imposition": 1, "declarants": 3}
+
+
+def test_a_batch_of_the_stream_is_as_lambda_brings_it() -> None:
+    batch = json.loads((ROOT / "events" / "statistics/batch.json").read_text())["Records"]
+    assert deliver(batch) == deliver(batch) == []
+    assert counters() == {Key(TODAY, "declarants", 404): 1}
 
 
 def test_what_is_delivered_again_is_counted_once(write: Any) -> None:
@@ -327,7 +333,7 @@ def test_an_environment_reads_the_counters_once_a_minute_and_at_the_days_turn(wr
     clock.pass_by(59)
     assert ask("stats/stats").text == "0"
     clock.pass_by(1)
-    assert ask("stats/stats").text == ask("stats/details").body["parJeuDeDonnees"]["declarants"]== 2
+    assert ask("stats/stats").body == ask("stats/details").body["parJeuDeDonnees"]["declarants"] == 2
     clock.pass_by(30)  # midnight
     assert ask("stats/stats").text == "1"
 

@@ -38,7 +38,7 @@ COUNTERS: Final = "counters"
 
 _PARIS: Final = ZoneInfo("Europe/Paris")
 _DATASET_NAME: Final = re.compile("[a-z0-9_]{1,64}")
-_ID: Final = re.compile("[0-9a-f-]{36}")
+_ID: Final = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _TRANSACTION: Final = 100
 """Writes that DynamoDB takes together."""
 _TRIES: Final = 5
