@@ -24,7 +24,7 @@ class PlayedTable:
 
     def cancelled(self, *reasons: str) -> ClientError:
         """Return the error of a transaction whose writes are refused for these reasons."""
-        response = {
+        response: Any = {
             "Error": {"Code": "TransactionCanceledException", "Message": ""},
             "CancellationReasons": [{"Code": reason} for reason in reasons],
         }
