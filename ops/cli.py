@@ -12,7 +12,9 @@ from api_particulier import notices
 from api_particulier.habilitations import note
 from api_particulier.tokens import Token
 from ops import keys as operators
+from ops.cli_audit import audit
 from ops.cli_habilitations import habilitations
+from ops.cli_statistics import stats
 from ops.deployment import Deployment
 from ops.options import Scopes, Siret, on_a_deployment, print_json, print_text
 
@@ -26,6 +28,8 @@ def main() -> None:
 
 
 main.add_command(habilitations)
+main.add_command(audit)
+main.add_command(stats)
 
 
 @main.group()
@@ -66,6 +70,7 @@ class _Network(click.ParamType[str]):
 @click.option("--scopes", required=True, type=Scopes(), help="What the key opens: contract §4.")
 @click.option("--expires", type=_Expiry(), help="From when it no longer works. In 18 months by default.")
 @click.option("--allow", "allowed", multiple=True, type=_Network(), help="Only from this range. Repeatable.")
+@click.option("--purpose", help="What it is for; every entry of the audit says it.")
 @click.option("--id", "token_id", help="Finish an issue that was interrupted: the id that it printed.")
 @on_a_deployment
 def issue(  # noqa: PLR0913 - one parameter an option
@@ -76,6 +81,7 @@ def issue(  # noqa: PLR0913 - one parameter an option
     scopes: list[str],
     expires: datetime | None,
     allowed: tuple[str, ...],
+    purpose: str | None,
     token_id: str | None,
     as_json: bool,
 ) -> None:
@@ -94,6 +100,7 @@ def issue(  # noqa: PLR0913 - one parameter an option
         scopes=frozenset(scopes),
         expires=expires or now.replace(microsecond=0) + key_service.LIFETIME,
         allowed=allowed,
+        purpose=purpose,
     )
     _print_key(on, key_service.issue(on.gateway, new, now), as_json=as_json)
 
@@ -277,5 +284,6 @@ def _describe(token: Token) -> dict[str, Any]:
         "created": token.created.isoformat(),
         "expires": token.expires.isoformat() if token.expires else None,
         "allowed": list(token.allowed),
+        "purpose": token.purpose,
         "replaces": token.replaces,
     }

@@ -16,6 +16,7 @@ from api_particulier.keys import Gateway
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
+    from mypy_boto3_kms import KMSClient
     from mypy_boto3_sqs import SQSClient
 
 LOCAL_STACK_FILE = Path(environ.get("LOCAL_STACK", ".local")) / "stack.json"
@@ -91,11 +92,27 @@ class Deployment:
         return client
 
     @cached_property
+    def kms(self) -> "KMSClient":
+        client: KMSClient = self._client("kms")
+        return client
+
+    @cached_property
+    def s3(self) -> Any:
+        return self._client("s3")
+
+    @cached_property
     def audit(self) -> "Table":
-        # Several threads ask at once: connections for each.
+        return self._table("AuditTable")
+
+    @cached_property
+    def stats(self) -> "Table":
+        return self._table("StatsTable")
+
+    def _table(self, output: str) -> "Table":
+        # Several threads may ask at once: connections for each.
         config = Config(max_pool_connections=16)
         resource = self.session.resource("dynamodb", endpoint_url=self.endpoint_url, config=config)
-        return resource.Table(self.outputs["AuditTable"])
+        return resource.Table(self.outputs[output])
 
     def _client(self, service: Any) -> Any:
         return self.session.client(service, endpoint_url=self.endpoint_url)

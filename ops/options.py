@@ -11,6 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from api_particulier.habilitations import UnknownHabilitationError, Unprocessable
 from api_particulier.keys import KeyRefused
+from ops.audit import ExportError
 from ops.deployment import Deployment, DeploymentError
 
 
@@ -26,7 +27,7 @@ def on_a_deployment[**P](verb: Callable[P, None]) -> Callable[..., None]:
         try:
             on = Deployment.on_local_stack(stack_name) if local else Deployment.on_aws(stack_name, region)
             verb(on, *args, **options)  # type: ignore[arg-type]  # click calls by name
-        except (DeploymentError, KeyRefused, Unprocessable, BotoCoreError, ClientError) as error:
+        except (DeploymentError, ExportError, KeyRefused, Unprocessable, BotoCoreError, ClientError) as error:
             raise click.ClickException(str(error)) from None
         except UnknownHabilitationError as error:
             raise click.ClickException(f"no habilitation has the id {error}") from None

@@ -20,6 +20,8 @@ CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 """The root of the embedded cloud: it knows no other until someone makes one."""
 STAGE = "live"
 MAIL_SENDER = "ne-pas-repondre@api-particulier.exemple.fr"
+LOCK_MODE = "GOVERNANCE"
+"""Of the local stack's seals: what a test tampers with, it puts back."""
 
 
 def command(python: Path, port: int) -> list[str]:
@@ -75,6 +77,23 @@ def mailbox(url: str) -> list[dict[str, Any]]:
     """Return every mail that was sent, none of which leaves: each with its ``To``, ``Subject`` and ``BodyText``."""
     answer = requests.get(f"{url}/_ministack/ses/messages", timeout=10)
     return [message for messages in answer.json()["messages"].values() for message in messages]
+
+
+def lock_bucket(url: str, stack_name: str, logical_id: str) -> None:
+    """Lock a bucket as the template says: MiniStack ignores what its CloudFormation is told of Object Lock."""
+    template = client("cloudformation", url).get_template(StackName=stack_name, TemplateStage="Processed")[
+        "TemplateBody"
+    ]
+    resources = (json.loads(template) if isinstance(template, str) else template)["Resources"]
+    found = client("cloudformation", url).describe_stack_resource(StackName=stack_name, LogicalResourceId=logical_id)
+    retention = dict(resources[logical_id]["Properties"]["ObjectLockConfiguration"]["Rule"]["DefaultRetention"])
+    client("s3", url).put_object_lock_configuration(
+        Bucket=found["StackResourceDetail"]["PhysicalResourceId"],
+        ObjectLockConfiguration={
+            "ObjectLockEnabled": "Enabled",
+            "Rule": {"DefaultRetention": retention | {"Mode": LOCK_MODE}},
+        },
+    )
 
 
 def put_gateway_responses(url: str, stack_name: str, api_id: str) -> None:

@@ -144,7 +144,8 @@ class LocalStack:
         return simulator.address(running.port)
 
     def _deploy(self, template: Path, url: str, addresses: Mapping[str, str]) -> None:
-        values = {"Environment": "local", "Architecture": _architecture(), "MailSender": cloud.MAIL_SENDER, **addresses}
+        values = {"Environment": "local", "Architecture": _architecture(), **addresses}
+        values |= {"MailSender": cloud.MAIL_SENDER, "SealLockMode": cloud.LOCK_MODE}
         values |= {
             parameter: os.environ[variable]
             for variable, parameter in _PASSED_THROUGH.items()
@@ -158,6 +159,7 @@ class LocalStack:
         cloud.put_gateway_responses(url, STACK_NAME, outputs["ApiId"])
         cloud.verify_sender(url)
         cloud.let_mails_out(url, STACK_NAME)
+        cloud.lock_bucket(url, STACK_NAME, "SealsBucket")
         self._fill_secrets(url, outputs)
 
     def _fill_secrets(self, url: str, outputs: Mapping[str, str]) -> None:

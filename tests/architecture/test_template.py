@@ -59,7 +59,9 @@ def test_a_function_has_a_role_of_its_own_that_may_do_nothing_at_large(function:
             assert "*" not in action
         for resource in listed(statement["Resource"]):
             assert not isinstance(resource, str), f"{statement['Sid']} does not name a resource of the template"
-            assert "*" not in str(resource) or resource in GATEWAY_KEYS, statement["Sid"]
+            # The objects of a bucket have no other name.
+            named = str(resource).replace("Bucket.Arn}/seals/*", "")
+            assert "*" not in named or resource in GATEWAY_KEYS, statement["Sid"]
     assert len({statement["Sid"] for statement in found}) == len(found)
 
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 RETENTION = timedelta(days=36 * 30.4375)
 """36 months, the time during which an access can be contested."""
+DATASET = "dataset"
+"""The kind of a dataset's entries, which the statistics count; those of the services around them have none."""
 
 
 @dataclass
@@ -38,6 +40,7 @@ class Entry:
     route: str
     address: str
     """The caller's, not the citizen's."""
+    kind: str | None = None
     user: str | None = None
     """The agent, as the caller names it in ``X-User``."""
     id: str = field(default_factory=lambda: str(uuid7()))
@@ -46,6 +49,8 @@ class Entry:
     organisation: str | None = None
     siret: str | None = None
     habilitation: str | None = None
+    purpose: str | None = None
+    """Of the habilitation."""
     citizen: str | None = None
     provider: str | None = None
     provider_ms: int | None = None
@@ -59,7 +64,7 @@ class Entry:
     def identify(self, token: Token) -> None:
         """Say whose call it is."""
         self.token, self.organisation, self.siret = token.id, token.organisation, token.siret
-        self.habilitation = token.habilitation
+        self.habilitation, self.purpose = token.habilitation, token.purpose
 
 
 def pseudonym(identifier: str) -> str:

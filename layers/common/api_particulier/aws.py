@@ -35,6 +35,11 @@ def kms() -> "KMSClient":
 
 
 @lru_cache(maxsize=1)
+def s3() -> Any:
+    return boto3.client("s3", config=_CONFIG)
+
+
+@lru_cache(maxsize=1)
 def secretsmanager() -> "SecretsManagerClient":
     return boto3.client("secretsmanager", config=_CONFIG)
 

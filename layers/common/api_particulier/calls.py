@@ -100,7 +100,7 @@ class Call:
     entry: audit.Entry
 
 
-def serve(event: Mapping[str, Any], name: str, tell: Callable[[Call], object]) -> Response:
+def serve(event: Mapping[str, Any], name: str, tell: Callable[[Call], object], kind: str | None = None) -> Response:
     """Authenticate the caller, let ``tell`` make the answer's body, audit, and answer.
 
     ``tell`` refuses by raising an ``ApiError``. Nothing that it returns leaves unless the audit entry is written.
@@ -113,6 +113,7 @@ def serve(event: Mapping[str, Any], name: str, tell: Callable[[Call], object]) -
         dataset=name,
         route=request.route,
         address=request.address,
+        kind=kind,
         user=request.user,
     )
     wants_xml = request.wants_xml()

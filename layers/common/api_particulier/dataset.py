@@ -45,7 +45,7 @@ class Dataset[P: Parameters]:
 
     def handler(self, event: dict[str, Any], _context: object) -> Response:
         """Answer an API Gateway event."""
-        return serve(event, self.name, self._tell)
+        return serve(event, self.name, self._tell, audit.DATASET)
 
     def _tell(self, call: Call) -> dict[str, object]:
         model = self.routes[call.request.route]

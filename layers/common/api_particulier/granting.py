@@ -71,6 +71,7 @@ def _open(gateway: Gateway, standing: Habilitation, change: Change, now: datetim
             scopes=frozenset(standing.granted),
             expires=standing.expires,
             habilitation=standing.id,
+            purpose=standing.request.purpose or None,
         ),
         now,
     )
@@ -89,8 +90,9 @@ def _align(gateway: Gateway, token: Token, standing: Habilitation, *, with_scope
     values: dict[str, AttributeValueTypeDef] = {
         ":organisation": {"S": standing.request.organisation},
         ":siret": {"S": standing.request.siret},
+        ":purpose": {"S": standing.request.purpose},
     }
-    change = "SET organisation = :organisation, siret = :siret"
+    change = "SET organisation = :organisation, siret = :siret, purpose = :purpose"
     if with_scopes:
         values[":scopes"] = {"L": [{"S": scope} for scope in sorted(standing.granted)]}
         change += ", scopes = :scopes"

@@ -88,6 +88,8 @@ class NewToken:
     id: str
     allowed: tuple[str, ...] = ()
     habilitation: str | None = None
+    purpose: str | None = None
+    """What the key is for; in every entry of the audit."""
     replaces: str | None = None
 
     @staticmethod
@@ -200,6 +202,7 @@ def rotate(gateway: Gateway, token: Token, overlap: timedelta, now: datetime) ->
         expires=now.replace(microsecond=0) + LIFETIME,
         allowed=token.allowed,
         habilitation=token.habilitation,
+        purpose=token.purpose,
         replaces=token.id,
     )
     ends = now.replace(microsecond=0) + overlap
@@ -244,6 +247,7 @@ def _issue_alone(gateway: Gateway, new: NewToken, now: datetime, replaced: Token
         expires=new.expires,
         allowed=new.allowed,
         habilitation=new.habilitation,
+        purpose=new.purpose,
         gateway_key_id=gateway_key,
         replaces=new.replaces,
     )

@@ -53,6 +53,14 @@ class Event(StrEnum):
     """Somebody was told that a key is about to end."""
     NOTICE_NOT_SENT = "notice_not_sent"
     """Nobody was: the message did not leave, or the key has no contact."""
+    NOT_COUNTED = "not_counted"
+    """A batch of the audit's stream, or a record of it, is not in the statistics yet."""
+    SEALED = "sealed"
+    """A batch of the audit's stream is in a seal."""
+    SEAL_FAILED = "seal_failed"
+    """A batch is in no seal yet; Lambda brings it again."""
+    AUDIT_TAMPERED = "audit_tampered"
+    """Something was written in the audit that no call writes: changed, removed, late or unreadable."""
     INTERNAL_ERROR = "internal_error"
     """Something nobody foresaw, with the type of the exception and where it was raised."""
 
@@ -72,6 +80,8 @@ FIELDS: Final = frozenset(
         "at_line",
         "habilitation",
         "change",
+        "seal",
+        "entries",
     }
 )
 """What a line may say besides its name."""
@@ -176,6 +186,21 @@ def alert(event: Event, **fields: str | int | None) -> None:
     log(event, **fields)
     metrics = _metrics(alert=event.value)
     metrics.add_metric("Alerts", MetricUnit.Count, 1)
+    metrics.flush_metrics()
+
+
+def count_seal(entries: int, lag_seconds: float) -> None:
+    """Count the entries of one seal, and how long the oldest of them waited for it."""
+    metrics = _metrics()
+    metrics.add_metric("SealedEntries", MetricUnit.Count, entries)
+    metrics.add_metric("SealLag", MetricUnit.Seconds, lag_seconds)
+    metrics.flush_metrics()
+
+
+def count_tampering() -> None:
+    """Count one record of the audit's stream that no call writes."""
+    metrics = _metrics()
+    metrics.add_metric("AuditTampering", MetricUnit.Count, 1)
     metrics.flush_metrics()
 
 

@@ -43,10 +43,15 @@ def page(html: str, policy: str, request_id: str) -> Response:
 def refusal(error: ApiError, request_id: str, *, xml: bool = False) -> Response:
     response = _response(error.status, error.body, request_id, xml=xml, root="error")
     if error.retry_after is not None:
-        headers = response["headers"]
-        assert isinstance(headers, dict)  # noqa: S101 - made by _response
-        headers["Retry-After"] = str(error.retry_after)
+        response = with_headers(response, {"Retry-After": str(error.retry_after)})
     return response
+
+
+def with_headers(response: Response, more: Mapping[str, str]) -> Response:
+    """Return ``response`` with other headers, in place of its own where it has them."""
+    headers = response["headers"]
+    assert isinstance(headers, dict)  # noqa: S101 - made by _response
+    return response | {"headers": {**headers, **more}}
 
 
 def _response(status: int, body: object, request_id: str, *, xml: bool, root: str) -> Response:

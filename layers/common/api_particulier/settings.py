@@ -33,10 +33,14 @@ class Settings(BaseModel):
     tokens_table: str
     audit_table: str
     stats_table: str
-    habilitations_table: str
+    habilitations_table: str = ""
+    """What the functions that know of habilitations are told, and no other."""
     pseudonym_key_id: str = ""
     mail_sender: str | None = None
     """Whom mails come from: an address, or one of a domain, that SES has verified. Without it none is sent."""
+    seals_bucket: str = ""
+    seal_key_id: str = ""
+    """What the sealing function alone is told."""
 
     dgfip_provider: Literal["svair", "impot_particulier"] = "svair"
     dgfip_svair_url: ProviderUrl = "https://cfsmsp.impots.gouv.fr"

@@ -39,6 +39,8 @@ class Token:
     allowed: tuple[str, ...] = ()
     """CIDR ranges the caller must be in; none means anywhere."""
     habilitation: str | None = None
+    purpose: str | None = None
+    """What the habilitation was given for, in the administration's words."""
     gateway_key_id: str | None = None
     successor: str | None = None
     """The id of the key that a rotation made, or is making, to take this one's place."""
@@ -77,6 +79,7 @@ def token_of(item: Mapping[str, object]) -> Token:
         expires=datetime.fromisoformat(str(expires)) if expires else None,
         allowed=_strings(item.get("allowed")),
         habilitation=str(item["habilitation"]) if item.get("habilitation") else None,
+        purpose=str(item["purpose"]) if item.get("purpose") else None,
         gateway_key_id=str(item["gateway_key_id"]) if item.get("gateway_key_id") else None,
         successor=str(item["successor"]) if item.get("successor") else None,
         replaces=str(item["replaces"]) if item.get("replaces") else None,

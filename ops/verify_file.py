@@ -1,0 +1,216 @@
+"""Verify a file of ``audit export``, with the public key alone: no network, no AWS, no other module of this project.
+
+``python verify_file.py FILE [--public-key PEM]``. It needs the ``cryptography`` package only, so that an auditor can
+take this one module away, or write another from docs/audit-format.md. Exit code 0 when all is proven, 1 otherwise.
+"""
+
+import argparse
+import json
+import sys
+from base64 import b64decode
+from binascii import Error as NotBase64Error
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
+
+EXPORT: Final = "api-particulier/audit-export/1"
+SEAL: Final = "api-particulier/seal/1"
+SIGNATURE: Final = "api-particulier/signature/1"
+FIRST: Final = "0" * 64
+
+
+class NotProvenError(Exception):
+    """Something is not as it was signed; says which seal or entry, and what of it."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was proven."""
+
+    entries: int
+    seals: int
+    complete: int
+    """How many of the seals have all their entries in the file."""
+    signed: bool
+    """Whether the file as a whole is signed: that nothing of what was selected was left out."""
+    fingerprint: str
+    """SHA-256 of the public key (DER), to compare with the one that was published."""
+    given_key: bool
+    """False when the key is the one that came with the file, which proves nothing of who made it."""
+
+
+def canonical(value: object) -> bytes:
+    """Return the one JSON text of a value (RFC 8785, of strings, integers and lists)."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def hash_of(header: Mapping[str, Any]) -> str:
+    """Return what the following seal calls ``previous``."""
+    return sha256(canonical(header)).hexdigest()
+
+
+def leaf_of(entry: Mapping[str, Any]) -> bytes:
+    return sha256(b"\0" + canonical(entry)).digest()
+
+
+def root_from(leaf: bytes, index: int, count: int, path: Sequence[str]) -> str:
+    """Return the root that a leaf and its proof lead to (RFC 9162 §2.1.3.2); empty when the proof's length is wrong."""
+    node, last, found = index, count - 1, leaf
+    for step in map(bytes.fromhex, path):
+        if last == 0:
+            return ""
+        if node & 1 or node == last:
+            found = sha256(b"\1" + step + found).digest()
+            while node and not node & 1:
+                node, last = node >> 1, last >> 1
+        else:
+            found = sha256(b"\1" + found + step).digest()
+        node, last = node >> 1, last >> 1
+    return found.hex() if last == 0 else ""
+
+
+def read_key(pem: bytes) -> EllipticCurvePublicKey:
+    """Read a P-256 public key; ``NotProvenError`` for another."""
+    try:
+        key = load_pem_public_key(pem)
+    except ValueError:
+        raise NotProvenError("the public key is no PEM") from None
+    if not isinstance(key, EllipticCurvePublicKey) or not isinstance(key.curve, SECP256R1):
+        raise NotProvenError("the public key is not of P-256")
+    return key
+
+
+def check_signature(key: EllipticCurvePublicKey, signature: str, message: bytes, what: str) -> None:
+    """Check a signature, DER in base64; ``NotProvenError`` naming ``what`` it is of."""
+    try:
+        key.verify(b64decode(signature, validate=True), message, ECDSA(SHA256()))
+    except (InvalidSignature, NotBase64Error, ValueError):
+        raise NotProvenError(f"{what}: the signature is wrong") from None
+
+
+def check_header(
+    key: EllipticCurvePublicKey, header: Mapping[str, Any], signature: str, number: int, previous: str | None
+) -> None:
+    """Check one seal and its link to the one before (None where that is unknown); ``NotProvenError``."""
+    what = f"seal {number}"
+    if header.get("format") != SEAL or header.get("number") != number:
+        raise NotProvenError(f"{what}: another seal is in its place")
+    check_signature(key, signature, canonical(header), what)
+    if header["previous"] != (FIRST if number == 1 else previous or header["previous"]):
+        raise NotProvenError(f"{what}: it does not follow the seal before it")
+
+
+def verify(file: Path, public_key: Path | None = None) -> Report:
+    """Verify an export, JSON or CSV; ``NotProvenError`` at the first thing that is not as it was signed."""
+    content = file.read_bytes()
+    signature = _object(beside.read_bytes()) if (beside := signature_of(file)).exists() else None
+    export = _object(content) if content.startswith(b"{") else None
+    own = (export or signature or {}).get("public_key")
+    if public_key is None and own is None:
+        raise NotProvenError("a CSV file is proven by its signature file, which is not beside it")
+    key = read_key(public_key.read_bytes() if public_key else str(own).encode())
+    if signature is not None:
+        digest = sha256(content).hexdigest()
+        check_signature(key, str(signature.get("signature")), f"{SIGNATURE}\n{digest}".encode(), "the file")
+    elif export is None:
+        raise NotProvenError("a CSV file is proven by its signature file, which is not beside it")
+    try:
+        entries, seals, complete = _verify_export(key, export) if export else (content.count(b"\r\n") - 1, 0, 0)
+    except (LookupError, TypeError, ValueError, AttributeError):
+        raise NotProvenError("the file is not laid out as an export is") from None
+    der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return Report(entries, seals, complete, signature is not None, sha256(der).hexdigest(), public_key is not None)
+
+
+def signature_of(file: Path) -> Path:
+    """Return where the detached signature of a file is."""
+    return file.with_name(f"{file.name}.sig")
+
+
+def _verify_export(key: EllipticCurvePublicKey, export: Mapping[str, Any]) -> tuple[int, int, int]:
+    if export.get("format") != EXPORT:
+        raise NotProvenError("the file is no export that this program knows")
+    headers: dict[int, Mapping[str, Any]] = {}
+    previous: str | None = None
+    for one in export["seals"]:
+        number = int(one["header"]["number"])
+        if headers and number != max(headers) + 1:
+            raise NotProvenError(f"seal {max(headers) + 1}: it is missing")
+        check_header(key, one["header"], one["signature"], number, previous)
+        headers[number], previous = one["header"], hash_of(one["header"])
+    last = (0, -1)
+    for one in export["entries"]:
+        what = f"entry {one['entry'].get('id')}"
+        header, place = headers.get(one["seal"]), (one["seal"], one["index"])
+        if header is None:
+            raise NotProvenError(f"{what}: its seal is not in the file")
+        if not 0 <= one["index"] < header["count"] or place <= last:
+            raise NotProvenError(f"{what}: it is not in its place")
+        last = place
+        if root_from(leaf_of(one["entry"]), one["index"], header["count"], one["path"]) != header["root"]:
+            raise NotProvenError(f"{what}: it is not what was sealed")
+    found = Counter(one["seal"] for one in export["entries"])
+    complete = sum(found[number] == header["count"] for number, header in headers.items())
+    return len(export["entries"]), len(headers), complete
+
+
+def _object(content: bytes) -> dict[str, Any]:
+    try:
+        read = json.loads(content, object_pairs_hook=_once, parse_float=_refuse, parse_constant=_refuse)
+    except ValueError:
+        raise NotProvenError("the file is not the JSON of an export") from None
+    if not isinstance(read, dict):
+        raise NotProvenError("the file is not the JSON of an export")
+    return read
+
+
+def _once(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse a name that is twice in an object: two readers could take one each."""
+    listed = list(pairs)
+    made = dict(listed)
+    if len(made) != len(listed):
+        raise ValueError
+    return made
+
+
+def _refuse(_: str) -> None:
+    raise ValueError
+
+
+def describe(report: Report) -> str:
+    """Say in words what was proven."""
+    said = [f"{report.entries} entries, {report.seals} seals: as they were signed."]
+    if report.seals:
+        said.append(f"{report.complete} seals have all their entries in the file.")
+    said.append(
+        "The selection is signed." if report.signed else "The selection is not signed: entries may be left out."
+    )
+    said.append(f"Public key, SHA-256: {report.fingerprint}")
+    if not report.given_key:
+        said.append("This key came with the file: compare it with the published one.")
+    return "\n".join(said)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Verify an export of the audit, offline.")
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--public-key", type=Path, metavar="PEM")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    try:
+        report = verify(options.file, options.public_key)
+    except (NotProvenError, OSError) as error:
+        sys.exit(f"Not proven: {error}")
+    print(json.dumps(asdict(report)) if options.json else describe(report))  # noqa: T201 - a command
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+"""What stands between the audit's stream and the counters: nothing is dropped unsaid."""
+
+from tests.template import resources
+
+FUNCTION = resources("AWS::Serverless::Function")["Statistics"]
+
+
+def test_a_batch_that_cannot_be_counted_is_divided_then_set_aside() -> None:
+    (event,) = FUNCTION["Events"].values()
+    source = event["Properties"]
+    assert source["Stream"] == {"Fn::GetAtt": ["AuditTable", "StreamArn"]}
+    assert source["StartingPosition"] == "TRIM_HORIZON"
+    assert source["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert source["BisectBatchOnFunctionError"] is True
+    assert 0 < source["MaximumRetryAttempts"] < 100
+    queue = {"Fn::GetAtt": ["StatisticsFailures", "Arn"]}
+    assert source["DestinationConfig"]["OnFailure"] == {"Type": "SQS", "Destination": queue}
+
+
+def test_what_is_set_aside_is_alarmed_and_kept_for_as_long_as_a_queue_can() -> None:
+    queue = resources("AWS::SQS::Queue")["StatisticsFailures"]
+    assert queue["MessageRetentionPeriod"] == 14 * 86_400
+    alarm = resources("AWS::CloudWatch::Alarm")["StatisticsFailuresAlarm"]
+    assert alarm["Dimensions"][0]["Value"] == {"Fn::GetAtt": ["StatisticsFailures", "QueueName"]}
+    assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (0, "GreaterThanThreshold")
+
+
+def test_who_counts_reads_no_table_and_who_shows_writes_none() -> None:
+    (counting,) = FUNCTION["Policies"][0]["Statement"]
+    (showing,) = resources("AWS::Serverless::Function")["Stats"]["Policies"][0]["Statement"]
+    assert counting["Action"] == ["dynamodb:PutItem", "dynamodb:UpdateItem"]
+    assert showing["Action"] == "dynamodb:Query"
+    for statement in (counting, showing):
+        assert statement["Resource"] == {"Fn::GetAtt": ["StatsTable", "Arn"]}
+        ((_, keys),) = statement["Condition"].items()
+        assert all(not key.startswith("ping") for key in keys["dynamodb:LeadingKeys"])

@@ -1,0 +1,305 @@
+"""What an operator takes out of the audit, and that a stranger can prove it with the public key alone."""
+
+import csv
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from ops import audit, verify_file
+from ops.audit import Exported, ExportError, Period
+from ops.cli import main
+from ops.deployment import Deployment
+from ops.verify_file import NotProvenError, verify
+from tests.conftest import ask
+from tests.integration.conftest import Provider
+from tests.integration.seals.conftest import Sealing, record
+from tests.template import ROOT
+
+
+def today() -> Period:
+    return Period(datetime.now(UTC) - timedelta(hours=1), datetime.now(UTC) + timedelta(hours=1))
+
+
+@pytest.fixture
+def entries(sealing: Sealing) -> list[dict[str, Any]]:
+    """Entries of two tokens in three seals: 3 and 2, of a habilitation, and between them 1 of another."""
+    theirs = {"habilitation": "habilitation-9", "purpose": "Tarification de la cantine", "id": "jeton-1"}
+    found = [sealing.sealed(3, **theirs), sealing.sealed(1, id="jeton-2"), sealing.sealed(2, **theirs)]
+    return [entry for some in found for entry in some]
+
+
+@pytest.fixture
+def write(sealing: Sealing, entries: list[dict[str, Any]], tmp_path: Path) -> Callable[..., Exported]:
+    assert entries
+
+    def written(name: str = "audit.json", **chosen: Any) -> Exported:
+        return audit.export(sealing.on, today(), tmp_path / name, **chosen)
+
+    return written
+
+
+@pytest.fixture
+def key(sealing: Sealing, tmp_path: Path) -> Path:
+    path = tmp_path / "key.pem"
+    path.write_text(audit.public_key(sealing.on))
+    return path
+
+
+def test_an_entry_says_what_the_habilitation_was_given_for(entries: list[dict[str, Any]]) -> None:
+    assert (entries[0]["habilitation"], entries[0]["purpose"]) == ("habilitation-9", "Tarification de la cantine")
+    assert "purpose" not in entries[3]
+
+
+def test_a_whole_period_is_proven_with_the_public_key(write: Callable[..., Exported], key: Path) -> None:
+    done = write()
+    assert (done.entries, done.seals, done.pending) == (6, 3, 0)
+    report = verify(done.file, key)
+    assert (report.entries, report.seals, report.complete, report.signed, report.given_key) == (6, 3, 3, True, True)
+    assert re.fullmatch(r"[0-9a-f]{64}", report.fingerprint)
+    assert not verify(done.file).given_key
+    assert done.file.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize(
+    ("chosen", "count"),
+    [
+        ({"token": "jeton-2"}, 1),
+        ({"token": "jeton-1"}, 5),
+        ({"habilitation": "habilitation-9"}, 5),
+        ({"token": "x"}, 0),
+    ],
+)
+def test_a_token_or_a_habilitation_is_exported_alone(
+    write: Callable[..., Exported], key: Path, chosen: dict[str, str], count: int
+) -> None:
+    done = write(**chosen)
+    assert (done.entries, verify(done.file, key).entries) == (count, count)
+    for one in json.loads(done.file.read_text())["entries"]:
+        assert chosen.items() <= one["entry"].items()
+
+
+def test_a_sheet_says_it_all_and_is_signed(
+    write: Callable[..., Exported], key: Path, entries: list[dict[str, Any]]
+) -> None:
+    done = write("audit.csv", habilitation="habilitation-9", as_csv=True)
+    with done.file.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["id"] for row in rows] == [entries[one]["id"] for one in (0, 1, 2, 4, 5)]
+    assert [(row["seal"], row["index"]) for row in rows] == [("1", "0"), ("1", "1"), ("1", "2"), ("3", "0"), ("3", "1")]
+    assert (rows[0]["organisation"], rows[0]["purpose"]) == ("VILLE EXEMPLE", "Tarification de la cantine")
+    assert (verify(done.file, key).entries, verify(done.file, key).signed) == (5, True)
+    done.file.write_bytes(done.file.read_bytes().replace(b"EXEMPLE", b"EXEMPLF", 1))
+    with pytest.raises(NotProvenError, match=r"^the file: the signature is wrong$"):
+        verify(done.file, key)
+    done.signature.unlink()
+    with pytest.raises(NotProvenError, match=r"signature file, which is not beside it$"):
+        verify(done.file, key)
+
+
+def test_a_sheet_runs_no_formula_of_a_caller(sealing: Sealing, tmp_path: Path) -> None:
+    ask("introspect/introspect", key=sealing.cloud.token("x"), headers={"X-User": "=cmd|' /C calc'!A0"})
+    sealing.deliver(map(record, sealing.cloud.entries()))
+    done = audit.export(sealing.on, today(), tmp_path / "audit.csv", as_csv=True)
+    assert ",'=cmd|" in done.file.read_text()
+
+
+def tampered(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], object]:
+    def tamper(file: Path) -> None:
+        export = json.loads(file.read_text())
+        change(export)
+        file.write_text(json.dumps(export))
+
+    return tamper
+
+
+@pytest.mark.parametrize(
+    ("tamper", "what"),
+    [
+        (tampered(lambda e: e["entries"][2]["entry"].update(status=201)), r"entry \S+: it is not what was sealed"),
+        (tampered(lambda e: e["entries"][2]["entry"].update(x="x")), r"entry \S+: it is not what was sealed"),
+        (tampered(lambda e: e["entries"][2]["path"].clear()), r"entry \S+: it is not what was sealed"),
+        (tampered(lambda e: e["entries"][2].update(index=0)), r"entry \S+: it is not in its place"),
+        (tampered(lambda e: e["entries"][2].update(index=9)), r"entry \S+: it is not in its place"),
+        (tampered(lambda e: e["entries"].reverse()), r"entry \S+: it is not in its place"),
+        (tampered(lambda e: e["entries"].insert(1, e["entries"][0])), r"entry \S+: it is not in its place"),
+        (tampered(lambda e: e["entries"][2].update(seal=7)), r"entry \S+: its seal is not in the file"),
+        (tampered(lambda e: e["seals"].pop(1)), "seal 2: it is missing"),
+        (tampered(lambda e: e["seals"].reverse()), "seal 4: it is missing"),
+        (tampered(lambda e: e["seals"][1]["header"].update(root="00")), "seal 2: the signature is wrong"),
+        (tampered(lambda e: e["seals"][1].update(signature="x")), "seal 2: the signature is wrong"),
+        (tampered(lambda e: e["seals"][1]["header"].update(format="x")), "seal 2: another seal is in its place"),
+        (tampered(lambda e: e.update(format="x")), "the file is no export that this program knows"),
+        (tampered(lambda e: e.pop("seals")), "the file is not laid out as an export is"),
+        (tampered(lambda e: e["entries"][0].update(path=["x"])), "the file is not laid out as an export is"),
+        (lambda f: f.write_text(f.read_text()[:-3]), "the file is not the JSON of an export"),
+        (lambda f: f.write_text('{"a": 1, "a": 2}'), "the file is not the JSON of an export"),
+        (lambda f: f.write_text('{"a": 1.5}'), "the file is not the JSON of an export"),
+    ],
+)
+def test_whatever_is_done_to_a_file_is_named(
+    write: Callable[..., Exported], key: Path, tamper: Callable[[Path], object], what: str
+) -> None:
+    done = write()
+    tamper(done.file)
+    with pytest.raises(NotProvenError, match=r"^the file: the signature is wrong$|^the file is not the JSON"):
+        verify(done.file, key)
+    done.signature.unlink()
+    with pytest.raises(NotProvenError, match=f"^{what}$"):
+        verify(done.file, key)
+
+
+def test_without_its_signature_a_file_proves_its_entries_and_not_that_they_are_all(
+    write: Callable[..., Exported], key: Path
+) -> None:
+    done = write()
+    done.signature.unlink()
+    tampered(lambda export: export["entries"].pop(1))(done.file)
+    report = verify(done.file, key)
+    assert (report.entries, report.complete, report.signed) == (5, 2, False)
+    assert "entries may be left out" in verify_file.describe(report)
+
+
+def test_another_key_proves_nothing(write: Callable[..., Exported], key: Path) -> None:
+    done = write()
+    for curve, what in ((ec.SECP256R1(), "the file: the signature is wrong"), (ec.SECP384R1(), "not of P-256")):
+        public = ec.generate_private_key(curve).public_key()
+        key.write_bytes(public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+        with pytest.raises(NotProvenError, match=what):
+            verify(done.file, key)
+    key.write_text("x")
+    with pytest.raises(NotProvenError, match="the public key is no PEM"):
+        verify(done.file, key)
+
+
+OFFLINE = """
+import runpy, socket, sys
+def refuse(*_, **__): raise AssertionError("a socket")
+socket.socket = socket.create_connection = socket.getaddrinfo = refuse
+for name in ("boto3", "botocore", "requests", "click", "api_particulier", "ops"): sys.modules[name] = None
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_the_verifier_runs_alone_without_the_network(write: Callable[..., Exported], key: Path, tmp_path: Path) -> None:
+    done = write()
+    alone = tmp_path / "elsewhere" / "verify_file.py"
+    alone.parent.mkdir()
+    alone.write_bytes((ROOT / "ops/verify_file.py").read_bytes())
+
+    def run() -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-I", "-c", OFFLINE, *map(str, (alone, done.file, "--public-key", key))]
+        return subprocess.run(command, cwd=alone.parent, capture_output=True, text=True, check=False)
+
+    assert run().stdout.startswith("6 entries, 3 seals: as they were signed.\n")
+    done.file.write_text(done.file.read_text().replace('"status": 200', '"status": 201', 1))
+    assert (run().returncode, run().stderr) == (1, "Not proven: the file: the signature is wrong\n")
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [({"organisation": "x"}, "was changed since it was sealed"), ({"id": "0"}, None), ({"id": "f"}, None)],
+)
+def test_what_is_not_as_it_was_sealed_is_not_exported(
+    sealing: Sealing, entries: list[dict[str, Any]], tmp_path: Path, changes: dict[str, str], what: str | None
+) -> None:
+    sealing.cloud.audit.put_item(Item=entries[1] | changes)
+    period = today() if what else Period()
+    with pytest.raises(ExportError, match=what or "is in no seal"):
+        audit.export(sealing.on, period, tmp_path / "audit.json")
+    assert not (tmp_path / "audit.json").exists()
+
+
+def test_an_entry_that_is_in_no_seal_yet_is_left_out_and_counted(
+    sealing: Sealing, write: Callable[..., Exported]
+) -> None:
+    sealing.call(2)
+    assert (write().entries, write().pending) == (6, 2)
+
+
+# ── The command ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def run(sealing: Sealing, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    monkeypatch.setattr(Deployment, "on_aws", lambda *_: sealing.on)
+
+    def invoke(*command: str, typed: str | None = None) -> Result:
+        return CliRunner().invoke(main, ["audit", *command], input=typed)
+
+    return invoke
+
+
+def test_the_command_verifies(sealing: Sealing, entries: list[dict[str, Any]], run: Callable[..., Result]) -> None:
+    passed = run("verify")
+    assert (passed.exit_code, passed.output) == (0, "6 entries, 3 seals; 0 entries not sealed yet.\n")
+    sealing.cloud.audit.delete_item(Key={name: entries[2][name] for name in ("token_day", "id")})
+    failed = run("verify", "--json")
+    assert failed.exit_code == 1
+    place = f"entry {entries[2]['token_day']}/{entries[2]['id']}"
+    assert json.loads(failed.stdout)["findings"] == [{"place": place, "what": "it was deleted since seal 1"}]
+    assert f"first {place}: it was deleted since seal 1" in failed.stderr
+
+
+def test_the_command_searches_by_token(entries: list[dict[str, Any]], run: Callable[..., Result]) -> None:
+    found = json.loads(run("search", "--token", "jeton-1", "--json").stdout)
+    assert [one["id"] for one in found] == [entries[one]["id"] for one in (0, 1, 2, 4, 5)]
+    assert "VILLE EXEMPLE" in run("search", "--token", "jeton-2").stdout
+    assert json.loads(run("search", "--token", "jeton-1", "--to", "2020-01-01", "--json").stdout) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "typed"),
+    [
+        (("--numero-fiscal", "2690000000001"), None),
+        (("--subject",), "26 90 000 000 001\n"),
+    ],
+)
+def test_the_command_searches_by_citizen_and_does_not_repeat_the_number(
+    sealing: Sealing, dgfip: Provider, run: Callable[..., Result], options: tuple[str, ...], typed: str | None
+) -> None:
+    assert dgfip.url
+    key = sealing.cloud.token("dgfip_avis_imposition")
+    for number in ("2690000000001", "2690000000002"):
+        asked = ask("avis_imposition/v2", key=key, numeroFiscal=number, referenceAvis="2690000000099")
+        assert asked.status == 200
+    done = run("search", *options, "--json", typed=typed)
+    (found,) = json.loads(done.stdout)
+    assert found["id"] == sealing.cloud.entries()[0]["id"]
+    assert not re.search(r"26\s?90", done.output.replace(found["request_id"], ""))
+
+
+def test_the_command_says_whose_entries_it_needs(run: Callable[..., Result]) -> None:
+    for options in ((), ("--token", "x", "--numero-fiscal", "2690000000001"), ("--numero-fiscal", "269")):
+        refused = run("search", *options)
+        assert refused.exit_code == 2
+        assert "269" not in refused.output
+    assert run("search", "--numero-allocataire", "2600001").exit_code == 2
+    assert run("search", "--subject", typed="\n2600001\n00000\n").exit_code == 0
+    assert run("verify", "--from", "x").exit_code == 2
+
+
+def test_the_command_exports_and_verifies_a_file(
+    entries: list[dict[str, Any]], run: Callable[..., Result], tmp_path: Path
+) -> None:
+    day = entries[0]["at"][:10]
+    key, file = tmp_path / "key.pem", tmp_path / "audit.csv"
+    key.write_text(run("public-key").stdout)
+    period = ("--from", day, "--to", f"{datetime.fromisoformat(day) + timedelta(days=1):%Y-%m-%d}")
+    written = run("export", *period, "--format", "csv", "--output", str(file), "--json")
+    assert json.loads(written.stdout)["entries"] == 6
+    proven = run("verify-file", str(file), "--public-key", str(key))
+    assert (proven.exit_code, proven.stdout.splitlines()[0]) == (0, "6 entries, 0 seals: as they were signed.")
+    file.write_text("x")
+    assert run("verify-file", str(file)).exit_code == 1
+    assert run("export", *period, "--token", "a", "--habilitation", "b", "--output", str(file)).exit_code == 2

@@ -1,0 +1,35 @@
+"""``docs/audit-format.md``: what it says is what is done, and its example is real."""
+
+import json
+import re
+from hashlib import sha256
+from pathlib import Path
+
+from api_particulier.seals import canonical, leaf, root
+from ops.verify_file import hash_of, verify
+from tests.template import ROOT
+
+PAGE = (ROOT / "docs/audit-format.md").read_text()
+ENTRY, LISTED, HEADER, EXPORT = re.findall(r"^```json\n(.*?)\n```$", PAGE, re.MULTILINE | re.DOTALL)
+
+
+def test_the_example_is_proven(tmp_path: Path) -> None:
+    file = tmp_path / "export.json"
+    file.write_text(EXPORT)
+    report = verify(file)
+    assert (report.entries, report.seals, report.complete, report.signed) == (2, 1, 0, False)
+
+
+def test_every_hash_of_the_page_is_right() -> None:
+    entry, listed, header, export = map(json.loads, (ENTRY, LISTED, HEADER, EXPORT))
+    assert canonical(entry).decode() == ENTRY
+    assert canonical(listed).decode() == LISTED
+    assert canonical(header).decode() == HEADER
+    leaves = [one[2] for one in listed]
+    assert export["entries"][0]["entry"] == entry
+    assert leaf(entry) == leaves[1]
+    assert header["root"] == root(leaves)
+    assert header["entries"] == sha256(LISTED.encode()).hexdigest()
+    assert export["seals"][0]["header"] == header
+    said = re.findall(r"`([0-9a-f]{64})`", PAGE)
+    assert said == [leaves[1], leaves[0], leaves[2], root(leaves[:2]), root(leaves), hash_of(header)]
