@@ -142,8 +142,9 @@ class Route:
 @lru_cache(maxsize=1)
 def _routes() -> Mapping[str, Route]:
     events = {
-        json.loads(path.read_text())["resource"]: f"{path.parent.name}/{path.stem}"
+        made["resource"]: f"{path.parent.name}/{path.stem}"
         for path in (ROOT / "events").glob("*/*.json")
+        if "resource" in (made := json.loads(path.read_text()))  # those of a stream are no requests
     }
     return {
         declared["Properties"]["Path"]: Route(

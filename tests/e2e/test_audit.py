@@ -153,7 +153,8 @@ def test_an_export_is_proven_with_the_network_off(
     assert proven().returncode == 1
 
 
-@pytest.mark.parametrize("sid", ["SignSeals", "FindSeals", "WriteSeals", "MoveHead"])
+# Not FindSeals: without it S3 says 403 of an object that is not there, MiniStack 404.
+@pytest.mark.parametrize("sid", ["SignSeals", "WriteSeals", "MoveHead"])
 def test_without_a_statement_nothing_is_sealed_and_nothing_lost(stack: Stack, sid: str) -> None:
     verified(stack)
     function = stack.function("Seal")["FunctionName"]
