@@ -122,7 +122,14 @@ def search(  # noqa: PLR0913 - one parameter an option
 @click.option("--to", "until", type=_Day(), required=True, help="Up to this day, which is included.")
 @click.option("--token", help="Only what this token asked.")
 @click.option("--habilitation", help="Only what was asked under this habilitation.")
-@click.option("--format", "kind", type=click.Choice(["json", "csv"]), default="json", show_default=True)
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["json", "csv"]),
+    default="json",
+    show_default=True,
+    help="A sheet, or with all the proofs.",
+)
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The file to write.")
 @on_a_deployment
 def export(  # noqa: PLR0913 - one parameter an option
@@ -159,7 +166,12 @@ def public_key(on: Deployment, *, as_json: bool) -> None:
 
 @audit.command(name="verify-file")
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option("--public-key", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="PEM")
+@click.option(
+    "--public-key",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="PEM",
+    help="The key that an auditor was given apart; else that of the file, which proves less.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
 def verify_export(file: Path, *, public_key: Path | None, as_json: bool) -> None:
     """Verify an export, with the public key alone: no network."""
