@@ -142,7 +142,7 @@ def test_an_operator_follows_a_key_and_limits_it(stack: Stack) -> None:
 
 @pytest.fixture(scope="module")
 def ending(stack: Stack) -> str:
-    """A key whose end is near, of a town with two contacts; returns its id."""
+    """A key of ten days ago whose end is near, of a town with two contacts; returns its id."""
     now = datetime.now(UTC)
     habilitation = {
         "habilitation": {"S": "e2e-notices"},
@@ -172,7 +172,7 @@ def ending(stack: Stack) -> str:
         expires=now + timedelta(days=15),
         habilitation="e2e-notices",
     )
-    return keys.issue(stack.deployment.gateway, new, now).id
+    return keys.issue(stack.deployment.gateway, new, now - timedelta(days=10)).id
 
 
 def run_the_job(stack: Stack) -> Any:

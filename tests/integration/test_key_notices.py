@@ -45,6 +45,12 @@ class Mailbox:
         left = [re.search(r"dans (\d+) jours", subject) for _, subject, _ in self.kept]
         return [int(one[1]) if one else 0 for one in left]
 
+    @property
+    def thresholds(self) -> list[int]:
+        """The notice that each mail is."""
+        late = [re.search(r"préavis de (\d+) jours", text) for _, _, text in self.kept]
+        return [int(one[1]) if one else days for one, days in zip(late, self.days, strict=True)]
+
 
 @dataclass
 class Town:
@@ -92,6 +98,12 @@ def store(cloud: Cloud, habilitation: Habilitation) -> None:
     )
 
 
+@pytest.fixture
+def only_30(town: Town, cloud: Cloud) -> None:  # noqa: ARG001 - whose key it is
+    """Give the key its end when 90 and 60 days were behind already."""
+    put(cloud, end_set=morning(45))
+
+
 def put(cloud: Cloud, **changes: Any) -> Token:
     token = Token(
         key_hash="0" * 64,
@@ -124,22 +136,27 @@ def test_a_job_that_runs_many_times_a_day_sends_no_more(town: Town) -> None:
     assert len(town.mailbox.kept) == 6
 
 
-def test_a_job_that_missed_20_days_between_two_thresholds_still_sends_six(town: Town) -> None:
-    town.run_daily(95, 85)
-    town.run_daily(64, -5)
-    assert town.mailbox.days == [90, 60, 30, 15, 7, 0]
+@pytest.mark.parametrize("missed", [90, 70, 31, 20, 8, 1])
+def test_a_job_that_missed_20_days_still_sends_six_notices_each_once(town: Town, missed: int) -> None:
+    town.run_daily(95, missed + 1)
+    town.run_daily(missed - 20, -29)
+    assert town.mailbox.thresholds == [90, 60, 30, 15, 7, 0]
 
 
-def test_a_job_that_missed_20_days_sends_one_notice_for_the_thresholds_crossed(town: Town) -> None:
+def test_of_those_that_come_late_each_says_which_it_is_and_how_many_days_are_left(town: Town) -> None:
     town.run_daily(95, 31)
     town.run_daily(10, -10)  # those of 30 and 15 days were crossed meanwhile
-    assert town.mailbox.days == [90, 60, 10, 7, 0]
+    assert town.mailbox.days == [90, 60, 10, 10, 7, 0]
+    late = ["en retard" in text for _, _, text in town.mailbox.kept]
+    assert late == [False, False, True, True, False, False]
+    assert "Ce préavis de 30 jours" in town.mailbox.kept[2][2]
+    assert "Ce préavis de 15 jours" in town.mailbox.kept[3][2]
 
 
 def test_a_job_that_missed_the_end_says_that_the_key_has_ended(town: Town) -> None:
     town.run_daily(100, 8)
     town.run_daily(-12, -20)
-    assert town.mailbox.days == [90, 60, 30, 15, 0]
+    assert town.mailbox.days == [90, 60, 30, 15, 0, 0]
     assert "a expiré" in town.mailbox.kept[-1][1]
     assert "n'est plus acceptée" in town.mailbox.kept[-1][2]
 
@@ -151,11 +168,29 @@ def test_a_key_that_is_prolonged_is_counted_anew(town: Town) -> None:
     assert town.mailbox.days == [90, 60, 30, 90, 60, 30, 15, 7, 0]
 
 
-def test_a_key_prolonged_a_little_is_told_of_its_new_end(town: Town) -> None:
+def test_a_key_prolonged_a_little_is_not_told_what_was_known_when_it_was(town: Town) -> None:
     town.run_daily(100, 7)
     keys.prolong(town.gateway, town.token, ENDS + timedelta(days=14), morning(7))
-    town.run(morning(6))
-    assert town.mailbox.days == [90, 60, 30, 15, 7, 20]
+    town.run_daily(7, -20)
+    assert town.mailbox.days == [90, 60, 30, 15, 7, 15, 7, 0]
+
+
+@pytest.mark.parametrize(("lives", "told"), [(90, [60, 30, 15, 7, 0]), (45, [30, 15, 7, 0]), (5, [0]), (91, [90, 60])])
+def test_a_key_issued_for_a_short_time_is_told_of_what_comes_after(
+    town: Town, cloud: Cloud, lives: int, told: list[int]
+) -> None:
+    put(cloud, created=morning(lives))
+    town.run_daily(lives, -5)
+    assert town.mailbox.days[: len(told)] == told
+
+
+def test_a_key_whose_end_a_rotation_brings_near_is_told_of_what_comes_after(town: Town) -> None:
+    plan = boto3.client("apigateway").create_usage_plan(name="api-particulier")["id"]
+    gateway = replace(town.gateway, usage_plan=plan)
+    keys.rotate(gateway, town.token, timedelta(days=30), morning(200))
+    town.run_daily(200, 165)
+    assert town.mailbox.days == [15, 7, 0]
+    assert "Une nouvelle clé a été émise" in town.mailbox.kept[0][2]
 
 
 def test_of_a_key_that_is_revoked_or_long_ended_nothing_is_said(town: Town, cloud: Cloud) -> None:
@@ -171,6 +206,7 @@ def test_of_a_key_that_is_revoked_or_long_ended_nothing_is_said(town: Town, clou
 # ── Who, and what ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.usefixtures("only_30")
 def test_the_applicant_and_the_technical_contact_are_told_which_key_ends_and_when(town: Town) -> None:
     town.run(morning(30))
     ((to, subject, text),) = town.mailbox.kept
@@ -196,9 +232,10 @@ def test_a_key_without_contact_is_logged_and_told_to_nobody(
     assert town.mailbox.kept == []
     assert '"event": "notice_not_sent", "outcome": "nobody to tell"' in capsys.readouterr().out
     (one,) = notices.ending(town.gateway, town.register, morning(7))
-    assert (one.days, one.threshold, one.recipients) == (7, 7, ())
+    assert (one.days, one.crossed, one.recipients) == (7, [90, 60, 30, 15, 7], ())
 
 
+@pytest.mark.usefixtures("only_30")
 def test_a_habilitation_that_cannot_be_read_keeps_nobody_else_from_being_told(town: Town, cloud: Cloud) -> None:
     cloud.habilitations.put_item(Item={"habilitation": "broken", "item": "state", "state": TECHNICIAN})
     put(cloud, key_hash="1" * 64, id="broken", habilitation="broken")
@@ -206,6 +243,7 @@ def test_a_habilitation_that_cannot_be_read_keeps_nobody_else_from_being_told(to
     assert len(town.mailbox.kept) == 1
 
 
+@pytest.mark.usefixtures("only_30")
 def test_nobody_s_address_is_logged(town: Town, capsys: pytest.CaptureFixture[str]) -> None:
     town.run(morning(30))
     town.mailbox.fails = True
@@ -219,6 +257,7 @@ def test_nobody_s_address_is_logged(town: Town, capsys: pytest.CaptureFixture[st
 # ── Once, whatever happens ───────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.usefixtures("only_30")
 def test_a_notice_that_could_not_be_sent_is_tried_again(town: Town) -> None:
     town.mailbox.fails = True
     assert town.run(morning(30)) == 1
@@ -231,6 +270,7 @@ class Killed(BaseException):
     """The process is no more."""
 
 
+@pytest.mark.usefixtures("only_30")
 def test_killed_before_it_sent_the_next_run_sends_once(town: Town) -> None:
     def killed(*_: object) -> None:
         raise Killed
@@ -243,6 +283,7 @@ def test_killed_before_it_sent_the_next_run_sends_once(town: Town) -> None:
     assert town.mailbox.days == [29]
 
 
+@pytest.mark.usefixtures("only_30")
 def test_two_jobs_at_once_send_once(town: Town) -> None:
     def at_once(to: Sequence[str], subject: str, text: str) -> None:
         assert town.run(morning(30)) == 0  # the other job, amid this one's sending
@@ -253,6 +294,7 @@ def test_two_jobs_at_once_send_once(town: Town) -> None:
     assert town.mailbox.days == [30]
 
 
+@pytest.mark.usefixtures("only_30")
 def test_a_key_prolonged_as_its_notice_leaves_is_counted_anew(town: Town) -> None:
     def prolonging(to: Sequence[str], subject: str, text: str) -> None:
         keys.prolong(town.gateway, town.token, ENDS + timedelta(days=60), morning(30))
@@ -260,7 +302,7 @@ def test_a_key_prolonged_as_its_notice_leaves_is_counted_anew(town: Town) -> Non
 
     notices.send_due(town.gateway, town.register, morning(30), prolonging)
     town.run_daily(30, 0)
-    assert town.mailbox.days == [30, 90, 60]
+    assert town.mailbox.days == [30, 60]
 
 
 # ── The function ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -278,7 +320,7 @@ def sender(monkeypatch: pytest.MonkeyPatch, cloud: Cloud) -> str:  # noqa: ARG00
 def test_every_morning_the_function_sends_what_is_due(cloud: Cloud, sender: str) -> None:
     from functions.key_notices.app import lambda_handler
 
-    put(cloud, expires=datetime.now(UTC) + timedelta(days=30))
+    put(cloud, expires=datetime.now(UTC) + timedelta(days=30), end_set=datetime.now(UTC) - timedelta(days=9))
     for _ in range(2):
         lambda_handler({"source": "aws.events", "detail-type": "Scheduled Event"}, None)
     (message,) = sesv2_backends[DEFAULT_ACCOUNT_ID]["eu-west-3"].core_backend.sent_messages
@@ -289,6 +331,6 @@ def test_every_morning_the_function_sends_what_is_due(cloud: Cloud, sender: str)
 def test_without_a_sender_the_function_fails_and_says_so_to_lambda(cloud: Cloud) -> None:
     from functions.key_notices.app import NoticesNotSent, lambda_handler
 
-    put(cloud, expires=datetime.now(UTC) + timedelta(days=30))
+    put(cloud, expires=datetime.now(UTC) + timedelta(days=30), end_set=datetime.now(UTC) - timedelta(days=9))
     with pytest.raises(NoticesNotSent):
         lambda_handler({}, None)

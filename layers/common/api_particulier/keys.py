@@ -307,11 +307,12 @@ def _writes(gateway: Gateway, token: Token, replaced: Token | None, owner: str) 
                 "Update": {
                     "TableName": gateway.tokens_table,
                     "Key": {"key_hash": {"S": replaced.key_hash}},
-                    "UpdateExpression": "SET expires = :expires",
+                    "UpdateExpression": "SET expires = :expires, end_set = :now",
                     "ConditionExpression": "#state = :active",
                     "ExpressionAttributeNames": {"#state": "state"},
                     "ExpressionAttributeValues": {
                         ":expires": {"S": replaced.expires.isoformat()},
+                        ":now": {"S": token.created.isoformat()},
                         ":active": {"S": ACTIVE},
                     },
                 }
@@ -385,7 +386,7 @@ def prolong(gateway: Gateway, token: Token, expires: datetime, now: datetime) ->
     beside = live_beside(gateway, token, now)
     if not token.is_active(now) and len(beside) > 1:
         raise TwoLiveKeys(*(one.id for one in beside))
-    return _change(gateway, token, "expires = :new", expires.isoformat())
+    return _change(gateway, token, "expires = :new, end_set = :now", expires.isoformat(), {":now": now.isoformat()})
 
 
 def narrow(gateway: Gateway, token: Token, scopes: frozenset[str]) -> Token:
@@ -421,9 +422,13 @@ def long_ended(gateway: Gateway, now: datetime) -> list[Token]:
     return [one for one in list_all(gateway) if one.state == ACTIVE and one.expires and one.expires + KEPT <= now]
 
 
-def _change(gateway: Gateway, token: Token, change: str, value: str | list[str]) -> Token:
+def _change(
+    gateway: Gateway, token: Token, change: str, value: str | list[str], others: Mapping[str, str] | None = None
+) -> Token:
     try:
-        return token_of(_update(gateway, token, change, _IS_ACTIVE, {":new": value, ":active": ACTIVE}))
+        return token_of(
+            _update(gateway, token, change, _IS_ACTIVE, {":new": value, ":active": ACTIVE, **(others or {})})
+        )
     except ClientError as error:
         if not _is(error, "ConditionalCheckFailedException"):
             raise

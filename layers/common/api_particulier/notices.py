@@ -1,12 +1,13 @@
 """Notices that a key is about to end: 90, 60, 30, 15 and 7 days before, and on the day.
 
-A notice is one message to everybody concerned, of the nearest threshold that was crossed; that one and those before it
-are then behind, so that a job that did not run for a while sends one message and not several. What is behind is
-written with the end that it was about: a key that is prolonged is counted anew, by itself.
+Each is one message to everybody concerned, sent once, the furthest first: a job that did not run for a while sends
+those that it missed. What is behind is written with the end that it was about: a key that is prolonged is counted anew,
+by itself. A threshold that was crossed already when a key was issued or prolonged is no news, and is not told.
 
-A notice is reserved, sent, then confirmed. Who dies in between leaves a reservation that ends (``LEASE``), and the next
-run sends it. One window is left: SES took the message, and the process died before it could confirm; the message is
-then sent twice. SES has no idempotency token that would close it, and the other way about, a town might never know.
+A key's notices are reserved, and each is sent, then confirmed. Who dies in between leaves a reservation that ends
+(``LEASE``), and the next run sends what is left. One window stays open: SES took the message, and the process died
+before it could confirm; the message is then sent twice. SES has no idempotency token that would close it, and the other
+way about, a town might never know.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -47,9 +48,10 @@ class Ending:
     """Nobody, for a key whose habilitation is missing or cannot be read."""
 
     @property
-    def threshold(self) -> int:
-        """The nearest threshold that was crossed."""
-        return min(one for one in THRESHOLDS if one >= self.days)
+    def crossed(self) -> list[int]:
+        """The thresholds that were crossed since the key has this end, the furthest first."""
+        at_first = _days(self.token.end_set or self.token.created, self.ends)
+        return [one for one in THRESHOLDS if self.days <= one < at_first]
 
 
 def ending(gateway: Gateway, register: Register, now: datetime) -> Iterator[Ending]:
@@ -57,7 +59,7 @@ def ending(gateway: Gateway, register: Register, now: datetime) -> Iterator[Endi
     for token in keys.list_all(gateway):
         if token.state != ACTIVE or token.expires is None:
             continue
-        days = (token.expires.astimezone(_PARIS).date() - now.astimezone(_PARIS).date()).days
+        days = _days(now, token.expires)
         if _TOO_LATE < days <= max(THRESHOLDS):
             yield Ending(token, token.expires, days, _recipients(register, token))
 
@@ -66,22 +68,42 @@ def send_due(gateway: Gateway, register: Register, now: datetime, send: Send = m
     """Send every notice that is due; return how many could not be sent, which the next run tries again."""
     failed = 0
     for one in ending(gateway, register, now):
+        if not one.crossed:
+            continue
         if not one.recipients:
             log(Event.NOTICE_NOT_SENT, token=one.token.id, outcome="nobody to tell")
             continue
-        until = _reserve(gateway, one, now)
-        if until is None:
-            continue
         try:
-            send(one.recipients, _subject(one), _text(one, now))
+            _send_due(gateway, one, now, send)
         except mail.MailFailed as error:
             failed += 1
             log(Event.NOTICE_NOT_SENT, token=one.token.id, outcome="failed", exception=str(error))
-            _update(gateway, one, "REMOVE notifying_until", "notifying_until = :until", {":until": until})
-            continue
-        _confirm(gateway, one, until)
-        log(Event.NOTICE_SENT, token=one.token.id, outcome=f"{one.threshold} days")
     return failed
+
+
+def _send_due(gateway: Gateway, one: Ending, now: datetime, send: Send) -> None:
+    until = {"N": f"{(now + LEASE).timestamp():.0f}"}
+    reserved = _reserve(gateway, one, now, until)
+    if reserved is None:
+        return
+    behind = int(reserved["notified"]["N"]) if reserved.get("notified_end") == {"S": one.ends.isoformat()} else None
+    ours = "notifying_until = :until"
+    for threshold in one.crossed:
+        if behind is not None and threshold >= behind:
+            continue
+        try:
+            send(one.recipients, _subject(one), _text(one, threshold, now))
+        except mail.MailFailed:
+            _update(gateway, one, "REMOVE notifying_until", ours, {":until": until})
+            raise
+        values = {":until": until, ":threshold": {"N": str(threshold)}, ":ends": {"S": one.ends.isoformat()}}
+        _update(gateway, one, "SET notified = :threshold, notified_end = :ends", ours, values)
+        log(Event.NOTICE_SENT, token=one.token.id, outcome=f"{threshold} days")
+    _update(gateway, one, "REMOVE notifying_until", ours, {":until": until})
+
+
+def _days(since: datetime, ends: datetime) -> int:
+    return (ends.astimezone(_PARIS).date() - since.astimezone(_PARIS).date()).days
 
 
 def _recipients(register: Register, token: Token) -> tuple[str, ...]:
@@ -93,10 +115,9 @@ def _recipients(register: Register, token: Token) -> tuple[str, ...]:
         return ()
 
 
-def _reserve(gateway: Gateway, one: Ending, now: datetime) -> dict[str, str] | None:
-    """Take upon oneself to send a notice; None when it is behind, or somebody is sending it."""
-    until = {"N": f"{(now + LEASE).timestamp():.0f}"}
-    taken = _update(
+def _reserve(gateway: Gateway, one: Ending, now: datetime, until: dict[str, str]) -> dict[str, Any] | None:
+    """Take upon oneself to send a key's notices, and return its item; None when none is due to us."""
+    return _update(
         gateway,
         one,
         "SET notifying_until = :until",
@@ -107,40 +128,31 @@ def _reserve(gateway: Gateway, one: Ending, now: datetime) -> dict[str, str] | N
             ":until": until,
             ":active": {"S": ACTIVE},
             ":ends": {"S": one.ends.isoformat()},
-            ":threshold": {"N": str(one.threshold)},
+            ":threshold": {"N": str(one.crossed[-1])},
             ":now": {"N": f"{now.timestamp():.0f}"},
         },
     )
-    return until if taken else None
 
 
-def _confirm(gateway: Gateway, one: Ending, until: dict[str, str]) -> None:
-    _update(
-        gateway,
-        one,
-        "SET notified = :threshold, notified_end = :ends REMOVE notifying_until",
-        "notifying_until = :until",
-        {":until": until, ":threshold": {"N": str(one.threshold)}, ":ends": {"S": one.ends.isoformat()}},
-    )
-
-
-def _update(gateway: Gateway, one: Ending, change: str, condition: str, values: dict[str, Any]) -> bool:
-    """Change the token's item; False when it is not as the condition says."""
+def _update(
+    gateway: Gateway, one: Ending, change: str, condition: str, values: dict[str, Any]
+) -> dict[str, Any] | None:
+    """Change the token's item and return it; None when it is not as the condition says."""
     names: dict[str, Any] = {"ExpressionAttributeNames": {"#state": "state"}} if "#state" in condition else {}
     try:
-        gateway.dynamodb.update_item(
+        return gateway.dynamodb.update_item(
             TableName=gateway.tokens_table,
             Key={"key_hash": {"S": one.token.key_hash}},
             UpdateExpression=change,
             ConditionExpression=condition,
             ExpressionAttributeValues=values,
+            ReturnValues="ALL_NEW",
             **names,
-        )
+        )["Attributes"]
     except ClientError as error:
         if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
             raise
-        return False
-    return True
+        return None
 
 
 def _subject(one: Ending) -> str:
@@ -159,7 +171,7 @@ def _expires(one: Ending) -> str:
             return "a expiré"
 
 
-def _text(one: Ending, now: datetime) -> str:
+def _text(one: Ending, threshold: int, now: datetime) -> str:
     ends = one.ends.astimezone(_PARIS)
     when = f"le {ends:%d/%m/%Y} à {ends:%H:%M} (heure de Paris)"
     fate = (
@@ -167,6 +179,7 @@ def _text(one: Ending, now: datetime) -> str:
         if one.ends <= now
         else f"expire {when}. Passé cet instant, elle ne sera plus acceptée."
     )
+    late = f"\n\nCe préavis de {threshold} jours vous parvient en retard." if max(one.days, 0) < threshold else ""
     replaced = (
         "Une nouvelle clé a été émise pour la remplacer : assurez-vous que vos logiciels l'utilisent."
         if one.token.successor
@@ -174,5 +187,5 @@ def _text(one: Ending, now: datetime) -> str:
     )
     return (
         f"Bonjour,\n\nLa clé API Particulier de {one.token.organisation} (habilitation {one.token.habilitation}, "
-        f"clé {one.token.id}) {fate}\n\n{replaced}\n\nL'équipe API Particulier\n"
+        f"clé {one.token.id}) {fate}{late}\n\n{replaced}\n\nL'équipe API Particulier\n"
     )

@@ -36,6 +36,8 @@ class Token:
     created: datetime
     expires: datetime | None = None
     """The first instant at which the key is no longer accepted."""
+    end_set: datetime | None = None
+    """When a rotation or a prolongation gave it this end; None while it has its first one."""
     allowed: tuple[str, ...] = ()
     """CIDR ranges the caller must be in; none means anywhere."""
     habilitation: str | None = None
@@ -67,7 +69,7 @@ def hash_key(key: str) -> str:
 
 def token_of(item: Mapping[str, object]) -> Token:
     """Read an item of the tokens table, as ``TypeDeserializer`` gives it."""
-    expires = item.get("expires")
+    expires, end_set = item.get("expires"), item.get("end_set")
     return Token(
         key_hash=str(item["key_hash"]),
         id=str(item["id"]),
@@ -77,6 +79,7 @@ def token_of(item: Mapping[str, object]) -> Token:
         state=str(item["state"]),
         created=datetime.fromisoformat(str(item["created"])),
         expires=datetime.fromisoformat(str(expires)) if expires else None,
+        end_set=datetime.fromisoformat(str(end_set)) if end_set else None,
         allowed=_strings(item.get("allowed")),
         habilitation=str(item["habilitation"]) if item.get("habilitation") else None,
         purpose=str(item["purpose"]) if item.get("purpose") else None,
@@ -92,6 +95,7 @@ def item_of(token: Token) -> dict[str, str | list[str]]:
         "scopes": sorted(token.scopes),
         "created": token.created.isoformat(),
         "expires": token.expires.isoformat() if token.expires else None,
+        "end_set": token.end_set.isoformat() if token.end_set else None,
         "allowed": list(token.allowed) or None,
     }
     return {name: value for name, value in values.items() if value is not None}
