@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup run up down test lint format docs build lock clean
+.PHONY: help setup run up down test lint format docs build bench lock clean
 
 LOCAL := .local
 TOOLS := $(LOCAL)/tools
@@ -47,6 +47,9 @@ docs: setup ## write again the documents that follow from the code
 
 build: setup ## what would be deployed to AWS, in .aws-sam/build
 	@$(PY) -m ops.build
+
+bench: setup ## what a call of each dataset costs, beside a bare handler; ARGS=--json, ARGS=--help
+	@$(PY) -m bench $(ARGS)
 
 # What the Lambda runtime ships is left out of the layer: docs/decisions/0002-dependencies.md.
 PIN := pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-header --no-annotate

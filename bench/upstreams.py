@@ -1,0 +1,211 @@
+"""The providers and AWS, as answers made beforehand: they speak the real protocols and cost the machine little.
+
+``python -m bench.upstreams FOLDER SEED`` serves until its standard input ends; its first line says on which ports:
+plain HTTP, then mutual TLS. The people of the answers are drawn by the seed.
+"""
+
+import itertools
+import json
+import random
+import sys
+from base64 import b64encode
+from collections.abc import Iterator
+from hashlib import sha256
+from html.parser import HTMLParser
+from pathlib import Path
+from socketserver import StreamRequestHandler, ThreadingTCPServer
+from threading import Thread
+from typing import Any, Final, override
+from urllib.parse import urlencode
+
+from sandbox import ban, caf, svair
+from sandbox.certificates import Certificates, ensure
+
+KEY: Final = "0" * 64
+_PAGES: Final = 64
+
+
+class _ViewState(HTMLParser):
+    value = ""
+
+    @override
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        told = dict(attrs)
+        if told.get("name") == "javax.faces.ViewState":
+            self.value = told["value"] or ""
+
+
+def _name(draw: random.Random) -> str:
+    return "".join(draw.choices("ABCDEFGHIJLMNOPRSTUVÉ", k=draw.randint(3, 14)))
+
+
+def _declarant(draw: random.Random) -> svair.Declarant:
+    return svair.Declarant(
+        nom=_name(draw),
+        nom_naissance=_name(draw),
+        prenoms=" ".join(_name(draw) for _ in range(draw.randint(1, 3))),
+        date_naissance=f"{draw.randint(1, 28):02}/{draw.randint(1, 12):02}/{draw.randint(1940, 2004)}",
+    )
+
+
+def _notice(draw: random.Random, number: int) -> svair.Person:
+    amount = draw.randint(0, 90_000)
+    return svair.Person.model_validate(
+        {
+            "numero_fiscal": f"269{number:010}",
+            "reference_avis": f"26{number:011}",
+            "declarant1": _declarant(draw),
+            "declarant2": _declarant(draw) if draw.random() < 0.5 else svair.Declarant(),  # noqa: PLR2004 - one in two
+            "adresse": (f"{draw.randint(1, 200)} rue {_name(draw)}", f"{draw.randint(10000, 95999)} {_name(draw)}"),
+            "date_recouvrement": "31/07/2026",
+            "date_etablissement": "08/07/2026",
+            "nombre_parts": draw.randint(2, 12) / 2,
+            "situation_famille": draw.choice(["Célibataire", "Marié(e)s", "Pacsé(e)s"]),
+            "nombre_personnes_charge": draw.randint(0, 6),
+            "revenu_brut_global": amount,
+            "revenu_imposable": amount * 9 // 10,
+            "impot_revenu_net_avant_corrections": amount // 12,
+            "montant_impot": amount // 13,
+            "revenu_fiscal_reference": amount * 9 // 10,
+        }
+    )
+
+
+def _family(draw: random.Random, number: int) -> caf.Famille:
+    def person() -> caf.Personne:
+        born = f"{draw.randint(1, 28):02}{draw.randint(1, 12):02}{draw.randint(1970, 2024)}"
+        name = f"{_name(draw)} {_name(draw)}"
+        return caf.Personne(qualite="MME", nom_prenom=name, date_de_naissance=born, sexe=draw.choice("FM"))
+
+    return caf.Famille(
+        numero_allocataire=f"{number:07}",
+        code_postal="99148",
+        allocataires=[person() for _ in range(draw.randint(1, 2))],
+        enfants=[person() for _ in range(draw.randint(0, 6))],
+        adresse=caf.Adresse(identite=_name(draw), numero_rue=f"1 rue {_name(draw)}", code_postal_ville="99148 VILLE"),
+        quotients=[caf.Quotient(quotient_familial=draw.randint(0, 3000))],
+    )
+
+
+def _raw(response: Any) -> bytes:
+    """Write a Flask test client's response as it goes on the wire."""
+    head = [f"HTTP/1.1 {response.status}", f"Content-Length: {len(response.data)}"]
+    head += [f"{name}: {value}" for name, value in response.headers if name != "Content-Length"]
+    content: bytes = response.data
+    return "\r\n".join([*head, "", ""]).encode() + content
+
+
+def _notices(draw: random.Random) -> tuple[bytes, list[bytes]]:
+    people = [_notice(draw, number) for number in range(_PAGES)]
+    client = svair.app_of(lambda: people).test_client()
+    form = client.get("/secavis/")
+    state = _ViewState()
+    state.feed(form.text)
+    pages = []
+    for one in people:
+        asked = {"j_id_7:spi": one.numero_fiscal, "j_id_7:num_facture": one.reference_avis, "j_id_7_SUBMIT": "1"}
+        asked |= {"j_id_7:j_id_l": "Valider", "javax.faces.ViewState": state.value}
+        pages.append(_raw(client.post("/secavis/faces/commun/index.jsf", data=asked)))
+    return _raw(form), pages
+
+
+def _files(draw: random.Random) -> list[bytes]:
+    asked = (Path(__file__).parent / "question.xml").read_text()
+    families = [_family(draw, number) for number in range(_PAGES)]
+    client = caf.app_of(lambda: families).test_client()
+    return [
+        _raw(
+            client.post(
+                caf.PATH,
+                data=asked.format(matricule=one.numero_allocataire, code_postal=one.code_postal),
+                headers={"Content-Type": "text/xml", "SOAPAction": '""'},
+            )
+        )
+        for one in families
+    ]
+
+
+def _json(body: object) -> bytes:
+    content = json.dumps(body).encode()
+    head = "HTTP/1.1 200 OK\r\nContent-Type: application/x-amz-json-1.0\r\nContent-Length: "
+    return f"{head}{len(content)}\r\n\r\n".encode() + content
+
+
+def _aws(certificates: Certificates) -> dict[bytes, bytes]:
+    """Return the answer of AWS to each target."""
+    token = {
+        "key_hash": {"S": sha256(KEY.encode()).hexdigest()},
+        "id": {"S": "bench"},
+        "organisation": {"S": "VILLE EXEMPLE"},
+        "siret": {"S": "13002526500013"},
+        "scopes": {"L": [{"S": "dgfip_avis_imposition"}, {"S": "cnaf_attestation_droits"}]},
+        "state": {"S": "active"},
+        "created": {"S": "2026-01-01T00:00:00+00:00"},
+    }
+    return {
+        b"DynamoDB_20120810.GetItem": _json({"Item": token}),
+        b"DynamoDB_20120810.PutItem": _json({}),
+        b"TrentService.GenerateMac": _json({"Mac": b64encode(bytes(32)).decode()}),
+        b"secretsmanager.GetSecretValue": _json({"SecretString": certificates.secret()}),
+    }
+
+
+class _Answers:
+    def __init__(self, folder: Path, seed: int) -> None:
+        draw = random.Random(seed)  # noqa: S311 - fictional people
+        self.certificates = ensure(folder / "certificates")
+        self.form, notices = _notices(draw)
+        self.notices, self.files = itertools.cycle(notices), itertools.cycle(_files(draw))
+        self.aws = _aws(self.certificates)
+        found = ban.app().test_client().get(f"/search/?{urlencode({'q': '1 rue Exemple 75001 PARIS', 'limit': '1'})}")
+        self.place = _raw(found)
+
+    def to(self, method: bytes, path: bytes, target: bytes) -> bytes:
+        if target:
+            return self.aws[target]
+        if path.startswith(b"/search"):
+            return self.place
+        if path.startswith(b"/sgmap"):
+            return next(self.files)
+        return self.form if method == b"GET" else next(self.notices)
+
+
+class _Handler(StreamRequestHandler):
+    disable_nagle_algorithm = True
+    answers: _Answers
+
+    @override
+    def handle(self) -> None:
+        for method, path, target in iter(self._request, None):
+            self.wfile.write(self.answers.to(method, path, target))
+
+    def _request(self) -> tuple[bytes, bytes, bytes] | None:
+        try:
+            method, path, _ = self.rfile.readline().split()
+        except (ValueError, OSError):  # the connection is over
+            return None
+        headers = dict(self._headers())
+        self.rfile.read(int(headers.get(b"content-length", b"0")))
+        return method, path, headers.get(b"x-amz-target", b"")
+
+    def _headers(self) -> Iterator[tuple[bytes, bytes]]:
+        while line := self.rfile.readline().strip():
+            name, _, value = line.partition(b":")
+            yield name.lower(), value.strip()
+
+
+def main() -> None:
+    answers = _Answers(Path(sys.argv[1]), int(sys.argv[2]))
+    handler = type("_Ready", (_Handler,), {"answers": answers})
+    servers = [ThreadingTCPServer(("127.0.0.1", 0), handler) for _ in range(2)]
+    context = answers.certificates.server_context()
+    servers[1].socket = context.wrap_socket(servers[1].socket, server_side=True)
+    for server in servers:
+        server.daemon_threads = True
+        Thread(target=server.serve_forever, daemon=True).start()
+    print(*(server.server_address[1] for server in servers), flush=True)  # noqa: T201 - whoever started it reads it
+    sys.stdin.read()
+
+
+if __name__ == "__main__":
+    main()
