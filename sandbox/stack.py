@@ -91,7 +91,7 @@ class LocalStack:
             for name in SIMULATORS:
                 self._await_port(name)
         with _step("building the functions and the layer"):
-            template = build(self.folder / "build", _architecture())
+            template = cloud.deployable(build(self.folder / "build", _architecture()))
         with _step("deploying template.yaml"):
             self._deploy(template, url, addresses)
         description = self._describe(url)

@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 
 from api_particulier.errors import AccessDenied, InternalError
-from api_particulier.observability import Event
 from api_particulier.responses import RATE_LIMIT
-from tests.template import ROOT, resources, template
+from tests.template import resources, template
 
 FUNCTIONS = resources("AWS::Serverless::Function")
 STATEMENTS_OF_THE_STORY = {
@@ -102,17 +101,6 @@ def test_where_somebody_could_try_values_all_share_a_limit() -> None:
     assert limited == {("/api/cles/remise", "POST"), ("/api/keys/compromised", "POST")}
 
 
-@pytest.mark.parametrize("name", resources("AWS::CloudWatch::Alarm"))
-def test_an_alarm_rings_within_a_minute_and_tells_whoever_is_to_know(name: str) -> None:
-    alarm = resources("AWS::CloudWatch::Alarm")[name]
-    assert (alarm["Period"], alarm["EvaluationPeriods"]) == (60, 1)
-    assert alarm["AlarmActions"] == {"Fn::If": ["TellsAlarms", [{"Ref": "AlarmTopicArn"}], {"Ref": "AWS::NoValue"}]}
-    assert name in (ROOT / "docs/operations.md").read_text()
-    assert "docs/operations.md" in alarm["AlarmDescription"]
-    watched = {one["Name"]: one["Value"] for one in alarm["Dimensions"]}
-    assert watched.get("alert") is None or watched["alert"] in Event
-
-
 @pytest.mark.parametrize("name", resources("AWS::SQS::Queue"))
 def test_what_is_set_aside_is_encrypted_and_kept_for_two_weeks(name: str) -> None:
     queue = resources("AWS::SQS::Queue")[name]
@@ -143,11 +131,45 @@ def test_logs_are_kept_for_a_time_that_is_said_and_hold_no_address_of_the_caller
     assert all(field.startswith("$context.") for field in fields)
 
 
+def test_callers_are_moved_to_a_new_version_by_steps_and_back_when_an_alarm_rings() -> None:
+    everywhere = template()["Globals"]["Function"]
+    assert everywhere["AutoPublishAlias"] == "live"
+    alarms = {one["Ref"] for one in everywhere["DeploymentPreference"]["Alarms"]}
+    assert {"InternalErrorsAlarm", "FunctionFailuresAlarm", "ServiceDownAlarm"} <= alarms
+    assert template()["Parameters"]["DeploymentType"]["Default"].startswith("Canary")
+    assert not [name for name, one in FUNCTIONS.items() if "AutoPublishAlias" in one or "DeploymentPreference" in one]
+
+
+def test_whatever_changes_a_function_publishes_a_version() -> None:
+    """SAM sees a change of the code alone: the layer must say that it counts, and a parameter be in the description."""
+    everywhere = template()["Globals"]["Function"]
+    assert everywhere["AutoPublishAliasAllProperties"] is True
+    assert [one["PublishLambdaVersion"] for one in resources("AWS::Serverless::LayerVersion").values()] == [True]
+    parameters = template()["Parameters"]
+    told = {
+        value["Ref"]
+        for one in (everywhere, *FUNCTIONS.values())
+        for value in one.get("Environment", {}).get("Variables", {}).values()
+        if isinstance(value, dict) and value.get("Ref") in parameters
+    } - {"Environment"}  # another one is another deployment
+    for name, function in FUNCTIONS.items():
+        description = function["VersionDescription"]["Fn::Sub"]
+        assert {one for one in told if f"${{{one}}}" not in description} == set(), name
+    most = sum(1 + longest(parameters[name]) for name in told)
+    assert most <= 256, "what Lambda takes for a version's description"
+
+
+def longest(parameter: dict[str, Any]) -> int:
+    values = parameter.get("AllowedValues") or [parameter.get("MaxValue", "")]
+    return int(parameter.get("MaxLength") or max(len(str(value)) for value in values))
+
+
 def test_a_function_gives_up_before_the_gateway_does_and_is_traced() -> None:
     everywhere = template()["Globals"]["Function"]
     assert everywhere["Timeout"] < 29
     assert everywhere["Runtime"] == "python3.13"
     assert everywhere["Tracing"] == "Active"
+    assert API["TracingEnabled"] is False  # the gateway's segments hold the address with its query
     for function in FUNCTIONS.values():
         behind_the_gateway = any(event["Type"] == "Api" for event in function.get("Events", {}).values())
         assert function.get("Timeout", 0) < (29 if behind_the_gateway else 900)
