@@ -68,7 +68,7 @@ def _send_link(register: Register, standing: Habilitation, change: Change, reque
             # One person, so that it is known who opened it: whoever installs the key, else who asked for it.
             standing.recipients[-1:],
             "API Particulier : votre clé d'accès",
-            handover.message(standing, handover.link(request.base_url, secret)),
+            handover.message(standing, handover.link(settings().public_url or request.base_url, secret)),
         )
     except mail.MailFailed as error:
         # The key is made, and DataPass is to know it: the link waits for another try, or for an operator.

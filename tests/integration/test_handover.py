@@ -174,6 +174,15 @@ def test_an_approval_sends_the_link_once_and_never_the_key(
     assert show(secret).body["cle"] == key
 
 
+def test_the_link_is_of_the_domain_that_callers_know(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, mails: list[Any]
+) -> None:
+    monkeypatch.setenv("PUBLIC_URL", "https://api-particulier.exemple.fr")
+    Town(cloud, monkeypatch).tell()
+    ((_, text),) = mails
+    assert "\nhttps://api-particulier.exemple.fr/api/cles/remise#" in text
+
+
 def test_without_a_technical_contact_the_applicant_gets_it(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch, mails: list[Any]
 ) -> None:

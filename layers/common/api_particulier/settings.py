@@ -36,6 +36,8 @@ class Settings(BaseModel):
     habilitations_table: str = ""
     """What the functions that know of habilitations are told, and no other."""
     pseudonym_key_id: str = ""
+    public_url: str | None = None
+    """What callers put before ``/api``: a domain of ours. Without one, the address that a request was sent to."""
     mail_sender: str | None = None
     """Whom mails come from: an address, or one of a domain, that SES has verified. Without it none is sent."""
     seals_bucket: str = ""
