@@ -13,7 +13,7 @@ from tests import wire
 from tests.conftest import Answer, Cloud, ask, forget
 from tests.integration.conftest import NOT_FOUND_PAGE, REFUSED_PAGE, Provider
 
-NUMBERS = {"numeroFiscal": "2690000000095", "referenceAvis": "2690000000096"}
+NUMBERS: dict[str, Any] = {"numeroFiscal": "2690000000095", "referenceAvis": "2690000000096"}
 REFUSALS = {404: NOT_FOUND_PAGE, 503: REFUSED_PAGE, 502: "<p>?</p>"}
 PERIOD = Settings.model_fields["circuit_seconds"].default
 
