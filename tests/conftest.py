@@ -19,6 +19,7 @@ from moto import mock_aws
 
 from api_particulier import tokens
 from sandbox.certificates import Certificates, ensure
+from tests import openapi
 from tests.template import ROOT, resources
 
 if TYPE_CHECKING:
@@ -168,10 +169,13 @@ def event(name: str, *, key: str | None = None, headers: dict[str, str] | None =
 
 
 def call(made: dict[str, Any], function: str) -> Answer:
-    """Hand the event to the function, as Lambda does."""
+    """Hand the event to the function, as Lambda does; what it answers is to be what the documentation says."""
     handler = importlib.import_module(f"functions.{function}.app").lambda_handler
     response = handler(made, None)
-    return Answer(response["statusCode"], response["headers"], response["body"])
+    answer = Answer(response["statusCode"], response["headers"], response["body"])
+    if openapi.is_documented(made["resource"]):
+        openapi.hold(made["httpMethod"], made["resource"], answer)
+    return answer
 
 
 def ask(name: str, *, key: str | None = None, headers: dict[str, str] | None = None, **query: str) -> Answer:

@@ -16,12 +16,38 @@ from api_particulier.calls import Request
 from api_particulier.errors import ApiError, InternalError, NotAcceptable, ProviderUnreachable
 from api_particulier.observability import Event, count_call, log, log_unforeseen
 from api_particulier.responses import Response
+from api_particulier.routes import Route
 from api_particulier.settings import settings
 
 PERIOD: Final = 60
 """Seconds during which a verdict on a provider is not asked again."""
 
 type Verdict = Literal["up", "down"]
+
+ROUTES = (
+    Route(
+        name="ping",
+        path="/api/ping",
+        summary="L'API répond-elle ?",
+        answer=Literal["pong"],
+        example="pong",
+        xml=True,
+        errors=(NotAcceptable(),),
+    ),
+    *(
+        Route(
+            name=f"ping_{provider}",
+            path=path,
+            summary=f"{who} répond-elle ?",
+            description="Le fournisseur n'est interrogé qu'une fois par minute, quel que soit le nombre d'appels.",
+            answer=Literal["pong"],
+            example="pong",
+            xml=True,
+            errors=(NotAcceptable(), ProviderUnreachable()),
+        )
+        for provider, who, path in (("dgfip", "La DGFIP", "/api/impots/ping"), ("caf", "La CAF", "/api/caf/ping"))
+    ),
+)
 
 
 def _ping_dgfip() -> None:

@@ -32,12 +32,16 @@ WITHOUT_A_KEY = {
     "/api/keys/compromised",  # the key is what it is about
     "/api/stats",
     "/api/stats/details",
+    "/api/open-api.yml",
+    "/documentation-open-api.yaml",
 }
+MAY_DO_NOTHING = {"Documentation"}
+"""It answers what is in its package."""
 
 
 def statements(function: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield the statements of a function's role, those under a condition too."""
-    for policy in function["Policies"]:
+    for policy in function.get("Policies", []):
         for statement in policy["Statement"]:
             if "Fn::If" in statement:
                 yield from (one for one in statement["Fn::If"][1:] if "Sid" in one)
@@ -53,7 +57,7 @@ def listed(value: Any) -> list[Any]:
 def test_a_function_has_a_role_of_its_own_that_may_do_nothing_at_large(function: str) -> None:
     assert "Role" not in FUNCTIONS[function]
     found = list(statements(FUNCTIONS[function]))
-    assert found
+    assert bool(found) is (function not in MAY_DO_NOTHING)
     for statement in found:
         assert statement["Effect"] == "Allow"
         assert statement["Sid"].isalnum()
