@@ -24,7 +24,7 @@ from stdnum.exceptions import ValidationError as InvalidNumber
 from stdnum.fr import siret as sirets
 from uuid6 import uuid7
 
-from api_particulier.aws import dynamodb
+from api_particulier.aws import dynamodb_client
 from api_particulier.scopes import BUNDLES, OpenedBy
 from api_particulier.settings import settings
 
@@ -345,7 +345,7 @@ class Register:
     @classmethod
     def of_function(cls) -> Self:
         """Return that of a function's environment."""
-        return cls(dynamodb(), settings().habilitations_table)
+        return cls(dynamodb_client(), settings().habilitations_table)
 
 
 def apply(

@@ -20,7 +20,7 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
 from uuid6 import uuid7
 
-from api_particulier.aws import apigateway, dynamodb
+from api_particulier.aws import apigateway, dynamodb_client
 from api_particulier.scopes import includes
 from api_particulier.settings import settings
 from api_particulier.tokens import ACTIVE, REVOKED, Token, hash_key, item_of, token_of
@@ -114,7 +114,7 @@ class Gateway:
         No variable names the usage plan: the stack would depend on itself, since the plan needs the API, and the API
         the functions behind its routes.
         """
-        return cls(apigateway(), dynamodb(), "", settings().tokens_table)
+        return cls(apigateway(), dynamodb_client(), "", settings().tokens_table)
 
     @cached_property
     def plan(self) -> str:
