@@ -11,7 +11,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from api_particulier.keys import Gateway
+from api_particulier.gateway import Gateway
 from api_particulier.register import Register
 
 if TYPE_CHECKING:
