@@ -74,6 +74,18 @@ def let_mails_out(url: str, stack_name: str) -> None:
                 iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(document))
 
 
+def tell_public_url(url: str, stack_name: str, logical_id: str, public_url: str) -> None:
+    """Tell a function the address that callers use: MiniStack's events have no domain name, and it serves no other."""
+    found = client("cloudformation", url).describe_stack_resource(StackName=stack_name, LogicalResourceId=logical_id)
+    name = found["StackResourceDetail"]["PhysicalResourceId"]
+    functions = client("lambda", url)
+    variables = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+    if variables.get("PUBLIC_URL") != public_url:
+        functions.update_function_configuration(
+            FunctionName=name, Environment={"Variables": variables | {"PUBLIC_URL": public_url}}
+        )
+
+
 def mailbox(url: str) -> list[dict[str, Any]]:
     """Return every mail that was sent, none of which leaves: each with its ``To``, ``Subject`` and ``BodyText``."""
     answer = requests.get(f"{url}/_ministack/ses/messages", timeout=10)

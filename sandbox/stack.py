@@ -161,6 +161,7 @@ class LocalStack:
         outputs = self._deployment(url).outputs
         cloud.let_bytes_through(url, outputs["ApiId"])
         cloud.put_gateway_responses(url, STACK_NAME, outputs["ApiId"])
+        cloud.tell_public_url(url, STACK_NAME, "Datapass", _base_url(url, outputs))
         cloud.verify_sender(url)
         cloud.let_mails_out(url, STACK_NAME)
         cloud.lock_bucket(url, STACK_NAME, "SealsBucket")
@@ -202,7 +203,7 @@ class LocalStack:
             )
             api_key = keys.reveal(deployment.gateway, keys.issue(deployment.gateway, demonstration, now))
         return {
-            "api_url": f"{url}/restapis/{outputs['ApiId']}/{cloud.STAGE}/_user_request_/api",
+            "api_url": f"{_base_url(url, outputs)}/api",
             "api_key": api_key,
             "cloud_url": url,
             "region": cloud.REGION,
@@ -236,6 +237,11 @@ class LocalStack:
                 time.sleep(0.05)
         msg = f"{process} does not answer; see {self.folder / process}.log"
         raise StackError(msg)
+
+
+def _base_url(url: str, outputs: Mapping[str, str]) -> str:
+    """Return what callers put before ``/api``."""
+    return f"{url}/restapis/{outputs['ApiId']}/{cloud.STAGE}/_user_request_"
 
 
 def _architecture() -> str:

@@ -36,6 +36,8 @@ class Settings(BaseModel):
     habilitations_table: str = ""
     """What the functions that know of habilitations are told, and no other."""
     pseudonym_key_id: str = ""
+    public_url: str | None = None
+    """What callers put before ``/api``: a domain of ours. Without one, the address that a request was sent to."""
     mail_sender: str | None = None
     """Whom mails come from: an address, or one of a domain, that SES has verified. Without it none is sent."""
     seals_bucket: str = ""
@@ -69,6 +71,8 @@ class Settings(BaseModel):
     """Between two bytes."""
     provider_deadline: Seconds = 10.0
     """For everything that one question asks of a provider; leaves time to audit, were AWS as slow as it may be."""
+    circuit_seconds: Seconds = 15.0
+    """How long nobody asks a provider that is down, before one question tries: longer than that one may last."""
     token_cache_seconds: Annotated[int, Field(ge=0, le=60)] = 60
     """How long an environment remembers a token; 60 is promised."""
 
