@@ -9,7 +9,6 @@ import click
 
 from api_particulier import keys as key_service
 from api_particulier import notices
-from api_particulier.habilitations import note
 from api_particulier.tokens import Token
 from ops import keys as operators
 from ops.cli_audit import audit
@@ -257,7 +256,7 @@ def repair(on: Deployment, *, as_json: bool) -> None:
 def _note(on: Deployment, token: Token, change: str) -> None:
     """Tell the history of the key's habilitation, where it has one, what was done and by whom."""
     if token.habilitation:
-        note(on.register, token.habilitation, change, on.operator, datetime.now(UTC))
+        on.register.note(token.habilitation, change, on.operator, datetime.now(UTC))
 
 
 def _print_key(on: Deployment, token: Token, *, as_json: bool) -> None:

@@ -12,8 +12,8 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from api_particulier.citizens import Archive
-from api_particulier.habilitations import Register
 from api_particulier.keys import Gateway
+from api_particulier.register import Register
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table

@@ -14,7 +14,7 @@ import pytest
 
 from api_particulier import keys, tokens
 from api_particulier.aws import apigateway, dynamodb
-from api_particulier.habilitations import Register
+from api_particulier.register import Register
 from tests.conftest import Answer, Cloud, call, event, forget
 
 if TYPE_CHECKING:

@@ -12,8 +12,9 @@ from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.sesv2.models import sesv2_backends
 
 from api_particulier import keys, notices
-from api_particulier.habilitations import Contact, Habilitation, Kind, Register, Request, State
+from api_particulier.habilitations import Contact, Habilitation, Kind, Request, State
 from api_particulier.mail import MailFailed
+from api_particulier.register import Register
 from api_particulier.tokens import Token, item_of
 from tests.conftest import Cloud, forget
 

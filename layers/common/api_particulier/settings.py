@@ -72,6 +72,8 @@ class Settings(BaseModel):
     """Between two bytes."""
     provider_deadline: Seconds = 10.0
     """For everything that one question asks of a provider; leaves time to audit, were AWS as slow as it may be."""
+    circuit_seconds: Seconds = 15.0
+    """How long nobody asks a provider that is down, before one question tries: longer than that one may last."""
     token_cache_seconds: Annotated[int, Field(ge=0, le=60)] = 60
     """How long an environment remembers a token; 60 is promised."""
 
