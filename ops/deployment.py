@@ -12,7 +12,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from api_particulier.citizens import Archive
-from api_particulier.keys import Gateway
+from api_particulier.gateway import Gateway
 from api_particulier.register import Register
 
 if TYPE_CHECKING:
