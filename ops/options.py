@@ -11,8 +11,8 @@ from zoneinfo import ZoneInfo
 import click
 from botocore.exceptions import BotoCoreError, ClientError
 
+from api_particulier.gateway import KeyRefused
 from api_particulier.habilitations import UnknownHabilitationError, Unprocessable
-from api_particulier.keys import KeyRefused
 from ops.audit import ExportError
 from ops.deployment import Deployment, DeploymentError
 

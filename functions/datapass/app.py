@@ -13,8 +13,8 @@ from api_particulier import datapass, granting, habilitations, handover, mail
 from api_particulier.aws import sqs
 from api_particulier.calls import Request, serve_without_key
 from api_particulier.errors import ApiError
+from api_particulier.gateway import Gateway
 from api_particulier.habilitations import Change, Habilitation, Unprocessable
-from api_particulier.keys import Gateway
 from api_particulier.observability import Event, alert, log
 from api_particulier.register import Register
 from api_particulier.responses import Response

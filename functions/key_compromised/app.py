@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, ValidationError
 from api_particulier import keys, tokens
 from api_particulier.calls import Request, serve_without_key
 from api_particulier.errors import AccessDenied, BadRequest
-from api_particulier.keys import Gateway
+from api_particulier.gateway import Gateway
 from api_particulier.observability import Event, alert
 from api_particulier.register import Register
 from api_particulier.responses import Response

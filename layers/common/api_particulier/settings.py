@@ -36,6 +36,7 @@ class Settings(BaseModel):
     habilitations_table: str = ""
     """What the functions that know of habilitations are told, and no other."""
     pseudonym_key_id: str = ""
+    """The KMS key that this month's pseudonyms are made with."""
     public_url: str | None = None
     """What callers put before ``/api``: a domain of ours. Without one, the address that a request was sent to."""
     mail_sender: str | None = None
