@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, cast
 import boto3
 import pytest
 
-from api_particulier import keys, tokens
+from api_particulier import tokens
 from api_particulier.aws import apigateway, dynamodb_client, sqs
-from api_particulier.habilitations import Register
+from api_particulier.gateway import Gateway
+from api_particulier.register import Register
 from tests.conftest import Answer, Cloud, call, event, forget
 
 if TYPE_CHECKING:
@@ -75,8 +76,8 @@ class Town:
         return Register(boto3.client("dynamodb"), self.cloud.habilitations.name)
 
     @property
-    def gateway(self) -> keys.Gateway:
-        return keys.Gateway(self.api, boto3.client("dynamodb"), self.plan, self.cloud.tokens.name)
+    def gateway(self) -> Gateway:
+        return Gateway(self.api, boto3.client("dynamodb"), self.plan, self.cloud.tokens.name)
 
     def gateway_keys(self) -> list[str]:
         """Return the values of the keys that the gateway lets in."""

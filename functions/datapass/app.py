@@ -13,9 +13,10 @@ from api_particulier import datapass, granting, habilitations, handover, mail
 from api_particulier.aws import sqs
 from api_particulier.calls import Request, serve_without_key
 from api_particulier.errors import ApiError
-from api_particulier.habilitations import Change, Habilitation, Register, Unprocessable
-from api_particulier.keys import Gateway
+from api_particulier.gateway import Gateway
+from api_particulier.habilitations import Change, Habilitation, Unprocessable
 from api_particulier.observability import Event, alert, log
+from api_particulier.register import Register
 from api_particulier.responses import Response
 from api_particulier.settings import settings
 
@@ -60,7 +61,7 @@ def _send_link(register: Register, standing: Habilitation, change: Change, reque
     assert standing.token_id is not None  # noqa: S101 - it is open
     if not standing.recipients or not settings().mail_sender:
         return
-    if not habilitations.claim_mailing(register, standing.id, standing.token_id):
+    if not register.claim_mailing(standing.id, standing.token_id):
         return
     try:
         secret = handover.make(register, standing.id, standing.token_id, change.who, now)
@@ -72,10 +73,10 @@ def _send_link(register: Register, standing: Habilitation, change: Change, reque
         )
     except mail.MailFailed as error:
         # The key is made, and DataPass is to know it: the link waits for another try, or for an operator.
-        habilitations.release_mailing(register, standing.id, standing.token_id)
+        register.release_mailing(standing.id, standing.token_id)
         _set_aside(request, f"MailFailed: {error}")
     except BaseException:
-        habilitations.release_mailing(register, standing.id, standing.token_id)
+        register.release_mailing(standing.id, standing.token_id)
         raise
 
 

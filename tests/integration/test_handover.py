@@ -11,7 +11,7 @@ from typing import Any
 import boto3
 import pytest
 
-from api_particulier import aws, habilitations, handover, keys
+from api_particulier import aws, handover, keys
 from tests.conftest import Answer, Cloud, ask, call, event
 from tests.datapass import FIRED_AT, SCOPES, Town
 
@@ -37,7 +37,7 @@ def report(body: object) -> Answer:
 
 
 def steps(town: Town) -> list[str]:
-    return [step.event for step in habilitations.history(town.register, "26001")]
+    return [step.event for step in town.register.history("26001")]
 
 
 # ── The link ─────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -27,7 +27,8 @@ class Clock:
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch, cloud: Cloud) -> Clock:  # noqa: ARG001 - the tables are needed
     clock = Clock()
-    monkeypatch.setattr(importlib.import_module("functions.ping.app"), "time", clock)
+    for module in ("functions.ping.app", "api_particulier.health"):
+        monkeypatch.setattr(importlib.import_module(module), "time", clock)
     return clock
 
 

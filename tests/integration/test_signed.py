@@ -85,8 +85,9 @@ def test_a_refusal_is_the_error_of_boto3() -> None:
     for table in (dynamodb(), boto3.client("dynamodb")):
         with pytest.raises(ClientError) as raised:
             table.put_item(**refused)
-        errors.append((raised.value.response["Error"]["Code"], raised.value.operation_name))
-    assert errors[0] == errors[1] == ("ConditionalCheckFailedException", "PutItem")
+        told = raised.value
+        errors.append((type(told).__name__, told.response["Error"]["Code"], told.operation_name))
+    assert errors[0] == errors[1] == (*["ConditionalCheckFailedException"] * 2, "PutItem")
 
 
 def test_what_is_sent_is_signed_with_the_roles_credentials(

@@ -55,7 +55,7 @@ def value_of(written: Mapping[str, Any]) -> object:
     raise TypeError
 
 
-class _DynamoDB:
+class DynamoDB:
     """Operations on one item, and queries."""
 
     def __init__(self) -> None:
@@ -77,7 +77,7 @@ class _DynamoDB:
         return cast("dynamo.QueryOutputTypeDef", self._call("Query", request))
 
 
-class _KMS:
+class KMS:
     def __init__(self) -> None:
         self._call = Service("kms", "TrentService").call
 
@@ -86,7 +86,7 @@ class _KMS:
         return {"Mac": b64decode(self._call("GenerateMac", request)["Mac"])}
 
 
-class _SecretsManager:
+class SecretsManager:
     def __init__(self) -> None:
         self._call = Service("secretsmanager", "secretsmanager").call
 
@@ -94,9 +94,13 @@ class _SecretsManager:
         return self._call("GetSecretValue", {"SecretId": SecretId})
 
 
-dynamodb = lru_cache(maxsize=1)(_DynamoDB)
-kms = lru_cache(maxsize=1)(_KMS)
-secretsmanager = lru_cache(maxsize=1)(_SecretsManager)
+type AnyDynamoDB = "DynamoDB | DynamoDBClient"
+"""For what a function does here, and an operator by boto3."""
+type AnyKMS = "KMS | KMSClient"
+
+dynamodb = lru_cache(maxsize=1)(DynamoDB)
+kms = lru_cache(maxsize=1)(KMS)
+secretsmanager = lru_cache(maxsize=1)(SecretsManager)
 
 
 @lru_cache(maxsize=1)

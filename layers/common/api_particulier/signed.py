@@ -88,7 +88,7 @@ class Service:
         code = str(answer.get("__type", "")).rpartition("#")[2] or str(status)
         passing = status >= _FAILING or code in _PASSING
         told = {"Error": {"Code": code, "Message": ""}, "ResponseMetadata": {"HTTPStatusCode": status}}
-        raise (_PassingError if passing else ClientError)(answer | told, operation)
+        raise _named(code, _PassingError if passing else ClientError)(answer | told, operation)
 
     def _sign(self, operation: str, body: bytes) -> AWSRequest:
         headers = {
@@ -118,6 +118,12 @@ class Service:
 
 class _PassingError(ClientError):
     """An error of the service that another try may not get."""
+
+
+@lru_cache(maxsize=64)
+def _named(code: str, kind: type[ClientError]) -> type[ClientError]:
+    """Return the type of an error, of the service's own name as boto3's are: a log tells it."""
+    return type(code, (kind,), {}) if code.isidentifier() else kind
 
 
 @lru_cache(maxsize=1)
