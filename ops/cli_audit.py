@@ -98,7 +98,7 @@ def search(  # noqa: PLR0913 - one parameter an option
     until = until or today
     period = _period(since or until - timedelta(days=30), until)
     if token:
-        found = audit_service.search(on, period, token=token)
+        found = audit_service.of_token(on, period, token)
     else:
         try:
             numbers = (
@@ -110,7 +110,7 @@ def search(  # noqa: PLR0913 - one parameter an option
             )
         except BadRequest as error:
             raise click.UsageError(error.message) from None
-        found = audit_service.search(on, period, citizen=audit_service.pseudonym(on, numbers.citizen))
+        found = on.archive.entries(numbers.citizen, *period.ends)
     if as_json:
         sys.stdout.write(json.dumps(found, ensure_ascii=False, indent=2, default=int) + "\n")
     for entry in [] if as_json else found:

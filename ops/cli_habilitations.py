@@ -7,7 +7,6 @@ from typing import Any
 import click
 from pydantic import ValidationError
 
-from api_particulier import habilitations as register
 from api_particulier.granting import live_keys
 from api_particulier.habilitations import Contact, Event, Habilitation, Kind, Request, State, Unprocessable, Vendor
 from api_particulier.handover import LIFETIME
@@ -33,7 +32,7 @@ _because = click.option("--reason", "note", default="", help="Why; kept in the h
 @on_a_deployment
 def list_habilitations(on: Deployment, *, vendor: str | None, state: str | None, as_json: bool) -> None:
     """List habilitations; with --vendor, the administrations that it serves, each with its own keys and limit."""
-    found = register.of_vendor(on.register, vendor) if vendor else register.list_all(on.register)
+    found = on.register.of_vendor(vendor) if vendor else on.register.list_all()
     described = [
         _describe(one) | ({"keys": _keys(on, one)} if vendor else {})
         for one in found
@@ -50,8 +49,8 @@ def list_habilitations(on: Deployment, *, vendor: str | None, state: str | None,
 @on_a_deployment
 def show(on: Deployment, habilitation_id: str, *, as_json: bool) -> None:
     """Show a habilitation: what is asked and granted, its contacts, its keys, its history."""
-    found = register.find(on.register, habilitation_id)
-    steps = [one.model_dump(mode="json") for one in register.history(on.register, habilitation_id)]
+    found = on.register.find(habilitation_id)
+    steps = [one.model_dump(mode="json") for one in on.register.history(habilitation_id)]
     contacts = [one.model_dump() for one in found.request.contacts] if found.request else []
     described = _describe(found) | {"contacts": contacts, "keys": _keys(on, found), "history": steps}
     if as_json:
@@ -86,7 +85,7 @@ def grant(on: Deployment, habilitation_id: str | None, *, note: str, as_json: bo
     if habilitation_id is None:
         request = _request(told)
     else:
-        known = register.find(on.register, habilitation_id).request
+        known = on.register.find(habilitation_id).request
         request = known.model_copy(update={"scopes": tuple(told["scopes"])}) if known and told["scopes"] else known
     standing = operators.tell(
         on, habilitation_id or operators.new_id(), Event.APPROVE, datetime.now(UTC), request=request, note=note
@@ -100,7 +99,7 @@ def grant(on: Deployment, habilitation_id: str | None, *, note: str, as_json: bo
 @on_a_deployment
 def refuse(on: Deployment, habilitation_id: str, *, note: str, as_json: bool) -> None:
     """Refuse a request; of one that changes an approved one, what was approved stands."""
-    register.find(on.register, habilitation_id)
+    on.register.find(habilitation_id)
     _print(on, operators.tell(on, habilitation_id, Event.REFUSE, datetime.now(UTC), note=note), as_json=as_json)
 
 
@@ -110,7 +109,7 @@ def refuse(on: Deployment, habilitation_id: str, *, note: str, as_json: bool) ->
 @on_a_deployment
 def revoke(on: Deployment, habilitation_id: str, *, note: str, as_json: bool) -> None:
     """Revoke a habilitation, and take its keys away at once."""
-    register.find(on.register, habilitation_id)
+    on.register.find(habilitation_id)
     _print(on, operators.tell(on, habilitation_id, Event.REVOKE, datetime.now(UTC), note=note), as_json=as_json)
 
 

@@ -4,6 +4,7 @@
 """
 
 import argparse
+import json
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -56,7 +57,13 @@ def readme() -> str:
     return re.sub(r"(<!-- datasets[^\n]*\n).*?(?=\n\n)", lambda start: start[1] + table, written, flags=re.DOTALL)
 
 
+def providers() -> str:
+    """Return each dataset with its provider, for ``/api/status``."""
+    return json.dumps({dataset.name: dataset.provider for dataset in datasets()}, indent=2) + "\n"
+
+
 DOCUMENTS: Final[Mapping[str, Callable[[], str]]] = {
+    "layers/common/api_particulier/datasets.json": providers,
     "docs/scopes.md": scopes_page,
     "README.md": readme,
     "docs/openapi.yaml": openapi.document,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from uuid6 import uuid7
 
-from api_particulier import datapass, granting, habilitations, handover
+from api_particulier import datapass, granting, handover
 from api_particulier.habilitations import Change, Event, Habilitation, Request, Unprocessable
 from api_particulier.keys import NotLive
 from api_particulier.tokens import Token
@@ -42,12 +42,12 @@ def tell(  # noqa: PLR0913 - what an operator does, each part by its name
     """Apply an operator's event, with what follows from it; ``Unprocessable`` when it makes no sense."""
     change = Change.by_operator(habilitation_id, event, on.operator, now, request=request, note=note)
     standing = granting.grant(on.register, on.gateway, change, now)
-    return standing or habilitations.find(on.register, habilitation_id)
+    return standing or on.register.find(habilitation_id)
 
 
 def link(on: Deployment, habilitation_id: str, now: datetime) -> tuple[str, Token]:
     """Make a one-time link to the latest key of a habilitation; ``NotLive`` when none lives."""
-    habilitations.find(on.register, habilitation_id)
+    on.register.find(habilitation_id)
     live = granting.live_keys(on.gateway, habilitation_id, now)
     if not live:
         raise NotLive(f"of the habilitation {habilitation_id}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 import requests
+from botocore.config import Config
 
 if TYPE_CHECKING:
     from mypy_boto3_apigateway import APIGatewayClient
@@ -73,6 +74,18 @@ def let_mails_out(url: str, stack_name: str) -> None:
                 iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(document))
 
 
+def tell_public_url(url: str, stack_name: str, logical_id: str, public_url: str) -> None:
+    """Tell a function the address that callers use: MiniStack's events have no domain name, and it serves no other."""
+    found = client("cloudformation", url).describe_stack_resource(StackName=stack_name, LogicalResourceId=logical_id)
+    name = found["StackResourceDetail"]["PhysicalResourceId"]
+    functions = client("lambda", url)
+    variables = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+    if variables.get("PUBLIC_URL") != public_url:
+        functions.update_function_configuration(
+            FunctionName=name, Environment={"Variables": variables | {"PUBLIC_URL": public_url}}
+        )
+
+
 def mailbox(url: str) -> list[dict[str, Any]]:
     """Return every mail that was sent, none of which leaves: each with its ``To``, ``Subject`` and ``BodyText``."""
     answer = requests.get(f"{url}/_ministack/ses/messages", timeout=10)
@@ -94,6 +107,14 @@ def lock_bucket(url: str, stack_name: str, logical_id: str) -> None:
             "Rule": {"DefaultRetention": retention | {"Mode": LOCK_MODE}},
         },
     )
+
+
+def let_bytes_through(url: str, api_id: str) -> None:
+    """Let answers leave as their bytes, as the template says: MiniStack does not read the ``~1`` of ``*~1*``."""
+    lax = Config(parameter_validation=False)  # it takes the list whole, where AWS takes an operation for each type
+    gateway = boto3.Session("test", "test", region_name=REGION).client("apigateway", endpoint_url=url, config=lax)
+    operation: Any = {"op": "replace", "path": "/binaryMediaTypes", "value": ["*/*"]}
+    gateway.update_rest_api(restApiId=api_id, patchOperations=[operation])
 
 
 def put_gateway_responses(url: str, stack_name: str, api_id: str) -> None:

@@ -34,6 +34,14 @@ def pointer(*steps: str) -> str:
     return "".join("/" + step.replace("~", "~0").replace("/", "~1") for step in steps)
 
 
+def violations(where: str, value: Any) -> list[str]:
+    """Say what of ``value`` is not as the schema that is there in the document; never the value."""
+    return [
+        f"{'.'.join(map(str, error.absolute_path))}: {error.validator}"
+        for error in _validator(where).iter_errors(value)
+    ]
+
+
 def documented_response(method: str, path: str, status: int) -> tuple[dict[str, Any], str]:
     """Return what the document says of an answer, and where it says so."""
     operation = document()["paths"][path][method.lower()]
@@ -69,8 +77,5 @@ def hold(method: str, path: str, answer: Answer) -> None:
     assert expected <= headers.keys(), f"{method} {path} {status}: {expected - headers.keys()}"
     assert "Retry-After" not in headers or "Retry-After" in said["headers"], f"{method} {path} {status}: Retry-After"
     if media_type == "application/json":
-        errors = [
-            f"{'.'.join(map(str, error.absolute_path))}: {error.validator}"  # never the value
-            for error in _validator(f"{where}/content/application~1json/schema").iter_errors(answer.body)
-        ]
-        assert not errors, f"{method} {path} {status}: {errors}"
+        found = violations(f"{where}/content/application~1json/schema", answer.body)
+        assert not found, f"{method} {path} {status}: {found}"

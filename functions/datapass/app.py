@@ -15,9 +15,10 @@ from api_particulier import datapass, granting, habilitations, handover, mail
 from api_particulier.aws import sqs
 from api_particulier.calls import Request, serve_without_key
 from api_particulier.errors import ApiError, BadSignature
-from api_particulier.habilitations import Change, Habilitation, Register, Unprocessable
-from api_particulier.keys import Gateway
+from api_particulier.gateway import Gateway
+from api_particulier.habilitations import Change, Habilitation, Unprocessable
 from api_particulier.observability import Event, alert, log
+from api_particulier.register import Register
 from api_particulier.responses import Response
 from api_particulier.routes import Route
 from api_particulier.settings import settings
@@ -88,7 +89,7 @@ def _send_link(register: Register, standing: Habilitation, change: Change, reque
     assert standing.token_id is not None  # noqa: S101 - it is open
     if not standing.recipients or not settings().mail_sender:
         return
-    if not habilitations.claim_mailing(register, standing.id, standing.token_id):
+    if not register.claim_mailing(standing.id, standing.token_id):
         return
     try:
         secret = handover.make(register, standing.id, standing.token_id, change.who, now)
@@ -96,14 +97,14 @@ def _send_link(register: Register, standing: Habilitation, change: Change, reque
             # One person, so that it is known who opened it: whoever installs the key, else who asked for it.
             standing.recipients[-1:],
             "API Particulier : votre clé d'accès",
-            handover.message(standing, handover.link(request.base_url, secret)),
+            handover.message(standing, handover.link(settings().public_url or request.base_url, secret)),
         )
     except mail.MailFailed as error:
         # The key is made, and DataPass is to know it: the link waits for another try, or for an operator.
-        habilitations.release_mailing(register, standing.id, standing.token_id)
+        register.release_mailing(standing.id, standing.token_id)
         _set_aside(request, f"MailFailed: {error}")
     except BaseException:
-        habilitations.release_mailing(register, standing.id, standing.token_id)
+        register.release_mailing(standing.id, standing.token_id)
         raise
 
 

@@ -8,12 +8,12 @@ from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
 
-from api_particulier import habilitations, keys, tokens
+from api_particulier import keys, tokens
 from api_particulier.calls import Request, serve_without_key
 from api_particulier.errors import AccessDenied, BadRequest
-from api_particulier.habilitations import Register
-from api_particulier.keys import Gateway
+from api_particulier.gateway import Gateway
 from api_particulier.observability import Event, alert
+from api_particulier.register import Register
 from api_particulier.responses import Response
 from api_particulier.routes import Route
 
@@ -67,8 +67,6 @@ def _kill(request: Request) -> dict[str, str]:
     if token.state == tokens.ACTIVE:
         keys.revoke(gateway, token)
         if token.habilitation:
-            habilitations.note(
-                Register.of_function(), token.habilitation, "compromised", "who held the key", datetime.now(UTC)
-            )
+            Register.of_function().note(token.habilitation, "compromised", "who held the key", datetime.now(UTC))
         alert(Event.KEY_COMPROMISED, token=token.id, habilitation=token.habilitation, request_id=request.id)
     return _SEEN

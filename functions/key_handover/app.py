@@ -14,8 +14,8 @@ from pydantic import BaseModel, Field, ValidationError
 from api_particulier import handover, responses
 from api_particulier.calls import Request, serve_without_key
 from api_particulier.errors import BadRequest, LinkExpired, LinkOpened, UnknownLink
-from api_particulier.habilitations import Register
-from api_particulier.keys import Gateway
+from api_particulier.gateway import Gateway
+from api_particulier.register import Register
 from api_particulier.responses import Response
 from api_particulier.routes import Route
 

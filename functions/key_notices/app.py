@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from api_particulier import notices
-from api_particulier.habilitations import Register
-from api_particulier.keys import Gateway
+from api_particulier.gateway import Gateway
+from api_particulier.register import Register
 
 
 class NoticesNotSent(Exception):

@@ -5,24 +5,21 @@ environments: the last verdict is kept in the statistics table, and who renews i
 """
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from time import time
 from typing import Any, Final, Literal
 
-from botocore.exceptions import ClientError
-
-from api_particulier import responses
+from api_particulier import health, responses
 from api_particulier.aws import dynamodb
 from api_particulier.calls import Request
-from api_particulier.errors import ApiError, InternalError, NotAcceptable, ProviderUnreachable
+from api_particulier.errors import ApiError, InternalError, NotAcceptable, ProviderInMaintenance, ProviderUnreachable
 from api_particulier.observability import Event, count_call, log, log_unforeseen
 from api_particulier.responses import Response
-from api_particulier.routes import Route
+from api_particulier.routes import IN_MAINTENANCE, Route
 from api_particulier.settings import settings
 
 PERIOD: Final = 60
 """Seconds during which a verdict on a provider is not asked again."""
-
-type Verdict = Literal["up", "down"]
 
 ROUTES = (
     Route(
@@ -43,7 +40,7 @@ ROUTES = (
             answer=Literal["pong"],
             example="pong",
             xml=True,
-            errors=(NotAcceptable(), ProviderUnreachable()),
+            errors=(NotAcceptable(), ProviderUnreachable(), IN_MAINTENANCE),
         )
         for provider, who, path in (("dgfip", "La DGFIP", "/api/impots/ping"), ("caf", "La CAF", "/api/caf/ping"))
     ),
@@ -77,8 +74,8 @@ def lambda_handler(event: dict[str, Any], _context: object) -> Response:
     try:
         if wants_xml is None:
             raise NotAcceptable  # noqa: TRY301 - one place turns errors into answers
-        if request.route in PROVIDERS and _verdict(*PROVIDERS[request.route]) == "down":
-            raise ProviderUnreachable  # noqa: TRY301 - one place turns errors into answers
+        if request.route in PROVIDERS:
+            _check(*PROVIDERS[request.route])
         response = responses.data("pong", request.id, xml=xml)
     except ApiError as error:
         status, response = error.status, responses.refusal(error, request.id, xml=xml)
@@ -90,48 +87,22 @@ def lambda_handler(event: dict[str, Any], _context: object) -> Response:
     return response
 
 
-def _verdict(provider: str, ping: Callable[[], None]) -> Verdict:
-    """Return the last verdict on ``provider``, renewing it when it is older than ``PERIOD``."""
-    if not _claim(provider):
-        return _last(provider)
-    try:
-        ping()
-    except ApiError:
-        verdict: Verdict = "down"
-    else:
-        verdict = "up"
-    dynamodb().update_item(
-        TableName=settings().stats_table,
-        Key=_key(provider),
-        UpdateExpression="SET verdict = :verdict",
-        ExpressionAttributeValues={":verdict": {"S": verdict}},
-    )
-    return verdict
+def _check(provider: str, ping: Callable[[], None]) -> None:
+    """Refuse unless ``provider`` is up by the last verdict on it, which is renewed when it is older than ``PERIOD``.
 
-
-def _claim(provider: str) -> bool:
-    """Take the right to ask ``provider`` in this period; False when somebody has."""
-    now = time()
-    try:
-        dynamodb().update_item(
-            TableName=settings().stats_table,
-            Key=_key(provider),
-            UpdateExpression="SET asked_at = :now",
-            ConditionExpression="attribute_not_exists(asked_at) OR asked_at <= :before",
-            ExpressionAttributeValues={":now": {"N": f"{now:.3f}"}, ":before": {"N": f"{now - PERIOD:.3f}"}},
-        )
-    except ClientError as error:
-        if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
-            raise
-        return False
-    return True
-
-
-def _last(provider: str) -> Verdict:
-    """Return what is known; a provider that is being asked for the first time is up until proved down."""
-    item = dynamodb().get_item(TableName=settings().stats_table, Key=_key(provider)).get("Item", {})
-    return "down" if item.get("verdict", {}).get("S") == "down" else "up"
-
-
-def _key(provider: str) -> dict[str, Any]:
-    return {"pk": {"S": f"ping#{provider}"}, "sk": {"S": "last"}}
+    A provider that is being asked for the first time is up until proved down.
+    """
+    known = health.read(dynamodb(), settings().stats_table, provider)
+    if maintenance := known.maintenance(datetime.now(UTC)):
+        raise ProviderInMaintenance(maintenance.end, maintenance.message)
+    answers = known.answers
+    if time() - known.asked_at >= PERIOD and health.claim(provider, PERIOD):
+        try:
+            ping()
+        except ApiError:
+            answers = False
+        else:
+            answers = True
+        health.record(provider, answers=answers)
+    if answers is False:
+        raise ProviderUnreachable

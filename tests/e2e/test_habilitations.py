@@ -105,8 +105,8 @@ def test_the_technical_contact_is_sent_the_link_and_not_the_key(stack: Stack, da
     approved = datapass.approve("dgfip_nombre_parts", contact_technique_email=to)
     mailbox = requests.get(f"{stack.description['cloud_url']}/_ministack/ses/messages", timeout=60).json()
     (message,) = [one["BodyText"] for account in mailbox["messages"].values() for one in account if one["To"] == [to]]
-    (secret,) = re.findall(r"/api/cles/remise#([\w-]+)", message)
-    shown = requests.post(f"{stack.api_url}/cles/remise", json={"lien": secret}, timeout=60)
+    (address,) = re.findall(r"https?://\S+", message)
+    shown = open_link(stack, address)
     assert (shown.status_code, shown.json()["jeton"]) == (200, approved.token_id)
     assert shown.json()["cle"] not in message
 

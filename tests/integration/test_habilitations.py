@@ -41,7 +41,7 @@ def town(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Town:
 
 
 def state(town: Town, habilitation: str = "26001") -> habilitations.Habilitation:
-    return habilitations.find(town.register, habilitation)
+    return town.register.find(habilitation)
 
 
 # ── Who is listened to ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -156,9 +156,7 @@ def test_it_keeps_who_asked_what_for_and_how_it_came(town: Town) -> None:
     assert state(town).recipients == tuple(
         f"{who}@ville-imaginaire.exemple.fr" for who in ("direction", "informatique")
     )
-    assert [
-        (step.event, step.before, step.after, step.who) for step in habilitations.history(town.register, "26001")
-    ] == [
+    assert [(step.event, step.before, step.after, step.who) for step in town.register.history("26001")] == [
         ("create", None, State.DRAFT, "DataPass"),
         ("submit", State.DRAFT, State.SUBMITTED, "DataPass"),
         ("approve", State.SUBMITTED, State.VALIDATED, "DataPass"),
@@ -183,7 +181,7 @@ def test_the_same_event_ten_times_at_once_makes_one_key(town: Town, monkeypatch:
     (token,) = town.tokens()
     assert [(answer.status, answer.body) for answer in answers] == [(200, {"token_id": token.id})] * 10
     assert len(town.gateway_keys()) == 1
-    assert len(habilitations.history(town.register, "26001")) == 1
+    assert len(town.register.history("26001")) == 1
     assert town.dead_letters() == []
 
 
@@ -194,7 +192,7 @@ def test_different_events_at_once_are_all_kept(town: Town, monkeypatch: pytest.M
     with ThreadPoolExecutor(10) as pool:
         answers = list(pool.map(lambda one: town.tell(one[1], FIRED_AT + one[0]), enumerate(names)))
     assert {answer.status for answer in answers} == {200}
-    assert len(habilitations.history(town.register, "26001")) == 10
+    assert len(town.register.history("26001")) == 10
     assert len(town.gateway_keys()) == 1
     assert town.dead_letters() == []
 
@@ -317,7 +315,7 @@ def test_each_event_has_its_effect(town: Town, events: list[str], expected: Stat
     ended = expected in {State.REVOKED, State.ARCHIVED}
     assert len(town.gateway_keys()) == (1 if lives and not ended else 0)
     assert town.dead_letters() == []
-    assert len(habilitations.history(town.register, "26001")) == len(events)
+    assert len(town.register.history("26001")) == len(events)
 
 
 def test_every_event_is_in_one_of_these_lives() -> None:
@@ -356,7 +354,7 @@ def test_an_event_that_comes_late_is_kept_and_changes_nothing(town: Town) -> Non
     assert town.tell("approve", FIRED_AT - 7, scopes=["cnaf_adresse"]).body == token
     assert state(town) == before
     assert town.tokens()[0].scopes == set(SCOPES)
-    assert [(step.event, step.late) for step in habilitations.history(town.register, "26001")] == [
+    assert [(step.event, step.late) for step in town.register.history("26001")] == [
         ("submit", True),
         ("approve", True),
         ("revoke", True),
@@ -504,7 +502,7 @@ def test_each_administration_of_a_vendor_has_its_own_key(town: Town) -> None:
             model_id=number, service_provider=vendor, organization={"siret": siret, "raison_sociale": f"VILLE {number}"}
         )
     town.tell(model_id=3)
-    served = habilitations.of_vendor(town.register, VENDOR_SIRET)
+    served = town.register.of_vendor(VENDOR_SIRET)
     assert [(one.id, one.request and one.request.siret, one.request and one.request.kind) for one in served] == [
         ("1", SIRET, Kind.EDITEUR),
         ("2", OTHER_SIRET, Kind.EDITEUR),

@@ -11,7 +11,7 @@ from typing import Any
 import boto3
 import pytest
 
-from api_particulier import aws, habilitations, handover, keys
+from api_particulier import aws, handover, keys
 from tests.conftest import Answer, Cloud, ask, call, event
 from tests.datapass import FIRED_AT, SCOPES, Town
 
@@ -37,7 +37,7 @@ def report(body: object) -> Answer:
 
 
 def steps(town: Town) -> list[str]:
-    return [step.event for step in habilitations.history(town.register, "26001")]
+    return [step.event for step in town.register.history("26001")]
 
 
 # ── The link ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -172,6 +172,15 @@ def test_an_approval_sends_the_link_once_and_never_the_key(
     before, secret = address.split("#")
     assert before == "https://particulier.api.exemple.fr/live/api/cles/remise"
     assert show(secret).body["cle"] == key
+
+
+def test_the_link_is_of_the_domain_that_callers_know(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, mails: list[Any]
+) -> None:
+    monkeypatch.setenv("PUBLIC_URL", "https://api-particulier.exemple.fr")
+    Town(cloud, monkeypatch).tell()
+    ((_, text),) = mails
+    assert "\nhttps://api-particulier.exemple.fr/api/cles/remise#" in text
 
 
 def test_without_a_technical_contact_the_applicant_gets_it(

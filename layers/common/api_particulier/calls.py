@@ -50,7 +50,7 @@ class Request:
             accept=headers.get("accept") or "*/*",
             headers=headers,
             body=_body(event),
-            base_url=f"https://{context.get('domainName') or headers.get('host', '')}"
+            base_url=f"https://{context.get('domainName', '')}"
             + context.get("path", "").removesuffix(event["resource"]),
         )
 

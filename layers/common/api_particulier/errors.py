@@ -17,7 +17,9 @@ ApiError
 │   └── LinkExpired           nobody opened it in time, or its key is dead
 ├── ProviderError
 │   ├── ProviderRefused 503   the provider refuses us ("accès interdit", HTTP 403 or 429)
-│   ├── ProviderUnreachable 503   unreachable, too slow, failing (HTTP 5xx), or its circuit is open
+│   ├── ProviderUnreachable 503   unreachable, too slow, failing (HTTP 5xx)
+│   │   ├── CircuitOpen       its circuit is open: it is not asked
+│   │   └── ProviderInMaintenance   as an operator announced: it is not asked
 │   ├── ProviderFailed 503    it answers that it could not serve us (a CAF return code 2xx, or one that is unknown)
 │   └── ProviderUnreadable 502    its answer cannot be understood
 ├── AuditUnavailable 503      the audit entry could not be written: no entry, no data
@@ -29,6 +31,8 @@ An error never holds anything that a caller or a provider sent. What is raised f
 The docstring of an error that a caller can get says when, in French: the documentation shows it.
 """
 
+from datetime import UTC, datetime
+from math import ceil
 from typing import ClassVar
 
 
@@ -173,6 +177,31 @@ class ProviderUnreachable(ProviderError):
     reason = "The data provider cannot be reached"
     message = "Le fournisseur de données ne répond pas, veuillez réessayer plus tard"
     retry_after = 10
+
+
+class CircuitOpen(ProviderUnreachable):
+    """Le fournisseur n'a pas répondu ces derniers temps ; il n'est pas interrogé."""
+
+    reason = "The data provider could not be reached, and is not asked for now"
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__()
+        self.retry_after = retry_after
+
+
+class ProviderInMaintenance(ProviderUnreachable):
+    """Le fournisseur est en maintenance, annoncée ; il n'est pas interrogé."""
+
+    def __init__(self, end: datetime, words: str) -> None:
+        from zoneinfo import ZoneInfo  # noqa: PLC0415 - only who is in maintenance pays for it
+
+        super().__init__(
+            f"The data provider is in maintenance until {end.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}",
+            "Le fournisseur de données est en maintenance jusqu'au "
+            f"{end.astimezone(ZoneInfo('Europe/Paris')):%d/%m/%Y à %H:%M}, heure de Paris"
+            + (f" : {words}" if words else ""),
+        )
+        self.retry_after = max(1, ceil((end - datetime.now(UTC)).total_seconds()))
 
 
 class ProviderFailed(ProviderError):

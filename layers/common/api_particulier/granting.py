@@ -8,9 +8,10 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from api_particulier import habilitations, keys
-from api_particulier.habilitations import OVER, Change, Event, Habilitation, Register
-from api_particulier.keys import Gateway
+from api_particulier import keys
+from api_particulier.gateway import Gateway
+from api_particulier.habilitations import OVER, Change, Event, Habilitation
+from api_particulier.register import Register
 from api_particulier.tokens import Token
 
 if TYPE_CHECKING:
@@ -23,15 +24,15 @@ def grant(register: Register, gateway: Gateway, change: Change, now: datetime) -
     Returns the habilitation as it stands; None when all that is known is an event that we do not know.
     ``habilitations.Unprocessable`` when it cannot be applied.
     """
-    standing, _ = habilitations.apply(register, change, now=now, is_spent=_spent(gateway, now))
-    if standing is None or habilitations.is_settled(register, change):
+    standing, _ = register.apply(change, now=now, is_spent=_spent(gateway, now))
+    if standing is None or register.is_settled(change):
         return standing
     _follow(gateway, standing, change, now)
     # A revocation that was told while the key was being made has found nothing to take away.
-    standing = habilitations.find(register, change.habilitation)
+    standing = register.find(change.habilitation)
     if standing.state in OVER:
         _take_away(gateway, standing)
-    habilitations.settle(register, change)
+    register.settle(change)
     return standing
 
 

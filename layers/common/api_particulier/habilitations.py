@@ -8,33 +8,22 @@ twice, or late, is kept in the history and changes nothing.
 Contacts are the only personal data here; no ``repr`` shows them, and no message of an exception holds any.
 """
 
-import secrets
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, get_args
+from typing import Annotated, Any, Final, Literal, Self, get_args
 
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
-from botocore.exceptions import ClientError
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from stdnum.exceptions import ValidationError as InvalidNumber
 from stdnum.fr import siret as sirets
 from uuid6 import uuid7
 
-from api_particulier.aws import dynamodb
 from api_particulier.scopes import BUNDLES, OpenedBy
-from api_particulier.settings import settings
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
 
 LIFETIME: Final = timedelta(days=18 * 30.4375)
 """How long an approval lasts: 18 months."""
-_ATTEMPTS: Final = 40
-_STATE: Final = "state"
 
 
 class State(StrEnum):
@@ -212,6 +201,11 @@ class Change:
         """Return what somebody of ours does, now; ``told`` may be its request and its note."""
         return cls(habilitation, event, int(now.timestamp()), who, _unique(), **told)
 
+    @classmethod
+    def noted(cls, habilitation: str, event: str, who: str, now: datetime) -> Self:
+        """Return what is told of a habilitation and changes nothing of it."""
+        return cls(habilitation, event, int(now.timestamp()), who, _unique())
+
     @property
     def item(self) -> str:
         """The sort key of its place in the history, which is in the order in which things happened."""
@@ -330,218 +324,3 @@ def _approval(known: Habilitation, change: Change, is_spent: Callable[[str], boo
         "token_id": str(uuid7()) if known.token_id is None or spent else known.token_id,
         "expires": datetime.fromtimestamp(change.at, UTC) + LIFETIME,
     }
-
-
-# ── What is kept ─────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@dataclass(frozen=True)
-class Register:
-    """Where habilitations are kept."""
-
-    dynamodb: "DynamoDBClient"
-    table: str
-
-    @classmethod
-    def of_function(cls) -> Self:
-        """Return that of a function's environment."""
-        return cls(dynamodb(), settings().habilitations_table)
-
-
-def apply(
-    register: Register, change: Change, *, now: datetime, is_spent: Callable[[str], bool] = lambda _: False
-) -> tuple[Habilitation | None, bool]:
-    """Apply ``change`` once and keep it in the history; return the habilitation, and whether this call changed it.
-
-    ``Unprocessable`` as ``after`` says, and then nothing is kept. However many deliver the same change at a time, one
-    applies it: state and history are written in one transaction, on the condition that nobody else has written.
-    """
-    for attempt in range(_ATTEMPTS):
-        is_known = _is_known(register, change)
-        standing = _standing(register, change.habilitation)  # after: what is known has left its state
-        if is_known:
-            return standing, False
-        left = after(standing, change, is_spent=is_spent)
-        step = Step(
-            event=change.event,
-            at=change.at,
-            received=now,
-            who=change.who,
-            before=standing.state if standing else None,
-            after=(left or standing).state if left or standing else None,  # type: ignore[union-attr]  # one of the two is
-            late=standing is not None and change.at < standing.applied,
-            note=change.note,
-        )
-        if _write(register, change, standing, left, step):
-            return left or standing, left is not None
-        time.sleep(secrets.randbelow(20 * (min(attempt, 5) + 1)) / 1000)
-    msg = "too many changes of one habilitation at a time"
-    raise TimeoutError(msg)
-
-
-def find(register: Register, habilitation_id: str) -> Habilitation:
-    """Return a habilitation by its id; ``UnknownHabilitationError`` when there is none."""
-    found = _standing(register, habilitation_id)
-    if found is None:
-        raise UnknownHabilitationError(habilitation_id)
-    return found
-
-
-def history(register: Register, habilitation_id: str) -> list[Step]:
-    """Return what happened to a habilitation, the oldest first."""
-    pages = register.dynamodb.get_paginator("query").paginate(
-        TableName=register.table,
-        KeyConditionExpression="habilitation = :id AND begins_with(#item, :event)",
-        ExpressionAttributeNames={"#item": "item"},
-        ExpressionAttributeValues={":id": {"S": habilitation_id}, ":event": {"S": "event#"}},
-        ConsistentRead=True,
-    )
-    return [Step.model_validate(_plain(item)) for page in pages for item in page["Items"]]
-
-
-def list_all(register: Register) -> list[Habilitation]:
-    """Return every habilitation, by id."""
-    pages = register.dynamodb.get_paginator("scan").paginate(
-        TableName=register.table,
-        FilterExpression="#item = :state",
-        ExpressionAttributeNames={"#item": "item"},
-        ExpressionAttributeValues={":state": {"S": _STATE}},
-    )
-    return sorted((_read(item) for page in pages for item in page["Items"]), key=lambda one: one.id)
-
-
-def of_vendor(register: Register, siret: str) -> list[Habilitation]:
-    """Return the habilitations that a vendor asked for, by id: as many as the administrations it serves, or more."""
-    pages = register.dynamodb.get_paginator("query").paginate(
-        TableName=register.table,
-        IndexName="by_vendor",
-        KeyConditionExpression="vendor_siret = :siret",
-        ExpressionAttributeValues={":siret": {"S": siret}},
-    )
-    return [_read(item) for page in pages for item in page["Items"]]
-
-
-def note(register: Register, habilitation_id: str, event: str, who: str, now: datetime) -> None:
-    """Add to a history something that changes nothing of the habilitation: a link made, opened, a key killed."""
-    change = Change(habilitation_id, event, int(now.timestamp()), who, _unique())
-    step = Step(event=event, at=change.at, received=now, who=who)
-    register.dynamodb.put_item(TableName=register.table, Item=_step_item(change, step))
-
-
-def is_settled(register: Register, change: Change) -> bool:
-    """Tell whether all that had to follow from ``change`` was done."""
-    found = register.dynamodb.get_item(
-        TableName=register.table, Key=_key(change.habilitation, change.item), ConsistentRead=True
-    )
-    return "settled" in found.get("Item", {})
-
-
-def settle(register: Register, change: Change) -> None:
-    """Say that all that had to follow from ``change`` was done."""
-    register.dynamodb.update_item(
-        TableName=register.table,
-        Key=_key(change.habilitation, change.item),
-        UpdateExpression="SET settled = :true",
-        ExpressionAttributeValues={":true": {"BOOL": True}},
-    )
-
-
-def claim_mailing(register: Register, habilitation_id: str, token_id: str) -> bool:
-    """Take upon oneself, once a key, to send the link to it; False when somebody has."""
-    try:
-        register.dynamodb.put_item(
-            TableName=register.table,
-            Item=_key(habilitation_id, f"mail#{token_id}"),
-            ConditionExpression="attribute_not_exists(habilitation)",
-        )
-    except ClientError as error:
-        if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
-            raise
-        return False
-    return True
-
-
-def release_mailing(register: Register, habilitation_id: str, token_id: str) -> None:
-    """Give back what ``claim_mailing`` took: the message did not leave."""
-    register.dynamodb.delete_item(TableName=register.table, Key=_key(habilitation_id, f"mail#{token_id}"))
-
-
-def _standing(register: Register, habilitation_id: str) -> Habilitation | None:
-    item = register.dynamodb.get_item(
-        TableName=register.table, Key=_key(habilitation_id, _STATE), ConsistentRead=True
-    ).get("Item")
-    return _read(item) if item else None
-
-
-def _is_known(register: Register, change: Change) -> bool:
-    found = register.dynamodb.get_item(
-        TableName=register.table,
-        Key=_key(change.habilitation, change.item),
-        ProjectionExpression="habilitation",
-        ConsistentRead=True,
-    )
-    return "Item" in found
-
-
-def _write(
-    register: Register, change: Change, standing: Habilitation | None, left: Habilitation | None, step: Step
-) -> bool:
-    """Write the state and the history together; False when somebody has changed either meanwhile."""
-    table = register.table
-    unchanged: dict[str, Any] = (
-        {"ConditionExpression": "version = :version", "ExpressionAttributeValues": {":version": _number(standing)}}
-        if standing
-        else {"ConditionExpression": "attribute_not_exists(habilitation)"}
-    )
-    key = _key(change.habilitation, _STATE)
-    kept = {
-        "TableName": table,
-        "Item": _step_item(change, step),
-        "ConditionExpression": "attribute_not_exists(habilitation)",
-    }
-    state = (
-        {"Put": {"TableName": table, "Item": _state_item(left, key), **unchanged}}
-        if left
-        else {"ConditionCheck": {"TableName": table, "Key": key, **unchanged}}
-    )
-    writes: list[Any] = [state, {"Put": kept}]
-    try:
-        register.dynamodb.transact_write_items(TransactItems=writes)
-    except ClientError as error:
-        # Somebody else's write, done or under way: read again.
-        if error.response["Error"]["Code"] not in {"TransactionCanceledException", "TransactionConflictException"}:
-            raise
-        return False
-    return True
-
-
-def _key(habilitation_id: str, item: str) -> dict[str, Any]:
-    return {"habilitation": {"S": habilitation_id}, "item": {"S": item}}
-
-
-def _number(standing: Habilitation) -> dict[str, str]:
-    return {"N": str(standing.version)}
-
-
-def _state_item(left: Habilitation, key: dict[str, Any]) -> dict[str, Any]:
-    vendor = left.request.vendor if left.request else None
-    return key | _attributes(left) | ({"vendor_siret": {"S": vendor.siret}} if vendor else {})
-
-
-def _step_item(change: Change, step: Step) -> dict[str, Any]:
-    payload = {"payload": {"S": change.payload}} if change.payload else {}
-    return _key(change.habilitation, change.item) | _attributes(step) | payload
-
-
-def _attributes(record: _Record) -> dict[str, Any]:
-    serialize = TypeSerializer().serialize
-    return {name: serialize(value) for name, value in record.model_dump(mode="json").items() if value is not None}
-
-
-def _plain(item: Mapping[str, Any]) -> dict[str, Any]:
-    deserialize = TypeDeserializer().deserialize
-    return {name: deserialize(value) for name, value in item.items()}
-
-
-def _read(item: Mapping[str, Any]) -> Habilitation:
-    return Habilitation.model_validate(_plain(item))

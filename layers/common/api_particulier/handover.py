@@ -13,11 +13,12 @@ from typing import Any, Final
 
 from botocore.exceptions import ClientError
 
-from api_particulier import habilitations, keys
+from api_particulier import keys
 from api_particulier.errors import LinkExpired, LinkOpened, UnknownLink
-from api_particulier.habilitations import Habilitation, Register
-from api_particulier.keys import Gateway
+from api_particulier.gateway import Gateway
+from api_particulier.habilitations import Habilitation
 from api_particulier.observability import Event, alert, log
+from api_particulier.register import Register
 
 LIFETIME: Final = timedelta(hours=4)
 ROUTE: Final = "/api/cles/remise"
@@ -48,7 +49,7 @@ def make(register: Register, habilitation_id: str, token_id: str, who: str, now:
             "forget_at": {"N": str(int((now + _REMEMBERED).timestamp()))},
         },
     )
-    habilitations.note(register, habilitation_id, "link", who, now)
+    register.note(habilitation_id, "link", who, now)
     return secret
 
 
@@ -80,7 +81,7 @@ def open_link(register: Register, gateway: Gateway, secret: str, now: datetime) 
         raise LinkExpired from None
     if not _use_up(register, secret, now):
         _again(register, habilitation_id, now)
-    habilitations.note(register, habilitation_id, "link_opened", "the link", now)
+    register.note(habilitation_id, "link_opened", "the link", now)
     log(Event.LINK_OPENED, habilitation=habilitation_id, token=token.id)
     return Handed(key, token.id, token.organisation, token.expires)
 
@@ -103,7 +104,7 @@ def _use_up(register: Register, secret: str, now: datetime) -> bool:
 
 
 def _again(register: Register, habilitation_id: str, now: datetime) -> None:
-    habilitations.note(register, habilitation_id, "link_reopened", "the link", now)
+    register.note(habilitation_id, "link_reopened", "the link", now)
     alert(Event.LINK_REOPENED, habilitation=habilitation_id)
     raise LinkOpened
 

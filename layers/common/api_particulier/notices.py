@@ -19,10 +19,11 @@ from zoneinfo import ZoneInfo
 from botocore.exceptions import ClientError
 from pydantic import ValidationError
 
-from api_particulier import habilitations, keys, mail
-from api_particulier.habilitations import Register, UnknownHabilitationError
-from api_particulier.keys import Gateway
+from api_particulier import keys, mail
+from api_particulier.gateway import Gateway
+from api_particulier.habilitations import UnknownHabilitationError
 from api_particulier.observability import Event, log
+from api_particulier.register import Register
 from api_particulier.tokens import ACTIVE, Token
 
 THRESHOLDS: Final = (90, 60, 30, 15, 7, 0)
@@ -110,7 +111,7 @@ def _recipients(register: Register, token: Token) -> tuple[str, ...]:
     if token.habilitation is None:
         return ()
     try:
-        return habilitations.find(register, token.habilitation).recipients
+        return register.find(token.habilitation).recipients
     except (UnknownHabilitationError, ValidationError):  # one that cannot be read keeps nobody else from being told
         return ()
 

@@ -5,9 +5,10 @@ A dataset's routes follow from its declaration. Every other function lists its o
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Literal
 
-from api_particulier.errors import ApiError
+from api_particulier.errors import ApiError, ProviderInMaintenance
 from api_particulier.parameters import Parameter
 
 
@@ -43,3 +44,7 @@ class Route:
     headers: Mapping[str, str] = field(default_factory=dict)
     """Its own, each with its meaning: of the answer, besides the common ones; or of the request, in ``asks``."""
     asks: Mapping[str, str] = field(default_factory=dict)
+
+
+IN_MAINTENANCE = ProviderInMaintenance(datetime(2026, 11, 28, 5, tzinfo=UTC), "mise à jour annuelle")
+"""The example of an announced maintenance."""

@@ -30,12 +30,19 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     environment: str = "local"
+    aws_default_region: str = ""
+    """Which Lambda always says."""
+    aws_endpoint_url: str | None = None
+    """Where all of AWS is, in the local stack and in tests."""
     tokens_table: str
     audit_table: str
     stats_table: str
     habilitations_table: str = ""
     """What the functions that know of habilitations are told, and no other."""
     pseudonym_key_id: str = ""
+    """The KMS key that this month's pseudonyms are made with."""
+    public_url: str | None = None
+    """What callers put before ``/api``: a domain of ours. Without one, the address that a request was sent to."""
     mail_sender: str | None = None
     """Whom mails come from: an address, or one of a domain, that SES has verified. Without it none is sent."""
     seals_bucket: str = ""
@@ -64,11 +71,16 @@ class Settings(BaseModel):
     caf_secret_id: str | None = None
     """The secret that holds our client certificate; not read where the CAF is plain ``http://``."""
 
+    probe_secret_id: str | None = None
+    """The secret of the identities that the probes ask for."""
+
     provider_connect_timeout: Seconds = 3.0
     provider_read_timeout: Seconds = 8.0
     """Between two bytes."""
     provider_deadline: Seconds = 10.0
     """For everything that one question asks of a provider; leaves time to audit, were AWS as slow as it may be."""
+    circuit_seconds: Seconds = 15.0
+    """How long nobody asks a provider that is down, before one question tries: longer than that one may last."""
     token_cache_seconds: Annotated[int, Field(ge=0, le=60)] = 60
     """How long an environment remembers a token; 60 is promised."""
 

@@ -276,7 +276,7 @@ def test_the_command_searches_by_citizen_and_does_not_repeat_the_number(
     done = run("search", *options, "--json", typed=typed)
     (found,) = json.loads(done.stdout)
     assert found["id"] == sealing.cloud.entries()[0]["id"]
-    assert not re.search(r"26\s?90", done.output.replace(found["request_id"], ""))
+    assert not re.search(r"26\s?90000000001", done.output)  # a shorter part of it stands by chance in some hash
 
 
 def test_the_command_says_whose_entries_it_needs(run: Callable[..., Result]) -> None:

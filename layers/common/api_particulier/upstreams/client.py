@@ -27,6 +27,7 @@ from urllib3.connection import HTTPConnection
 from urllib3.exceptions import HTTPError, ProtocolError
 from urllib3.exceptions import TimeoutError as WireTimeoutError
 
+from api_particulier.circuit import Circuit
 from api_particulier.errors import ProviderRefused, ProviderUnreachable, ProviderUnreadable
 from api_particulier.observability import provider_call
 from api_particulier.settings import settings
@@ -69,6 +70,7 @@ class Client:
     def __init__(self, provider: str, base_url: str, *, tls: ssl.SSLContext | None = None) -> None:
         """Speak to ``provider`` at ``base_url``; ``tls`` carries a client certificate where it asks for one."""
         self._provider = provider
+        self._circuit = Circuit(provider)
         self._base_url = base_url
         self._budget = Budget()
         self.session = requests.Session()
@@ -78,8 +80,11 @@ class Client:
 
     @contextmanager
     def question(self, *, deadline: float | None = None) -> Iterator[None]:
-        """Time, count and trace all that is sent within, under one deadline (seconds): its own, or that of all."""
-        with provider_call(self._provider):
+        """Time, count and trace all that is sent within, under one deadline (seconds): its own, or that of all.
+
+        ``CircuitOpen`` or ``ProviderInMaintenance``, and nothing is sent, when the provider is not to be asked.
+        """
+        with self._circuit.guard(), provider_call(self._provider):
             self._budget.start(settings().provider_deadline if deadline is None else deadline)
             yield
 

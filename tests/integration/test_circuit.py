@@ -1,0 +1,329 @@
+"""The circuit of a provider: who is down is spared by every environment, and asked again once it is back."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import boto3
+import pytest
+
+from api_particulier import circuit
+from api_particulier.health import Maintenance, key_of
+from api_particulier.settings import Settings, settings
+from api_particulier.signed import Service
+from tests import wire
+from tests.conftest import Answer, Cloud, ask, forget
+from tests.integration.conftest import NOT_FOUND_PAGE, REFUSED_PAGE, Provider
+
+NUMBERS: dict[str, Any] = {"numeroFiscal": "2690000000095", "referenceAvis": "2690000000096"}
+REFUSALS = {404: NOT_FOUND_PAGE, 503: REFUSED_PAGE, 502: "<p>?</p>"}
+PERIOD = Settings.model_fields["circuit_seconds"].default
+
+
+class Clock:
+    """The time, as the circuit reads it, which passes when told to."""
+
+    def __init__(self) -> None:
+        self.now = float(round(datetime.now(UTC).timestamp()))
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(circuit, "time", clock)
+    monkeypatch.setattr(circuit, "monotonic", clock)
+    return clock
+
+
+@pytest.fixture
+def key(cloud: Cloud) -> str:
+    return cloud.token("dgfip_avis_imposition", "cnaf_attestation_droits")
+
+
+def call(key: str, event: str = "avis_imposition/v2") -> Answer:
+    return ask(event, key=key, **NUMBERS)
+
+
+def call_from_another_environment(key: str, event: str = "avis_imposition/v2") -> Answer:
+    forget()
+    return call(key, event)
+
+
+def open_circuit(key: str, dgfip: Provider) -> None:
+    """Have the tax service fail until it is not asked any more."""
+    dgfip.status = 503
+    for _ in range(circuit.FAILURES):
+        assert call_from_another_environment(key).status == 503
+    dgfip.asked.clear()
+
+
+def known(cloud: Cloud, provider: str = "dgfip") -> dict[str, Any]:
+    """Return what the table says of a circuit: nothing when all is well."""
+    client: Any = boto3.client("dynamodb")
+    item = client.get_item(TableName=cloud.stats.name, Key=key_of(provider)).get("Item", {})
+    return {name: value for name, value in item.items() if name in {"failures", "open_until"}}
+
+
+def test_an_open_time_is_longer_than_a_question_so_that_one_tries_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PROVIDER_DEADLINE", "PROVIDER_CONNECT_TIMEOUT", "PROVIDER_READ_TIMEOUT"):
+        monkeypatch.delenv(name)
+    assert settings().circuit_seconds > settings().provider_deadline
+    assert circuit.REMEMBERED <= 1
+
+
+def test_however_many_environments_there_are_a_dead_provider_is_asked_five_times(key: str, dgfip: Provider) -> None:
+    dgfip.status = 503
+    answers = [call_from_another_environment(key) for _ in range(60)]
+    assert len(dgfip.asked) == circuit.FAILURES == 5
+    assert {(one.status, one.body["error"]) for one in answers} == {(503, "network_error")}
+
+
+def test_who_is_not_let_through_is_told_when_to_come_back_and_is_audited(
+    key: str, dgfip: Provider, cloud: Cloud, clock: Clock
+) -> None:
+    open_circuit(key, dgfip)
+    clock.now += 5
+    answer = call_from_another_environment(key)
+    assert (answer.status, answer.body["error"]) == (503, "network_error")
+    assert answer.body["message"] == "Le fournisseur de données ne répond pas, veuillez réessayer plus tard"
+    assert int(answer.headers["Retry-After"]) == pytest.approx(PERIOD - 5, abs=1)
+    entry = cloud.entries()[-1]
+    assert (entry["status"], entry["error"], entry["provider"]) == (503, "network_error", "dgfip")
+    assert dgfip.asked == []
+
+
+def test_somebody_hears_of_it_once(key: str, dgfip: Provider, capfd: pytest.CaptureFixture[str]) -> None:
+    open_circuit(key, dgfip)
+    for _ in range(3):
+        call_from_another_environment(key)
+    written = capfd.readouterr().out
+    assert written.count('"event": "circuit_opened"') == 1
+    assert written.count('"alert":"circuit_opened"') == 1
+
+
+def test_one_question_tries_while_all_others_are_refused_and_its_answer_lets_everybody_in(
+    key: str, dgfip: Provider, cloud: Cloud, clock: Clock, capfd: pytest.CaptureFixture[str]
+) -> None:
+    open_circuit(key, dgfip)
+    dgfip.status = 200
+    clock.now += PERIOD
+    others: list[int] = []
+
+    def meanwhile() -> None:
+        dgfip.before = lambda: None
+        others.extend(call_from_another_environment(key).status for _ in range(5))
+
+    dgfip.before = meanwhile
+    assert call_from_another_environment(key).status == 200
+    assert others == [503] * 5
+    assert [method for method, _ in dgfip.asked] == ["GET", "POST"]
+    assert known(cloud) == {}
+    assert [call_from_another_environment(key).status for _ in range(3)] == [200] * 3
+    assert capfd.readouterr().out.count('"event": "circuit_closed"') == 1
+
+
+def test_a_try_that_fails_leaves_everybody_out_until_the_next(key: str, dgfip: Provider, clock: Clock) -> None:
+    open_circuit(key, dgfip)
+    for tries in (1, 2, 3):
+        clock.now += PERIOD
+        assert [call_from_another_environment(key).status for _ in range(4)] == [503] * 4
+        assert len(dgfip.asked) == tries
+
+
+def test_an_environment_that_dies_while_it_tries_is_followed_by_another(
+    key: str, dgfip: Provider, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_circuit(key, dgfip)
+    dgfip.status = 200
+    clock.now += PERIOD
+    with monkeypatch.context() as patched:
+        patched.setattr(circuit.Circuit, "_count_answer", lambda *_, **__: None)  # dead before it could tell
+        assert call_from_another_environment(key).status == 200
+    assert call_from_another_environment(key).status == 503
+    clock.now += PERIOD
+    assert [call_from_another_environment(key).status for _ in range(2)] == [200, 200]
+
+
+def test_an_environment_that_opens_or_closes_it_knows_at_once_and_the_others_within_a_second(
+    key: str, dgfip: Provider, clock: Clock
+) -> None:
+    dgfip.status = 503
+    assert [call(key).status for _ in range(10)] == [503] * 10
+    assert len(dgfip.asked) == 5
+    dgfip.status = 200
+    clock.now += PERIOD
+    assert [call(key).status for _ in range(10)] == [200] * 10
+
+
+def test_an_answer_in_between_starts_the_count_anew(key: str, dgfip: Provider, cloud: Cloud) -> None:
+    for _ in range(3):
+        dgfip.status = 503
+        assert [call_from_another_environment(key).status for _ in range(4)] == [503] * 4
+        dgfip.status = 200
+        assert call_from_another_environment(key).status == 200
+        assert known(cloud) == {}
+
+
+@pytest.mark.parametrize("status", REFUSALS)
+def test_a_refusal_is_an_answer(key: str, dgfip: Provider, cloud: Cloud, clock: Clock, status: int) -> None:
+    open_circuit(key, dgfip)
+    dgfip.status, dgfip.page = 200, REFUSALS[status]
+    clock.now += PERIOD
+    assert [call_from_another_environment(key).status for _ in range(7)] == [status] * 7
+    assert known(cloud) == {}
+
+
+def test_a_failure_that_was_under_way_when_the_circuit_opened_changes_nothing(
+    key: str, dgfip: Provider, cloud: Cloud
+) -> None:
+    dgfip.status = 503
+
+    def meanwhile() -> None:
+        dgfip.before = lambda: None
+        open_circuit(key, dgfip)
+        until.append(known(cloud)["open_until"])
+
+    until: list[Any] = []
+    dgfip.before = meanwhile
+    forget()
+    call(key)
+    assert known(cloud)["open_until"] == until[0]
+
+
+def test_while_all_is_well_nothing_is_written_and_what_is_known_is_read_once_a_second(
+    key: str, dgfip: Provider, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    call_of = Service.call
+
+    def count(service: Service, operation: str, request: Any) -> Any:
+        asked.append(operation)
+        return call_of(service, operation, request)
+
+    monkeypatch.setattr(Service, "call", count)
+    for _ in range(30):
+        assert call(key).status == 200
+        clock.now += 0.1
+    assert len(dgfip.asked) == 31
+    assert "UpdateItem" not in asked
+    assert asked.count("GetItem") - 1 == 3  # the token's
+
+
+def test_the_circuit_of_one_provider_is_not_that_of_another(key: str, dgfip: Provider, cloud: Cloud) -> None:
+    open_circuit(key, dgfip)
+    caf = ask("quotient_familial/v2", key=key, numeroAllocataire="2600095", codePostal="75096")
+    assert (caf.status, caf.body["error"]) == (503, "network_error")  # nobody listens there
+    assert known(cloud, "caf")["failures"] == {"N": "1"}
+
+
+def test_a_silent_geocoder_is_waited_for_five_times_and_no_more(
+    key: str, dgfip: Provider, monkeypatch: pytest.MonkeyPatch, cloud: Cloud
+) -> None:
+    waited: list[object] = []
+
+    def hold(_: Any, over: Any) -> None:
+        waited.append(over.wait())
+
+    monkeypatch.setenv("BAN_DEADLINE", "0.1")
+    with wire.converse(hold) as url:
+        monkeypatch.setenv("BAN_URL", url)
+        answers = [call_from_another_environment(key, "adresse_fiscale/v2") for _ in range(12)]
+    assert [one.status for one in answers] == [200] * 12
+    assert {one.body["adresseStructuree"] for one in answers} == {None}
+    assert {tuple(entry["notes"]) for entry in cloud.entries()} == {("ban: network_error",)}
+    assert len(waited) == 5
+    assert dgfip.asked
+
+
+# ── The table cannot tell ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_without_the_table_calls_go_on_and_it_is_asked_once_a_second(
+    key: str, dgfip: Provider, cloud: Cloud, clock: Clock, capfd: pytest.CaptureFixture[str]
+) -> None:
+    cloud.stats.delete()
+    assert [call(key).status for _ in range(5)] == [200] * 5
+    assert capfd.readouterr().out.count('"event": "circuit_unknown"') == 1
+    dgfip.status = 503
+    assert [call(key).status for _ in range(9)] == [503] * 9
+    assert len(dgfip.asked) == 6 + 9
+    clock.now += 1
+    call(key)
+    assert '"exception": "ResourceNotFoundException"' in capfd.readouterr().out
+
+
+def test_a_table_that_is_lost_while_the_circuit_is_open_lets_everybody_in(
+    key: str, dgfip: Provider, cloud: Cloud, clock: Clock
+) -> None:
+    open_circuit(key, dgfip)
+    dgfip.status = 200
+    assert call(key).status == 503
+    cloud.stats.delete()
+    clock.now += 1
+    assert call(key).status == 200
+
+
+@pytest.mark.parametrize("ahead", [3600, 10**9])
+def test_a_clock_that_is_wrong_closes_nobody_out(
+    key: str, dgfip: Provider, clock: Clock, cloud: Cloud, ahead: float
+) -> None:
+    clock.now += ahead
+    open_circuit(key, dgfip)
+    clock.now -= ahead
+    dgfip.status = 200
+    assert call_from_another_environment(key).status == 200
+    assert known(cloud) == {}
+
+
+# ── Announced maintenance ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def maintenance(cloud: Cloud) -> Maintenance:
+    now = datetime.now(UTC).replace(microsecond=0)
+    announced = Maintenance(now - timedelta(hours=1), now + timedelta(hours=1), "mise à jour annuelle")
+    later = Maintenance(now + timedelta(days=1), now + timedelta(days=2), "")
+    boto3.client("dynamodb").put_item(
+        TableName=cloud.stats.name,
+        Item=key_of("dgfip") | {"maintenances": {"L": [{"M": one.item} for one in (later, announced)]}},
+    )
+    return announced
+
+
+def test_a_provider_in_maintenance_is_not_asked_and_callers_are_told_until_when(
+    key: str, dgfip: Provider, maintenance: Maintenance, cloud: Cloud
+) -> None:
+    answer = call(key)
+    assert (answer.status, answer.body["error"]) == (503, "network_error")
+    assert 3590 <= int(answer.headers["Retry-After"]) <= 3600
+    assert f"{maintenance.end:%Y-%m-%dT%H:%M:%SZ}" in answer.body["reason"]
+    assert answer.body["message"].startswith("Le fournisseur de données est en maintenance jusqu'au ")
+    assert answer.body["message"].endswith(", heure de Paris : mise à jour annuelle")
+    assert dgfip.asked == []
+    assert cloud.entries()[-1]["error"] == "network_error"
+
+
+@pytest.mark.usefixtures("maintenance")
+def test_a_ping_says_so_too(dgfip: Provider) -> None:
+    answer = ask("ping/dgfip")
+    assert answer.status == 503
+    assert "maintenance" in answer.body["message"]
+    assert 3590 <= int(answer.headers["Retry-After"]) <= 3600
+    assert dgfip.asked == []
+
+
+def test_before_and_after_a_maintenance_the_provider_is_asked(
+    key: str, dgfip: Provider, cloud: Cloud, maintenance: Maintenance
+) -> None:
+    for start, end in ((-2, -1), (1, 2)):
+        moved = Maintenance(
+            maintenance.start + timedelta(hours=1 + start), maintenance.start + timedelta(hours=1 + end), ""
+        )
+        boto3.client("dynamodb").put_item(
+            TableName=cloud.stats.name, Item=key_of("dgfip") | {"maintenances": {"L": [{"M": moved.item}]}}
+        )
+        assert call_from_another_environment(key).status == 200
+    assert dgfip.asked
