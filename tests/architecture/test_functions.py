@@ -4,6 +4,7 @@ import ast
 import importlib
 import json
 import re
+from functools import reduce
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -174,7 +175,10 @@ def test_an_event_is_as_api_gateway_sends_it(path: Path) -> None:
     context = made["requestContext"]
     assert path.parent.parent == ROOT / "events", "one folder a function"
     assert made["httpMethod"] == context["httpMethod"] == ("POST" if made["body"] else "GET")
-    assert made["resource"] == made["path"] == context["resourcePath"]
+    values = {f"{{{name}}}": value for name, value in (made["pathParameters"] or {}).items()}
+    resource = made["resource"].replace("+}", "}")
+    assert made["path"] == reduce(lambda path, name: path.replace(name, values[name]), values, resource)
+    assert made["resource"] == context["resourcePath"]
     assert made["multiValueHeaders"] == {name: [value] for name, value in made["headers"].items()}
     query = made["queryStringParameters"]
     assert made["multiValueQueryStringParameters"] == (query and {name: [value] for name, value in query.items()})

@@ -73,6 +73,9 @@ class Settings(BaseModel):
     caf_secret_id: str | None = None
     """The secret that holds our client certificate; not read where the CAF is plain ``http://``."""
 
+    probe_secret_id: str | None = None
+    """The secret of the identities that the probes ask for."""
+
     provider_connect_timeout: Seconds = 3.0
     provider_read_timeout: Seconds = 8.0
     """Between two bytes."""
