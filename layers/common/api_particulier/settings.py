@@ -30,6 +30,10 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     environment: str = "local"
+    aws_default_region: str = ""
+    """Which Lambda always says."""
+    aws_endpoint_url: str | None = None
+    """Where all of AWS is, in the local stack and in tests."""
     tokens_table: str
     audit_table: str
     stats_table: str
