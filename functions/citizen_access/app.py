@@ -10,7 +10,7 @@ from typing import Any
 
 from api_particulier import caf, citizens, dgfip, limits, pseudonyms
 from api_particulier.audit import CITIZEN, Entry
-from api_particulier.aws import dynamodb, kms
+from api_particulier.aws import dynamodb_client, kms_client
 from api_particulier.calls import Request, serve_audited
 from api_particulier.errors import BadRequest, NotFound, UnavailableYear, UnknownNotice
 from api_particulier.parameters import AllocataireNumbers, AvisNumbers, Query
@@ -64,4 +64,4 @@ def _archive() -> citizens.Archive:
     known = settings()
     former = known.former_pseudonym_key_ids.split(",")
     key_ids = [key_id for key_id in (known.pseudonym_key_id, *former) if key_id]
-    return citizens.Archive(dynamodb(), known.audit_table, kms(), key_ids)
+    return citizens.Archive(dynamodb_client(), known.audit_table, kms_client(), key_ids)
