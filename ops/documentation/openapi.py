@@ -160,13 +160,21 @@ def _add_dataset(resolver: APIGatewayRestResolver, dataset: Dataset[Parameters],
         },
     )(
         _endpoint(
-            name, [*_queries(dataset.parameters.documented), _header("X-User", _USER), *([] if is_v2 else [_FORMAT])]
+            name,
+            [
+                *_queries(dataset.parameters.documented, required=True),
+                _header("X-User", _USER),
+                *([] if is_v2 else [_FORMAT]),
+            ],
         )
     )
 
 
 def _add_service(resolver: APIGatewayRestResolver, route: Route, *, key: bool) -> None:
-    arguments = [*_queries(route.parameters), *(_header(name, what) for name, what in route.asks.items())]
+    arguments = [
+        *_queries(route.parameters, required=False),
+        *(_header(name, what) for name, what in route.asks.items()),
+    ]
     if route.xml:
         arguments.append(_FORMAT)
     if route.body is not None:
@@ -197,12 +205,13 @@ def _endpoint(name: str, arguments: list[Argument]) -> Any:
     return endpoint
 
 
-def _queries(parameters: tuple[Parameter, ...]) -> Iterator[Argument]:
+def _queries(parameters: tuple[Parameter, ...], *, required: bool) -> Iterator[Argument]:
     for one in parameters:
         told = examples()["parameters"].get(one.name)
         sample = {"bac à sable": Example(value=told)} if told else None
         described = Query(description=one.description, pattern=one.pattern, openapi_examples=sample)
-        yield Argument(one.name, Argument.KEYWORD_ONLY, annotation=Annotated[str, described])
+        default = Argument.empty if required else ""
+        yield Argument(one.name, Argument.KEYWORD_ONLY, annotation=Annotated[str, described], default=default)
 
 
 def _header(name: str, what: str) -> Argument:

@@ -18,7 +18,7 @@ from api_particulier import errors, responses
 from api_particulier.dataset import Dataset
 from api_particulier.errors import ApiError
 from api_particulier.parameters import Parameters
-from api_particulier.routes import IN_MAINTENANCE
+from api_particulier.routes import OF_PROVIDER
 from api_particulier.upstreams import caf
 from ops.documentation.examples import examples
 from ops.template import resources
@@ -54,7 +54,7 @@ class Case:
             name,
             error.status,
             error.__doc__ or "",
-            error.body,
+            examples()["errors"].get(name, error.body),
             retry_after=error.retry_after is not None,
             json_only=isinstance(error, errors.NotAcceptable),
         )
@@ -68,13 +68,6 @@ _GATEWAY: Final = {
 """What the gateway itself may answer, and when; the last one where there is a body."""
 _TOO_LARGE: Final = HTTPStatus.CONTENT_TOO_LARGE
 _WITH_KEY: Final = (errors.AccessDenied, errors.AddressNotAllowed, errors.AuditUnavailable)
-_OF_PROVIDER: Final = (
-    errors.ProviderRefused(),
-    errors.ProviderUnreachable(),
-    errors.CircuitOpen(retry_after=30),
-    IN_MAINTENANCE,
-    errors.ProviderUnreadable(),
-)
 
 
 def of_service(declared: Iterable[ApiError], *, key: bool, body: bool, xml: bool) -> dict[int, OpenAPIResponse]:
@@ -88,14 +81,12 @@ def of_dataset(dataset: Dataset[Parameters], *, is_v2: bool) -> dict[int, OpenAP
     if not is_v2:
         cases.append(Case.of(errors.NotAcceptable()))
     if dataset.provider == "dgfip":
-        told = examples()["errors"]["UnavailableYear"]
-        cases.append(Case.of(errors.UnknownNotice()))
-        cases.append(Case.of(errors.UnavailableYear(told["reason"], told["message"])))
+        cases += [Case.of(errors.UnknownNotice()), Case.of(errors.UnavailableYear())]
     else:
         cases += [Case.of(errors.NotFound(words), f"Caf{code}") for code, words in caf.NOT_FOUND.items()]
         cases += [Case.of(errors.BadRequest(words), f"Caf{code}") for code, words in caf.BAD_REQUEST.items()]
         cases.append(Case.of(errors.ProviderFailed()))
-    cases += [Case.of(error) for error in _OF_PROVIDER]
+    cases += [Case.of(error) for error in OF_PROVIDER]
     return _responses([*cases, *_common(key=True, body=False)], xml=not is_v2)
 
 

@@ -157,6 +157,8 @@ class LinkExpired(Gone):
 
 
 class TooManyTries(ApiError):
+    """Trop d'essais en une heure, depuis la même adresse ou pour le même numéro."""
+
     status = 429
     code = "rate_limited"
     reason = "Too many tries in an hour"

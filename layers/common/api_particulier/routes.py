@@ -8,7 +8,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from api_particulier.errors import ApiError, ProviderInMaintenance
+from api_particulier.errors import (
+    ApiError,
+    CircuitOpen,
+    ProviderInMaintenance,
+    ProviderRefused,
+    ProviderUnreachable,
+    ProviderUnreadable,
+)
 from api_particulier.parameters import Parameter
 
 
@@ -35,7 +42,7 @@ class Route:
     xml: bool = False
     """Whether it is XML for who asks for it."""
     parameters: tuple[Parameter, ...] = ()
-    """In the query, each required."""
+    """In the query; ``description`` says which go together."""
     body: Any = None
     """The type of the request's body, in JSON."""
     body_example: object = None
@@ -48,3 +55,11 @@ class Route:
 
 IN_MAINTENANCE = ProviderInMaintenance(datetime(2026, 11, 28, 5, tzinfo=UTC), "mise à jour annuelle")
 """The example of an announced maintenance."""
+OF_PROVIDER = (
+    ProviderRefused(),
+    ProviderUnreachable(),
+    CircuitOpen(retry_after=30),
+    IN_MAINTENANCE,
+    ProviderUnreadable(),
+)
+"""What may come of asking a provider."""
