@@ -4,6 +4,7 @@
 """
 
 import argparse
+import json
 import re
 import sys
 from collections.abc import Iterator
@@ -66,7 +67,13 @@ def readme() -> str:
     return re.sub(r"(<!-- datasets[^\n]*\n).*?(?=\n\n)", lambda start: start[1] + table, written, flags=re.DOTALL)
 
 
+def providers() -> str:
+    """Return each dataset with its provider, for ``/api/status``."""
+    return json.dumps({dataset.name: dataset.provider for dataset in datasets()}, indent=2) + "\n"
+
+
 def documents() -> Iterator[tuple[Path, str]]:
+    yield ROOT / "layers/common/api_particulier/datasets.json", providers()
     yield ROOT / "docs/scopes.md", scopes_page()
     yield ROOT / "README.md", readme()
 

@@ -23,9 +23,9 @@ from api_particulier import keys
 from ops import website
 from ops.build import ROOT, build, run_tool
 from ops.deployment import Deployment
-from sandbox import cloud, impot_particulier, simulators
+from sandbox import caf, cloud, impot_particulier, simulators, svair
 from sandbox.processes import Processes
-from sandbox.simulators import SIMULATORS, Simulator
+from sandbox.simulators import PEOPLE, SIMULATORS, Simulator
 
 STACK_NAME = "api-particulier"
 EVERY_SCOPE = ("dgfip_avis_imposition", "cnaf_attestation_droits")
@@ -174,6 +174,7 @@ class LocalStack:
             "CafCertificate": simulators.certificates_of(self.folder).secret(),
             "ImpotParticulierClient": json.dumps(impot_particulier.CLIENT),
             "DatapassSecret": self._datapass_secret,
+            "ProbeIdentities": json.dumps(_probe_identities()),
         }
         for output, value in values.items():
             secrets.put_secret_value(SecretId=outputs[output], SecretString=value)
@@ -242,6 +243,17 @@ class LocalStack:
 def _base_url(url: str, outputs: Mapping[str, str]) -> str:
     """Return what callers put before ``/api``."""
     return f"{url}/restapis/{outputs['ApiId']}/{cloud.STAGE}/_user_request_"
+
+
+def _probe_identities() -> dict[str, str]:
+    """Return the numbers of the first fictional citizen and family."""
+    citizen, family = svair.people(PEOPLE / "avis.toml")[0], caf.familles(PEOPLE / "familles.toml")[0]
+    return {
+        "numeroFiscal": citizen.numero_fiscal,
+        "referenceAvis": citizen.reference_avis,
+        "numeroAllocataire": family.numero_allocataire,
+        "codePostal": family.code_postal,
+    }
 
 
 def _architecture() -> str:

@@ -10,10 +10,12 @@ from time import time
 from typing import Any, Final
 
 from api_particulier import health, responses
+from api_particulier.aws import dynamodb
 from api_particulier.calls import Request
 from api_particulier.errors import ApiError, InternalError, NotAcceptable, ProviderInMaintenance, ProviderUnreachable
 from api_particulier.observability import Event, count_call, log, log_unforeseen
 from api_particulier.responses import Response
+from api_particulier.settings import settings
 
 PERIOD: Final = 60
 """Seconds during which a verdict on a provider is not asked again."""
@@ -64,7 +66,7 @@ def _check(provider: str, ping: Callable[[], None]) -> None:
 
     A provider that is being asked for the first time is up until proved down.
     """
-    known = health.read(provider)
+    known = health.read(dynamodb(), settings().stats_table, provider)
     if maintenance := known.maintenance(datetime.now(UTC)):
         raise ProviderInMaintenance(maintenance.end, maintenance.message)
     answers = known.answers

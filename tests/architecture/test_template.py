@@ -33,6 +33,7 @@ WITHOUT_A_KEY = {
     "/api/keys/compromised",  # the key is what it is about
     "/api/stats",
     "/api/stats/details",
+    "/api/status",
     "/",  # the site
     "/{page}",
     "/guide/{page}",

@@ -178,6 +178,11 @@ def avis(numbers: AvisNumbers) -> Document:
     return _provider().notice(numbers)
 
 
+def probe(numbers: AvisNumbers) -> None:
+    """Ask for a test notice, of whatever year; the errors of ``avis``."""
+    _provider().notice(numbers)
+
+
 def ping() -> None:
     """Ask the tax service whether it answers; a ``ProviderError`` when it does not."""
     _provider().ping()

@@ -30,6 +30,10 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     environment: str = "local"
+    aws_default_region: str = ""
+    """Which Lambda always says."""
+    aws_endpoint_url: str | None = None
+    """Where all of AWS is, in the local stack and in tests."""
     tokens_table: str
     audit_table: str
     stats_table: str
@@ -66,6 +70,9 @@ class Settings(BaseModel):
     """Where the CAF's document service is, up to and without ``/sgmap/wswdd/v1``; it has no public default."""
     caf_secret_id: str | None = None
     """The secret that holds our client certificate; not read where the CAF is plain ``http://``."""
+
+    probe_secret_id: str | None = None
+    """The secret of the identities that the probes ask for."""
 
     provider_connect_timeout: Seconds = 3.0
     provider_read_timeout: Seconds = 8.0
