@@ -1,11 +1,11 @@
 // The figures of 30 days: a number, a chart whose table says the same, and both as CSV.
 import { DATASETS, ask, day, element, fill, number, tell } from "./parts/page.js";
 
-const WIDTH = 720, HEIGHT = 220, BELOW = 24, LEFT = 44;
+const WIDTH = 960, HEIGHT = 240, BELOW = 24, LEFT = 44, RIGHT = 16;
 
 function chart(days) {
   const most = Math.max(1, ...days.map((one) => one.total));
-  const step = (WIDTH - LEFT) / days.length, high = HEIGHT - BELOW - 12;
+  const step = (WIDTH - LEFT - RIGHT) / days.length, high = HEIGHT - BELOW - 12;
   const svg = element("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "ap-chart", "aria-hidden": "true", focusable: "false" });
   for (const part of [0, 0.5, 1]) {
     const y = 12 + high * (1 - part);
