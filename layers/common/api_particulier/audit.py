@@ -25,6 +25,8 @@ RETENTION = timedelta(days=36 * 30.4375)
 """36 months, the time during which an access can be contested."""
 DATASET = "dataset"
 """The kind of a dataset's entries, which the statistics count; those of the services around them have none."""
+CITIZEN = "citizen"
+"""The kind of the entries that a citizen makes, who asked what others had asked about them."""
 
 
 @dataclass
@@ -36,7 +38,7 @@ class Entry:
     dataset: str
     route: str
     address: str
-    """The caller's, not the citizen's."""
+    """The caller's; of an entry of kind ``citizen`` a pseudonym, because it is a person's."""
     kind: str | None = None
     user: str | None = None
     """The agent, as the caller names it in ``X-User``."""
