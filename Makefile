@@ -20,7 +20,7 @@ export SAM_CLI_TELEMETRY := 0
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: .venv/.ready $(TOOLS)/sam/.ready $(TOOLS)/cloud/.ready ## install everything, pinned, in .venv and .local
+setup: .venv/.ready $(TOOLS)/sam/.ready $(TOOLS)/cloud/.ready $(LOCAL)/npm/.ready ## install everything, pinned, in .venv and .local
 
 run: setup ## the main job: local stack, real template, a key, the journey; serves until Ctrl-C
 	@exec $(PY) -m sandbox run
@@ -46,7 +46,7 @@ docs: setup ## write again the documents that follow from the code
 	@$(PY) -m ops.documents
 
 build: setup ## what would be deployed to AWS, in .aws-sam/build
-	@$(PY) -m ops.build
+	@$(PY) -m ops.website && $(PY) -m ops.build
 
 bench: setup ## what a call of each dataset costs, beside a bare handler; ARGS=--json, ARGS=--help
 	@$(PY) -m bench $(ARGS)
@@ -57,7 +57,7 @@ RUNTIME := boto3 botocore jmespath python-dateutil six
 
 lock: $(UV) ## pin again every requirement, with hashes
 	$(UV) $(PIN) $(addprefix --no-emit-package ,$(RUNTIME)) requirements/layer.in -o layers/common/requirements.txt
-	for name in dev sam cloud; do $(UV) $(PIN) requirements/$$name.in -o requirements/$$name.txt || exit; done
+	for name in dev sam cloud node; do $(UV) $(PIN) requirements/$$name.in -o requirements/$$name.txt || exit; done
 
 clean: down ## remove what was built and installed
 	rm -rf .aws-sam .venv $(LOCAL)
@@ -74,4 +74,10 @@ $(TOOLS)/uv/bin/uv:
 $(TOOLS)/%/.ready: requirements/%.txt | $(UV)
 	@$(UV) venv --quiet --seed --allow-existing --python $(PYTHON313) $(@D)
 	@$(UV) pip install --quiet --python $(@D) --require-hashes -r requirements/$*.txt
+	@touch $@
+
+# As the lock file says, to the byte: npm compares each package with its hash.
+$(LOCAL)/npm/.ready: website/package.json website/package-lock.json website/.npmrc | $(TOOLS)/node/.ready
+	@mkdir -p $(@D) && cp $^ $(@D)
+	@PATH="$(CURDIR)/$(TOOLS)/node/bin:$$PATH" npm ci --silent --prefix $(@D) --cache $(LOCAL)/npm-cache
 	@touch $@

@@ -56,11 +56,16 @@ class Period:
         return _id_at(self.since) if self.since else "", _id_at(self.until) if self.until else "g"
 
     @property
-    def days(self) -> list[str]:
-        """The days in UTC that it touches; only of one that has both ends."""
+    def ends(self) -> tuple[datetime, datetime]:
+        """Both ends; ``ValueError`` when it lacks one."""
         if self.since is None or self.until is None:
             raise ValueError
-        first, last = self.since.astimezone(UTC).date(), self.until.astimezone(UTC).date()
+        return self.since, self.until
+
+    @property
+    def days(self) -> list[str]:
+        """The days in UTC that it touches; only of one that has both ends."""
+        first, last = (end.astimezone(UTC).date() for end in self.ends)
         return [f"{first + timedelta(days=n):%Y-%m-%d}" for n in range((last - first).days + 1)]
 
 
@@ -72,16 +77,12 @@ def _id_at(moment: datetime) -> str:
 # ── Reading ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def search(on: Deployment, period: Period, *, token: str | None = None, citizen: str | None = None) -> list[Item]:
-    """Return the entries of a token, or of a citizen's pseudonym, in order."""
+def of_token(on: Deployment, period: Period, token: str) -> list[Item]:
+    """Return the entries of a token, in order."""
     first, last = period.ids
     found: list[Item] = []
     for day in period.days:
-        if token is not None:
-            asked: dict[str, Any] = {"KeyConditionExpression": Key("token_day").eq(f"{token}#{day}")}
-        else:
-            asked = {"KeyConditionExpression": Key("citizen_day").eq(f"{citizen}#{day}"), "IndexName": "by_citizen"}
-        found += _pages(on.audit.query, asked)
+        found += _pages(on.audit.query, {"KeyConditionExpression": Key("token_day").eq(f"{token}#{day}")})
     return sorted((one for one in found if first <= one["id"] < last), key=lambda one: str(one["id"]))
 
 
@@ -100,15 +101,6 @@ def _pages(read: Any, asked: Mapping[str, Any]) -> Iterator[Item]:
     while "LastEvaluatedKey" in page:
         page = read(**asked, ExclusiveStartKey=page["LastEvaluatedKey"])
         yield from page["Items"]
-
-
-def pseudonym(on: Deployment, citizen: str) -> str:
-    """Return the pseudonym of a normalised identifier (``api_particulier.parameters``)."""
-    answer = on.kms.generate_mac(
-        KeyId=on.outputs["PseudonymKeyId"], MacAlgorithm="HMAC_SHA_256", Message=citizen.encode()
-    )
-    mac: bytes = answer["Mac"]
-    return mac.hex()
 
 
 def public_key(on: Deployment) -> str:
@@ -332,7 +324,7 @@ def export(  # noqa: PLR0913 - what is chosen, each by its name
     now = datetime.now(UTC)
     # The table first: a seal that is made meanwhile has more, which does no harm.
     if token is not None:
-        items = search(on, period, token=token)
+        items = of_token(on, period, token)
     else:
         items = list(scan(on, period, **({"habilitation": habilitation} if habilitation else {})))
     seals = {number: seal for number, seal in _read(on, _within(_kept(on), period)) if seal is not None}

@@ -1,9 +1,8 @@
 """The ``api-particulier`` command. Exit codes: 0 done, 1 it could not be done, 2 the command is not right."""
 
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import click
 
@@ -12,12 +11,12 @@ from api_particulier import notices
 from api_particulier.tokens import Token
 from ops import keys as operators
 from ops.cli_audit import audit
+from ops.cli_citizens import citizen
 from ops.cli_habilitations import habilitations
 from ops.cli_statistics import stats
+from ops.cli_status import status
 from ops.deployment import Deployment
-from ops.options import Scopes, Siret, on_a_deployment, print_json, print_text
-
-_PARIS = ZoneInfo("Europe/Paris")
+from ops.options import Moment, Scopes, Siret, on_a_deployment, print_json, print_text
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -28,7 +27,9 @@ def main() -> None:
 
 main.add_command(habilitations)
 main.add_command(audit)
+main.add_command(citizen)
 main.add_command(stats)
+main.add_command(status)
 
 
 @main.group()
@@ -38,19 +39,6 @@ def keys() -> None:
 
 _of_a_key = click.argument("token_id", metavar="ID")
 _DAYS = click.IntRange(1, 36 * 31)
-
-
-class _Expiry(click.ParamType[datetime]):
-    name = "date"
-
-    def convert(self, value: Any, _param: click.Parameter | None, _context: click.Context | None) -> datetime:
-        """A date means its first instant in Paris; a date and time without a zone is Paris's too."""
-        try:
-            read = datetime.fromisoformat(value) if "T" in value else date.fromisoformat(value)
-        except ValueError:
-            self.fail("a date such as 2028-05-31, or a date and time such as 2028-05-31T18:00+02:00")
-        moment = read if isinstance(read, datetime) else datetime.combine(read, time())
-        return (moment if moment.tzinfo else moment.replace(tzinfo=_PARIS)).astimezone(UTC)
 
 
 class _Network(click.ParamType[str]):
@@ -67,7 +55,7 @@ class _Network(click.ParamType[str]):
 @click.option("--organisation", required=True, help="The administration that the key is for.")
 @click.option("--siret", required=True, type=Siret(), help="Its SIRET, 14 digits.")
 @click.option("--scopes", required=True, type=Scopes(), help="What the key opens: contract §4.")
-@click.option("--expires", type=_Expiry(), help="From when it no longer works. In 18 months by default.")
+@click.option("--expires", type=Moment(), help="From when it no longer works. In 18 months by default.")
 @click.option("--allow", "allowed", multiple=True, type=_Network(), help="Only from this range. Repeatable.")
 @click.option("--purpose", help="What it is for; every entry of the audit says it.")
 @click.option("--id", "token_id", help="Finish an issue that was interrupted: the id that it printed.")
@@ -172,7 +160,7 @@ def rotate(on: Deployment, token_id: str, *, days: int, as_json: bool) -> None:
 
 @keys.command()
 @_of_a_key
-@click.option("--expires", required=True, type=_Expiry(), help="From when it no longer works.")
+@click.option("--expires", required=True, type=Moment(), help="From when it no longer works.")
 @on_a_deployment
 def prolong(on: Deployment, token_id: str, *, expires: datetime, as_json: bool) -> None:
     """Let a key live until another date; one that has expired lives again."""

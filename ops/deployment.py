@@ -11,7 +11,8 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from api_particulier.keys import Gateway
+from api_particulier.citizens import Archive
+from api_particulier.gateway import Gateway
 from api_particulier.register import Register
 
 if TYPE_CHECKING:
@@ -75,6 +76,18 @@ class Deployment:
     def register(self) -> Register:
         """Where habilitations are kept."""
         return Register(self._client("dynamodb"), self.outputs["HabilitationsTable"])
+
+    @cached_property
+    def archive(self) -> Archive:
+        """Where what was asked about a citizen is found."""
+        # Several threads ask at once: connections for each.
+        config = Config(max_pool_connections=16)
+        return Archive(
+            dynamodb=self.session.client("dynamodb", endpoint_url=self.endpoint_url, config=config),
+            table=self.outputs["AuditTable"],
+            kms=self.session.client("kms", endpoint_url=self.endpoint_url, config=config),
+            key_ids=[one for one in self.outputs["PseudonymKeyIds"].split(",") if one],
+        )
 
     @property
     def base_url(self) -> str:

@@ -3,16 +3,20 @@
 import json
 import sys
 from collections.abc import Callable
+from datetime import UTC, date, datetime, time
 from functools import wraps
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import click
 from botocore.exceptions import BotoCoreError, ClientError
 
+from api_particulier.gateway import KeyRefused
 from api_particulier.habilitations import UnknownHabilitationError, Unprocessable
-from api_particulier.keys import KeyRefused
 from ops.audit import ExportError
 from ops.deployment import Deployment, DeploymentError
+
+_PARIS = ZoneInfo("Europe/Paris")
 
 
 def on_a_deployment[**P](verb: Callable[P, None]) -> Callable[..., None]:
@@ -33,6 +37,19 @@ def on_a_deployment[**P](verb: Callable[P, None]) -> Callable[..., None]:
             raise click.ClickException(f"no habilitation has the id {error}") from None
 
     return run
+
+
+class Moment(click.ParamType[datetime]):
+    name = "date"
+
+    def convert(self, value: Any, _param: click.Parameter | None, _context: click.Context | None) -> datetime:
+        """A date means its first instant in Paris; a date and time without a zone is Paris's too."""
+        try:
+            read = datetime.fromisoformat(value) if "T" in value else date.fromisoformat(value)
+        except ValueError:
+            self.fail("a date such as 2028-05-31, or a date and time such as 2028-05-31T18:00+02:00")
+        moment = read if isinstance(read, datetime) else datetime.combine(read, time())
+        return (moment if moment.tzinfo else moment.replace(tzinfo=_PARIS)).astimezone(UTC)
 
 
 class Scopes(click.ParamType[list[str]]):

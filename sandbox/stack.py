@@ -20,11 +20,12 @@ from typing import Any
 import requests
 
 from api_particulier import keys
+from ops import website
 from ops.build import ROOT, build, run_tool
 from ops.deployment import Deployment
-from sandbox import cloud, impot_particulier, simulators
+from sandbox import caf, cloud, impot_particulier, simulators, svair
 from sandbox.processes import Processes
-from sandbox.simulators import SIMULATORS, Simulator
+from sandbox.simulators import PEOPLE, SIMULATORS, Simulator
 
 STACK_NAME = "api-particulier"
 EVERY_SCOPE = ("dgfip_avis_imposition", "cnaf_attestation_droits")
@@ -90,6 +91,8 @@ class LocalStack:
             self._await_url(f"{url}/_ministack/health", "cloud")
             for name in SIMULATORS:
                 self._await_port(name)
+        with _step("building the site"):
+            website.build()
         with _step("building the functions and the layer"):
             template = cloud.deployable(build(self.folder / "build", _architecture()))
         with _step("deploying template.yaml"):
@@ -156,6 +159,7 @@ class LocalStack:
         command += [f"{parameter}={value}" for parameter, value in values.items()]
         run_tool(command, self.folder / "deploy.log", {"AWS_ENDPOINT_URL": url, **cloud.CREDENTIALS})
         outputs = self._deployment(url).outputs
+        cloud.let_bytes_through(url, outputs["ApiId"])
         cloud.put_gateway_responses(url, STACK_NAME, outputs["ApiId"])
         cloud.tell_public_url(url, STACK_NAME, "Datapass", _base_url(url, outputs))
         cloud.verify_sender(url)
@@ -170,6 +174,7 @@ class LocalStack:
             "CafCertificate": simulators.certificates_of(self.folder).secret(),
             "ImpotParticulierClient": json.dumps(impot_particulier.CLIENT),
             "DatapassSecret": self._datapass_secret,
+            "ProbeIdentities": json.dumps(_probe_identities()),
         }
         for output, value in values.items():
             secrets.put_secret_value(SecretId=outputs[output], SecretString=value)
@@ -205,6 +210,7 @@ class LocalStack:
             "region": cloud.REGION,
             "tables": {name: outputs[f"{name.capitalize()}Table"] for name in _TABLES},
             "datapass_secret": self._datapass_secret,
+            "site_url": f"{url}/restapis/{outputs['ApiId']}/{cloud.STAGE}/_user_request_/",
             "iam_enforced": os.environ.get("AUTH", "false").lower() == "true",
         }
 
@@ -237,6 +243,17 @@ class LocalStack:
 def _base_url(url: str, outputs: Mapping[str, str]) -> str:
     """Return what callers put before ``/api``."""
     return f"{url}/restapis/{outputs['ApiId']}/{cloud.STAGE}/_user_request_"
+
+
+def _probe_identities() -> dict[str, str]:
+    """Return the numbers of the first fictional citizen and family."""
+    citizen, family = svair.people(PEOPLE / "avis.toml")[0], caf.familles(PEOPLE / "familles.toml")[0]
+    return {
+        "numeroFiscal": citizen.numero_fiscal,
+        "referenceAvis": citizen.reference_avis,
+        "numeroAllocataire": family.numero_allocataire,
+        "codePostal": family.code_postal,
+    }
 
 
 def _architecture() -> str:

@@ -16,10 +16,13 @@ import boto3
 import hypothesis
 import pytest
 from moto import mock_aws
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
 from api_particulier import tokens
 from sandbox.certificates import Certificates, ensure
+from tests import openapi
 from tests.template import ROOT, resources
+from tests.wire import serve
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
@@ -102,10 +105,15 @@ def _session() -> boto3.Session:
     return boto3.Session()
 
 
+@lru_cache(maxsize=1)
+def _moto() -> DomainDispatcherApplication:
+    return DomainDispatcherApplication(create_backend_app)
+
+
 @contextmanager
 def moto_cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
     """Make the tables and the key of the template, in moto, and say where they are in the environment."""
-    with mock_aws():
+    with mock_aws(), serve(_moto()) as url:
         monkeypatch.setattr(boto3, "DEFAULT_SESSION", _session())
         dynamodb = boto3.resource("dynamodb")
         tables = {}
@@ -119,6 +127,8 @@ def moto_cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
         key = resources("AWS::KMS::Key")["PseudonymKey"]
         made = boto3.client("kms").create_key(KeySpec=key["KeySpec"], KeyUsage=key["KeyUsage"])
         monkeypatch.setenv("PSEUDONYM_KEY_ID", made["KeyMetadata"]["KeyId"])
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)  # of the calls that do not go by boto3,
+        monkeypatch.setenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true")  # which moto stands in for
         yield Cloud(**tables)
 
 
@@ -168,10 +178,13 @@ def event(name: str, *, key: str | None = None, headers: dict[str, str] | None =
 
 
 def call(made: dict[str, Any], function: str) -> Answer:
-    """Hand the event to the function, as Lambda does."""
+    """Hand the event to the function, as Lambda does; what it answers is to be what the documentation says."""
     handler = importlib.import_module(f"functions.{function}.app").lambda_handler
     response = handler(made, None)
-    return Answer(response["statusCode"], response["headers"], response["body"])
+    answer = Answer(response["statusCode"], response["headers"], response["body"])
+    if openapi.is_documented(made["resource"]):
+        openapi.hold(made["httpMethod"], made["resource"], answer)
+    return answer
 
 
 def ask(name: str, *, key: str | None = None, headers: dict[str, str] | None = None, **query: str) -> Answer:

@@ -7,13 +7,14 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from threading import RLock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import boto3
 import pytest
 
-from api_particulier import keys, tokens
-from api_particulier.aws import apigateway, dynamodb
+from api_particulier import tokens
+from api_particulier.aws import apigateway, dynamodb_client, sqs
+from api_particulier.gateway import Gateway
 from api_particulier.register import Register
 from tests.conftest import Answer, Cloud, call, event, forget
 
@@ -75,8 +76,8 @@ class Town:
         return Register(boto3.client("dynamodb"), self.cloud.habilitations.name)
 
     @property
-    def gateway(self) -> keys.Gateway:
-        return keys.Gateway(self.api, boto3.client("dynamodb"), self.plan, self.cloud.tokens.name)
+    def gateway(self) -> Gateway:
+        return Gateway(self.api, boto3.client("dynamodb"), self.plan, self.cloud.tokens.name)
 
     def gateway_keys(self) -> list[str]:
         """Return the values of the keys that the gateway lets in."""
@@ -102,7 +103,7 @@ class Town:
     def one_at_a_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Make each call to AWS atomic, as it is: moto's are so one at a time only."""
         lock = RLock()
-        for client in (apigateway(), dynamodb(), *self._others()):
+        for client in cast("tuple[Any, ...]", (apigateway(), dynamodb_client(), sqs())):
             made = client._make_api_call  # noqa: SLF001 - the one way of every call
 
             def alone(operation: str, arguments: Any, made: Any = made) -> Any:
@@ -110,9 +111,3 @@ class Town:
                     return made(operation, arguments)
 
             monkeypatch.setattr(client, "_make_api_call", alone)
-
-    @staticmethod
-    def _others() -> tuple[Any, ...]:
-        from api_particulier.aws import secretsmanager, sqs
-
-        return secretsmanager(), sqs()

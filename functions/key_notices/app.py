@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from api_particulier import notices
-from api_particulier.keys import Gateway
+from api_particulier.gateway import Gateway
 from api_particulier.register import Register
 
 

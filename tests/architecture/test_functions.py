@@ -4,6 +4,7 @@ import ast
 import importlib
 import json
 import re
+from functools import reduce
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -68,11 +69,15 @@ def door_of(made: dict[str, Any]) -> tuple[str, str]:
 EVENTS = sorted(path for path in (ROOT / "events").rglob("*.json") if "Records" not in json.loads(path.read_text()))
 
 
+FILES = {"documentation": {"openapi.yaml"}}
+"""What a function serves, in its package."""
+
+
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_a_folder_holds_app_py_and_nothing_else(folder: str) -> None:
     # A second module there would silently be shared by every dataset in one test process.
     found = {path.name for path in (ROOT / "functions" / folder).iterdir()} - {"__pycache__"}
-    assert found == {"app.py"}
+    assert found == {"app.py"} | FILES.get(folder, set())
 
 
 def test_every_function_of_the_template_has_its_folder() -> None:
@@ -174,7 +179,10 @@ def test_an_event_is_as_api_gateway_sends_it(path: Path) -> None:
     context = made["requestContext"]
     assert path.parent.parent == ROOT / "events", "one folder a function"
     assert made["httpMethod"] == context["httpMethod"] == ("POST" if made["body"] else "GET")
-    assert made["resource"] == made["path"] == context["resourcePath"]
+    values = {f"{{{name}}}": value for name, value in (made["pathParameters"] or {}).items()}
+    resource = made["resource"].replace("+}", "}")
+    assert made["path"] == reduce(lambda path, name: path.replace(name, values[name]), values, resource)
+    assert made["resource"] == context["resourcePath"]
     assert made["multiValueHeaders"] == {name: [value] for name, value in made["headers"].items()}
     query = made["queryStringParameters"]
     assert made["multiValueQueryStringParameters"] == (query and {name: [value] for name, value in query.items()})

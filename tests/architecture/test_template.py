@@ -2,13 +2,15 @@
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from api_particulier.errors import AccessDenied, InternalError
 from api_particulier.responses import RATE_LIMIT
-from tests.template import resources, template
+from ops.build import stamped
+from tests.template import ROOT, resources, template
 
 FUNCTIONS = resources("AWS::Serverless::Function")
 STATEMENTS_OF_THE_STORY = {
@@ -22,6 +24,7 @@ GATEWAY_KEYS = [
     for path in ("/apikeys/*", "/usageplans/*/keys")
 ]
 """What is made while the system runs, or whose id the function cannot be told: the plan needs the API's functions."""
+NEEDS_NO_RIGHT = {"Site", "Documentation"}
 WITHOUT_A_KEY = {
     "/api/ping",
     "/api/impots/ping",
@@ -29,14 +32,22 @@ WITHOUT_A_KEY = {
     "/api/datapass/v2/api_particulier/webhook",  # signed
     "/api/cles/remise",  # by a secret of its own
     "/api/keys/compromised",  # the key is what it is about
+    "/api/citoyen/acces",  # the citizen's numbers are the proof
     "/api/stats",
     "/api/stats/details",
+    "/api/open-api.yml",
+    "/documentation-open-api.yaml",
+    "/api/status",
+    "/",  # the site
+    "/{page}",
+    "/guide/{page}",
+    "/assets/{file+}",
 }
 
 
 def statements(function: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield the statements of a function's role, those under a condition too."""
-    for policy in function["Policies"]:
+    for policy in function.get("Policies", []):
         for statement in policy["Statement"]:
             if "Fn::If" in statement:
                 yield from (one for one in statement["Fn::If"][1:] if "Sid" in one)
@@ -52,7 +63,7 @@ def listed(value: Any) -> list[Any]:
 def test_a_function_has_a_role_of_its_own_that_may_do_nothing_at_large(function: str) -> None:
     assert "Role" not in FUNCTIONS[function]
     found = list(statements(FUNCTIONS[function]))
-    assert found
+    assert found or function in NEEDS_NO_RIGHT
     for statement in found:
         assert statement["Effect"] == "Allow"
         assert statement["Sid"].isalnum()
@@ -81,7 +92,7 @@ def test_a_function_that_needs_a_key_may_read_tokens_and_write_the_audit_and_nei
         assert not {"dynamodb:UpdateItem", "dynamodb:DeleteItem"} & set(listed(one["Action"]))
 
 
-def test_only_pings_figures_and_what_has_another_proof_need_no_key() -> None:
+def test_only_pings_figures_pages_and_what_has_another_proof_need_no_key() -> None:
     assert API["Auth"] == {"ApiKeyRequired": True}
     open_routes = {
         event["Properties"]["Path"]
@@ -99,6 +110,11 @@ def test_where_somebody_could_try_values_all_share_a_limit() -> None:
         if one["ThrottlingRateLimit"] <= 5 and one["ThrottlingBurstLimit"] <= 10
     }
     assert limited == {("/api/cles/remise", "POST"), ("/api/keys/compromised", "POST")}
+
+
+def test_a_nations_citizens_share_a_limit_that_spares_the_providers() -> None:
+    (one,) = (one for one in API["MethodSettings"] if one["ResourcePath"] == "/~1api~1citoyen~1acces")
+    assert (one["ThrottlingRateLimit"], one["ThrottlingBurstLimit"]) == (20, 40)
 
 
 @pytest.mark.parametrize("name", resources("AWS::SQS::Queue"))
@@ -140,28 +156,15 @@ def test_callers_are_moved_to_a_new_version_by_steps_and_back_when_an_alarm_ring
     assert not [name for name, one in FUNCTIONS.items() if "AutoPublishAlias" in one or "DeploymentPreference" in one]
 
 
-def test_whatever_changes_a_function_publishes_a_version() -> None:
-    """SAM sees a change of the code alone: the layer must say that it counts, and a parameter be in the description."""
+def test_every_build_publishes_a_version_of_every_function() -> None:
+    """SAM sees a change of a function's own properties: neither the layer's content nor a parameter's value is one."""
     everywhere = template()["Globals"]["Function"]
     assert everywhere["AutoPublishAliasAllProperties"] is True
-    assert [one["PublishLambdaVersion"] for one in resources("AWS::Serverless::LayerVersion").values()] == [True]
-    parameters = template()["Parameters"]
-    told = {
-        value["Ref"]
-        for one in (everywhere, *FUNCTIONS.values())
-        for value in one.get("Environment", {}).get("Variables", {}).values()
-        if isinstance(value, dict) and value.get("Ref") in parameters
-    } - {"Environment"}  # another one is another deployment
-    for name, function in FUNCTIONS.items():
-        description = function["VersionDescription"]["Fn::Sub"]
-        assert {one for one in told if f"${{{one}}}" not in description} == set(), name
-    most = sum(1 + longest(parameters[name]) for name in told)
-    assert most <= 256, "what Lambda takes for a version's description"
-
-
-def longest(parameter: dict[str, Any]) -> int:
-    values = parameter.get("AllowedValues") or [parameter.get("MaxValue", "")]
-    return int(parameter.get("MaxLength") or max(len(str(value)) for value in values))
+    built = [stamped((ROOT / "template.yaml").read_text(), datetime(2026, 11, day, tzinfo=UTC)) for day in (1, 2)]
+    assert built[0] != built[1]
+    assert [one.count("RELEASE: '2026-11-") for one in built] == [1, 1]
+    assert "RELEASE" in everywhere["Environment"]["Variables"]
+    assert not [name for name, one in FUNCTIONS.items() if "RELEASE" in one.get("Environment", {}).get("Variables", {})]
 
 
 def test_a_function_gives_up_before_the_gateway_does_and_is_traced() -> None:

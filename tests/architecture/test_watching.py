@@ -64,6 +64,7 @@ def emitted(capsys: pytest.CaptureFixture[str]) -> set[Metric]:
     observability.alert(Event.LINK_REOPENED)
     observability.count_seal(3, 1.5)
     observability.count_tampering()
+    observability.measure_certificate("caf", 90)
     with pytest.raises(ProviderUnreachable), observability.provider_call("dgfip"):
         raise ProviderUnreachable
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

@@ -42,7 +42,7 @@ def entries(stack: Stack) -> list[dict[str, Any]]:
         verified(stack)
     now = datetime.now(UTC)
     period = audit.Period(now - timedelta(hours=1), now + timedelta(hours=1))
-    return audit.search(stack.deployment, period, token=issued["id"])
+    return audit.of_token(stack.deployment, period, issued["id"])
 
 
 def seals(stack: Stack) -> dict[int, Seal]:

@@ -11,7 +11,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError
 
-from api_particulier import audit, dgfip
+from api_particulier import audit, dgfip, pseudonyms
 from tests.conftest import Answer, Cloud, ask, call, event, forget
 from tests.integration.conftest import BLANK_PAGE, NOT_FOUND_PAGE, NOTICE, REFUSED_PAGE, Provider, page
 from tests.template import resources
@@ -23,7 +23,7 @@ UNAVAILABLE = {
 }
 THEIRS = {"token", "organisation", "siret", "token_day"}
 """What an entry says of who calls,"""
-ASKED = {"citizen", "citizen_day", "provider", "provider_ms"}
+ASKED = {"citizen", "provider", "provider_ms"}
 """and of the question."""
 
 
@@ -68,7 +68,6 @@ def test_an_entry_says_who_read_which_fields_about_whom_and_when(cloud: Cloud) -
         "notes": [],
         "status": 200,
         "token_day": f"jeton-1#{at:%Y-%m-%d}",
-        "citizen_day": f"{entry['citizen']}#{at:%Y-%m-%d}",
         "expires_at": entry["expires_at"],
     }
     assert 0 <= entry["provider_ms"] < 60_000
@@ -317,6 +316,36 @@ def test_a_pseudonym_cannot_be_made_without_the_key(cloud: Cloud, monkeypatch: p
         for algorithm in ("md5", "sha1", "sha256", "sha512", "sha3_256", "blake2s"):
             guesses = {hashlib.new(algorithm, message).hexdigest(), hmac.digest(b"", message, "sha256").hex()}
             assert not guesses & {first, second}
+
+
+def test_a_month_of_pseudonyms_costs_an_environment_one_call_of_kms(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    derived: list[str] = []
+
+    def derive(*asked: Any) -> bytes:
+        derived.append(asked[-1])
+        return pseudonyms_derive(*asked)
+
+    pseudonyms_derive = pseudonyms.derive
+    monkeypatch.setattr(pseudonyms, "derive", derive)
+    for number in range(5):
+        ask("avis_imposition/v2", key=good_key(cloud), numeroFiscal=f"269000000001{number}", referenceAvis="2" * 13)
+    assert derived == [f"{datetime.now(UTC):%Y-%m}"]
+    assert len({entry["citizen"] for entry in cloud.entries()}) == 5
+
+
+@pytest.mark.usefixtures("cloud")
+def test_a_citizen_of_two_months_is_two_strangers() -> None:
+    before, after = (
+        pseudonyms.pseudonym("dgfip:2690000000011", datetime(2026, month, 1, tzinfo=UTC)) for month in (10, 11)
+    )
+    assert before != after
+
+
+def test_months_are_counted_over_new_year() -> None:
+    since, until = datetime(2025, 11, 30, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC)
+    assert pseudonyms.months(since, until) == ["2025-11", "2025-12", "2026-01", "2026-02"]
 
 
 def test_a_refused_numbers_citizen_is_not_named(cloud: Cloud) -> None:

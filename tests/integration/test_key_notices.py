@@ -12,6 +12,7 @@ from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.sesv2.models import sesv2_backends
 
 from api_particulier import keys, notices
+from api_particulier.gateway import Gateway
 from api_particulier.habilitations import Contact, Habilitation, Kind, Request, State
 from api_particulier.mail import MailFailed
 from api_particulier.register import Register
@@ -57,7 +58,7 @@ class Mailbox:
 class Town:
     """A town, its habilitation and its key."""
 
-    gateway: keys.Gateway
+    gateway: Gateway
     register: Register
     token: Token
     mailbox: Mailbox = field(default_factory=Mailbox)
@@ -89,7 +90,7 @@ def town(cloud: Cloud) -> Town:
         expires=ENDS,
     )
     store(cloud, habilitation)
-    return Town(keys.Gateway.of_function(), Register.of_function(), put(cloud))
+    return Town(Gateway.of_function(), Register.of_function(), put(cloud))
 
 
 def store(cloud: Cloud, habilitation: Habilitation) -> None:

@@ -13,11 +13,12 @@ import boto3
 import pytest
 
 from api_particulier import keys
+from api_particulier.gateway import LEASE, Gateway
 from api_particulier.tokens import Token, hash_key
 from tests.conftest import Cloud, ask, forget
 
 NOW = datetime.now(UTC).replace(microsecond=0)
-LATER = NOW + keys.LEASE
+LATER = NOW + LEASE
 SCOPES = frozenset({"dgfip_adresse", "dgfip_nombre_parts"})
 
 
@@ -33,13 +34,13 @@ def new(**changes: Any) -> keys.NewToken:
 
 
 @pytest.fixture
-def gateway(cloud: Cloud) -> keys.Gateway:
+def gateway(cloud: Cloud) -> Gateway:
     api = boto3.client("apigateway")
     plan = api.create_usage_plan(name="api-particulier-local")["id"]
-    return keys.Gateway(api, boto3.client("dynamodb"), plan, cloud.tokens.name)
+    return Gateway(api, boto3.client("dynamodb"), plan, cloud.tokens.name)
 
 
-def whole(gateway: keys.Gateway, cloud: Cloud) -> Counter[str]:
+def whole(gateway: Gateway, cloud: Cloud) -> Counter[str]:
     """Return the ids of the tokens; each has its one gateway key, in the plan, and nothing else is anywhere."""
     items = cloud.tokens.scan()["Items"]
     made = gateway.api.get_api_keys(includeValues=True, limit=500)["items"]
@@ -52,7 +53,7 @@ def whole(gateway: keys.Gateway, cloud: Cloud) -> Counter[str]:
     return Counter(str(item["id"]) for item in items)
 
 
-def opens(gateway: keys.Gateway, token: Token) -> int:
+def opens(gateway: Gateway, token: Token) -> int:
     """Return what a caller with the token's key gets, of an environment that remembers nothing."""
     forget()
     return ask("introspect/introspect", key=keys.reveal(gateway, token)).status
@@ -61,7 +62,7 @@ def opens(gateway: keys.Gateway, token: Token) -> int:
 # ── Issuing ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_key_opens_its_scopes_and_only_the_gateway_knows_it(gateway: keys.Gateway, cloud: Cloud) -> None:
+def test_a_key_opens_its_scopes_and_only_the_gateway_knows_it(gateway: Gateway, cloud: Cloud) -> None:
     token = keys.issue(gateway, new(), NOW)
     key = keys.reveal(gateway, token)
     assert (len(key), int(key, 16) > 0) == (64, True)
@@ -70,13 +71,13 @@ def test_a_key_opens_its_scopes_and_only_the_gateway_knows_it(gateway: keys.Gate
     assert keys.find(gateway, token.id) == token
 
 
-def test_issuing_twice_makes_one_key(gateway: keys.Gateway, cloud: Cloud) -> None:
+def test_issuing_twice_makes_one_key(gateway: Gateway, cloud: Cloud) -> None:
     asked = new()
     assert keys.issue(gateway, asked, NOW) == keys.issue(gateway, asked, LATER)
     assert whole(gateway, cloud) == Counter([asked.id])
 
 
-def test_issuing_again_a_key_that_was_taken_away_makes_none(gateway: keys.Gateway) -> None:
+def test_issuing_again_a_key_that_was_taken_away_makes_none(gateway: Gateway) -> None:
     asked = new()
     keys.revoke(gateway, keys.issue(gateway, asked, NOW))
     assert keys.issue(gateway, asked, LATER).state == "revoked"
@@ -90,7 +91,7 @@ class Killed(BaseException):
 class Process:
     """A process with clients of its own, killed once its n-th call has taken effect: it does nothing more."""
 
-    def __init__(self, gateway: keys.Gateway, calls: float) -> None:
+    def __init__(self, gateway: Gateway, calls: float) -> None:
         self.made: list[str] = []
         self._left = calls
         self.gateway = replace(gateway, api=boto3.client("apigateway"), dynamodb=boto3.client("dynamodb"))
@@ -109,25 +110,25 @@ class Process:
             raise Killed
 
 
-def kill_at_each_step(gateway: keys.Gateway, act: Callable[[keys.Gateway, datetime], Token]) -> list[str]:
+def kill_at_each_step(gateway: Gateway, act: Callable[[Gateway, datetime], Token]) -> list[str]:
     """Kill ``act`` after one call more each time, then let it be done again; return the calls of the last, unharmed."""
     for calls in range(1, 100):
         process = Process(gateway, calls)
         try:
             act(process.gateway, NOW)
         except Killed:
-            assert act(gateway, LATER) == act(gateway, LATER + keys.LEASE)
+            assert act(gateway, LATER) == act(gateway, LATER + LEASE)
         else:
             return process.made
     pytest.fail("it never ends")
 
 
-def test_killed_after_any_step_and_run_again_it_leaves_one_whole_key(gateway: keys.Gateway, cloud: Cloud) -> None:
+def test_killed_after_any_step_and_run_again_it_leaves_one_whole_key(gateway: Gateway, cloud: Cloud) -> None:
     asked = [new() for _ in range(100)]
     rest = iter(asked)
     current: dict[datetime, keys.NewToken] = {}
 
-    def act(on: keys.Gateway, now: datetime) -> Token:
+    def act(on: Gateway, now: datetime) -> Token:
         if now == NOW:
             current[NOW] = next(rest)
         return keys.issue(on, current[NOW], now)
@@ -137,12 +138,10 @@ def test_killed_after_any_step_and_run_again_it_leaves_one_whole_key(gateway: ke
     assert whole(gateway, cloud) == Counter(one.id for one in asked[: len(made) + 1])
 
 
-def test_a_rotation_killed_after_any_step_and_run_again_leaves_two_whole_keys(
-    gateway: keys.Gateway, cloud: Cloud
-) -> None:
+def test_a_rotation_killed_after_any_step_and_run_again_leaves_two_whole_keys(gateway: Gateway, cloud: Cloud) -> None:
     olds: list[Token] = []
 
-    def act(on: keys.Gateway, now: datetime) -> Token:
+    def act(on: Gateway, now: datetime) -> Token:
         if now == NOW:
             olds.append(keys.issue(gateway, new(), NOW))
         try:
@@ -161,7 +160,7 @@ def test_a_rotation_killed_after_any_step_and_run_again_leaves_two_whole_keys(
     assert len(keys.list_all(gateway)) == 2 * len(olds)
 
 
-def test_what_died_can_be_undone_instead(gateway: keys.Gateway, cloud: Cloud) -> None:
+def test_what_died_can_be_undone_instead(gateway: Gateway, cloud: Cloud) -> None:
     kept = keys.issue(gateway, new(), NOW)
     for calls in range(1, 100):
         process = Process(gateway, calls)
@@ -179,7 +178,7 @@ def test_what_died_can_be_undone_instead(gateway: keys.Gateway, cloud: Cloud) ->
     assert opens(gateway, kept) == 200
 
 
-def test_ten_at_once_make_one_key(gateway: keys.Gateway, cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ten_at_once_make_one_key(gateway: Gateway, cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     # A call to AWS is atomic; moto's are so only one at a time.
     lock = RLock()
     monkeypatch.setattr(keys, "_PATIENCE", 60)
@@ -203,7 +202,7 @@ def test_ten_at_once_make_one_key(gateway: keys.Gateway, cloud: Cloud, monkeypat
 
 
 def test_an_id_that_somebody_is_issuing_is_waited_for_then_refused(
-    gateway: keys.Gateway, monkeypatch: pytest.MonkeyPatch
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = new()
     with pytest.raises(Killed):
@@ -214,7 +213,7 @@ def test_an_id_that_somebody_is_issuing_is_waited_for_then_refused(
     assert keys.issue(gateway, asked, LATER).id == asked.id
 
 
-def test_a_key_that_came_through_late_is_removed(gateway: keys.Gateway, cloud: Cloud) -> None:
+def test_a_key_that_came_through_late_is_removed(gateway: Gateway, cloud: Cloud) -> None:
     asked = new()
     for _ in range(2):  # two issuers, each killed as the gateway made its key
         gateway.api.create_api_key(name=f"api-particulier-{asked.id}", value=secrets.token_hex(32))
@@ -222,15 +221,15 @@ def test_a_key_that_came_through_late_is_removed(gateway: keys.Gateway, cloud: C
     assert whole(gateway, cloud) == Counter([asked.id])
 
 
-def test_a_function_finds_its_usage_plan_by_its_name(gateway: keys.Gateway) -> None:
-    assert keys.Gateway.of_function().plan == gateway.usage_plan
-    assert opens(gateway, keys.issue(keys.Gateway.of_function(), new(), NOW)) == 200
+def test_a_function_finds_its_usage_plan_by_its_name(gateway: Gateway) -> None:
+    assert Gateway.of_function().plan == gateway.usage_plan
+    assert opens(gateway, keys.issue(Gateway.of_function(), new(), NOW)) == 200
 
 
 # ── Rotating ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_both_keys_of_a_rotation_work_until_the_overlaps_end(gateway: keys.Gateway) -> None:
+def test_both_keys_of_a_rotation_work_until_the_overlaps_end(gateway: Gateway) -> None:
     old = keys.issue(gateway, new(allowed=("203.0.113.0/24",), habilitation="42"), NOW)
     fresh = keys.rotate(gateway, old, timedelta(days=7), NOW)
     assert (opens(gateway, old), opens(gateway, fresh)) == (200, 200)
@@ -241,14 +240,14 @@ def test_both_keys_of_a_rotation_work_until_the_overlaps_end(gateway: keys.Gatew
     assert not old.is_active(NOW + timedelta(days=7))
 
 
-def test_an_old_key_is_not_made_to_live_longer(gateway: keys.Gateway) -> None:
+def test_an_old_key_is_not_made_to_live_longer(gateway: Gateway) -> None:
     old = keys.issue(gateway, new(expires=NOW + timedelta(days=2)), NOW)
     keys.rotate(gateway, old, timedelta(days=7), NOW)
     assert keys.find(gateway, old.id).expires == old.expires
 
 
 @pytest.mark.parametrize("habilitation", [None, "42"])
-def test_two_keys_live_at_most(gateway: keys.Gateway, cloud: Cloud, habilitation: str | None) -> None:
+def test_two_keys_live_at_most(gateway: Gateway, cloud: Cloud, habilitation: str | None) -> None:
     first = keys.issue(gateway, new(habilitation=habilitation), NOW)
     second = keys.rotate(gateway, first, timedelta(days=7), NOW)
     for one in (first, second):
@@ -265,7 +264,7 @@ def test_two_keys_live_at_most(gateway: keys.Gateway, cloud: Cloud, habilitation
         assert {one.id for one in keys.of_habilitation(gateway, "42")} == {first.id, second.id, third.id}
 
 
-def test_a_new_key_that_was_taken_away_can_be_made_again(gateway: keys.Gateway) -> None:
+def test_a_new_key_that_was_taken_away_can_be_made_again(gateway: Gateway) -> None:
     old = keys.issue(gateway, new(), NOW)
     lost = keys.rotate(gateway, old, timedelta(days=7), NOW)
     keys.revoke(gateway, lost)
@@ -274,7 +273,7 @@ def test_a_new_key_that_was_taken_away_can_be_made_again(gateway: keys.Gateway) 
     assert opens(gateway, again) == 200
 
 
-def test_a_key_revoked_amid_its_rotation_gets_no_successor(gateway: keys.Gateway) -> None:
+def test_a_key_revoked_amid_its_rotation_gets_no_successor(gateway: Gateway) -> None:
     old = keys.issue(gateway, new(), NOW)
     process = Process(gateway, float("inf"))
 
@@ -293,14 +292,14 @@ def test_a_key_revoked_amid_its_rotation_gets_no_successor(gateway: keys.Gateway
 # ── Changing, and taking away ────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_prolonged_key_works_again(gateway: keys.Gateway) -> None:
+def test_a_prolonged_key_works_again(gateway: Gateway) -> None:
     token = keys.issue(gateway, new(expires=NOW - timedelta(days=1)), NOW)
     assert opens(gateway, token) == 401
     token = keys.prolong(gateway, token, NOW + timedelta(days=1), NOW)
     assert opens(gateway, token) == 200
 
 
-def test_a_narrowed_key_opens_less_and_never_more(gateway: keys.Gateway) -> None:
+def test_a_narrowed_key_opens_less_and_never_more(gateway: Gateway) -> None:
     token = keys.issue(gateway, new(), NOW)
     narrowed = keys.narrow(gateway, token, frozenset({"dgfip_declarant1_nom", "dgfip_nombre_parts"}))
     assert ask("introspect/introspect", key=keys.reveal(gateway, token)).body["scopes"] == sorted(narrowed.scopes)
@@ -312,12 +311,12 @@ def test_a_narrowed_key_opens_less_and_never_more(gateway: keys.Gateway) -> None
     assert keys.find(gateway, token.id) == narrowed
 
 
-def test_a_bundle_may_become_the_smaller_one_that_it_holds(gateway: keys.Gateway) -> None:
+def test_a_bundle_may_become_the_smaller_one_that_it_holds(gateway: Gateway) -> None:
     token = keys.issue(gateway, new(scopes=frozenset({"dgfip_avis_imposition"})), NOW)
     assert keys.narrow(gateway, token, frozenset({"dgfip_adresse"})).scopes == {"dgfip_adresse"}
 
 
-def test_a_key_is_used_from_its_ranges_only(gateway: keys.Gateway) -> None:
+def test_a_key_is_used_from_its_ranges_only(gateway: Gateway) -> None:
     token = keys.issue(gateway, new(), NOW)
     keys.allow(gateway, token, ["192.0.2.0/24"])
     assert opens(gateway, token) == 403
@@ -327,7 +326,7 @@ def test_a_key_is_used_from_its_ranges_only(gateway: keys.Gateway) -> None:
     assert opens(gateway, token) == 200
 
 
-def test_a_key_taken_away_is_nowhere_at_the_gateway_and_never_comes_back(gateway: keys.Gateway) -> None:
+def test_a_key_taken_away_is_nowhere_at_the_gateway_and_never_comes_back(gateway: Gateway) -> None:
     token = keys.issue(gateway, new(), NOW)
     key = keys.reveal(gateway, token)
     assert keys.revoke(gateway, token) == keys.revoke(gateway, token)
@@ -344,7 +343,7 @@ def test_a_key_taken_away_is_nowhere_at_the_gateway_and_never_comes_back(gateway
             change()
 
 
-def test_a_key_that_ended_gives_its_place_back_after_the_time_to_prolong_it(gateway: keys.Gateway) -> None:
+def test_a_key_that_ended_gives_its_place_back_after_the_time_to_prolong_it(gateway: Gateway) -> None:
     ended, _ = keys.issue(gateway, new(expires=NOW), NOW), keys.issue(gateway, new(), NOW)
     assert keys.long_ended(gateway, NOW + keys.KEPT - timedelta(seconds=1)) == []
     assert keys.long_ended(gateway, NOW + keys.KEPT) == [ended]
@@ -352,6 +351,6 @@ def test_a_key_that_ended_gives_its_place_back_after_the_time_to_prolong_it(gate
     assert keys.long_ended(gateway, NOW + keys.KEPT) == []
 
 
-def test_an_unknown_id_is_said_to_be(gateway: keys.Gateway) -> None:
+def test_an_unknown_id_is_said_to_be(gateway: Gateway) -> None:
     with pytest.raises(keys.UnknownToken, match="nobody"):
         keys.find(gateway, "nobody")

@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from api_particulier.keys import Gateway, NewToken, find
+from api_particulier.gateway import Gateway
+from api_particulier.keys import NewToken, find
 from api_particulier.tokens import Token
 from ops.keys import last_use, last_uses, scopes_used
 from tests.conftest import Cloud, ask

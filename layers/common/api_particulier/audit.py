@@ -1,21 +1,18 @@
 """The trace of every call that reached a function: who read which fields about whom, when, and what was refused.
 
-An entry holds no identifier and no value of the answer. The citizen is a pseudonym: HMAC-SHA256 of the normalised
-identifier under a key that never leaves KMS, so that nobody can go back from a dump of the table to a person, not even
-by trying every number (docs/decisions/0004-pseudonyms.md).
+An entry holds no identifier and no value of the answer. The citizen is a pseudonym (``pseudonyms``), so that nobody
+can go back from a dump of the table to a person, not even by trying every number.
 
 No entry, no data: whoever answers calls ``write`` first, and answers ``AuditUnavailable`` when it raises.
 """
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from boto3.dynamodb.types import TypeSerializer
-from botocore.exceptions import BotoCoreError, ClientError
 from uuid6 import uuid7
 
-from api_particulier.aws import dynamodb, kms
+from api_particulier.aws import attribute, dynamodb
 from api_particulier.errors import AuditUnavailable
 from api_particulier.observability import Event, log
 from api_particulier.settings import settings
@@ -28,6 +25,8 @@ RETENTION = timedelta(days=36 * 30.4375)
 """36 months, the time during which an access can be contested."""
 DATASET = "dataset"
 """The kind of a dataset's entries, which the statistics count; those of the services around them have none."""
+CITIZEN = "citizen"
+"""The kind of the entries that a citizen makes, who asked what others had asked about them."""
 
 
 @dataclass
@@ -39,7 +38,7 @@ class Entry:
     dataset: str
     route: str
     address: str
-    """The caller's, not the citizen's."""
+    """The caller's; of an entry of kind ``citizen`` a pseudonym, because it is a person's."""
     kind: str | None = None
     user: str | None = None
     """The agent, as the caller names it in ``X-User``."""
@@ -52,6 +51,7 @@ class Entry:
     purpose: str | None = None
     """Of the habilitation."""
     citizen: str | None = None
+    """A pseudonym; the index ``by_citizen`` finds the entries of one, in order."""
     provider: str | None = None
     provider_ms: int | None = None
     released: list[str] = field(default_factory=list)
@@ -67,18 +67,6 @@ class Entry:
         self.habilitation, self.purpose = token.habilitation, token.purpose
 
 
-def pseudonym(identifier: str) -> str:
-    """Return the pseudonym of a normalised identifier, 64 hexadecimal digits; ``AuditUnavailable`` without KMS."""
-    try:
-        answer = kms().generate_mac(
-            KeyId=settings().pseudonym_key_id, MacAlgorithm="HMAC_SHA_256", Message=identifier.encode()
-        )
-    except (BotoCoreError, ClientError) as error:
-        log(Event.AUDIT_FAILED, exception=type(error).__name__)
-        raise AuditUnavailable from None
-    return answer["Mac"].hex()
-
-
 def write(entry: Entry) -> None:
     """Write the entry; ``AuditUnavailable`` when it may not have been written, whatever the cause."""
     try:
@@ -89,13 +77,10 @@ def write(entry: Entry) -> None:
 
 
 def _item(entry: Entry) -> dict[str, "AttributeValueTypeDef"]:
-    day = f"{entry.at:%Y-%m-%d}"
-    serialize = TypeSerializer().serialize
-    values = asdict(entry) | {
+    values = vars(entry) | {
         "at": entry.at.isoformat(timespec="milliseconds"),
         # One busy token is 20 entries a second, a fiftieth of what a partition takes; a day bounds its size.
-        "token_day": f"{entry.token or 'unknown'}#{day}",
-        "citizen_day": f"{entry.citizen}#{day}" if entry.citizen else None,
+        "token_day": f"{entry.token or 'unknown'}#{entry.at:%Y-%m-%d}",
         "expires_at": int((entry.at + RETENTION).timestamp()),
     }
-    return {name: serialize(value) for name, value in values.items() if value is not None}
+    return {name: attribute(value) for name, value in values.items() if value is not None}

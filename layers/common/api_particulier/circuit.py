@@ -84,32 +84,36 @@ class Circuit:
         if monotonic() >= self._known_until:
             self._known_until = monotonic() + REMEMBERED
             try:
-                self._known = health.read(self._provider)
+                self._known = health.read(dynamodb(), settings().stats_table, self._provider)
             except (BotoCoreError, ClientError) as error:
                 self._cannot_tell(error)
         return self._known
 
     def _take_turn(self, seen: float) -> bool:
         """Move the end of the open time on, for the others; False when somebody has."""
-        turn = f"{time() + settings().circuit_seconds:.3f}"
-        return self._write(
-            "SET open_until = :turn",
-            "open_until = :seen",
-            {":turn": {"N": turn}, ":seen": {"N": f"{seen:.3f}"}},
-        )
+        values: dict[str, AttributeValueTypeDef] = {
+            ":turn": _instant(settings().circuit_seconds),
+            ":seen": {"N": f"{seen:.3f}"},
+        }
+        return self._write("SET open_until = :turn", "open_until = :seen", values)
 
     def _count_failure(self) -> None:
         self._write("ADD failures :one", None, {":one": {"N": "1"}})
         known = self._known
         if known is None or known.failures < FAILURES or known.open_until is not None:
             return
-        until = f"{time() + settings().circuit_seconds:.3f}"
-        if self._write("SET open_until = :until", "attribute_not_exists(open_until)", {":until": {"N": until}}):
+        opened = self._write(
+            "SET open_until = :until, verdict = :down, checked_at = :now",
+            "attribute_not_exists(open_until)",
+            {":until": _instant(settings().circuit_seconds), ":now": _instant(), ":down": {"S": "down"}},
+        )
+        if opened:
             alert(Event.CIRCUIT_OPENED, provider=self._provider)
 
     def _count_answer(self, *, tries: bool) -> None:
         if tries:
-            if self._write("REMOVE open_until, failures"):
+            values: dict[str, AttributeValueTypeDef] = {":now": _instant(), ":up": {"S": "up"}}
+            if self._write("SET verdict = :up, checked_at = :now REMOVE open_until, failures", None, values):
                 log(Event.CIRCUIT_CLOSED, provider=self._provider)
         elif self._known is not None and self._known.failures:
             self._write("REMOVE failures", "attribute_not_exists(open_until)")
@@ -141,3 +145,8 @@ class Circuit:
     def _cannot_tell(self, error: Exception) -> None:
         self._known = None
         log(Event.CIRCUIT_UNKNOWN, provider=self._provider, exception=type(error).__name__)
+
+
+def _instant(later: float = 0) -> "AttributeValueTypeDef":
+    """Return an instant so many seconds from now, as the table keeps it."""
+    return {"N": f"{time() + later:.3f}"}

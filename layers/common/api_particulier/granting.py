@@ -9,8 +9,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from api_particulier import keys
+from api_particulier.gateway import Gateway
 from api_particulier.habilitations import OVER, Change, Event, Habilitation
-from api_particulier.keys import Gateway
 from api_particulier.register import Register
 from api_particulier.tokens import Token
 

@@ -15,8 +15,8 @@ from botocore.exceptions import ClientError
 
 from api_particulier import keys
 from api_particulier.errors import LinkExpired, LinkOpened, UnknownLink
+from api_particulier.gateway import Gateway
 from api_particulier.habilitations import Habilitation
-from api_particulier.keys import Gateway
 from api_particulier.observability import Event, alert, log
 from api_particulier.register import Register
 

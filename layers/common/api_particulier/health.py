@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from botocore.exceptions import ClientError
 
-from api_particulier.aws import dynamodb
+from api_particulier.aws import AnyDynamoDB, dynamodb
 from api_particulier.settings import settings
 
 if TYPE_CHECKING:
@@ -79,9 +79,9 @@ def key_of(provider: str) -> dict[str, "AttributeValueTypeDef"]:
     return {"pk": {"S": f"provider#{provider}"}, "sk": {"S": "health"}}
 
 
-def read(provider: str) -> Health:
+def read(client: AnyDynamoDB, table: str, provider: str) -> Health:
     """Read what is known; botocore's errors when the table does not answer."""
-    return Health.of(dynamodb().get_item(TableName=settings().stats_table, Key=key_of(provider)).get("Item", {}))
+    return Health.of(client.get_item(TableName=table, Key=key_of(provider)).get("Item", {}))
 
 
 def claim(provider: str, period: float) -> bool:

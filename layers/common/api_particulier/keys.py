@@ -12,22 +12,18 @@ import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import cached_property
 from time import monotonic, sleep
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from boto3.dynamodb.types import TypeSerializer
 from botocore.exceptions import ClientError
 from uuid6 import uuid7
 
-from api_particulier.aws import apigateway, dynamodb
+from api_particulier.gateway import LEASE, RESERVED, Gateway, KeyRefused, is_error, name_of, reservation
 from api_particulier.scopes import includes
-from api_particulier.settings import settings
 from api_particulier.tokens import ACTIVE, REVOKED, Token, hash_key, item_of, token_of
 
 if TYPE_CHECKING:
-    from mypy_boto3_apigateway import APIGatewayClient
-    from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
 LIFETIME: Final = timedelta(days=18 * 30.4375)
@@ -36,16 +32,9 @@ OVERLAP: Final = timedelta(days=30)
 """How long a rotated key still works, unless said otherwise."""
 KEPT: Final = timedelta(days=90)
 """How long a key that has ended can still be prolonged."""
-LEASE: Final = timedelta(seconds=30)
-"""How long an id is its issuer's: longer than a function lives, so who died has lost it and who lives has not."""
 _PATIENCE: Final = 15.0
 """Seconds to wait for another issuer of the same id."""
-_RESERVED: Final = "issuing#"
 _IS_ACTIVE: Final = "#state = :active"
-
-
-class KeyRefused(Exception):
-    """What was asked of a key cannot be done; the text says why, and holds ids only."""
 
 
 class UnknownToken(KeyRefused):
@@ -97,44 +86,12 @@ class NewToken:
         return str(uuid7())
 
 
-@dataclass(frozen=True)
-class Gateway:
-    """Where keys are: the usage plan that lets them in, and the table that says what they open."""
-
-    api: "APIGatewayClient"
-    dynamodb: "DynamoDBClient"
-    usage_plan: str
-    """Its id; empty where it is to be found by its name, at the first key that is issued."""
-    tokens_table: str
-
-    @classmethod
-    def of_function(cls) -> Self:
-        """Return that of a function's environment.
-
-        No variable names the usage plan: the stack would depend on itself, since the plan needs the API, and the API
-        the functions behind its routes.
-        """
-        return cls(apigateway(), dynamodb(), "", settings().tokens_table)
-
-    @cached_property
-    def plan(self) -> str:
-        """The usage plan's id; ``KeyRefused`` when there is none of its name."""
-        if self.usage_plan:
-            return self.usage_plan
-        name = f"api-particulier-{settings().environment}"
-        for page in self.api.get_paginator("get_usage_plans").paginate():
-            for one in page["items"]:
-                if one["name"] == name:
-                    return one["id"]
-        raise KeyRefused(f"no usage plan is named {name}")
-
-
 # ── Finding ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def find(gateway: Gateway, token_id: str) -> Token:
     """Return a token by its id, whatever its state; ``UnknownToken`` when there is none."""
-    found = _find(gateway, token_id)
+    found = gateway.find(token_id)
     if found is None:
         raise UnknownToken(token_id)
     return found
@@ -142,13 +99,13 @@ def find(gateway: Gateway, token_id: str) -> Token:
 
 def of_habilitation(gateway: Gateway, habilitation: str) -> list[Token]:
     """Return every token of a habilitation, whatever its state, the latest first."""
-    items = _query(gateway, "by_habilitation", "habilitation", habilitation)
+    items = gateway.query("by_habilitation", "habilitation", habilitation)
     return sorted(map(token_of, items), key=lambda token: token.created, reverse=True)
 
 
 def list_all(gateway: Gateway) -> list[Token]:
     """Return every token, whatever its state, the latest first."""
-    return sorted(map(token_of, _scan(gateway, "attribute_exists(id)")), key=lambda one: one.created, reverse=True)
+    return sorted(map(token_of, gateway.scan("attribute_exists(id)")), key=lambda one: one.created, reverse=True)
 
 
 def live_beside(gateway: Gateway, token: Token, now: datetime) -> list[Token]:
@@ -156,7 +113,7 @@ def live_beside(gateway: Gateway, token: Token, now: datetime) -> list[Token]:
     if token.habilitation:
         family: Iterator[Token | None] | list[Token] = of_habilitation(gateway, token.habilitation)
     else:
-        family = (_find(gateway, one) for one in (token.replaces, token.successor) if one)
+        family = (gateway.find(one) for one in (token.replaces, token.successor) if one)
     return [one for one in family if one is not None and one.id != token.id and one.is_active(now)]
 
 
@@ -178,7 +135,7 @@ def reveal(gateway: Gateway, token: Token) -> str:
     try:
         return gateway.api.get_api_key(apiKey=token.gateway_key_id or "-", includeValue=True)["value"]
     except ClientError as error:
-        if not _is(error, "NotFoundException"):
+        if not is_error(error, "NotFoundException"):
             raise
         raise NotLive(token.id) from None
 
@@ -214,10 +171,10 @@ def _issue(gateway: Gateway, new: NewToken, now: datetime, replaced: Token | Non
     started, owner = monotonic(), secrets.token_hex(16)
     while True:
         waited = monotonic() - started
-        found = _find(gateway, new.id)
+        found = gateway.find(new.id)
         if found is not None:
             return found
-        if _take_lease(gateway, new.id, owner, now + timedelta(seconds=waited)):
+        if gateway.take_lease(new.id, owner, now + timedelta(seconds=waited)):
             break
         if waited > _PATIENCE:
             raise StillIssuing(new.id)
@@ -225,7 +182,7 @@ def _issue(gateway: Gateway, new: NewToken, now: datetime, replaced: Token | Non
     try:
         return _issue_alone(gateway, new, now, replaced, owner)
     except BaseException:
-        _end_lease(gateway, new.id, owner)
+        gateway.end_lease(new.id, owner)
         raise
 
 
@@ -234,7 +191,7 @@ def _issue_alone(gateway: Gateway, new: NewToken, now: datetime, replaced: Token
     try:
         gateway.api.create_usage_plan_key(usagePlanId=gateway.plan, keyId=gateway_key, keyType="API_KEY")
     except ClientError as error:
-        if not _is(error, "ConflictException"):  # it is in the plan
+        if not is_error(error, "ConflictException"):  # it is in the plan
             raise
     token = Token(
         key_hash=hash_key(value),
@@ -254,13 +211,13 @@ def _issue_alone(gateway: Gateway, new: NewToken, now: datetime, replaced: Token
     try:
         gateway.dynamodb.transact_write_items(TransactItems=_writes(gateway, token, replaced, owner))
     except ClientError as error:
-        if not _is(error, "TransactionCanceledException"):
+        if not is_error(error, "TransactionCanceledException"):
             raise
-        written = _read(gateway, token.key_hash)
+        written = gateway.read(token.key_hash)
         if written is not None:  # by who held the lease before: the index was late to say so
-            _drop_lease(gateway, new.id, owner)
+            gateway.drop_lease(new.id, owner)
             return token_of(written)
-        if replaced is not None and not _is_active(_read(gateway, replaced.key_hash)):
+        if replaced is not None and not _is_active(gateway.read(replaced.key_hash)):
             abandon(gateway, new.id)
             raise NotLive(replaced.id) from None
         raise StillIssuing(new.id) from None
@@ -269,16 +226,16 @@ def _issue_alone(gateway: Gateway, new: NewToken, now: datetime, replaced: Token
 
 def abandon(gateway: Gateway, token_id: str) -> None:
     """Leave nothing of an issue that died before its token was written; nothing happens to a token."""
-    if _find(gateway, token_id) is None:
-        for one in _gateway_keys(gateway, token_id):
-            _delete_gateway_key(gateway, one["id"])
-    gateway.dynamodb.delete_item(TableName=gateway.tokens_table, Key=_reservation(token_id))
+    if gateway.find(token_id) is None:
+        for one in gateway.keys_named(token_id):
+            gateway.delete_key(one["id"])
+    gateway.dynamodb.delete_item(TableName=gateway.tokens_table, Key=reservation(token_id))
 
 
 def died(gateway: Gateway, now: datetime) -> list[str]:
     """Return the ids whose issue died: it can be called again, or abandoned."""
-    items = _scan(gateway, "begins_with(key_hash, :reserved)", {":reserved": {"S": _RESERVED}})
-    return [str(one["key_hash"])[len(_RESERVED) :] for one in items if float(one["until"]) <= now.timestamp()]
+    items = gateway.scan("begins_with(key_hash, :reserved)", {":reserved": {"S": RESERVED}})
+    return [str(one["key_hash"])[len(RESERVED) :] for one in items if float(one["until"]) <= now.timestamp()]
 
 
 def _writes(gateway: Gateway, token: Token, replaced: Token | None, owner: str) -> "Sequence[TransactWriteItemTypeDef]":
@@ -294,7 +251,7 @@ def _writes(gateway: Gateway, token: Token, replaced: Token | None, owner: str) 
         {
             "Delete": {
                 "TableName": gateway.tokens_table,
-                "Key": _reservation(token.id),
+                "Key": reservation(token.id),
                 "ConditionExpression": "#owner = :owner",
                 "ExpressionAttributeNames": {"#owner": "owner"},
                 "ExpressionAttributeValues": {":owner": {"S": owner}},
@@ -323,49 +280,29 @@ def _writes(gateway: Gateway, token: Token, replaced: Token | None, owner: str) 
 
 def _gateway_key(gateway: Gateway, new: NewToken) -> tuple[str, str]:
     """Return the id and the value of the gateway's one key for ``new``, made unless it is there."""
-    found = _gateway_keys(gateway, new.id)
+    found = gateway.keys_named(new.id)
     if not found:
         made = gateway.api.create_api_key(
-            name=_name(new.id), description=new.organisation, enabled=True, value=secrets.token_hex(32)
+            name=name_of(new.id), description=new.organisation, enabled=True, value=secrets.token_hex(32)
         )
         return made["id"], made["value"]
     kept, *others = found
     for other in others:  # of an issuer whose last request came through after its lease had ended
-        _delete_gateway_key(gateway, other["id"])
+        gateway.delete_key(other["id"])
     return kept["id"], kept["value"]
-
-
-def _gateway_keys(gateway: Gateway, token_id: str) -> list[Mapping[str, Any]]:
-    """Return the gateway's keys of this name, the first made first."""
-    name = _name(token_id)
-    pages = gateway.api.get_paginator("get_api_keys").paginate(nameQuery=name, includeValues=True)
-    found = [one for page in pages for one in page["items"] if one["name"] == name]
-    return sorted(found, key=lambda one: (one["createdDate"], one["id"]))
-
-
-def _name(token_id: str) -> str:
-    return f"api-particulier-{token_id}"
-
-
-def _delete_gateway_key(gateway: Gateway, gateway_key: str) -> None:
-    try:
-        gateway.api.delete_api_key(apiKey=gateway_key)
-    except ClientError as error:
-        if not _is(error, "NotFoundException"):
-            raise
 
 
 def _reserve_successor(gateway: Gateway, token: Token) -> str:
     """Agree on the id of the key that takes ``token``'s place, however many ask at once, before any is made."""
     before = token.successor
-    if before and _find(gateway, before) is None:
+    if before and gateway.find(before) is None:
         return before  # a rotation died: this one goes on with its id
     values = {":new": NewToken.new_id(), ":active": ACTIVE} | ({":before": before} if before else {})
     unchanged = "successor = :before" if before else "attribute_not_exists(successor)"
     try:
-        _update(gateway, token, "successor = :new", f"{_IS_ACTIVE} AND {unchanged}", values)
+        gateway.update(token, "successor = :new", f"{_IS_ACTIVE} AND {unchanged}", values)
     except ClientError as error:
-        if not _is(error, "ConditionalCheckFailedException"):
+        if not is_error(error, "ConditionalCheckFailedException"):
             raise
         agreed = find(gateway, token.id)
         if agreed.state != ACTIVE or not agreed.successor:
@@ -412,9 +349,9 @@ def revoke(gateway: Gateway, token: Token) -> Token:
         # First at the gateway: functions remember a token for a minute, the gateway does not. Deleted rather than
         # disabled: a key never comes back, and an account holds 10,000 of them
         # (https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html).
-        _delete_gateway_key(gateway, token.gateway_key_id)
+        gateway.delete_key(token.gateway_key_id)
     condition, values = "attribute_exists(key_hash)", {":revoked": REVOKED}
-    return token_of(_update(gateway, token, "#state = :revoked", condition, values))
+    return token_of(gateway.update(token, "#state = :revoked", condition, values))
 
 
 def long_ended(gateway: Gateway, now: datetime) -> list[Token]:
@@ -426,129 +363,12 @@ def _change(
     gateway: Gateway, token: Token, change: str, value: str | list[str], others: Mapping[str, str] | None = None
 ) -> Token:
     try:
-        return token_of(
-            _update(gateway, token, change, _IS_ACTIVE, {":new": value, ":active": ACTIVE, **(others or {})})
-        )
+        return token_of(gateway.update(token, change, _IS_ACTIVE, {":new": value, ":active": ACTIVE, **(others or {})}))
     except ClientError as error:
-        if not _is(error, "ConditionalCheckFailedException"):
+        if not is_error(error, "ConditionalCheckFailedException"):
             raise
         raise NotLive(token.id) from None
 
 
-# ── The table ────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _update(
-    gateway: Gateway, token: Token, change: str, condition: str, values: Mapping[str, str | list[str]]
-) -> dict[str, Any]:
-    """Change an item and return it; ``change`` or ``condition`` speaks of ``#state``."""
-    serialize = TypeSerializer().serialize
-    attributes = gateway.dynamodb.update_item(
-        TableName=gateway.tokens_table,
-        Key={"key_hash": {"S": token.key_hash}},
-        UpdateExpression=f"SET {change}",
-        ConditionExpression=condition,
-        ExpressionAttributeNames={"#state": "state"},
-        ExpressionAttributeValues={name: serialize(value) for name, value in values.items()},
-        ReturnValues="ALL_NEW",
-    )["Attributes"]
-    return _deserialized(attributes)
-
-
-def _take_lease(gateway: Gateway, token_id: str, owner: str, now: datetime) -> bool:
-    """Reserve an id until ``LEASE`` from now; False when somebody holds it."""
-    until = (now + LEASE).timestamp()
-    try:
-        gateway.dynamodb.put_item(
-            TableName=gateway.tokens_table,
-            Item=_reservation(token_id) | {"owner": {"S": owner}, "until": {"N": f"{until:.3f}"}},
-            ConditionExpression="attribute_not_exists(key_hash) OR #until <= :now",
-            ExpressionAttributeNames={"#until": "until"},
-            ExpressionAttributeValues={":now": {"N": f"{now.timestamp():.3f}"}},
-        )
-    except ClientError as error:
-        if not _is(error, "ConditionalCheckFailedException"):
-            raise
-        return False
-    return True
-
-
-def _end_lease(gateway: Gateway, token_id: str, owner: str) -> None:
-    """Let the next one work at once; the reservation stays, to say that something may be half-made."""
-    try:
-        gateway.dynamodb.update_item(
-            TableName=gateway.tokens_table,
-            Key=_reservation(token_id),
-            UpdateExpression="SET #until = :past",
-            ConditionExpression="#owner = :owner",
-            ExpressionAttributeNames={"#until": "until", "#owner": "owner"},
-            ExpressionAttributeValues={":past": {"N": "0"}, ":owner": {"S": owner}},
-        )
-    except ClientError as error:
-        if not _is(error, "ConditionalCheckFailedException"):
-            raise
-
-
-def _drop_lease(gateway: Gateway, token_id: str, owner: str) -> None:
-    try:
-        gateway.dynamodb.delete_item(
-            TableName=gateway.tokens_table,
-            Key=_reservation(token_id),
-            ConditionExpression="#owner = :owner",
-            ExpressionAttributeNames={"#owner": "owner"},
-            ExpressionAttributeValues={":owner": {"S": owner}},
-        )
-    except ClientError as error:
-        if not _is(error, "ConditionalCheckFailedException"):
-            raise
-
-
-def _reservation(token_id: str) -> dict[str, Any]:
-    # Without ``id``: it is in no index, and in no list of tokens.
-    return {"key_hash": {"S": f"{_RESERVED}{token_id}"}}
-
-
-def _find(gateway: Gateway, token_id: str) -> Token | None:
-    found = next(_query(gateway, "by_id", "id", token_id), None)
-    # The index may be late; the item is not.
-    item = _read(gateway, str(found["key_hash"])) if found else None
-    return token_of(item) if item else None
-
-
-def _read(gateway: Gateway, key_hash: str) -> dict[str, Any] | None:
-    found = gateway.dynamodb.get_item(
-        TableName=gateway.tokens_table, Key={"key_hash": {"S": key_hash}}, ConsistentRead=True
-    ).get("Item")
-    return _deserialized(found) if found else None
-
-
-def _query(gateway: Gateway, index: str, attribute: str, value: str) -> Iterator[dict[str, Any]]:
-    pages = gateway.dynamodb.get_paginator("query").paginate(
-        TableName=gateway.tokens_table,
-        IndexName=index,
-        KeyConditionExpression="#attribute = :value",
-        ExpressionAttributeNames={"#attribute": attribute},
-        ExpressionAttributeValues={":value": {"S": value}},
-    )
-    return (_deserialized(item) for page in pages for item in page["Items"])
-
-
-def _scan(gateway: Gateway, condition: str, values: Mapping[str, Any] | None = None) -> Iterator[dict[str, Any]]:
-    with_values: Any = {"ExpressionAttributeValues": values} if values else {}
-    pages = gateway.dynamodb.get_paginator("scan").paginate(
-        TableName=gateway.tokens_table, FilterExpression=condition, ConsistentRead=True, **with_values
-    )
-    return (_deserialized(item) for page in pages for item in page["Items"])
-
-
-def _deserialized(item: Mapping[str, Any]) -> dict[str, Any]:
-    deserialize = TypeDeserializer().deserialize
-    return {name: deserialize(value) for name, value in item.items()}
-
-
 def _is_active(item: Mapping[str, Any] | None) -> bool:
     return item is not None and item["state"] == ACTIVE
-
-
-def _is(error: ClientError, code: str) -> bool:
-    return error.response["Error"]["Code"] == code

@@ -20,8 +20,8 @@ from botocore.exceptions import ClientError
 from pydantic import ValidationError
 
 from api_particulier import keys, mail
+from api_particulier.gateway import Gateway
 from api_particulier.habilitations import UnknownHabilitationError
-from api_particulier.keys import Gateway
 from api_particulier.observability import Event, log
 from api_particulier.register import Register
 from api_particulier.tokens import ACTIVE, Token

@@ -44,6 +44,8 @@ class Event(StrEnum):
     """It answers again."""
     CIRCUIT_UNKNOWN = "circuit_unknown"
     """The table could not tell whether a provider is to be asked: it is."""
+    PROBE_UNKNOWN = "probe_unknown"
+    """A provider answers, and does not know the test identity that probes ask for."""
     AUDIT_FAILED = "audit_failed"
     """An entry could not be written; the call was answered 503 without data."""
     HABILITATION_TOLD = "habilitation_told"
@@ -195,6 +197,13 @@ def alert(event: Event, **fields: str | int | None) -> None:
     log(event, **fields)
     metrics = _metrics(alert=event.value)
     metrics.add_metric("Alerts", MetricUnit.Count, 1)
+    metrics.flush_metrics()
+
+
+def measure_certificate(provider: str, days: int) -> None:
+    """Measure how many days the certificate that we show a provider is still good, less than 0 once it is not."""
+    metrics = _metrics(provider=provider)
+    metrics.add_metric("CertificateDaysLeft", MetricUnit.Count, days)
     metrics.flush_metrics()
 
 

@@ -99,6 +99,6 @@ def sealing(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Sealing:
         "StatsTable": "stats",
         "SealsBucket": BUCKET,
         "SealKeyId": key_id,
-        "PseudonymKeyId": pseudonym_key,
+        "PseudonymKeyIds": pseudonym_key,
     }
     return Sealing(cloud, on, s3)

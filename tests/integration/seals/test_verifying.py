@@ -60,7 +60,7 @@ def test_an_entry_of_the_last_minute_may_be_in_no_seal_yet(sealing: Sealing, ent
         {"status": "200"},
         {"withheld": ["x"]},
         {"expires_at": Decimal(1)},
-        {"citizen": None},
+        {"provider": None},
         {"added": "x"},
         {"added": b"x"},
         {"added": Decimal("1.5")},

@@ -14,6 +14,7 @@ secret, read once an environment: another certificate takes effect as environmen
 import re
 import ssl
 from collections.abc import Mapping
+from datetime import datetime
 from email.parser import BytesParser
 from email.policy import HTTP
 from functools import lru_cache
@@ -39,6 +40,7 @@ _SOAP: Final = "http://schemas.xmlsoap.org/soap/envelope/"
 _SERVICE: Final = "http://v1.ws.wsdemandedocumentcafweb.cnaf/"
 _RETURN: Final = "{*}Body/{*}demanderDocumentWebResponse/{*}return/{*}beanRetourDemandeDocumentWeb"
 _GOOD: Final = 0
+_PEM_END: Final = "-----END CERTIFICATE-----"
 _BOUNDARY: Final = re.compile(rb"--([\w'()+,./:=?-]{1,70})[ \t]*\r?\n", re.ASCII)  # RFC 2046 §5.1.1
 _NOBODY: Final = AllocataireNumbers(numero="0000000", code_postal="00000")
 
@@ -111,6 +113,11 @@ class _Identity(BaseModel):
     """Whoever signs the CAF's server; nobody else is trusted."""
 
 
+def _identity() -> _Identity:
+    secret = secretsmanager().get_secret_value(SecretId=settings().caf_secret_id or "")
+    return _Identity.model_validate_json(secret["SecretString"])
+
+
 def _tls() -> ssl.SSLContext:
     """Return a context that presents our certificate and trusts the CAF's authority alone.
 
@@ -122,8 +129,7 @@ def _tls() -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # that one may be an intermediate authority
     try:
-        secret = secretsmanager().get_secret_value(SecretId=settings().caf_secret_id or "")
-        identity = _Identity.model_validate_json(secret["SecretString"])
+        identity = _identity()
         context.load_verify_locations(cadata=identity.authority)
         # OpenSSL reads a certificate from a file only: one that nobody else can read, gone once it is read.
         with NamedTemporaryFile("w", suffix=".pem") as file:
@@ -135,6 +141,27 @@ def _tls() -> ssl.SSLContext:
         log(Event.INTERNAL_ERROR, provider=PROVIDER, exception=type(error).__name__)
         raise InternalError from None
     return context
+
+
+def certificate_end() -> datetime | None:
+    """Return until when our certificate is good; None where the CAF is plain ``http://``, and gets none.
+
+    ``InternalError`` when the secret cannot be read, is not filled, or is no certificate.
+    """
+    if (settings().caf_url or "").startswith("http://"):
+        return None
+    from pyasn1.codec.der.decoder import decode  # noqa: PLC0415 - only who probes pays for it
+    from pyasn1.error import PyAsn1Error  # noqa: PLC0415 - see above
+    from pyasn1_modules.rfc5280 import Certificate  # type: ignore[import-untyped]  # noqa: PLC0415 - see above
+
+    try:
+        first = _identity().certificate.partition(_PEM_END)[0].strip() + _PEM_END
+        certificate, _ = decode(ssl.PEM_cert_to_DER_cert(first), asn1Spec=Certificate())
+        end: datetime = certificate["tbsCertificate"]["validity"]["notAfter"].getComponent().asDateTime
+    except (BotoCoreError, ClientError, KeyError, PyAsn1Error, ValueError) as error:
+        log(Event.INTERNAL_ERROR, provider=PROVIDER, exception=type(error).__name__)
+        raise InternalError from None
+    return end
 
 
 # ── The question ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -273,15 +300,15 @@ _ADDRESS: Final = (
 
 def _refusal(code: int) -> ApiError:
     """Return what a code other than 0 means to a caller; 2xx are the service's own failures, as any unknown one."""
-    if code in _NOT_FOUND:
-        return NotFound(_NOT_FOUND[code])
-    if code in _BAD_REQUEST:
-        return BadRequest(_BAD_REQUEST[code])
+    if code in NOT_FOUND:
+        return NotFound(NOT_FOUND[code])
+    if code in BAD_REQUEST:
+        return BadRequest(BAD_REQUEST[code])
     return ProviderFailed()
 
 
 # The words are the CAF's own, its misprints included: callers' clients have been matching them since 2020.
-_NOT_FOUND: Final[Mapping[int, str]] = {
+NOT_FOUND: Final[Mapping[int, str]] = {
     101: "Dossier radié. Le document ne peut être édité.",
     102: "Dossier radié au cours de la période de référence. Le document ne peut être édité.",
     111: "Dossier en cours d'affiliation sur la période de référence. Le document ne peut être édité.",
@@ -301,7 +328,7 @@ _NOT_FOUND: Final[Mapping[int, str]] = {
     1113: "Pas de droit sur la période demandée pour la prestation sélectionnée.",
     1114: "Pas de droit sur la période demandée pour la prestation sélectionnée et le bénéficiaire choisi",
 }
-_BAD_REQUEST: Final[Mapping[int, str]] = {
+BAD_REQUEST: Final[Mapping[int, str]] = {
     103: (
         "L’opérateurs téléphonique» ne propose pas de raccordement SMS avec un prestataire externe"
         " (raccordement avec un numéro court). "

@@ -1,0 +1,70 @@
+"""Maintenances of providers, as an operator announces them: datasets know within a second."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from api_particulier import health, status
+from api_particulier.health import Maintenance
+from ops.deployment import Deployment
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+
+class NotAnnouncedError(Exception):
+    """No maintenance of this provider begins then."""
+
+
+@dataclass(frozen=True)
+class Board:
+    """What a deployment tells of its providers."""
+
+    deployment: Deployment
+
+    def status(self) -> dict[str, Any]:
+        """Return what ``/api/status`` says."""
+        return status.describe(self._dynamodb, self._table, datetime.now(UTC))
+
+    def announce(self, provider: str, maintenance: Maintenance) -> None:
+        """Add a maintenance; one that begins at the same time is replaced, what has ended is forgotten."""
+        known = self._announced(provider)
+        now = datetime.now(UTC)
+        kept = [one for one in known if one.end > now and one.start != maintenance.start]
+        self._write(provider, known, [*kept, maintenance])
+
+    def withdraw(self, provider: str, start: datetime) -> None:
+        """Take a maintenance back, which may have begun; ``NotAnnouncedError`` when there is none."""
+        known = self._announced(provider)
+        kept = [one for one in known if one.start != start]
+        if len(kept) == len(known):
+            raise NotAnnouncedError
+        self._write(provider, known, kept)
+
+    def _announced(self, provider: str) -> tuple[Maintenance, ...]:
+        return health.read(self._dynamodb, self._table, provider).maintenances
+
+    def _write(self, provider: str, known: tuple[Maintenance, ...], announced: list[Maintenance]) -> None:
+        """Replace what is announced; botocore's error when somebody else just did."""
+        self._dynamodb.update_item(
+            TableName=self._table,
+            Key=health.key_of(provider),
+            UpdateExpression="SET maintenances = :announced",
+            ConditionExpression="maintenances = :known"
+            if known
+            else "attribute_not_exists(maintenances) OR maintenances = :known",
+            ExpressionAttributeValues={
+                ":announced": {"L": [{"M": one.item} for one in announced]},
+                ":known": {"L": [{"M": one.item} for one in known]},
+            },
+        )
+
+    @property
+    def _table(self) -> str:
+        return self.deployment.outputs["StatsTable"]
+
+    @cached_property
+    def _dynamodb(self) -> "DynamoDBClient":
+        client: DynamoDBClient = self.deployment.session.client("dynamodb", endpoint_url=self.deployment.endpoint_url)
+        return client

@@ -1,0 +1,131 @@
+"""The pages that people read, as they are deployed: bundled by esbuild, written by Jinja, compressed.
+
+``python -m ops.website`` builds them in ``.local/website``, the content of the layer ``WebsiteLayer``. What is under
+``assets/`` has its digest in its name, so that a browser may keep it for ever (docs/decisions/0024-website.md).
+"""
+
+import gzip
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from hashlib import sha256
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markdown_it import MarkdownIt
+
+from ops.build import ROOT, ToolError, run_tool
+
+SOURCE: Final = ROOT / "website"
+BUILT: Final = ROOT / ".local/website"
+PACKAGES: Final = ROOT / ".local/npm/node_modules"
+"""What ``make setup`` installed of ``website/package.json``."""
+
+_PICTURES: Final = tuple(
+    PACKAGES / "@gouvfr/dsfr/dist" / path
+    for path in (
+        "favicon/favicon.svg",
+        "artwork/pictograms/environment/food.svg",
+        "artwork/pictograms/leisure/paint.svg",
+        "artwork/pictograms/buildings/school.svg",
+        "artwork/pictograms/leisure/community.svg",
+        "artwork/pictograms/document/document-signature.svg",
+        "artwork/pictograms/system/technical-error.svg",
+    )
+)
+"""Those of DSFR that pages show as they are."""
+_TYPES: Final = {
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".woff2": "font/woff2",
+}
+
+
+def build(folder: Path = BUILT) -> Path:
+    """Build the site in ``folder``, in place of what is there, and return it; ``ToolError`` when the bundler fails."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=folder.parent) as name:
+        bundled, made = Path(name) / "bundled", Path(name) / "made"
+        assets = _bundle(bundled)
+        contents = {f"assets/{file.name}": file.read_bytes() for file in bundled.iterdir()}
+        contents |= {path: html.encode() for path, html in _pages(assets)}
+        _write(contents, made / "python/website_pages")
+        shutil.rmtree(folder, ignore_errors=True)
+        made.rename(folder)
+    return folder
+
+
+def _bundle(folder: Path) -> dict[str, str]:
+    """Bundle the styles and the scripts, with what they refer to, in ``folder``; return what each source became."""
+    sources = [str(path) for pattern in ("styles/*.css", "scripts/*.js") for path in sorted(SOURCE.glob(pattern))]
+    report = folder.parent / "bundled.json"
+    command = [str(PACKAGES / ".bin/esbuild"), *sources, f"--outdir={folder}", f"--metafile={report}"]
+    command += ["--bundle", "--splitting", "--minify", "--format=esm", "--target=es2022", "--charset=utf8"]
+    command += [
+        "--legal-comments=eof",
+        "--log-level=warning",
+        "--entry-names=[name].[hash]",
+        "--chunk-names=[name].[hash]",
+    ]
+    command += ["--asset-names=[name].[hash]", "--loader:.svg=file", "--loader:.woff2=file", "--loader:.woff=empty"]
+    path = f"{ROOT / '.local/tools/node/bin'}{os.pathsep}{os.environ['PATH']}"
+    run_tool(command, folder.parent / "log", {"PATH": path, "NODE_PATH": str(PACKAGES)})
+    outputs = json.loads(report.read_text())["outputs"]
+    assets = {Path(one["entryPoint"]).name: Path(made).name for made, one in outputs.items() if "entryPoint" in one}
+    for picture in _PICTURES:
+        content = picture.read_bytes()
+        assets[picture.name] = f"{picture.stem}.{sha256(content).hexdigest()[:8]}{picture.suffix}"
+        (folder / assets[picture.name]).write_bytes(content)
+    return assets
+
+
+def _pages(assets: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield every page with its path: the home page's is empty, ``guide/…`` are those of ``docs/guides``."""
+    jinja = Environment(
+        loader=FileSystemLoader(SOURCE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+    def page(template: str, path: str, **more: str) -> tuple[str, str]:
+        up = "../" * path.count("/")
+        return path, jinja.get_template(template).render(path=path, up=up, assets=assets, **more)
+
+    for template in sorted((SOURCE / "pages").rglob("*.html")):
+        path = str(template.relative_to(SOURCE / "pages").with_suffix(""))
+        yield page(f"pages/{path}.html", "" if path == "accueil" else path)
+    markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
+    for guide in sorted((ROOT / "docs/guides").glob("*.md")):
+        title, content = guide.read_text().split("\n", 1)
+        yield page(
+            "guide.html", f"guide/{guide.stem}", title=title.removeprefix("# "), content=markdown.render(content)
+        )
+
+
+def _write(contents: Mapping[str, bytes], folder: Path) -> None:
+    """Write each file under its digest, compressed unless that gains nothing, and the table of them all."""
+    folder.mkdir(parents=True)
+    table = {}
+    for path, content in contents.items():
+        compressed = gzip.compress(content, mtime=0)
+        gains = len(compressed) < len(content)
+        digest = sha256(content).hexdigest()
+        (folder / digest).write_bytes(compressed if gains else content)
+        table[path] = {"digest": digest, "type": _TYPES[Path(path).suffix or ".html"], "gzip": gains}
+    (folder / "table.json").write_text(json.dumps(table, indent=1))
+    (folder / "__init__.py").touch()
+
+
+if __name__ == "__main__":
+    try:
+        build()
+    except ToolError as failure:
+        sys.exit(str(failure))

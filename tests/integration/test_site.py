@@ -1,0 +1,97 @@
+"""The site's function: pages, what they are made of, and what is not there."""
+
+import base64
+import gzip
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ops import website
+from tests.conftest import Answer, call, event
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if not website.PACKAGES.exists():
+        pytest.skip("the npm packages are not installed: make setup")
+    return website.build(tmp_path_factory.mktemp("site") / "website")
+
+
+@pytest.fixture(autouse=True)
+def _layer(built: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with monkeypatch.context() as patch:
+        patch.syspath_prepend(built / "python")
+        yield
+
+
+def read(name: str, *, path: str | None = None, **headers: str) -> Answer:
+    made = event(f"site/{name}", headers=headers)
+    if path is not None:
+        made |= {"path": path}
+    return opened(call(made, "site"))
+
+
+def opened(answer: Answer) -> Answer:
+    content = base64.b64decode(answer.text)
+    if answer.headers.get("Content-Encoding") == "gzip":
+        content = gzip.decompress(content)
+    return Answer(answer.status, answer.headers, content.decode(errors="replace"))
+
+
+def test_the_home_page_is_a_page_that_loads_nothing_from_elsewhere() -> None:
+    page = read("home")
+    assert (page.status, page.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+    policy = dict(rule.split(" ", 1) for rule in page.headers["Content-Security-Policy"].split("; "))
+    assert policy["default-src"] == policy["base-uri"] == policy["form-action"] == policy["frame-ancestors"] == "'none'"
+    assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == "'self'"
+    assert not re.findall(r"<style|style=|\bon\w+=|<script(?![^>]* src=)", page.text)
+    for address in re.findall(r'(?:src|<link[^>]* href)="([^"]*)"', page.text):
+        assert address.startswith("assets/")
+
+
+def test_every_asset_of_a_page_is_there_and_may_be_kept_for_ever() -> None:
+    assets = set(re.findall(r'"(assets/[^"]+)"', read("home").text))
+    assert assets
+    for path in assets:
+        asset = read("asset", path=f"/{path}")
+        assert asset.status == 200
+        assert asset.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+
+
+def test_who_does_not_take_gzip_gets_the_same_page() -> None:
+    plain = read("home", **{"Accept-Encoding": "identity"})
+    assert "Content-Encoding" not in plain.headers
+    assert plain.text == read("home").text
+    assert plain.headers["Vary"] == "Accept-Encoding"
+
+
+@pytest.mark.parametrize(("name", "path"), [("page", "/nulle-part"), ("guide", "/guide/nulle-part"), ("asset", None)])
+def test_what_is_not_there_is_not_found_in_a_page_whose_links_work(name: str, path: str | None) -> None:
+    page = read(name, path=path)
+    assert (page.status, page.headers["Cache-Control"]) == (404, "no-store")
+    up = "../" if name == "guide" else ""
+    assert f'href="{up}assets/' in page.text
+    assert "nulle-part" not in page.text
+
+
+@pytest.mark.parametrize("path", ["/table.json", "/../table.json", "/__init__.py", "/assets/../table.json"])
+def test_only_what_is_of_the_site_is_served(path: str) -> None:
+    assert read("page", path=path).status == 404
+
+
+def test_the_home_page_without_its_slash_sends_to_it() -> None:
+    made: dict[str, Any] = event("site/home")
+    made["requestContext"]["path"] = "/live"
+    answer = call(made, "site")
+    assert (answer.status, answer.headers["Location"]) == (302, "live/")
+
+
+def test_nothing_of_who_reads_is_logged(capfd: pytest.CaptureFixture[str]) -> None:
+    read("page", path="/numero-2690000000001")
+    logged = capfd.readouterr().out
+    assert '"route": "/{page}"' in logged
+    assert "2690000000001" not in logged
+    assert "203.0.113.7" not in logged

@@ -1,0 +1,273 @@
+"""Status: what probes find is a history, and the figures are its arithmetic."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import boto3
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from api_particulier import availability, status
+from api_particulier.availability import EVERY, Day, incidents, uptime
+from api_particulier.health import Health, Maintenance, key_of
+from api_particulier.statistics import today
+from sandbox.certificates import Certificates
+from tests.caf import Caf
+from tests.conftest import Answer, Cloud, ask, forget
+from tests.integration.conftest import NOT_FOUND_PAGE, Provider
+from tests.template import resources
+
+IDENTITIES = {
+    "numeroFiscal": "2690000000001",
+    "referenceAvis": "2390000000001",  # of a year that callers cannot have
+    "numeroAllocataire": "2600001",
+    "codePostal": "75011",
+}
+
+
+def status_now() -> dict[str, Any]:
+    answer = status_answer()
+    assert answer.status == 200
+    found: dict[str, Any] = answer.body
+    return found
+
+
+def status_answer() -> Answer:
+    forget()
+    return ask("status/status")
+
+
+@pytest.fixture
+def caf(monkeypatch: pytest.MonkeyPatch) -> Iterator[Caf]:
+    played = Caf()
+    with played.serve(None) as url:
+        monkeypatch.setenv("CAF_URL", url)
+        yield played
+
+
+@pytest.fixture
+def identities(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001 - moto
+    boto3.client("secretsmanager").create_secret(Name="identities", SecretString=json.dumps(IDENTITIES))
+    monkeypatch.setenv("PROBE_SECRET_ID", "identities")
+
+
+def probe() -> None:
+    """Let the clock call the probes, in a new environment."""
+    from functions.probes.app import lambda_handler
+
+    forget()
+    lambda_handler({}, None)
+
+
+# ── Probes ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.usefixtures("identities")
+def test_a_probe_asks_each_provider_for_the_test_identitys_file(dgfip: Provider, caf: Caf, cloud: Cloud) -> None:
+    probe()
+    (_, form) = dgfip.asked[-1]
+    assert (form["j_id_7:spi"], form["j_id_7:num_facture"]) == (
+        IDENTITIES["numeroFiscal"],
+        IDENTITIES["referenceAvis"],
+    )
+    assert IDENTITIES["numeroAllocataire"] in caf.asked[-1].decode()
+    found = status_now()
+    assert {one["etat"] for one in found["fournisseurs"].values()} == {"disponible"}
+    assert found["historique"]["caf"][-1] == {"date": f"{today()}", "sondes": 1, "reussies": 1}
+    assert cloud.entries() == []  # nobody consulted anything
+
+
+@pytest.mark.usefixtures("cloud", "caf")
+def test_until_somebody_says_whose_file_providers_are_pinged(dgfip: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROBE_SECRET_ID", "nowhere")
+    probe()
+    assert dgfip.asked == [("GET", {})]
+    assert status_now()["fournisseurs"]["dgfip"]["etat"] == "disponible"
+
+
+@pytest.mark.usefixtures("identities", "caf")
+def test_an_identity_that_is_not_known_any_more_is_told_and_the_provider_is_up(
+    dgfip: Provider, capfd: pytest.CaptureFixture[str]
+) -> None:
+    dgfip.page = NOT_FOUND_PAGE
+    probe()
+    assert status_now()["fournisseurs"]["dgfip"]["etat"] == "disponible"
+    written = capfd.readouterr().out
+    assert '"event": "probe_unknown"' in written
+    assert not [value for value in IDENTITIES.values() if value in written]
+
+
+@pytest.mark.usefixtures("identities")
+def test_what_a_provider_answers_to_a_probe_goes_nowhere(
+    dgfip: Provider, caf: Caf, cloud: Cloud, capfd: pytest.CaptureFixture[str]
+) -> None:
+    probe()
+    assert dgfip.asked
+    assert caf.asked
+    written = capfd.readouterr().out + str(cloud.stats.scan()["Items"])
+    assert not [one for one in ("TILLEUL", "DELMAS", "39119", *IDENTITIES.values()) if one in written]
+
+
+@pytest.mark.usefixtures("caf_secret", "identities", "dgfip")
+def test_our_certificates_last_days_are_measured(
+    certificates: Certificates, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with Caf().serve(certificates.server_context()) as url:
+        monkeypatch.setenv("CAF_URL", url)
+        probe()
+    lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    (measured,) = [line["CertificateDaysLeft"] for line in lines if "CertificateDaysLeft" in line]
+    assert measured == [824]
+
+
+def test_probes_are_as_often_as_incidents_are_told_by() -> None:
+    schedule = resources("AWS::Serverless::Function")["Probes"]["Events"]["EveryFiveMinutes"]["Properties"]["Schedule"]
+    assert schedule == f"rate({EVERY.seconds // 60} minutes)"
+    assert resources("AWS::Serverless::Function")["Probes"]["EventInvokeConfig"] == {"MaximumRetryAttempts": 0}
+
+
+# ── The status ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.usefixtures("cloud")
+def test_before_any_probe_nothing_is_known_and_nothing_is_said_against_it() -> None:
+    found = status_now()
+    assert list(found) == [
+        *("genereA", "etat", "fournisseurs", "jeuxDeDonnees", "historique", "incidents", "maintenances"),
+    ]
+    assert found["etat"] == "disponible"
+    assert found["fournisseurs"]["dgfip"] == {"etat": "inconnu", "verifieA": None, "disponibilite30j": None}
+    assert [len(days) for days in found["historique"].values()] == [30, 30]
+    assert found["incidents"] == found["maintenances"] == []
+
+
+@pytest.mark.usefixtures("identities")
+def test_the_status_follows_an_outage_and_back(dgfip: Provider, caf: Caf) -> None:
+    probe()
+    assert caf.asked
+    assert status_now()["etat"] == "disponible"
+    dgfip.status = 503
+    for _ in range(2):
+        probe()
+    found = status_now()
+    assert found["etat"] == "perturbe"
+    assert {name: one["etat"] for name, one in found["jeuxDeDonnees"].items()} == {
+        **dict.fromkeys(
+            ("avis_imposition", "revenu_fiscal_reference", "declarants", "adresse_fiscale"), "indisponible"
+        ),
+        **dict.fromkeys(("quotient_familial", "composition_familiale", "adresse_caf"), "disponible"),
+    }
+    assert [(one["fournisseur"], one["fin"]) for one in found["incidents"]] == [("dgfip", None)]
+    assert found["fournisseurs"]["dgfip"]["disponibilite30j"] == 33.333
+    dgfip.status = 200
+    probe()
+    found = status_now()
+    assert found["etat"] == "disponible"
+    assert found["incidents"][0]["fin"] is not None
+    assert found["historique"]["dgfip"][-1] == {"date": f"{today()}", "sondes": 4, "reussies": 2}
+    assert found["fournisseurs"]["dgfip"]["disponibilite30j"] == 50.0
+
+
+@pytest.mark.usefixtures("caf")
+def test_calls_tell_of_an_outage_before_the_next_probe(dgfip: Provider, cloud: Cloud) -> None:
+    key = cloud.token("dgfip_avis_imposition")
+    dgfip.status = 503
+    for _ in range(5):
+        ask("avis_imposition/v2", key=key, numeroFiscal="2690000000095", referenceAvis="2690000000096")
+    assert status_now()["fournisseurs"]["dgfip"]["etat"] == "indisponible"
+
+
+@pytest.mark.usefixtures("identities")
+def test_an_announced_maintenance_is_told_and_neither_probed_nor_counted(
+    dgfip: Provider, caf: Caf, cloud: Cloud
+) -> None:
+    now = datetime.now(UTC).replace(microsecond=0)
+    announced = Maintenance(now, now + timedelta(hours=1), "mise à jour")
+    past = Maintenance(now - timedelta(days=2), now - timedelta(days=1), "")
+    boto3.client("dynamodb").put_item(
+        TableName=cloud.stats.name,
+        Item=key_of("caf") | {"maintenances": {"L": [{"M": one.item} for one in (past, announced)]}},
+    )
+    probe()
+    found = status_now()
+    assert (found["etat"], found["fournisseurs"]["caf"]["etat"]) == ("maintenance", "maintenance")
+    assert found["fournisseurs"]["caf"]["disponibilite30j"] is None
+    assert found["maintenances"] == [
+        {"fournisseur": "caf", "debut": now.isoformat(), "fin": announced.end.isoformat(), "message": "mise à jour"}
+    ]
+    assert caf.asked == []
+    assert dgfip.asked
+
+
+@pytest.mark.usefixtures("cloud")
+def test_any_page_may_show_it_and_a_browser_asks_every_few_seconds() -> None:
+    answer = status_answer()
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert answer.headers["Cache-Control"] == "max-age=5"
+
+
+def test_a_fault_of_ours_is_an_error_of_ours(cloud: Cloud) -> None:
+    cloud.stats.delete()
+    answer = status_answer()
+    assert (answer.status, answer.body["error"]) == (500, "internal_server_error")
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize(
+    ("states", "whole"),
+    [
+        (("disponible", "disponible"), "disponible"),
+        (("disponible", "inconnu"), "disponible"),
+        (("disponible", "indisponible"), "perturbe"),
+        (("indisponible", "indisponible"), "indisponible"),
+        (("indisponible", "maintenance"), "indisponible"),
+        (("maintenance", "disponible"), "maintenance"),
+        (("maintenance", "maintenance"), "maintenance"),
+    ],
+)
+def test_the_whole_is_as_its_providers(states: tuple[status.State, ...], whole: status.State) -> None:
+    assert status.overall(states) == whole
+
+
+def test_a_circuit_that_opened_and_that_nothing_closed_is_down() -> None:
+    now = datetime.now(UTC)
+    assert status.state_of(Health(open_until=now.timestamp() - 60, answers=True), now) == "indisponible"
+
+
+# ── Arithmetic ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+START = datetime(2026, 11, 1, tzinfo=UTC)
+
+
+@given(st.lists(st.tuples(st.integers(0, 300), st.integers(0, 300)), max_size=30))
+def test_uptime_is_the_share_of_probes_that_were_answered(counts: list[tuple[int, int]]) -> None:
+    days = [Day(date(2026, 11, 1), max(one), min(one)) for one in counts]
+    probes, answered = sum(max(one) for one in counts), sum(min(one) for one in counts)
+    assert uptime(days) == (round(100 * answered / probes, 3) if probes else None)
+
+
+@given(st.lists(st.booleans(), max_size=200))
+def test_an_incident_is_a_run_of_failed_probes(answers: list[bool]) -> None:
+    times = [START + number * EVERY for number in range(len(answers))]
+    failed = tuple(at for at, answered in zip(times, answers, strict=True) if not answered)
+    over = times[-1] if answers and answers[-1] else None
+    found = incidents([Day(START.date(), failures=failed)], over=over)
+    expected: list[tuple[datetime, datetime | None]] = []
+    for at, answered, before in zip(times, answers, [True, *answers], strict=False):
+        if not answered and before:
+            expected.append((at, None))
+        elif answered and not before:
+            expected[-1] = (expected[-1][0], at)
+    assert [(one.start, one.end) for one in found] == expected[::-1]
+
+
+def test_probes_of_a_day_are_added_up(cloud: Cloud) -> None:
+    client = boto3.client("dynamodb")
+    at = datetime.now(UTC)
+    for number in range(6):
+        availability.record(client, cloud.stats.name, "caf", at, answered=number != 3)
+    day = availability.history(client, cloud.stats.name, "caf", today())[-1]
+    assert (day.probes, day.answered, len(day.failures)) == (6, 5, 1)
