@@ -11,6 +11,7 @@ from api_particulier import notices
 from api_particulier.tokens import Token
 from ops import keys as operators
 from ops.cli_audit import audit
+from ops.cli_citizens import citizen
 from ops.cli_habilitations import habilitations
 from ops.cli_statistics import stats
 from ops.cli_status import status
@@ -26,6 +27,7 @@ def main() -> None:
 
 main.add_command(habilitations)
 main.add_command(audit)
+main.add_command(citizen)
 main.add_command(stats)
 main.add_command(status)
 

@@ -10,10 +10,9 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from api_particulier.errors import BadRequest
-from api_particulier.parameters import AllocataireNumbers, AvisNumbers
 from ops import audit as audit_service
 from ops import verify_file
+from ops.cli_citizens import citizen_of, of_a_citizen
 from ops.deployment import Deployment
 from ops.options import on_a_deployment, print_json, print_text
 
@@ -67,9 +66,7 @@ def verify_audit(on: Deployment, *, since: date | None, until: date | None, as_j
 @audit.command()
 @click.option("--token", help="What this token asked.")
 @click.option("--subject", is_flag=True, help="What was asked about a citizen, whose numbers are typed at a prompt.")
-@click.option("--numero-fiscal", help="The citizen's tax number. A prompt leaves no trace in a shell's history.")
-@click.option("--numero-allocataire", help="The citizen's number at the CAF; with --code-postal.")
-@click.option("--code-postal", help="The postcode that goes with it.")
+@of_a_citizen
 @_FROM
 @_TO
 @on_a_deployment
@@ -86,13 +83,8 @@ def search(  # noqa: PLR0913 - one parameter an option
     as_json: bool,
 ) -> None:
     """Search the entries of a token or about a citizen; the last 30 days unless said otherwise."""
-    if subject and not (numero_fiscal or numero_allocataire):
-        numero_fiscal = click.prompt("numeroFiscal (blank for a CAF file)", default="", hide_input=True, err=True)
-        if not numero_fiscal:
-            numero_allocataire = click.prompt("numeroAllocataire", hide_input=True, err=True)
-            code_postal = click.prompt("codePostal", hide_input=True, err=True)
-    asked = [one for one in (token, numero_fiscal, numero_allocataire) if one]
-    if len(asked) != 1:
+    about_citizen = bool(subject or numero_fiscal or numero_allocataire)
+    if bool(token) is about_citizen:
         raise click.UsageError("say whose entries: --token, or --subject, or a citizen's numbers")
     today = datetime.now(_PARIS).date()
     until = until or today
@@ -100,17 +92,8 @@ def search(  # noqa: PLR0913 - one parameter an option
     if token:
         found = audit_service.of_token(on, period, token)
     else:
-        try:
-            numbers = (
-                AvisNumbers.read({"numeroFiscal": [numero_fiscal], "referenceAvis": ["0" * 13]})
-                if numero_fiscal
-                else AllocataireNumbers.read(
-                    {"numeroAllocataire": [str(numero_allocataire)], "codePostal": [code_postal or ""]}
-                )
-            )
-        except BadRequest as error:
-            raise click.UsageError(error.message) from None
-        found = on.archive.entries(numbers.citizen, *period.ends)
+        identifier = citizen_of(numero_fiscal, numero_allocataire, code_postal)
+        found = on.archive.entries(identifier, *period.ends)
     if as_json:
         sys.stdout.write(json.dumps(found, ensure_ascii=False, indent=2, default=int) + "\n")
     for entry in [] if as_json else found:

@@ -16,10 +16,12 @@ import boto3
 import hypothesis
 import pytest
 from moto import mock_aws
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
 from api_particulier import tokens
 from sandbox.certificates import Certificates, ensure
 from tests.template import ROOT, resources
+from tests.wire import serve
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
@@ -102,10 +104,15 @@ def _session() -> boto3.Session:
     return boto3.Session()
 
 
+@lru_cache(maxsize=1)
+def _moto() -> DomainDispatcherApplication:
+    return DomainDispatcherApplication(create_backend_app)
+
+
 @contextmanager
 def moto_cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
     """Make the tables and the key of the template, in moto, and say where they are in the environment."""
-    with mock_aws():
+    with mock_aws(), serve(_moto()) as url:
         monkeypatch.setattr(boto3, "DEFAULT_SESSION", _session())
         dynamodb = boto3.resource("dynamodb")
         tables = {}
@@ -119,6 +126,8 @@ def moto_cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
         key = resources("AWS::KMS::Key")["PseudonymKey"]
         made = boto3.client("kms").create_key(KeySpec=key["KeySpec"], KeyUsage=key["KeyUsage"])
         monkeypatch.setenv("PSEUDONYM_KEY_ID", made["KeyMetadata"]["KeyId"])
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)  # of the calls that do not go by boto3,
+        monkeypatch.setenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true")  # which moto stands in for
         yield Cloud(**tables)
 
 

@@ -7,13 +7,13 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from threading import RLock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import boto3
 import pytest
 
 from api_particulier import tokens
-from api_particulier.aws import apigateway, dynamodb
+from api_particulier.aws import apigateway, dynamodb_client, sqs
 from api_particulier.gateway import Gateway
 from api_particulier.register import Register
 from tests.conftest import Answer, Cloud, call, event, forget
@@ -103,7 +103,7 @@ class Town:
     def one_at_a_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Make each call to AWS atomic, as it is: moto's are so one at a time only."""
         lock = RLock()
-        for client in (apigateway(), dynamodb(), *self._others()):
+        for client in cast("tuple[Any, ...]", (apigateway(), dynamodb_client(), sqs())):
             made = client._make_api_call  # noqa: SLF001 - the one way of every call
 
             def alone(operation: str, arguments: Any, made: Any = made) -> Any:
@@ -111,9 +111,3 @@ class Town:
                     return made(operation, arguments)
 
             monkeypatch.setattr(client, "_make_api_call", alone)
-
-    @staticmethod
-    def _others() -> tuple[Any, ...]:
-        from api_particulier.aws import secretsmanager, sqs
-
-        return secretsmanager(), sqs()

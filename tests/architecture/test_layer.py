@@ -47,11 +47,11 @@ def test_pins_are_hashed_and_name_no_registry() -> None:
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_only_the_client_speaks_http(path: Path) -> None:
+def test_only_the_clients_speak_http(path: Path) -> None:
     http = packages(path) & {"requests", "urllib3", "httpx", "aiohttp", "socket"} | imported(path) & {
         *("http.client", "urllib.request"),
     }
-    assert not http or name_of(path) == "upstreams/client.py"
+    assert not http or name_of(path) in {"upstreams/client.py", "signed.py"}  # to providers, and to AWS
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)

@@ -31,6 +31,7 @@ WITHOUT_A_KEY = {
     "/api/datapass/v2/api_particulier/webhook",  # signed
     "/api/cles/remise",  # by a secret of its own
     "/api/keys/compromised",  # the key is what it is about
+    "/api/citoyen/acces",  # the citizen's numbers are the proof
     "/api/stats",
     "/api/stats/details",
     "/api/status",
@@ -106,6 +107,11 @@ def test_where_somebody_could_try_values_all_share_a_limit() -> None:
         if one["ThrottlingRateLimit"] <= 5 and one["ThrottlingBurstLimit"] <= 10
     }
     assert limited == {("/api/cles/remise", "POST"), ("/api/keys/compromised", "POST")}
+
+
+def test_a_nations_citizens_share_a_limit_that_spares_the_providers() -> None:
+    (one,) = (one for one in API["MethodSettings"] if one["ResourcePath"] == "/~1api~1citoyen~1acces")
+    assert (one["ThrottlingRateLimit"], one["ThrottlingBurstLimit"]) == (20, 40)
 
 
 @pytest.mark.parametrize("name", resources("AWS::CloudWatch::Alarm"))

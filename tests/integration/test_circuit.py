@@ -6,9 +6,10 @@ from typing import Any
 import boto3
 import pytest
 
-from api_particulier import aws, circuit
+from api_particulier import circuit
 from api_particulier.health import Maintenance, key_of
 from api_particulier.settings import Settings, settings
+from api_particulier.signed import Service
 from tests import wire
 from tests.conftest import Answer, Cloud, ask, forget
 from tests.integration.conftest import NOT_FOUND_PAGE, REFUSED_PAGE, Provider
@@ -192,14 +193,17 @@ def test_a_failure_that_was_under_way_when_the_circuit_opened_changes_nothing(
 
 
 def test_while_all_is_well_nothing_is_written_and_what_is_known_is_read_once_a_second(
-    key: str, dgfip: Provider, clock: Clock
+    key: str, dgfip: Provider, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
 
-    def count(model: Any, **_: Any) -> None:
-        asked.append(model.name)
+    call_of = Service.call
 
-    aws.dynamodb().meta.events.register("before-call.dynamodb.*", count)
+    def count(service: Service, operation: str, request: Any) -> Any:
+        asked.append(operation)
+        return call_of(service, operation, request)
+
+    monkeypatch.setattr(Service, "call", count)
     for _ in range(30):
         assert call(key).status == 200
         clock.now += 0.1

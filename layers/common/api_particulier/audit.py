@@ -6,14 +6,13 @@ can go back from a dump of the table to a person, not even by trying every numbe
 No entry, no data: whoever answers calls ``write`` first, and answers ``AuditUnavailable`` when it raises.
 """
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from boto3.dynamodb.types import TypeSerializer
 from uuid6 import uuid7
 
-from api_particulier.aws import dynamodb
+from api_particulier.aws import attribute, dynamodb
 from api_particulier.errors import AuditUnavailable
 from api_particulier.observability import Event, log
 from api_particulier.settings import settings
@@ -26,6 +25,8 @@ RETENTION = timedelta(days=36 * 30.4375)
 """36 months, the time during which an access can be contested."""
 DATASET = "dataset"
 """The kind of a dataset's entries, which the statistics count; those of the services around them have none."""
+CITIZEN = "citizen"
+"""The kind of the entries that a citizen makes, who asked what others had asked about them."""
 
 
 @dataclass
@@ -37,7 +38,7 @@ class Entry:
     dataset: str
     route: str
     address: str
-    """The caller's, not the citizen's."""
+    """The caller's; of an entry of kind ``citizen`` a pseudonym, because it is a person's."""
     kind: str | None = None
     user: str | None = None
     """The agent, as the caller names it in ``X-User``."""
@@ -76,11 +77,10 @@ def write(entry: Entry) -> None:
 
 
 def _item(entry: Entry) -> dict[str, "AttributeValueTypeDef"]:
-    serialize = TypeSerializer().serialize
-    values = asdict(entry) | {
+    values = vars(entry) | {
         "at": entry.at.isoformat(timespec="milliseconds"),
         # One busy token is 20 entries a second, a fiftieth of what a partition takes; a day bounds its size.
         "token_day": f"{entry.token or 'unknown'}#{entry.at:%Y-%m-%d}",
         "expires_at": int((entry.at + RETENTION).timestamp()),
     }
-    return {name: serialize(value) for name, value in values.items() if value is not None}
+    return {name: attribute(value) for name, value in values.items() if value is not None}

@@ -14,6 +14,7 @@ from api_particulier.parameters import Query
 from api_particulier.responses import Response
 
 _USER_LENGTH = 256
+_FOR_CITIZENS = "/api/citoyen/"
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Request:
 
     def wants_xml(self) -> bool | None:
         """Tell whether to answer XML: v1 only, by ``?format=xml`` or by ``Accept``; None when neither will do."""
-        if self.is_v2:
+        if self.is_v2 or self.route.startswith(_FOR_CITIZENS):
             return False
         asked = self.query.get("format")
         for media_type in [f"application/{asked[-1]}"] if asked else _by_preference(self.accept):
@@ -105,6 +106,27 @@ def serve(event: Mapping[str, Any], name: str, tell: Callable[[Call], object], k
 
     ``tell`` refuses by raising an ``ApiError``. Nothing that it returns leaves unless the audit entry is written.
     """
+    return serve_audited(event, name, lambda request, entry: tell(_entitled(request, entry)), kind)
+
+
+def _entitled(request: Request, entry: audit.Entry) -> Call:
+    """Find who calls, and refuse them when their token cannot be used; the entry says whose it is all the same."""
+    token = tokens.find(request.key)
+    entry.identify(token)  # before it is checked: the audit says whose key was refused, and from where
+    tokens.check(token, request.address)
+    if request.wants_xml() is None:
+        raise NotAcceptable
+    return Call(request, token, entry)
+
+
+def serve_audited(
+    event: Mapping[str, Any], name: str, tell: Callable[[Request, audit.Entry], object], kind: str | None
+) -> Response:
+    """Let ``tell`` make the answer's body and complete the audit entry, audit, and answer.
+
+    ``tell`` finds out who asks. It refuses by raising an ``ApiError``. Nothing that it returns leaves unless the audit
+    entry is written.
+    """
     started = monotonic()
     request = Request.of(event)
     entry = audit.Entry(
@@ -116,15 +138,9 @@ def serve(event: Mapping[str, Any], name: str, tell: Callable[[Call], object], k
         kind=kind,
         user=request.user,
     )
-    wants_xml = request.wants_xml()
-    xml = wants_xml is True
+    xml = request.wants_xml() is True
     try:
-        token = tokens.find(request.key)
-        entry.identify(token)  # before it is checked: the audit says whose key was refused, and from where
-        tokens.check(token, request.address)
-        if wants_xml is None:
-            raise NotAcceptable  # noqa: TRY301 - one place turns errors into answers
-        response = responses.data(tell(Call(request, token, entry)), request.id, xml=xml)
+        response = responses.data(tell(request, entry), request.id, xml=xml)
         entry.status = 200
     except ApiError as error:
         response = _refuse(error, entry, xml=xml)

@@ -15,6 +15,7 @@ ApiError
 ├── Gone 410                  a one-time link that is no more
 │   ├── LinkOpened            it was opened before
 │   └── LinkExpired           nobody opened it in time, or its key is dead
+├── TooManyTries 429         somebody without a key tried as often as an hour allows
 ├── ProviderError
 │   ├── ProviderRefused 503   the provider refuses us ("accès interdit", HTTP 403 or 429)
 │   ├── ProviderUnreachable 503   unreachable, too slow, failing (HTTP 5xx)
@@ -127,6 +128,17 @@ class LinkOpened(Gone):
 class LinkExpired(Gone):
     reason = "This link has expired"
     message = "Ce lien n'est plus valable, demandez-en un autre"
+
+
+class TooManyTries(ApiError):
+    status = 429
+    code = "rate_limited"
+    reason = "Too many tries in an hour"
+    message = "Trop de demandes en une heure, veuillez réessayer plus tard"
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__()
+        self.retry_after = retry_after
 
 
 class ProviderError(ApiError):

@@ -23,6 +23,10 @@ class Parameters(Protocol):
     def citizen(self) -> str:
         """The normalised identifier that the audit's pseudonym is made of."""
 
+    @property
+    def number(self) -> str:
+        """The one of its numbers that somebody could count up, or try the other one against."""
+
     @classmethod
     def read(cls, query: Query) -> Self:
         """Read and normalise; ``BadRequest`` naming the parameter that is missing or malformed."""
@@ -53,6 +57,10 @@ class AvisNumbers:
     @property
     def citizen(self) -> str:
         return f"dgfip:{self.numero_fiscal}"
+
+    @property
+    def number(self) -> str:
+        return self.numero_fiscal
 
     @classmethod
     def read(cls, query: Query) -> Self:
@@ -86,6 +94,10 @@ class AllocataireNumbers:
     @property
     def citizen(self) -> str:
         return f"caf:{self.numero}:{self.code_postal}"  # two CAF may have given the same number
+
+    @property
+    def number(self) -> str:
+        return self.numero
 
     @classmethod
     def read(cls, query: Query) -> Self:

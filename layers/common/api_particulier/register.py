@@ -14,7 +14,7 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
 from pydantic import BaseModel
 
-from api_particulier.aws import dynamodb
+from api_particulier.aws import dynamodb_client
 from api_particulier.habilitations import Change, Habilitation, Step, UnknownHabilitationError, after
 from api_particulier.settings import settings
 
@@ -35,7 +35,7 @@ class Register:
     @classmethod
     def of_function(cls) -> Self:
         """Return that of a function's environment."""
-        return cls(dynamodb(), settings().habilitations_table)
+        return cls(dynamodb_client(), settings().habilitations_table)
 
     def apply(
         self, change: Change, *, now: datetime, is_spent: Callable[[str], bool] = lambda _: False

@@ -22,7 +22,7 @@ from uuid import UUID
 from boto3.dynamodb.types import TypeDeserializer
 from botocore.exceptions import ClientError
 
-from api_particulier.aws import dynamodb, kms, s3
+from api_particulier.aws import dynamodb, kms_client, s3
 from api_particulier.observability import Event, count_seal, count_tampering, log
 from api_particulier.settings import settings
 
@@ -271,7 +271,7 @@ def _make(number: int, previous: str, arrived: Sequence[_Arrival]) -> Seal:
         "root": root([one.leaf for one in arrived]),
         "entries": sha256(canonical(entries)).hexdigest(),
     }
-    signature = kms().sign(
+    signature = kms_client().sign(
         KeyId=settings().seal_key_id, Message=canonical(header), MessageType="RAW", SigningAlgorithm="ECDSA_SHA_256"
     )["Signature"]
     return Seal(header, b64encode(signature).decode(), entries)

@@ -30,6 +30,10 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     environment: str = "local"
+    aws_default_region: str = ""
+    """Which Lambda always says."""
+    aws_endpoint_url: str | None = None
+    """Where all of AWS is, in the local stack and in tests."""
     tokens_table: str
     audit_table: str
     stats_table: str
@@ -37,6 +41,12 @@ class Settings(BaseModel):
     """What the functions that know of habilitations are told, and no other."""
     pseudonym_key_id: str = ""
     """The KMS key that this month's pseudonyms are made with."""
+    former_pseudonym_key_ids: str = ""
+    """Those of before its rotations, separated by commas: who answers citizens is told, and no other."""
+    citizen_tries_by_address: Annotated[int, Field(ge=1)] = 120
+    """How often an hour the access logs of citizens may be asked for from one address: a town hall's desk has one."""
+    citizen_tries_by_citizen: Annotated[int, Field(ge=1)] = 30
+    """How often an hour that of one citizen may be, by whoever has their number, right or wrong."""
     public_url: str | None = None
     """What callers put before ``/api``: a domain of ours. Without one, the address that a request was sent to."""
     mail_sender: str | None = None

@@ -9,7 +9,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from api_particulier import availability, health
-from api_particulier.aws import dynamodb
+from api_particulier.aws import dynamodb_client
 from api_particulier.health import Health
 from api_particulier.settings import settings
 from api_particulier.statistics import day_of
@@ -48,7 +48,7 @@ def current() -> dict[str, Any]:
 
 @lru_cache(maxsize=1)
 def _current_at(_tick: int) -> dict[str, Any]:
-    return describe(dynamodb(), settings().stats_table, datetime.now(UTC))
+    return describe(dynamodb_client(), settings().stats_table, datetime.now(UTC))
 
 
 def describe(client: "DynamoDBClient", table: str, now: datetime) -> dict[str, Any]:

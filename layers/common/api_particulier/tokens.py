@@ -12,10 +12,9 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
 
-from boto3.dynamodb.types import TypeDeserializer
 from cachetools import TTLCache
 
-from api_particulier.aws import dynamodb
+from api_particulier.aws import dynamodb, value_of
 from api_particulier.errors import AccessDenied, AddressNotAllowed
 from api_particulier.settings import settings
 
@@ -68,7 +67,7 @@ def hash_key(key: str) -> str:
 
 
 def token_of(item: Mapping[str, object]) -> Token:
-    """Read an item of the tokens table, as ``TypeDeserializer`` gives it."""
+    """Read an item of the tokens table, as ``value_of`` or boto3's ``TypeDeserializer`` gives it."""
     expires, end_set = item.get("expires"), item.get("end_set")
     return Token(
         key_hash=str(item["key_hash"]),
@@ -134,8 +133,7 @@ def _find(key_hash: str) -> Token | None:
     found = dynamodb().get_item(TableName=settings().tokens_table, Key={"key_hash": {"S": key_hash}}).get("Item")
     if found is None:
         return None
-    deserialize = TypeDeserializer().deserialize
-    token = token_of({name: deserialize(value) for name, value in found.items()})
+    token = token_of({name: value_of(attribute) for name, attribute in found.items()})
     _cache()[key_hash] = token
     return token
 

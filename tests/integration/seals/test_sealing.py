@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from hypothesis import given
 
 from api_particulier import seals
-from api_particulier.aws import dynamodb, kms, s3
+from api_particulier.aws import dynamodb, kms_client, s3
 from api_particulier.seals import FIRST, SealFailed, canonical, key_of, leaf, proof, root
 from ops.verify_file import root_from
 from tests.conftest import forget
@@ -104,7 +104,7 @@ def failing_before(client: Any, operation: str, monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize("fail", [failing_before, failing_after])
 @pytest.mark.parametrize(
     ("client", "operation"),
-    [(s3, "put_object"), (s3, "get_object"), (kms, "sign"), (dynamodb, "update_item"), (dynamodb, "get_item")],
+    [(s3, "put_object"), (s3, "get_object"), (kms_client, "sign"), (dynamodb, "update_item"), (dynamodb, "get_item")],
 )
 def test_wherever_it_fails_the_batch_brought_again_is_sealed_once(
     sealing: Sealing,
@@ -133,7 +133,7 @@ def test_wherever_it_fails_the_batch_brought_again_is_sealed_once(
 
 def test_two_environments_that_seal_at_once_make_one_chain(sealing: Sealing, monkeypatch: pytest.MonkeyPatch) -> None:
     mine, theirs = sealing.call(2), sealing.call(3)
-    sign = kms().sign
+    sign = kms_client().sign
     races = iter([theirs])
 
     def overtaken(**arguments: Any) -> Any:
@@ -141,7 +141,7 @@ def test_two_environments_that_seal_at_once_make_one_chain(sealing: Sealing, mon
             sealing.deliver(map(record, batch))
         return sign(**arguments)
 
-    monkeypatch.setattr(kms(), "sign", overtaken)
+    monkeypatch.setattr(kms_client(), "sign", overtaken)
     sealing.deliver(map(record, mine))
     one, two = sealing.seals()
     assert (len(one.entries), len(two.entries)) == (3, 2)
@@ -150,7 +150,7 @@ def test_two_environments_that_seal_at_once_make_one_chain(sealing: Sealing, mon
 
 def test_two_environments_given_the_same_batch_seal_it_once(sealing: Sealing, monkeypatch: pytest.MonkeyPatch) -> None:
     entries = sealing.call(2)
-    sign = kms().sign
+    sign = kms_client().sign
     races = iter([entries])
 
     def overtaken(**arguments: Any) -> Any:
@@ -158,7 +158,7 @@ def test_two_environments_given_the_same_batch_seal_it_once(sealing: Sealing, mo
             sealing.deliver(map(record, batch))
         return sign(**arguments)
 
-    monkeypatch.setattr(kms(), "sign", overtaken)
+    monkeypatch.setattr(kms_client(), "sign", overtaken)
     sealing.deliver(map(record, entries))
     assert [len(seal.entries) for seal in sealing.seals()] == [2]
 

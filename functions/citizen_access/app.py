@@ -1,0 +1,67 @@
+"""Citizen access: who consulted my data? Anyone may know, who holds the numbers that administrations are given.
+
+The numbers are put to the provider first, exactly as a dataset does: whoever does not hold them learns nothing, not
+even whether there is such a person. How often one may try is limited by address and by citizen, right or wrong.
+"""
+
+from datetime import UTC, datetime
+from time import monotonic
+from typing import Any
+
+from api_particulier import caf, citizens, dgfip, limits, pseudonyms
+from api_particulier.audit import CITIZEN, Entry
+from api_particulier.aws import dynamodb_client, kms_client
+from api_particulier.calls import Request, serve_audited
+from api_particulier.errors import BadRequest, NotFound, UnavailableYear, UnknownNotice
+from api_particulier.parameters import AllocataireNumbers, AvisNumbers, Query
+from api_particulier.responses import Response
+from api_particulier.settings import settings
+
+
+def lambda_handler(event: dict[str, Any], _context: object) -> Response:
+    """Answer ``GET /api/citoyen/acces``."""
+    return serve_audited(event, "citizen_access", _tell, CITIZEN)
+
+
+def _tell(request: Request, entry: Entry) -> dict[str, Any]:
+    entry.address = ""  # it is a person's own: unless it can be kept as a pseudonym, it is not kept
+    entry.address = pseudonyms.pseudonym(f"address:{limits.network_of(request.address)}", entry.at)
+    limits.count(entry.address, settings().citizen_tries_by_address)
+    numbers = _numbers(request.query)
+    entry.citizen = pseudonyms.pseudonym(numbers.citizen, entry.at)
+    limits.count(pseudonyms.pseudonym(f"number:{numbers.number}", entry.at), settings().citizen_tries_by_citizen)
+    _verify(numbers, entry)
+    return citizens.access_log(_archive(), numbers.citizen, datetime.now(UTC))
+
+
+def _numbers(query: Query) -> AvisNumbers | AllocataireNumbers:
+    """Read the numbers of a tax notice, or else of a family file."""
+    asks_dgfip, asks_caf = (any(name in query for name in one.names) for one in (AvisNumbers, AllocataireNumbers))
+    if asks_dgfip is asks_caf:
+        raise BadRequest("Donnez soit numeroFiscal et referenceAvis, soit numeroAllocataire et codePostal.")
+    return AvisNumbers.read(query) if asks_dgfip else AllocataireNumbers.read(query)
+
+
+def _verify(numbers: AvisNumbers | AllocataireNumbers, entry: Entry) -> None:
+    """Ask the provider; ``UnknownNotice``, whatever the reason, when the numbers are not those of somebody."""
+    entry.provider = "dgfip" if isinstance(numbers, AvisNumbers) else "caf"
+    started = monotonic()
+    try:
+        if isinstance(numbers, AvisNumbers):
+            dgfip.avis(numbers)
+        else:
+            caf.famille(numbers)
+    except UnavailableYear:  # the notice's year is in its reference: it tells nothing of anybody
+        raise
+    except (NotFound, BadRequest):
+        # Not in the provider's words, which may tell which of the two numbers is right.
+        raise UnknownNotice from None
+    finally:
+        entry.provider_ms = round((monotonic() - started) * 1000)
+
+
+def _archive() -> citizens.Archive:
+    known = settings()
+    former = known.former_pseudonym_key_ids.split(",")
+    key_ids = [key_id for key_id in (known.pseudonym_key_id, *former) if key_id]
+    return citizens.Archive(dynamodb_client(), known.audit_table, kms_client(), key_ids)

@@ -1,0 +1,83 @@
+"""A citizen reads who consulted their data, on the deployed stack: at once, their own, and through the operator too."""
+
+import time
+from typing import Any
+
+import pytest
+import requests
+
+from sandbox import caf, svair
+from sandbox.simulators import PEOPLE
+from tests.e2e.conftest import Stack
+from tests.e2e.test_families_and_addresses import FAMILY_NUMBERS
+from tests.e2e.test_journey import NUMBERS, RFR_ROUTE
+
+SOON = 5.0
+"""Seconds within which a call is in its citizen's log."""
+NEIGHBOUR = svair.people(PEOPLE / "avis.toml")[-5]
+NEIGHBOUR_NUMBERS = {"numeroFiscal": NEIGHBOUR.numero_fiscal, "referenceAvis": NEIGHBOUR.reference_avis}
+OTHER_FAMILY = caf.familles(PEOPLE / "familles.toml")[3]
+OTHER_FAMILY_NUMBERS = {"numeroAllocataire": OTHER_FAMILY.numero_allocataire, "codePostal": OTHER_FAMILY.code_postal}
+
+
+def log(stack: Stack, numbers: dict[str, str], status: int = 200) -> Any:
+    answer = requests.get(f"{stack.api_url}/citoyen/acces", numbers, timeout=60)
+    assert answer.status_code == status, answer.text
+    return answer.json()
+
+
+@pytest.mark.parametrize(
+    ("route", "numbers", "others", "fields"),
+    [
+        (RFR_ROUTE, NUMBERS, NEIGHBOUR_NUMBERS, ["revenuFiscalReference"]),
+        ("/v2/quotient-familial", FAMILY_NUMBERS, OTHER_FAMILY_NUMBERS, ["quotientFamilial", "mois", "annee"]),
+    ],
+)
+def test_a_call_made_now_is_soon_in_its_citizen_s_log_and_in_no_other(
+    stack: Stack, route: str, numbers: dict[str, str], others: dict[str, str], fields: list[str]
+) -> None:
+    before, before_of_others = log(stack, numbers)["total"], log(stack, others)
+    key = stack.issue(
+        "dgfip_revenu_fiscal_reference", "cnaf_quotient_familial", options=("--purpose", "Tarif de la cantine")
+    )
+    assert stack.get(route, key=key["key"], **numbers).status_code == 200
+    until = time.monotonic() + SOON
+    while (told := log(stack, numbers))["total"] == before:
+        assert time.monotonic() < until
+    assert told["total"] == before + 1
+    latest = told["acces"][0]
+    assert (latest["administration"], latest["finalite"], latest["champs"], latest["statut"]) == (
+        *("VILLE EXEMPLE", "Tarif de la cantine"),
+        *(fields, 200),
+    )
+    assert log(stack, others) == before_of_others
+    name, number = next(iter(numbers.items()))
+    options = ("--numero-fiscal", number) if name == "numeroFiscal" else ("--numero-allocataire", number)
+    postcode = ("--code-postal", numbers["codePostal"]) if "codePostal" in numbers else ()
+    assert stack.operate("citizen", "access", *options, *postcode) == told
+
+
+def test_who_does_not_hold_the_numbers_is_told_what_of_somebody_unknown(stack: Stack) -> None:
+    wrong = log(stack, NUMBERS | {"referenceAvis": NUMBERS["referenceAvis"][:-3] + "999"}, status=404)
+    nobody = log(stack, NUMBERS | {"numeroFiscal": "2699999999999"}, status=404)
+    assert wrong == nobody
+    assert wrong["error"] == "not_found"
+    assert log(stack, FAMILY_NUMBERS | {"codePostal": "01000"}, status=404) == nobody
+
+
+@pytest.mark.parametrize(
+    ("sid", "numbers", "status"),
+    [
+        ("FindAccesses", NUMBERS, 500),
+        ("LimitTries", NUMBERS, 500),
+        ("NameCitizens", NUMBERS, 503),
+        ("WriteAudit", NUMBERS, 503),
+        ("ReadCafCertificate", FAMILY_NUMBERS, 500),
+    ],
+)
+def test_each_statement_of_its_policy_serves_something(
+    stack: Stack, sid: str, numbers: dict[str, str], status: int
+) -> None:
+    with stack.without_statement("CitizenAccess", sid):
+        stack.forget("CitizenAccess")  # an environment remembers the month's key, and the certificate
+        log(stack, numbers, status)
