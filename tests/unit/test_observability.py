@@ -3,7 +3,6 @@
 import json
 import logging
 from datetime import UTC, datetime
-
 from typing import Any
 
 import pytest
@@ -134,6 +133,6 @@ def test_a_question_to_a_provider_is_timed_and_counted_by_outcome(
         assert error is raised  # noqa: PT017 - passed on as it is
     *lines, metric = logged.lines()
     assert (metric["provider"], metric["outcome"], metric["ProviderCalls"]) == ("dgfip", outcome, [1.0])
-    (latency,): Any = metric["ProviderLatency"]
+    latency: Any = metric["ProviderLatency"]
     said = [(line["event"], line["provider"], line["outcome"], line["duration_ms"]) for line in lines]
-    assert said == ([(event, "dgfip", outcome, latency)] if event else [])
+    assert said == ([(event, "dgfip", outcome, latency[0])] if event else [])
