@@ -13,7 +13,7 @@ from api_particulier import health, responses
 from api_particulier.aws import dynamodb
 from api_particulier.calls import Request
 from api_particulier.errors import ApiError, InternalError, NotAcceptable, ProviderInMaintenance, ProviderUnreachable
-from api_particulier.observability import Event, count_call, log, log_unforeseen
+from api_particulier.observability import count_call, log_unforeseen
 from api_particulier.responses import Response
 from api_particulier.routes import IN_MAINTENANCE, Route
 from api_particulier.settings import settings
@@ -82,8 +82,7 @@ def lambda_handler(event: dict[str, Any], _context: object) -> Response:
     except Exception as error:  # noqa: BLE001 - whatever happens, an answer of ours that tells nothing of it
         log_unforeseen(error, request.id)
         status, response = 500, responses.refusal(InternalError(), request.id, xml=xml)
-    log(Event.ANSWERED, dataset="ping", route=request.route, status=status, request_id=request.id)
-    count_call("ping", status, 0)
+    count_call("ping", status, 0, route=request.route, request_id=request.id)
     return response
 
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 from api_particulier import responses, statistics
 from api_particulier.calls import Request
 from api_particulier.errors import ApiError, InternalError, NotAcceptable
-from api_particulier.observability import Event, count_call, log, log_unforeseen
+from api_particulier.observability import count_call, log_unforeseen
 from api_particulier.responses import Response
 from api_particulier.routes import Route
 
@@ -87,6 +87,5 @@ def lambda_handler(event: dict[str, Any], _context: object) -> Response:
     except Exception as error:  # noqa: BLE001 - whatever happens, an answer of ours that tells nothing of it
         log_unforeseen(error, request.id)
         status, response = 500, responses.refusal(InternalError(), request.id, xml=xml)
-    log(Event.ANSWERED, dataset="stats", route=request.route, status=status, request_id=request.id)
-    count_call("stats", status, 0)
+    count_call("stats", status, 0, route=request.route, request_id=request.id)
     return responses.with_headers(response, _ANY_ORIGIN)
