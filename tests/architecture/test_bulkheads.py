@@ -2,12 +2,13 @@
 
 import pytest
 
+from ops.documents import datasets
 from tests.template import resources, template
 
 DATASETS = {
     name: function
     for name, function in resources("AWS::Serverless::Function").items()
-    if "NameCitizens" in str(function["Policies"]) and "MindCircuit" in str(function["Policies"])
+    if function["CodeUri"].split("/")[1] in {dataset.name for dataset in datasets()}
 }
 ACCOUNT, UNRESERVED = 1000, 100
 """AWS's quota of a new region, and what it refuses to reserve of it."""
