@@ -2,7 +2,7 @@
 
 import pytest
 
-from ops.documents import datasets
+from ops.functions import datasets
 from tests.template import resources, template
 
 DATASETS = {
