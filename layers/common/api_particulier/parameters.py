@@ -27,6 +27,13 @@ class Parameters(Protocol):
     def number(self) -> str:
         """The one of its numbers that somebody could count up, or try the other one against."""
 
+    @property
+    def whole(self) -> str:
+        """Every one of its numbers, normalised."""
+
+    neighbourhood: ClassVar[int]
+    """How wide a range of numbers is in which a town knows a few people, and a walk meets everybody."""
+
     @classmethod
     def read(cls, query: Query) -> Self:
         """Read and normalise; ``BadRequest`` naming the parameter that is missing or malformed."""
@@ -53,6 +60,7 @@ class AvisNumbers:
     """13 letters or digits, of which the first two are the notice's year."""
 
     names: ClassVar[tuple[str, ...]] = ("numeroFiscal", "referenceAvis")
+    neighbourhood: ClassVar[int] = 1_000_000  # the last three digits check the others
 
     @property
     def citizen(self) -> str:
@@ -61,6 +69,10 @@ class AvisNumbers:
     @property
     def number(self) -> str:
         return self.numero_fiscal
+
+    @property
+    def whole(self) -> str:
+        return f"{self.citizen}:{self.reference_avis}"
 
     @classmethod
     def read(cls, query: Query) -> Self:
@@ -90,6 +102,7 @@ class AllocataireNumbers:
     """5 digits."""
 
     names: ClassVar[tuple[str, ...]] = ("numeroAllocataire", "codePostal")
+    neighbourhood: ClassVar[int] = 1000
 
     @property
     def citizen(self) -> str:
@@ -98,6 +111,10 @@ class AllocataireNumbers:
     @property
     def number(self) -> str:
         return self.numero
+
+    @property
+    def whole(self) -> str:
+        return self.citizen
 
     @classmethod
     def read(cls, query: Query) -> Self:
