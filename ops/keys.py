@@ -14,7 +14,7 @@ from boto3.dynamodb.conditions import Key
 
 from api_particulier.scopes import fields_of, is_opened
 from api_particulier.tokens import Token
-from ops.documents import datasets
+from ops.functions import datasets
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from api_particulier import audit, responses, tokens
 from api_particulier.errors import ApiError, AuditUnavailable, InternalError, NotAcceptable
-from api_particulier.observability import Event, count_call, log, log_unforeseen
+from api_particulier.observability import count_call, log_unforeseen
 from api_particulier.parameters import Query
 from api_particulier.responses import Response
 
@@ -152,17 +152,15 @@ def serve_audited(
     except AuditUnavailable as error:  # no entry, no data: what was to leave is dropped here
         response = _refuse(error, entry, xml=xml)
     duration_ms = round((monotonic() - started) * 1000)
-    log(
-        Event.ANSWERED,
-        dataset=name,
+    count_call(
+        name,
+        entry.status,
+        duration_ms,
         route=entry.route,
-        status=entry.status,
         error=entry.error,
         token=entry.token,
         request_id=entry.request_id,
-        duration_ms=duration_ms,
     )
-    count_call(name, entry.status, duration_ms)
     return response
 
 
@@ -179,15 +177,7 @@ def serve_without_key(event: Mapping[str, Any], name: str, tell: Callable[[Reque
         log_unforeseen(error, request.id)
         status, response = InternalError.status, responses.refusal(InternalError(), request.id)
     duration_ms = round((monotonic() - started) * 1000)
-    log(
-        Event.ANSWERED,
-        dataset=name,
-        route=request.route,
-        status=status,
-        request_id=request.id,
-        duration_ms=duration_ms,
-    )
-    count_call(name, status, duration_ms)
+    count_call(name, status, duration_ms, route=request.route, request_id=request.id)
     return response
 
 

@@ -89,7 +89,7 @@ class _Trail:
 
     def neighbours(self, parameters: Parameters, at: datetime) -> list[_Group]:
         """Return the groups of a number: two ranges that overlap, so that no walk is cut in halves, and a step."""
-        kind, number = parameters.names[0], int(parameters.number)
+        kind, number = parameters.documented[0].name, int(parameters.number)
         half = parameters.neighbourhood // 2
         names = [f"{at:%Y-%m-%d}#{kind}#{number // half + shift}" for shift in (0, 1)]
         if step := self._step(kind, number):

@@ -1,0 +1,62 @@
+// The service now and over 30 days, as `GET /api/status` says.
+import { DATASETS, PROVIDERS, ask, day, element, fill, moment, number, tell } from "./parts/page.js";
+
+const STATES = {
+  disponible: ["success", "Disponible"],
+  perturbe: ["warning", "Perturbé"],
+  indisponible: ["error", "Indisponible"],
+  maintenance: ["info", "En maintenance"],
+  inconnu: ["info", "Pas encore vérifié"],
+};
+const OVERALL = {
+  disponible: ["success", "Le service est disponible"],
+  perturbe: ["warning", "Le service est perturbé"],
+  indisponible: ["error", "Le service est indisponible"],
+  maintenance: ["info", "Le service est en maintenance"],
+};
+const badge = (state) => element("p", { class: `fr-badge fr-badge--${(STATES[state] ?? STATES.inconnu)[0]}` }, (STATES[state] ?? STATES.inconnu)[1]);
+const rate = (value) => (value === null || value === undefined ? "pas encore mesurée" : `${number(value)} %`);
+
+function colour({ sondes, reussies }) {
+  if (!sondes) return "";
+  const part = reussies / sondes;
+  return part >= 0.99 ? "ap-good" : part >= 0.95 ? "ap-fair" : "ap-bad";
+}
+
+function days(history) {
+  return element("ol", { class: "ap-days", tabindex: "0", "aria-label": "Les 30 derniers jours" },
+    ...history.map((one) => {
+      const text = `${day(one.date)} : ${one.sondes ? `${number(one.reussies)} sondes réussies sur ${number(one.sondes)}` : "aucune sonde"}`;
+      return element("li", { class: colour(one), title: text }, element("span", { class: "fr-sr-only" }, text));
+    }));
+}
+
+function provider(name, one, history) {
+  const checked = one.verifieA ? `Vérifié le ${moment(one.verifieA)}. ` : "";
+  return element("section", { class: "fr-mb-6w" },
+    element("h3", {}, PROVIDERS[name] ?? name), badge(one.etat),
+    element("p", { class: "fr-mt-1w fr-mb-0" }, `${checked}Disponibilité sur 30 jours : ${rate(one.disponibilite30j)}.`),
+    ...(history?.length ? [days(history)] : []));
+}
+
+const period = (one) => `${PROVIDERS[one.fournisseur] ?? one.fournisseur}, du ${moment(one.debut)} ${one.fin ? `au ${moment(one.fin)}` : "à maintenant"}`;
+
+function list(id, items, none) {
+  document.getElementById(id).replaceChildren(
+    items.length ? element("ul", {}, ...items.map((one) => element("li", {}, one.message ? `${period(one)} : ${one.message}` : period(one)))) : element("p", {}, none));
+}
+
+const message = document.getElementById("message");
+try {
+  const status = await ask("api/status");
+  tell(message, ...(OVERALL[status.etat] ?? ["info", "L’état du service n’est pas connu"]), `Le ${moment(status.genereA)}.`);
+  document.getElementById("fournisseurs").replaceChildren(
+    ...Object.entries(status.fournisseurs).map(([name, one]) => provider(name, one, status.historique?.[name])));
+  fill(document.getElementById("jeux"), Object.entries(status.jeuxDeDonnees).map(([name, one]) =>
+    [DATASETS[name] ?? name, badge(one.etat), rate(one.disponibilite30j)]));
+  list("maintenances", status.maintenances ?? [], "Aucune maintenance n’est annoncée.");
+  list("incidents", status.incidents ?? [], "Aucun incident sur les 30 derniers jours.");
+  document.getElementById("etat").hidden = false;
+} catch (error) {
+  tell(message, "error", "L’état du service n’est pas disponible", error.message ?? "");
+}
