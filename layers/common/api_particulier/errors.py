@@ -158,6 +158,8 @@ class LinkExpired(Gone):
 
 
 class EnumerationSuspected(ApiError):
+    """Les appels du jeton parcourent des numéros qui se suivent, ou trop de numéros inconnus."""
+
     status = 429
     code = "rate_limited"
     reason = "The calls of this token look like an enumeration"
