@@ -42,6 +42,7 @@ AWS: Final = {
     Metric("AWS/Lambda", "ConcurrentExecutions", frozenset()),
     Metric("AWS/Lambda", "IteratorAge", frozenset({"FunctionName"})),
     Metric("AWS/Lambda", "Throttles", frozenset()),
+    Metric("AWS/SQS", "ApproximateAgeOfOldestMessage", frozenset({"QueueName"})),
     Metric("AWS/SQS", "ApproximateNumberOfMessagesVisible", frozenset({"QueueName"})),
     Metric("AWS/Usage", "ResourceCount", frozenset({"Class", "Resource", "Service", "Type"})),
 }
