@@ -111,6 +111,19 @@ class LocalStack:
         with self._alone():
             self._stop()
 
+    def stop_simulator(self, name: str) -> None:
+        """Let a simulated provider be down, and everything else as it is."""
+        with self._alone():
+            self.processes.end(name)
+
+    def start_simulator(self, name: str) -> None:
+        """Let a simulated provider that is down answer again, where it did."""
+        with self._alone():
+            if self.processes.running(name) is None:
+                port = self.processes.port(name)
+                self.processes.start(name, simulators.command(name, port, self.folder), port, os.environ)
+            self._await_port(name)
+
     def _stop(self) -> None:
         self.processes.stop_all()
         self.file.unlink(missing_ok=True)

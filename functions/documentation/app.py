@@ -27,8 +27,8 @@ ROUTES = tuple(
         name=name,
         path=path,
         summary="Cette documentation, au format OpenAPI",
-        answer=str,
-        example="openapi: 3.1.0\n…",
+        answer=dict[str, Any],
+        example={"openapi": "3.1.0"},
         media_type=_MEDIA_TYPE,
         headers={"Access-Control-Allow-Origin": "`*` : toute page peut la lire."},
     )
