@@ -35,6 +35,9 @@ _PASSED_THROUGH = {
     "DGFIP_AVAILABLE_YEARS": "DgfipAvailableYears",
     "CAF_URL": "CafUrl",
     "BAN_URL": "BanUrl",
+    "ENUMERATION_SLOWED_AT": "EnumerationSlowedAt",
+    "ENUMERATION_SUSPENDED_AT": "EnumerationSuspendedAt",
+    "ENUMERATION_SHARE": "EnumerationShare",
 }
 """Environment variables that ``make up`` hands to the template, with the template's parameter."""
 _TABLES = ("tokens", "audit", "stats", "habilitations")

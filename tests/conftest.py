@@ -127,6 +127,8 @@ def moto_cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
         key = resources("AWS::KMS::Key")["PseudonymKey"]
         made = boto3.client("kms").create_key(KeySpec=key["KeySpec"], KeyUsage=key["KeyUsage"])
         monkeypatch.setenv("PSEUDONYM_KEY_ID", made["KeyMetadata"]["KeyId"])
+        queue = boto3.client("sqs").create_queue(QueueName="suspicions")
+        monkeypatch.setenv("SUSPICIONS_QUEUE", queue["QueueUrl"])
         monkeypatch.setenv("AWS_ENDPOINT_URL", url)  # of the calls that do not go by boto3,
         monkeypatch.setenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true")  # which moto stands in for
         yield Cloud(**tables)

@@ -64,7 +64,7 @@ def _kill(request: Request) -> dict[str, str]:
         token = keys.find(gateway, tokens.find(key).id)  # as it is, not as it was remembered
     except AccessDenied:
         return _SEEN
-    if token.state == tokens.ACTIVE:
+    if token.state != tokens.REVOKED:
         keys.revoke(gateway, token)
         if token.habilitation:
             Register.of_function().note(token.habilitation, "compromised", "who held the key", datetime.now(UTC))

@@ -77,7 +77,11 @@ def of_service(declared: Iterable[ApiError], *, key: bool, body: bool, xml: bool
 
 def of_dataset(dataset: Dataset[Parameters], *, is_v2: bool) -> dict[int, OpenAPIResponse]:
     """Return the error responses of a route of a dataset, by status."""
-    cases = [Case.of(errors.NoFieldOpened()), *_bad_parameters(dataset.parameters)]
+    cases = [
+        Case.of(errors.NoFieldOpened()),
+        Case.of(errors.EnumerationSuspected()),
+        *_bad_parameters(dataset.parameters),
+    ]
     if not is_v2:
         cases.append(Case.of(errors.NotAcceptable()))
     if dataset.provider == "dgfip":

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from time import monotonic
 from typing import Any, Self
 
-from api_particulier import audit, responses, tokens
+from api_particulier import audit, deadline, responses, tokens
 from api_particulier.errors import ApiError, AuditUnavailable, InternalError, NotAcceptable
 from api_particulier.observability import count_call, log_unforeseen
 from api_particulier.parameters import Query
@@ -140,7 +140,8 @@ def serve_audited(
     )
     xml = request.wants_xml() is True
     try:
-        response = responses.data(tell(request, entry), request.id, xml=xml)
+        with deadline.of_call(started):
+            response = responses.data(tell(request, entry), request.id, xml=xml)
         entry.status = 200
     except ApiError as error:
         response = _refuse(error, entry, xml=xml)

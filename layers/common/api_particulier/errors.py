@@ -16,6 +16,7 @@ ApiError
 │   ├── LinkOpened            it was opened before
 │   └── LinkExpired           nobody opened it in time, or its key is dead
 ├── TooManyTries 429         somebody without a key tried as often as an hour allows
+├── EnumerationSuspected 429  the token's questions walk through people's numbers
 ├── ProviderError
 │   ├── ProviderRefused 503   the provider refuses us ("accès interdit", HTTP 403 or 429)
 │   ├── ProviderUnreachable 503   unreachable, too slow, failing (HTTP 5xx)
@@ -154,6 +155,19 @@ class LinkExpired(Gone):
 
     reason = "This link has expired"
     message = "Ce lien n'est plus valable, demandez-en un autre"
+
+
+class EnumerationSuspected(ApiError):
+    """Les appels du jeton parcourent des numéros qui se suivent, ou trop de numéros inconnus."""
+
+    status = 429
+    code = "rate_limited"
+    reason = "The calls of this token look like an enumeration"
+    message = (
+        "Les appels de ce jeton ressemblent à un parcours systématique : trop de numéros se suivent, ou n'existent pas."
+        " Ralentissez, et écrivez-nous s'ils sont légitimes"
+    )
+    retry_after = 60
 
 
 class TooManyTries(ApiError):

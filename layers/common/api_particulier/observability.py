@@ -47,6 +47,12 @@ class Event(StrEnum):
     """A provider answers, and does not know the test identity that probes ask for."""
     AUDIT_FAILED = "audit_failed"
     """An entry could not be written; the call was answered 503 without data."""
+    ENUMERATION_SUSPECTED = "enumeration_suspected"
+    """A question was refused because the token's questions look like an enumeration; the outcome is what it risks."""
+    ENUMERATION_UNKNOWN = "enumeration_unknown"
+    """Whether they do could not be told, or could not be told to who suspends."""
+    TOKEN_SUSPENDED = "token_suspended"  # noqa: S105 - a name
+    """A token is suspended because its questions are an enumeration."""
     HABILITATION_TOLD = "habilitation_told"
     """An event of a habilitation's life was received and kept."""
     HABILITATION_UNPROCESSABLE = "habilitation_unprocessable"
@@ -98,7 +104,7 @@ _ORDER: Final = tuple(sorted(FIELDS))
 _EXPECTED: Final = frozenset(
     {
         *(Event.ANSWERED, Event.CIRCUIT_CLOSED),
-        *(Event.HABILITATION_TOLD, Event.LINK_OPENED, Event.NOTICE_SENT),
+        *(Event.HABILITATION_TOLD, Event.LINK_OPENED, Event.NOTICE_SENT, Event.SEALED),
     }
 )
 """The others are errors."""

@@ -27,6 +27,8 @@ class Parameters(Protocol):
     """What a dataset is asked with."""
 
     documented: ClassVar[tuple[Parameter, ...]]
+    neighbourhood: ClassVar[int]
+    """How wide a range of numbers is in which a town knows a few people, and a walk meets everybody."""
 
     @property
     def citizen(self) -> str:
@@ -35,6 +37,10 @@ class Parameters(Protocol):
     @property
     def number(self) -> str:
         """The one of its numbers that somebody could count up, or try the other one against."""
+
+    @property
+    def whole(self) -> str:
+        """Every one of its numbers, normalised."""
 
     @classmethod
     def read(cls, query: Query) -> Self:
@@ -61,6 +67,7 @@ class AvisNumbers:
     reference_avis: str = field(repr=False)
     """13 letters or digits, of which the first two are the notice's year."""
 
+    neighbourhood: ClassVar[int] = 1_000_000  # the last three digits check the others
     documented: ClassVar[tuple[Parameter, ...]] = (
         Parameter(
             "numeroFiscal",
@@ -82,6 +89,10 @@ class AvisNumbers:
     @property
     def number(self) -> str:
         return self.numero_fiscal
+
+    @property
+    def whole(self) -> str:
+        return f"{self.citizen}:{self.reference_avis}"
 
     @classmethod
     def read(cls, query: Query) -> Self:
@@ -110,6 +121,7 @@ class AllocataireNumbers:
     code_postal: str = field(repr=False)
     """5 digits."""
 
+    neighbourhood: ClassVar[int] = 1000
     documented: ClassVar[tuple[Parameter, ...]] = (
         Parameter(
             "numeroAllocataire",
@@ -127,6 +139,10 @@ class AllocataireNumbers:
     @property
     def number(self) -> str:
         return self.numero
+
+    @property
+    def whole(self) -> str:
+        return self.citizen
 
     @classmethod
     def read(cls, query: Query) -> Self:

@@ -28,11 +28,13 @@ from urllib3.connection import HTTPConnection
 from urllib3.exceptions import HTTPError, NewConnectionError, ProtocolError, SSLError
 from urllib3.exceptions import TimeoutError as WireTimeoutError
 
+from api_particulier import deadline as call_deadline
 from api_particulier.circuit import Circuit
 from api_particulier.errors import ProviderRefused, ProviderUnreachable, ProviderUnreadable
 from api_particulier.observability import provider_call
 from api_particulier.settings import settings
 from api_particulier.signed import trusting_public_authorities
+from api_particulier.upstreams.retries import Retries
 
 MAX_BYTES: Final = 2 * 1024 * 1024
 """A notice is 5 kB, a family file 3 kB: what is a thousand times that is no answer."""
@@ -74,6 +76,7 @@ class Client:
         """Speak to ``provider`` at ``base_url``; ``tls`` carries a client certificate where it asks for one."""
         self._provider = provider
         self._circuit = Circuit(provider)
+        self._retries = Retries()
         self._base_url = base_url
         self._prefix = urlsplit(base_url).path
         self._budget = Budget()
@@ -91,8 +94,11 @@ class Client:
 
         ``CircuitOpen`` or ``ProviderInMaintenance``, and nothing is sent, when the provider is not to be asked.
         """
+        if call_deadline.left() <= 0:  # too late for an answer, by no fault of the provider
+            raise ProviderUnreachable
         with self._circuit.guard(), provider_call(self._provider):
-            self._budget.start(settings().provider_deadline if deadline is None else deadline)
+            own = settings().provider_deadline if deadline is None else deadline
+            self._budget.start(min(own, call_deadline.left()))
             yield
 
     def send(
@@ -104,16 +110,19 @@ class Client:
         headers: Mapping[str, str] | None = None,
         expected: frozenset[int] = OK,
     ) -> Answer:
-        """Ask, and once more if the connection fell before an answer began: every question only reads.
+        """Ask, and perhaps once more if the connection fell before an answer began: every question only reads.
 
         A ``body`` of names and values is sent as a form. A redirection is never followed.
         """
         said = {**_HEADERS, **(headers or {})}
         if isinstance(body, Mapping):
             body, said["Content-Type"] = urlencode(body).encode(), "application/x-www-form-urlencoded"
+        self._retries.earn()
         try:
             return self._send(method, path, body, said, expected)
         except _ConnectionLostError:
+            if not self._retries.take():
+                raise ProviderUnreachable from None
             try:
                 return self._send(method, path, body, said, expected)
             except _ConnectionLostError:
