@@ -35,6 +35,8 @@ _PASSED_THROUGH = {
     "DGFIP_AVAILABLE_YEARS": "DgfipAvailableYears",
     "CAF_URL": "CafUrl",
     "BAN_URL": "BanUrl",
+    "PSEUDONYM_KEY_ARN": "PseudonymKeyArn",
+    "FORMER_PSEUDONYM_KEY_ARNS": "FormerPseudonymKeyArns",
     "ENUMERATION_SLOWED_AT": "EnumerationSlowedAt",
     "ENUMERATION_SUSPENDED_AT": "EnumerationSuspendedAt",
     "ENUMERATION_SHARE": "EnumerationShare",

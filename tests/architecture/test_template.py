@@ -92,6 +92,20 @@ def test_a_function_that_needs_a_key_may_read_tokens_and_write_the_audit_and_nei
         assert not {"dynamodb:UpdateItem", "dynamodb:DeleteItem"} & set(listed(one["Action"]))
 
 
+@pytest.mark.parametrize(
+    "function", [name for name, one in FUNCTIONS.items() if "MindCircuit" in str(one) and "ReadTokens" in str(one)]
+)
+def test_a_dataset_watches_enumerations_and_may_not_suspend_by_itself(function: str) -> None:
+    found = {statement["Sid"]: statement for statement in statements(FUNCTIONS[function])}
+    assert found["WatchTokens"]["Action"] == "dynamodb:UpdateItem"
+    assert found["WatchTokens"]["Resource"] == {"Fn::GetAtt": ["StatsTable", "Arn"]}
+    assert found["WatchTokens"]["Condition"] == {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["watch#*"]}}
+    assert found["TellSuspicions"]["Action"] == "sqs:SendMessage"
+    assert found["TellSuspicions"]["Resource"] == {"Fn::GetAtt": ["Suspicions", "Arn"]}
+    about_tokens = [one for one in found.values() if "TokensTable" in str(one["Resource"])]
+    assert [one["Action"] for one in about_tokens] == ["dynamodb:GetItem"]
+
+
 def test_only_pings_figures_pages_and_what_has_another_proof_need_no_key() -> None:
     assert API["Auth"] == {"ApiKeyRequired": True}
     open_routes = {
