@@ -54,7 +54,7 @@ def command(name: str, port: int, folder: Path) -> list[str]:
     return [sys.executable, "-m", "sandbox.simulators", name, "--port", str(port), "--folder", str(folder)]
 
 
-class _Silent(WSGIRequestHandler):
+class Silent(WSGIRequestHandler):
     """Writes no log: even fictional people's numbers are not to be found in one."""
 
     protocol_version = "HTTP/1.1"
@@ -84,7 +84,7 @@ def main() -> None:
         asked.port,
         make(PEOPLE / simulator.people) if simulator.people else make(),
         threaded=True,
-        request_handler=_Silent,
+        request_handler=Silent,
         ssl_context=certificates_of(asked.folder).server_context() if simulator.mutual_tls else None,
     ).serve_forever()
 
