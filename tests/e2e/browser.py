@@ -62,8 +62,8 @@ class Visit:
         self.page.screenshot(path=SCREENSHOTS / f"{name}-{self.width}.png", full_page=True)
         self.page.evaluate((PACKAGES / "axe-core/axe.min.js").read_text())
         found = self.page.evaluate("axe.run()")["violations"]
-        assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in found] == []
-        assert self.faults == []
+        self.faults += [f"{one['id']}: {node['html']}" for one in found for node in one["nodes"]]
+        assert not self.faults, self.faults
 
 
 @contextmanager

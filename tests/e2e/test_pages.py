@@ -100,7 +100,7 @@ def test_the_statistics_count_an_answer_and_download_as_csv(stack: Stack, visito
     figures = stack.get("/stats/details", key="").json()
     expect(page.locator("#nombre")).to_have_text(re.compile(r"^\d"))
     assert len(page.locator("#graphique rect").all()) == len(figures["parJour"]) == 30
-    page.get_by_text("Les mêmes chiffres").click()
+    page.locator("summary").click()
     assert len(page.locator("#par-jour tbody tr").all()) == 30
     with page.expect_download() as downloading:
         page.get_by_text("Télécharger les chiffres par jour").click()
@@ -139,7 +139,7 @@ def test_an_administration_and_its_vendor_leave_for_datapass_with_their_answers(
     stack: Stack, visitor: Visit, kind: str, who: str, answer: str
 ) -> None:
     page = visitor.open(site(stack, "demande-acces"))
-    page.get_by_label(who).check(force=True)
+    page.get_by_role("radio", name=who).check(force=True)
     expect(page.get_by_role("heading", name=answer, exact=True)).to_be_visible()
     page.get_by_role("button", name="Préparer ma demande").click()
     expect(page.get_by_text("Choisissez une démarche.")).to_be_visible()
