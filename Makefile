@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup run up down test lint format docs build bench lock clean
+.PHONY: help setup run up down test lint format docs build fuzz bench lock clean
 
 LOCAL := .local
 TOOLS := $(LOCAL)/tools
@@ -47,6 +47,9 @@ docs: setup ## write again the documents that follow from the code
 
 build: setup ## what would be deployed to AWS, in .aws-sam/build
 	@$(PY) -m ops.website && $(PY) -m ops.build
+
+fuzz: setup ## hold the running stack (make up) against its documentation, for a minute; ARGS=--help
+	@$(PY) -m ops.fuzz $(ARGS)
 
 bench: setup ## what a call of each dataset costs, beside a bare handler; ARGS=--json, ARGS=--help
 	@$(PY) -m bench $(ARGS)

@@ -33,7 +33,18 @@ type Item = dict[str, Any]
 _CSV_INJECTION: Final = ("=", "+", "-", "@", "\t", "\r")
 COLUMNS: Final = (
     *("at", "id", "organisation", "siret", "habilitation", "purpose", "token", "user", "address", "dataset", "route"),
-    *("status", "error", "citizen", "released", "withheld", "notes", "provider", "provider_ms", "request_id"),
+    *(
+        "status",
+        "error",
+        "suspicion",
+        "citizen",
+        "released",
+        "withheld",
+        "notes",
+        "provider",
+        "provider_ms",
+        "request_id",
+    ),
     *("seal", "index"),
 )
 """Of a CSV export; lists are separated by spaces."""

@@ -206,6 +206,18 @@ def revoke(on: Deployment, token_id: str, *, as_json: bool) -> None:
     _print_token(changed, as_json=as_json)
 
 
+@keys.command()
+@_of_a_key
+@on_a_deployment
+def resume(on: Deployment, token_id: str, *, as_json: bool) -> None:
+    """Let a key work again that was suspended for an enumeration, and forget what it was suspected for."""
+    token = key_service.find(on.gateway, token_id)
+    operators.forget_suspicions(on.stats, token)
+    changed = key_service.resume(on.gateway, token, datetime.now(UTC))
+    _note(on, changed, "key_resumed")
+    _print_token(changed, as_json=as_json)
+
+
 @keys.command(name="unused-scopes")
 @_of_a_key
 @click.option("--days", type=_DAYS, default=90, show_default=True, metavar="DAYS", help="Over so many days.")

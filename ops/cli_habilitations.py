@@ -12,8 +12,8 @@ from api_particulier.habilitations import Contact, Event, Habilitation, Kind, Re
 from api_particulier.handover import LIFETIME
 from ops import habilitations as operators
 from ops.deployment import Deployment
-from ops.documents import datasets
 from ops.dry_run import dry_run
+from ops.functions import datasets
 from ops.options import Scopes, Siret, on_a_deployment, print_json, print_text
 
 

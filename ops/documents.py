@@ -7,25 +7,15 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Iterator
-from importlib import import_module
+from collections.abc import Callable, Mapping
 from itertools import chain
-from pathlib import Path
 from typing import Final
 
-from api_particulier.dataset import Dataset
-from api_particulier.parameters import Parameters
 from api_particulier.scopes import BUNDLES, fields_of, is_opened
+from ops.documentation import openapi
+from ops.functions import ROOT, datasets
 
-ROOT: Final = Path(__file__).parent.parent
 _PROVIDERS: Final = {"dgfip": "DGFIP", "caf": "CAF"}
-
-
-def datasets() -> list[Dataset[Parameters]]:
-    """Return every dataset declared under ``functions/``, those of the tax service first."""
-    found = [import_module(f"functions.{path.parent.name}.app") for path in ROOT.glob("functions/*/app.py")]
-    declared: list[Dataset[Parameters]] = [module.DATASET for module in found if hasattr(module, "DATASET")]
-    return sorted(declared, key=lambda one: (one.provider != "dgfip", min(one.routes)))
 
 
 def scopes_page() -> str:
@@ -72,21 +62,30 @@ def providers() -> str:
     return json.dumps({dataset.name: dataset.provider for dataset in datasets()}, indent=2) + "\n"
 
 
-def documents() -> Iterator[tuple[Path, str]]:
-    yield ROOT / "layers/common/api_particulier/datasets.json", providers()
-    yield ROOT / "docs/scopes.md", scopes_page()
-    yield ROOT / "README.md", readme()
+DOCUMENTS: Final[Mapping[str, Callable[[], str]]] = {
+    "layers/common/api_particulier/datasets.json": providers,
+    "docs/scopes.md": scopes_page,
+    "README.md": readme,
+    "docs/openapi.yaml": openapi.document,
+    "functions/documentation/openapi.yaml": openapi.document,  # what is served is in the function's package
+}
+"""Each document, by its place, with what writes it."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Write the documents that follow from the code.")
     parser.add_argument("--check", action="store_true", help="write nothing; tell which are out of date")
     check = parser.parse_args().check
-    stale = [(path, text) for path, text in documents() if not path.exists() or path.read_text() != text]
-    for path, text in [] if check else stale:
-        path.write_text(text)
+    stale = {name: text for name, write in DOCUMENTS.items() if _read(name) != (text := write())}
+    for name, text in () if check else stale.items():
+        (ROOT / name).write_text(text)
     if check and stale:
-        sys.exit("out of date, run `make docs`: " + ", ".join(str(path.relative_to(ROOT)) for path, _ in stale))
+        sys.exit(f"out of date, run `make docs`: {', '.join(stale)}")
+
+
+def _read(name: str) -> str | None:
+    path = ROOT / name
+    return path.read_text() if path.exists() else None
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from typing import Any, Final
 from api_particulier.errors import NoFieldOpened
 from api_particulier.habilitations import known_scopes
 from api_particulier.scopes import Document, opened_fields, select
-from ops.documents import datasets
+from ops.functions import datasets
 
 _NAME: Final = {"nom": "EXEMPLE", "nomNaissance": "EXEMPLE", "prenoms": "Alix", "dateNaissance": "01/01/1980"}
 _ADDRESS: Final = "1 RUE DE L'EXEMPLE 01234 BOURG-EXEMPLE"

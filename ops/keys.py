@@ -14,7 +14,7 @@ from boto3.dynamodb.conditions import Key
 
 from api_particulier.scopes import fields_of, is_opened
 from api_particulier.tokens import Token
-from ops.documents import datasets
+from ops.functions import datasets
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
@@ -94,3 +94,16 @@ def _days_back(since: datetime, now: datetime) -> Iterator[str]:
     while day >= first:
         yield day.isoformat()
         day -= timedelta(days=1)
+
+
+def forget_suspicions(stats: "Table", token: Token) -> None:
+    """Forget the groups of people that a token was suspected for, or a question more would suspend it again."""
+    asked: dict[str, Any] = {"KeyConditionExpression": Key("pk").eq(f"watch#{token.id}"), "ConsistentRead": True}
+    while True:
+        page = stats.query(**asked)
+        with stats.batch_writer() as batch:
+            for item in page["Items"]:
+                batch.delete_item(Key={"pk": item["pk"], "sk": item["sk"]})
+        if "LastEvaluatedKey" not in page:
+            return
+        asked["ExclusiveStartKey"] = page["LastEvaluatedKey"]

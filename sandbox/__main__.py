@@ -10,7 +10,7 @@ import requests
 
 from ops.build import ToolError
 from sandbox import svair
-from sandbox.simulators import PEOPLE
+from sandbox.simulators import PEOPLE, SIMULATORS
 from sandbox.stack import LocalStack, StackError
 
 
@@ -31,6 +31,23 @@ def up() -> None:
 def down() -> None:
     """Stop all that `up` started, and only that."""
     LocalStack.here().down()
+
+
+_of_a_simulator = click.argument("name", type=click.Choice(list(SIMULATORS)))
+
+
+@main.command()
+@_of_a_simulator
+def stop(name: str) -> None:
+    """Stop one simulated provider, as in an outage; the rest goes on."""
+    LocalStack.here().stop_simulator(name)
+
+
+@main.command()
+@_of_a_simulator
+def start(name: str) -> None:
+    """Let a simulated provider that was stopped answer again."""
+    LocalStack.here().start_simulator(name)
 
 
 @main.command()

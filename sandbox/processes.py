@@ -45,6 +45,10 @@ class Processes:
         process = self._all.get(name)
         return process if process is not None and process.runs else None
 
+    def port(self, name: str) -> int:
+        """Return the port of a process, which may have ended; ``KeyError`` for one that was never started."""
+        return self._all[name].port
+
     def free_port(self) -> int:
         """Return a port that nobody listens on, and that no process written down here is about to."""
         while True:
@@ -71,7 +75,14 @@ class Processes:
         return process
 
     def stop(self, *names: str) -> None:
-        """Stop processes and all that they started, together; one that does not run is forgotten."""
+        """Stop processes and all that they started, together, and forget them."""
+        self.end(*names)
+        for name in names:
+            self._all.pop(name, None)
+        self._save()
+
+    def end(self, *names: str) -> None:
+        """Stop processes and all that they started, together, and remember the ports that they had."""
         groups = {process.pid for name in names if (process := self.running(name)) is not None}
         members = [one for one in psutil.process_iter() if _group(one.pid) in groups]
         for group in groups:
@@ -80,9 +91,6 @@ class Processes:
         for group in groups if alive else ():
             _signal_group(group, signal.SIGKILL)
         psutil.wait_procs(alive, timeout=_GRACE)
-        for name in names:
-            self._all.pop(name, None)
-        self._save()
 
     def stop_all(self) -> None:
         self.stop(*self._all)

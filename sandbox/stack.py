@@ -35,6 +35,9 @@ _PASSED_THROUGH = {
     "DGFIP_AVAILABLE_YEARS": "DgfipAvailableYears",
     "CAF_URL": "CafUrl",
     "BAN_URL": "BanUrl",
+    "ENUMERATION_SLOWED_AT": "EnumerationSlowedAt",
+    "ENUMERATION_SUSPENDED_AT": "EnumerationSuspendedAt",
+    "ENUMERATION_SHARE": "EnumerationShare",
 }
 """Environment variables that ``make up`` hands to the template, with the template's parameter."""
 _TABLES = ("tokens", "audit", "stats", "habilitations")
@@ -112,6 +115,19 @@ class LocalStack:
             return
         with self._alone():
             self._stop()
+
+    def stop_simulator(self, name: str) -> None:
+        """Let a simulated provider be down, and everything else as it is."""
+        with self._alone():
+            self.processes.end(name)
+
+    def start_simulator(self, name: str) -> None:
+        """Let a simulated provider that is down answer again, where it did."""
+        with self._alone():
+            if self.processes.running(name) is None:
+                port = self.processes.port(name)
+                self.processes.start(name, simulators.command(name, port, self.folder), port, os.environ)
+            self._await_port(name)
 
     def _stop(self) -> None:
         self.processes.stop_all()

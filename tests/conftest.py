@@ -20,6 +20,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 
 from api_particulier import tokens
 from sandbox.certificates import Certificates, ensure
+from tests import openapi
 from tests.template import ROOT, resources
 from tests.wire import serve
 
@@ -126,6 +127,8 @@ def moto_cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
         key = resources("AWS::KMS::Key")["PseudonymKey"]
         made = boto3.client("kms").create_key(KeySpec=key["KeySpec"], KeyUsage=key["KeyUsage"])
         monkeypatch.setenv("PSEUDONYM_KEY_ID", made["KeyMetadata"]["KeyId"])
+        queue = boto3.client("sqs").create_queue(QueueName="suspicions")
+        monkeypatch.setenv("SUSPICIONS_QUEUE", queue["QueueUrl"])
         monkeypatch.setenv("AWS_ENDPOINT_URL", url)  # of the calls that do not go by boto3,
         monkeypatch.setenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true")  # which moto stands in for
         yield Cloud(**tables)
@@ -177,10 +180,13 @@ def event(name: str, *, key: str | None = None, headers: dict[str, str] | None =
 
 
 def call(made: dict[str, Any], function: str) -> Answer:
-    """Hand the event to the function, as Lambda does."""
+    """Hand the event to the function, as Lambda does; what it answers is to be what the documentation says."""
     handler = importlib.import_module(f"functions.{function}.app").lambda_handler
     response = handler(made, None)
-    return Answer(response["statusCode"], response["headers"], response["body"])
+    answer = Answer(response["statusCode"], response["headers"], response["body"])
+    if openapi.is_documented(made["resource"]):
+        openapi.hold(made["httpMethod"], made["resource"], answer)
+    return answer
 
 
 def ask(name: str, *, key: str | None = None, headers: dict[str, str] | None = None, **query: str) -> Answer:

@@ -1,13 +1,12 @@
 """Adresse CAF: the postal address of a family file, line by line (contract §3.4)."""
 
-from pydantic import BaseModel
-
 from api_particulier import caf
 from api_particulier.dataset import Dataset
 from api_particulier.parameters import AllocataireNumbers
+from api_particulier.scopes import Partial
 
 
-class AdresseCaf(BaseModel):
+class AdresseCaf(Partial):
     """L'adresse du dossier telle que la CAF la connaît."""
 
     adresse: caf.AdresseDuDossier

@@ -2,16 +2,14 @@
 
 from collections.abc import Mapping
 
-from pydantic import BaseModel
-
 from api_particulier import dgfip
 from api_particulier.dataset import Dataset, Question
 from api_particulier.parameters import AvisNumbers
-from api_particulier.scopes import Document
+from api_particulier.scopes import Document, Partial
 from api_particulier.upstreams import ban
 
 
-class AdresseFiscale(BaseModel):
+class AdresseFiscale(Partial):
     """L'adresse connue au 1er janvier de l'année d'imposition."""
 
     annee: dgfip.AnneeAdresse
@@ -22,7 +20,7 @@ class AdresseFiscale(BaseModel):
     score: dgfip.Score
 
 
-class AdresseFiscaleV1(BaseModel):
+class AdresseFiscaleV1(Partial):
     """L'adresse connue au 1er janvier de l'année d'imposition, et les déclarants."""
 
     adresses: dgfip.Adresses

@@ -1,13 +1,12 @@
 """Avis d'imposition: the whole tax notice, masked by scopes (contract §3.1)."""
 
-from pydantic import BaseModel
-
 from api_particulier import dgfip
 from api_particulier.dataset import Dataset
 from api_particulier.parameters import AvisNumbers
+from api_particulier.scopes import Partial
 
 
-class AvisImposition(BaseModel):
+class AvisImposition(Partial):
     """L'avis d'imposition tel que la DGFIP le certifie."""
 
     declarant1: dgfip.Declarant1

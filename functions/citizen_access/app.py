@@ -4,18 +4,95 @@ The numbers are put to the provider first, exactly as a dataset does: whoever do
 even whether there is such a person. How often one may try is limited by address and by citizen, right or wrong.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from time import monotonic
 from typing import Any
+
+from pydantic import BaseModel, Field
 
 from api_particulier import caf, citizens, dgfip, limits, pseudonyms
 from api_particulier.audit import CITIZEN, Entry
 from api_particulier.aws import dynamodb_client, kms_client
 from api_particulier.calls import Request, serve_audited
-from api_particulier.errors import BadRequest, NotFound, UnavailableYear, UnknownNotice
+from api_particulier.errors import (
+    AuditUnavailable,
+    BadRequest,
+    NotFound,
+    ProviderFailed,
+    TooManyTries,
+    UnavailableYear,
+    UnknownNotice,
+)
 from api_particulier.parameters import AllocataireNumbers, AvisNumbers, Query
 from api_particulier.responses import Response
+from api_particulier.routes import OF_PROVIDER, Route
 from api_particulier.settings import settings
+
+_WHICH = "Donnez soit numeroFiscal et referenceAvis, soit numeroAllocataire et codePostal."
+
+
+class Periode(BaseModel):
+    """Du premier au dernier jour, inclus ; des jours de Paris."""
+
+    debut: date = Field(description="Premier jour")
+    fin: date = Field(description="Dernier jour")
+
+
+class Acces(BaseModel):
+    """Une consultation par une administration."""
+
+    date_: datetime = Field(alias="date", description="Quand")
+    administration: str = Field(description="Qui a consulté")
+    siret: str = Field(description="Son numéro SIRET")
+    finalite: str | None = Field(description="À quelle fin, selon son habilitation ; null si elle n'est pas connue")
+    jeuDeDonnees: str = Field(description="Ce qui a été demandé")
+    champs: list[str] = Field(description="Les champs transmis ; aucun si l'appel a été refusé")
+    statut: int = Field(description="Le statut HTTP de la réponse", ge=100, le=599)
+
+
+class AccesCitoyen(BaseModel):
+    """Qui a consulté les données d'un citoyen."""
+
+    periode: Periode
+    total: int = Field(description="Combien de consultations", ge=0)
+    acces: list[Acces] = Field(description="Les dernières d'abord")
+
+
+ROUTES = (
+    Route(
+        name="acces_citoyen",
+        path="/api/citoyen/acces",
+        summary="Qui a consulté mes données ?",
+        description=_WHICH,
+        parameters=(*AvisNumbers.documented, *AllocataireNumbers.documented),
+        answer=AccesCitoyen,
+        example={
+            "periode": {"debut": "2023-11-25", "fin": "2026-11-25"},
+            "total": 1,
+            "acces": [
+                {
+                    "date": "2026-11-24T09:12:31.402000+00:00",
+                    "administration": "Ville de Fictive",
+                    "siret": "21000000000018",
+                    "finalite": "Tarification de la restauration scolaire",
+                    "jeuDeDonnees": "revenu_fiscal_reference",
+                    "champs": ["revenuFiscalReference", "nombreParts"],
+                    "statut": 200,
+                }
+            ],
+        },
+        xml=True,
+        errors=(
+            BadRequest(_WHICH),
+            UnknownNotice(),
+            UnavailableYear(),
+            TooManyTries(retry_after=1800),
+            *OF_PROVIDER,
+            ProviderFailed(),
+            AuditUnavailable(),
+        ),
+    ),
+)
 
 
 def lambda_handler(event: dict[str, Any], _context: object) -> Response:
@@ -36,9 +113,11 @@ def _tell(request: Request, entry: Entry) -> dict[str, Any]:
 
 def _numbers(query: Query) -> AvisNumbers | AllocataireNumbers:
     """Read the numbers of a tax notice, or else of a family file."""
-    asks_dgfip, asks_caf = (any(name in query for name in one.names) for one in (AvisNumbers, AllocataireNumbers))
+    asks_dgfip, asks_caf = (
+        any(one.name in query for one in numbers.documented) for numbers in (AvisNumbers, AllocataireNumbers)
+    )
     if asks_dgfip is asks_caf:
-        raise BadRequest("Donnez soit numeroFiscal et referenceAvis, soit numeroAllocataire et codePostal.")
+        raise BadRequest(_WHICH)
     return AvisNumbers.read(query) if asks_dgfip else AllocataireNumbers.read(query)
 
 

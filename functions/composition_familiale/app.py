@@ -1,13 +1,12 @@
 """Composition familiale: the whole family file, masked by scopes (contract §3.4)."""
 
-from pydantic import BaseModel
-
 from api_particulier import caf
 from api_particulier.dataset import Dataset
 from api_particulier.parameters import AllocataireNumbers
+from api_particulier.scopes import Partial
 
 
-class CompositionFamiliale(BaseModel):
+class CompositionFamiliale(Partial):
     """Le dossier de la famille tel que la CAF le certifie."""
 
     allocataires: caf.Allocataires

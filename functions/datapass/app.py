@@ -9,16 +9,44 @@ try, whose answer can tell the key's id (docs/operations.md).
 from datetime import UTC, datetime
 from typing import Any
 
+from pydantic import BaseModel, Field
+
 from api_particulier import datapass, granting, habilitations, handover, mail
 from api_particulier.aws import sqs
 from api_particulier.calls import Request, serve_without_key
-from api_particulier.errors import ApiError
+from api_particulier.errors import ApiError, BadSignature
 from api_particulier.gateway import Gateway
 from api_particulier.habilitations import Change, Habilitation, Unprocessable
 from api_particulier.observability import Event, alert, log
 from api_particulier.register import Register
 from api_particulier.responses import Response
+from api_particulier.routes import Route
 from api_particulier.settings import settings
+
+
+class Recu(BaseModel):
+    """Ce qui est rendu à DataPass."""
+
+    token_id: str | None = Field(
+        default=None, description="Identifiant du jeton d'une habilitation approuvée ; absent des autres réponses"
+    )
+
+
+ROUTES = (
+    Route(
+        name="webhook_datapass",
+        path="/api/datapass/v2/api_particulier/webhook",
+        method="POST",
+        summary="Ce que DataPass dit d'une habilitation",
+        description="Réservé à DataPass, qui signe chaque événement.",
+        body=datapass.SignedEvent | datapass.Trial,
+        body_example={"test": True},
+        answer=Recu,
+        example={"token_id": "0123456789abcdef"},
+        errors=(BadSignature(),),
+        asks={"X-Hub-Signature-256": "`sha256=` suivi du HMAC-SHA256 du corps, en hexadécimal."},
+    ),
+)
 
 
 def lambda_handler(event: dict[str, Any], _context: object) -> Response:

@@ -1,13 +1,12 @@
 """Déclarants: the taxpayer and their spouse or partner - names and dates of birth."""
 
-from pydantic import BaseModel
-
 from api_particulier import dgfip
 from api_particulier.dataset import Dataset
 from api_particulier.parameters import AvisNumbers
+from api_particulier.scopes import Partial
 
 
-class Declarants(BaseModel):
+class Declarants(Partial):
     """Les déclarants du foyer fiscal."""
 
     declarant1: dgfip.Declarant1

@@ -2,8 +2,37 @@
 
 from typing import Any
 
+from pydantic import BaseModel, Field
+
 from api_particulier.calls import Call, serve
+from api_particulier.errors import NotAcceptable
 from api_particulier.responses import Response
+from api_particulier.routes import Route
+
+
+class Jeton(BaseModel):
+    """Ce qu'est un jeton et ce qu'il ouvre."""
+
+    id: str = Field(alias="_id", description="Identifiant du jeton ; jamais la clé")
+    name: str = Field(description="Administration à qui le jeton a été remis")
+    scopes: list[str] = Field(description="Scopes du jeton ; chacun ouvre des champs des jeux de données")
+
+
+ROUTES = (
+    Route(
+        name="introspect",
+        path="/api/introspect",
+        summary="Ce qu'ouvre le jeton de l'appelant",
+        answer=Jeton,
+        example={
+            "_id": "0123456789abcdef",
+            "name": "Ville de Fictive",
+            "scopes": ["dgfip_nombre_parts", "dgfip_revenu_fiscal_reference"],
+        },
+        xml=True,
+        errors=(NotAcceptable(),),
+    ),
+)
 
 
 def lambda_handler(event: dict[str, Any], _context: object) -> Response:

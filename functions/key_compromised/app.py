@@ -15,12 +15,38 @@ from api_particulier.gateway import Gateway
 from api_particulier.observability import Event, alert
 from api_particulier.register import Register
 from api_particulier.responses import Response
+from api_particulier.routes import Route
 
+_MALFORMED = 'Le corps de la requête doit être {"key": "…"}, en JSON.'
 _SEEN = {"message": "Si cette clé existait, elle ne fonctionne plus. Merci de l'avoir signalée."}
 
 
-class _Report(BaseModel):
-    key: str = Field(min_length=1, max_length=256, repr=False)
+class Signalement(BaseModel):
+    """Une clé vue en public."""
+
+    key: str = Field(min_length=1, max_length=256, repr=False, description="La clé")
+
+
+class Remerciement(BaseModel):
+    """La même réponse, que la clé existe ou non."""
+
+    message: str = Field(description="Ce qu'il est advenu de la clé, si elle existait")
+
+
+ROUTES = (
+    Route(
+        name="signaler_cle",
+        path="/api/keys/compromised",
+        method="POST",
+        summary="Signaler une clé vue en public",
+        description="La clé cesse aussitôt de fonctionner. Qui la détient peut la signaler, sans autre autorisation.",
+        body=Signalement,
+        body_example={"key": "0" * 64},
+        answer=Remerciement,
+        example=_SEEN,
+        errors=(BadRequest(_MALFORMED),),
+    ),
+)
 
 
 def lambda_handler(event: dict[str, Any], _context: object) -> Response:
@@ -30,15 +56,15 @@ def lambda_handler(event: dict[str, Any], _context: object) -> Response:
 
 def _kill(request: Request) -> dict[str, str]:
     try:
-        key = _Report.model_validate_json(request.body).key
+        key = Signalement.model_validate_json(request.body).key
     except ValidationError:
-        raise BadRequest('Le corps de la requête doit être {"key": "…"}, en JSON.') from None
+        raise BadRequest(_MALFORMED) from None
     gateway = Gateway.of_function()
     try:
         token = keys.find(gateway, tokens.find(key).id)  # as it is, not as it was remembered
     except AccessDenied:
         return _SEEN
-    if token.state == tokens.ACTIVE:
+    if token.state != tokens.REVOKED:
         keys.revoke(gateway, token)
         if token.habilitation:
             Register.of_function().note(token.habilitation, "compromised", "who held the key", datetime.now(UTC))

@@ -13,10 +13,11 @@ from pydantic import BaseModel, Field, ValidationError
 
 from api_particulier import handover, responses
 from api_particulier.calls import Request, serve_without_key
-from api_particulier.errors import BadRequest
+from api_particulier.errors import BadRequest, LinkExpired, LinkOpened, UnknownLink
 from api_particulier.gateway import Gateway
 from api_particulier.register import Register
 from api_particulier.responses import Response
+from api_particulier.routes import Route
 
 _STYLE: Final = """
 body { font: 1.1rem/1.5 system-ui, sans-serif; max-width: 40rem; margin: 3rem auto; padding: 0 1rem; }
@@ -75,8 +76,50 @@ _POLICY: Final = (
 )
 
 
-class _Opening(BaseModel):
-    lien: str = Field(min_length=1, max_length=256, repr=False)
+_MALFORMED: Final = 'Le corps de la requête doit être {"lien": "…"}, en JSON.'
+
+
+class Ouverture(BaseModel):
+    """Le lien reçu."""
+
+    lien: str = Field(min_length=1, max_length=256, repr=False, description="Ce qui suit # dans l'adresse du lien")
+
+
+class CleRemise(BaseModel):
+    """La clé, montrée une seule fois."""
+
+    cle: str = Field(description="La clé, à mettre dans l'en-tête X-API-Key")
+    jeton: str = Field(description="Identifiant du jeton")
+    organisation: str = Field(description="Administration à qui la clé est remise")
+    expire: datetime | None = Field(description="Quand elle cessera de fonctionner ; null si elle n'a pas de fin")
+
+
+ROUTES = (
+    Route(
+        name="page_cle",
+        path=handover.ROUTE,
+        summary="La page d'un lien à usage unique",
+        answer=str,
+        example="<!DOCTYPE html>…",
+        media_type="text/html",
+    ),
+    Route(
+        name="remettre_cle",
+        path=handover.ROUTE,
+        method="POST",
+        summary="Montrer, une seule fois, la clé d'un lien",
+        body=Ouverture,
+        body_example={"lien": "0" * 43},
+        answer=CleRemise,
+        example={
+            "cle": "0" * 64,
+            "jeton": "0123456789abcdef",
+            "organisation": "Ville de Fictive",
+            "expire": "2027-11-25T00:00:00+00:00",
+        },
+        errors=(BadRequest(_MALFORMED), UnknownLink(), LinkOpened(), LinkExpired()),
+    ),
+)
 
 
 def lambda_handler(event: dict[str, Any], _context: object) -> Response:
@@ -88,9 +131,9 @@ def lambda_handler(event: dict[str, Any], _context: object) -> Response:
 
 def _show(request: Request) -> dict[str, str | None]:
     try:
-        secret = _Opening.model_validate_json(request.body).lien
+        secret = Ouverture.model_validate_json(request.body).lien
     except ValidationError:
-        raise BadRequest('Le corps de la requête doit être {"lien": "…"}, en JSON.') from None
+        raise BadRequest(_MALFORMED) from None
     shown = handover.open_link(Register.of_function(), Gateway.of_function(), secret, datetime.now(UTC))
     return {
         "cle": shown.key,

@@ -7,18 +7,44 @@ environments: the last verdict is kept in the statistics table, and who renews i
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from time import time
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from api_particulier import health, responses
 from api_particulier.aws import dynamodb
 from api_particulier.calls import Request
 from api_particulier.errors import ApiError, InternalError, NotAcceptable, ProviderInMaintenance, ProviderUnreachable
-from api_particulier.observability import Event, count_call, log, log_unforeseen
+from api_particulier.observability import count_call, log_unforeseen
 from api_particulier.responses import Response
+from api_particulier.routes import IN_MAINTENANCE, Route
 from api_particulier.settings import settings
 
 PERIOD: Final = 60
 """Seconds during which a verdict on a provider is not asked again."""
+
+ROUTES = (
+    Route(
+        name="ping",
+        path="/api/ping",
+        summary="L'API répond-elle ?",
+        answer=Literal["pong"],
+        example="pong",
+        xml=True,
+        errors=(NotAcceptable(),),
+    ),
+    *(
+        Route(
+            name=f"ping_{provider}",
+            path=path,
+            summary=f"{who} répond-elle ?",
+            description="Le fournisseur n'est interrogé qu'une fois par minute, quel que soit le nombre d'appels.",
+            answer=Literal["pong"],
+            example="pong",
+            xml=True,
+            errors=(NotAcceptable(), ProviderUnreachable(), IN_MAINTENANCE),
+        )
+        for provider, who, path in (("dgfip", "La DGFIP", "/api/impots/ping"), ("caf", "La CAF", "/api/caf/ping"))
+    ),
+)
 
 
 def _ping_dgfip() -> None:
@@ -56,8 +82,7 @@ def lambda_handler(event: dict[str, Any], _context: object) -> Response:
     except Exception as error:  # noqa: BLE001 - whatever happens, an answer of ours that tells nothing of it
         log_unforeseen(error, request.id)
         status, response = 500, responses.refusal(InternalError(), request.id, xml=xml)
-    log(Event.ANSWERED, dataset="ping", route=request.route, status=status, request_id=request.id)
-    count_call("ping", status, 0)
+    count_call("ping", status, 0, route=request.route, request_id=request.id)
     return response
 
 

@@ -1,13 +1,12 @@
 """Quotient familial: what the price of canteens and nurseries follows, with its month and year."""
 
-from pydantic import BaseModel
-
 from api_particulier import caf
 from api_particulier.dataset import Dataset
 from api_particulier.parameters import AllocataireNumbers
+from api_particulier.scopes import Partial
 
 
-class QuotientFamilial(BaseModel):
+class QuotientFamilial(Partial):
     """Le quotient familial du dossier et le mois pour lequel il est calculé."""
 
     quotientFamilial: caf.QuotientFamilial

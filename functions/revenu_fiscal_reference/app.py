@@ -1,13 +1,12 @@
 """Revenu fiscal de référence: the figure that most towns need, and the household's parts."""
 
-from pydantic import BaseModel
-
 from api_particulier import dgfip
 from api_particulier.dataset import Dataset
 from api_particulier.parameters import AvisNumbers
+from api_particulier.scopes import Partial
 
 
-class RevenuFiscalReference(BaseModel):
+class RevenuFiscalReference(Partial):
     """Le revenu fiscal de référence et le nombre de parts du foyer."""
 
     revenuFiscalReference: dgfip.RevenuFiscalReference

@@ -1,10 +1,109 @@
 """Status: whether each provider and dataset answers now, and did over 30 days. Anyone may ask, from any page."""
 
-from typing import Any, Final
+from datetime import date, datetime
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, Field
 
 from api_particulier import responses, status
 from api_particulier.calls import serve_without_key
 from api_particulier.responses import Response
+from api_particulier.routes import Route
+
+type _Etat = Literal["disponible", "perturbe", "indisponible", "maintenance"]
+type _EtatFournisseur = Literal["disponible", "indisponible", "maintenance", "inconnu"]
+type _Fournisseur = Literal["dgfip", "caf"]
+_DISPONIBILITE: Final = "Sondes réussies sur 30 jours, en pour cent ; null sans sonde"
+
+
+class EtatFournisseur(BaseModel):
+    """Ce qu'on sait d'un fournisseur."""
+
+    etat: _EtatFournisseur = Field(description="Son état à présent")
+    verifieA: datetime | None = Field(description="Quand il a été vérifié ; null s'il ne l'a jamais été")
+    disponibilite30j: float | None = Field(description=_DISPONIBILITE, ge=0, le=100)
+
+
+class EtatJeuDeDonnees(BaseModel):
+    """L'état d'un jeu de données est celui de son fournisseur."""
+
+    etat: _EtatFournisseur = Field(description="Son état à présent")
+    fournisseur: _Fournisseur = Field(description="Qui le fournit")
+    disponibilite30j: float | None = Field(description=_DISPONIBILITE, ge=0, le=100)
+
+
+class JourDeSondes(BaseModel):
+    """Les sondes d'un jour, de Paris."""
+
+    date_: date = Field(alias="date", description="Le jour")
+    sondes: int = Field(description="Combien ont été envoyées", ge=0)
+    reussies: int = Field(description="Combien ont réussi", ge=0)
+
+
+class Incident(BaseModel):
+    """Un moment où un fournisseur n'a pas répondu."""
+
+    fournisseur: _Fournisseur = Field(description="Qui n'a pas répondu")
+    debut: datetime = Field(description="Première sonde sans réponse")
+    fin: datetime | None = Field(description="Première réponse qui a suivi ; null si l'incident dure")
+
+
+class Maintenance(BaseModel):
+    """Une maintenance annoncée, en cours ou à venir."""
+
+    fournisseur: _Fournisseur = Field(description="Qui sera indisponible")
+    debut: datetime = Field(description="Début annoncé")
+    fin: datetime = Field(description="Fin annoncée")
+    message: str = Field(description="Ce qui en est dit")
+
+
+class Statut(BaseModel):
+    """L'état du service, à présent et sur 30 jours."""
+
+    genereA: datetime = Field(description="Quand cet état a été établi")
+    etat: _Etat = Field(description="L'état du service dans son ensemble")
+    fournisseurs: dict[str, EtatFournisseur] = Field(description="Par fournisseur")
+    jeuxDeDonnees: dict[str, EtatJeuDeDonnees] = Field(description="Par jeu de données")
+    historique: dict[str, list[JourDeSondes]] = Field(description="Par fournisseur, chacun des 30 derniers jours")
+    incidents: list[Incident] = Field(description="Les derniers d'abord")
+    maintenances: list[Maintenance] = Field(description="Les premières d'abord")
+
+
+_EXAMPLE: Final = {
+    "genereA": "2026-11-25T09:00:00Z",
+    "etat": "perturbe",
+    "fournisseurs": {
+        "dgfip": {"etat": "disponible", "verifieA": "2026-11-25T08:58:00Z", "disponibilite30j": 99.953},
+        "caf": {"etat": "indisponible", "verifieA": "2026-11-25T08:58:00Z", "disponibilite30j": 99.826},
+    },
+    "jeuxDeDonnees": {
+        "avis_imposition": {"etat": "disponible", "fournisseur": "dgfip", "disponibilite30j": 99.953},
+        "quotient_familial": {"etat": "indisponible", "fournisseur": "caf", "disponibilite30j": 99.826},
+    },
+    "historique": {
+        "dgfip": [{"date": "2026-11-25", "sondes": 108, "reussies": 108}],
+        "caf": [{"date": "2026-11-25", "sondes": 108, "reussies": 105}],
+    },
+    "incidents": [{"fournisseur": "caf", "debut": "2026-11-25T08:48:00Z", "fin": None}],
+    "maintenances": [
+        {
+            "fournisseur": "dgfip",
+            "debut": "2026-11-28T03:00:00Z",
+            "fin": "2026-11-28T05:00:00Z",
+            "message": "mise à jour annuelle",
+        }
+    ],
+}
+ROUTES = (
+    Route(
+        name="statut",
+        path="/api/status",
+        summary="L'état du service, à présent et sur 30 jours",
+        answer=Statut,
+        example=_EXAMPLE,
+        headers={"Access-Control-Allow-Origin": "`*` : toute page peut lire cet état."},
+    ),
+)
 
 _ANY_ORIGIN: Final = {"Access-Control-Allow-Origin": "*"}
 _FOR_A_WHILE: Final = {"Cache-Control": f"max-age={status.REMEMBERED}"}

@@ -23,7 +23,7 @@ GATEWAY_KEYS = [
     for path in ("/apikeys/*", "/usageplans/*/keys")
 ]
 """What is made while the system runs, or whose id the function cannot be told: the plan needs the API's functions."""
-NEEDS_NO_RIGHT = {"Site"}
+NEEDS_NO_RIGHT = {"Site", "Documentation"}
 WITHOUT_A_KEY = {
     "/api/ping",
     "/api/impots/ping",
@@ -34,6 +34,8 @@ WITHOUT_A_KEY = {
     "/api/citoyen/acces",  # the citizen's numbers are the proof
     "/api/stats",
     "/api/stats/details",
+    "/api/open-api.yml",
+    "/documentation-open-api.yaml",
     "/api/status",
     "/",  # the site
     "/{page}",

@@ -113,9 +113,9 @@ class WithoutStatement:
         self._put(self._whole)
 
 
-def sandbox(verb: str, folder: str = FOLDER, **environment: str) -> subprocess.CompletedProcess[str]:
+def sandbox(*verb: str, folder: str = FOLDER, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "sandbox", verb],
+        [sys.executable, "-m", "sandbox", *verb],
         cwd=ROOT,
         env=os.environ | {"LOCAL_STACK": folder} | environment,
         capture_output=True,

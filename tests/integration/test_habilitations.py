@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from api_particulier import aws, habilitations, keys
 from api_particulier.habilitations import Event, Kind, Request, State, Vendor, known_scopes
 from api_particulier.scopes import BUNDLES, fields_of
-from ops.documents import datasets
+from ops.functions import datasets
 from tests.conftest import Answer, Cloud, call, event, forget
 from tests.datapass import (
     FIRED_AT,

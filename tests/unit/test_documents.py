@@ -2,9 +2,10 @@
 
 import pytest
 
-from ops.documents import ROOT, documents
+from ops.documents import DOCUMENTS
+from tests.template import ROOT
 
 
-@pytest.mark.parametrize(("path", "written"), [*documents()], ids=lambda one: getattr(one, "name", ""))
-def test_a_document_says_what_the_code_does(path: object, written: str) -> None:
-    assert (ROOT / str(path)).read_text() == written, "run `make docs`"
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_a_document_says_what_the_code_does(name: str) -> None:
+    assert (ROOT / name).read_text() == DOCUMENTS[name](), "run `make docs`"

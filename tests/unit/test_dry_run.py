@@ -5,8 +5,8 @@ import pytest
 from api_particulier.dataset import Dataset
 from api_particulier.parameters import Parameters
 from api_particulier.scopes import BUNDLES, fields_of
-from ops.documents import datasets
 from ops.dry_run import dry_run
+from ops.functions import datasets
 
 
 @pytest.mark.parametrize("dataset", datasets(), ids=lambda one: one.name)

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from api_particulier import aws
+from api_particulier import aws, deadline
 from api_particulier.settings import Settings, settings
 from tests.conftest import forget
 from tests.template import template
@@ -34,9 +34,11 @@ def test_a_refusal_leaves_before_the_function_is_stopped_however_slow_everybody_
 ) -> None:
     for name in ("PROVIDER_CONNECT_TIMEOUT", "PROVIDER_READ_TIMEOUT", "PROVIDER_DEADLINE"):
         monkeypatch.delenv(name)
-    token_pseudonym_and_audit = 3 * aws.CALL_SECONDS
-    asked = settings().provider_deadline + settings().ban_deadline
-    assert token_pseudonym_and_audit + asked < template()["Globals"]["Function"]["Timeout"]
+    assert deadline.CALL < template()["Globals"]["Function"]["Timeout"] < 29
+    counted_opened_and_audited = 3 * aws.CALL_SECONDS
+    assert counted_opened_and_audited == deadline.RESERVED
+    # And who is not slow leaves a provider all of its time.
+    assert settings().provider_deadline + 1 < deadline.CALL - deadline.RESERVED
 
 
 @pytest.mark.parametrize("name", ["TOKENS_TABLE", "AUDIT_TABLE", "STATS_TABLE"])

@@ -25,6 +25,8 @@ RETENTION = timedelta(days=36 * 30.4375)
 """36 months, the time during which an access can be contested."""
 DATASET = "dataset"
 """The kind of a dataset's entries, which the statistics count; those of the services around them have none."""
+SUSPENSION = "suspension"
+"""The kind of the entry that says that a token was suspended, which no call made."""
 CITIZEN = "citizen"
 """The kind of the entries that a citizen makes, who asked what others had asked about them."""
 
@@ -58,6 +60,8 @@ class Entry:
     withheld: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     """Why a part of the answer is missing, in words of ours."""
+    suspicion: str | None = None
+    """``slowed`` or ``suspended``, of a question that was refused because it looks like an enumeration."""
     status: int = 500
     error: str | None = None
 

@@ -8,13 +8,13 @@ Dates are ``JJMMAAAA``; the quotient is in whole euros. Names are as the CAF sen
 
 from typing import Annotated
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from api_particulier.parameters import AllocataireNumbers
-from api_particulier.scopes import Document, OpenedBy
+from api_particulier.scopes import Document, OpenedBy, Partial
 
 
-class Personne(BaseModel):
+class Personne(Partial):
     """Une personne du dossier ; une donnée que la CAF n'envoie pas est absente, une donnée vide est une chaîne vide."""
 
     nomPrenom: Annotated[str, Field(description="Nom et prénoms, tels que la CAF les envoie")]
@@ -22,7 +22,7 @@ class Personne(BaseModel):
     sexe: Annotated[str, Field(description="F ou M")]
 
 
-class Adresse(BaseModel):
+class Adresse(Partial):
     """L'adresse postale du dossier, ligne par ligne ; une ligne vide est absente."""
 
     identite: Annotated[str, Field(description="Civilité et nom du destinataire")]

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from time import monotonic
 from typing import Any, Self
 
-from api_particulier import audit, responses, tokens
+from api_particulier import audit, deadline, responses, tokens
 from api_particulier.errors import ApiError, AuditUnavailable, InternalError, NotAcceptable
-from api_particulier.observability import Event, count_call, log, log_unforeseen
+from api_particulier.observability import count_call, log_unforeseen
 from api_particulier.parameters import Query
 from api_particulier.responses import Response
 
@@ -140,7 +140,8 @@ def serve_audited(
     )
     xml = request.wants_xml() is True
     try:
-        response = responses.data(tell(request, entry), request.id, xml=xml)
+        with deadline.of_call(started):
+            response = responses.data(tell(request, entry), request.id, xml=xml)
         entry.status = 200
     except ApiError as error:
         response = _refuse(error, entry, xml=xml)
@@ -152,17 +153,15 @@ def serve_audited(
     except AuditUnavailable as error:  # no entry, no data: what was to leave is dropped here
         response = _refuse(error, entry, xml=xml)
     duration_ms = round((monotonic() - started) * 1000)
-    log(
-        Event.ANSWERED,
-        dataset=name,
+    count_call(
+        name,
+        entry.status,
+        duration_ms,
         route=entry.route,
-        status=entry.status,
         error=entry.error,
         token=entry.token,
         request_id=entry.request_id,
-        duration_ms=duration_ms,
     )
-    count_call(name, entry.status, duration_ms)
     return response
 
 
@@ -179,15 +178,7 @@ def serve_without_key(event: Mapping[str, Any], name: str, tell: Callable[[Reque
         log_unforeseen(error, request.id)
         status, response = InternalError.status, responses.refusal(InternalError(), request.id)
     duration_ms = round((monotonic() - started) * 1000)
-    log(
-        Event.ANSWERED,
-        dataset=name,
-        route=request.route,
-        status=status,
-        request_id=request.id,
-        duration_ms=duration_ms,
-    )
-    count_call(name, status, duration_ms)
+    count_call(name, status, duration_ms, route=request.route, request_id=request.id)
     return response
 
 

@@ -75,18 +75,20 @@ class _Data(_Told):
     data: _Form = _Form()
 
 
-class _Event(_Told):
-    event: str = Field(min_length=1, max_length=64)
-    fired_at: int = Field(ge=0, strict=True)
-    model_type: str
-    model_id: int = Field(ge=0, strict=True)
-    data: dict[str, Any] = {}
+class SignedEvent(_Told):
+    """Un événement d'une demande d'habilitation, tel que DataPass l'envoie."""
+
+    event: str = Field(min_length=1, max_length=64, description="Ce qui est arrivé : approve, revoke, …")
+    fired_at: int = Field(ge=0, strict=True, description="Quand, en secondes depuis 1970")
+    model_type: str = Field(description=f"`{_MODEL}`")
+    model_id: int = Field(ge=0, strict=True, description="Le numéro de la demande")
+    data: dict[str, Any] = Field(default={}, description="La demande, telle qu'elle est à présent")
 
 
-class _Test(_Told):
-    """What DataPass sends to try an address."""
+class Trial(_Told):
+    """Ce que DataPass envoie pour essayer une adresse."""
 
-    test: bool
+    test: bool = Field(description="Vrai")
 
 
 def check_signature(body: bytes, signature: str | None) -> None:
@@ -101,7 +103,7 @@ def check_signature(body: bytes, signature: str | None) -> None:
 def read(body: bytes, now: datetime) -> Change | None:
     """Read a signed event; None for DataPass's trial. ``Unprocessable`` for what cannot be read."""
     try:
-        told = _Event.model_validate_json(body)
+        told = SignedEvent.model_validate_json(body)
     except ValidationError:
         if _is_trial(body):
             return None
@@ -127,7 +129,7 @@ def read(body: bytes, now: datetime) -> Change | None:
 
 def _is_trial(body: bytes) -> bool:
     try:
-        return _Test.model_validate_json(body).test
+        return Trial.model_validate_json(body).test
     except ValidationError:
         return False
 

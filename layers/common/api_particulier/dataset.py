@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from api_particulier import audit, pseudonyms
+from api_particulier import audit, enumeration, pseudonyms
 from api_particulier.calls import Call, serve
 from api_particulier.errors import NoFieldOpened
 from api_particulier.parameters import Parameters
@@ -54,7 +54,8 @@ class Dataset[P: Parameters]:
             raise NoFieldOpened
         parameters = self.parameters.read(call.request.query)
         call.entry.citizen = pseudonyms.pseudonym(parameters.citizen, call.entry.at)
-        document = self._ask(Question(parameters, opened, call.entry.notes), call.entry)
+        with enumeration.watch(call.token.id, parameters, call.entry):
+            document = self._ask(Question(parameters, opened, call.entry.notes), call.entry)
         selection = select(document, model, opened, keep_blank=call.request.is_v2)
         call.entry.released, call.entry.withheld = selection.released, selection.withheld
         return selection.body

@@ -14,13 +14,13 @@ from pydantic import BaseModel, Field
 
 from api_particulier.errors import UnavailableYear, UnknownNotice
 from api_particulier.parameters import AvisNumbers
-from api_particulier.scopes import Document, OpenedBy
+from api_particulier.scopes import Document, OpenedBy, Partial
 from api_particulier.settings import settings
 
 _PARIS: Final = ZoneInfo("Europe/Paris")
 
 
-class Declarant1(BaseModel):
+class Declarant1(Partial):
     """Le contribuable."""
 
     nom: Annotated[str, OpenedBy("dgfip_declarant1_nom"), Field(description="Nom d'usage")]
@@ -31,7 +31,7 @@ class Declarant1(BaseModel):
     ]
 
 
-class Declarant2(BaseModel):
+class Declarant2(Partial):
     """Le conjoint ou partenaire de Pacs ; quatre chaînes vides s'il n'y en a pas."""
 
     nom: Annotated[str, OpenedBy("dgfip_declarant2_nom"), Field(description="Nom d'usage")]
@@ -53,7 +53,7 @@ Adresse = Annotated[
 ]
 
 
-class FoyerFiscal(BaseModel):
+class FoyerFiscal(Partial):
     """L'adresse déclarée au 1er janvier de l'année d'imposition."""
 
     annee: AnneeAdresse

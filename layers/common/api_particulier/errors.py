@@ -16,6 +16,7 @@ ApiError
 │   ├── LinkOpened            it was opened before
 │   └── LinkExpired           nobody opened it in time, or its key is dead
 ├── TooManyTries 429         somebody without a key tried as often as an hour allows
+├── EnumerationSuspected 429  the token's questions walk through people's numbers
 ├── ProviderError
 │   ├── ProviderRefused 503   the provider refuses us ("accès interdit", HTTP 403 or 429)
 │   ├── ProviderUnreachable 503   unreachable, too slow, failing (HTTP 5xx)
@@ -28,6 +29,8 @@ ApiError
 
 An error never holds anything that a caller or a provider sent. What is raised from a library's exception is raised
 ``from None``: the exception of an HTTP library prints a URL, and a URL names people.
+
+The docstring of an error that a caller can get says when, in French: the documentation shows it.
 """
 
 from datetime import UTC, datetime
@@ -56,6 +59,8 @@ class ApiError(Exception):
 
 
 class AccessDenied(ApiError):
+    """La clé est absente, inconnue, désactivée, expirée ou révoquée."""
+
     status = 401
     code = "access_denied"
     reason = "Token not found or inactive"
@@ -63,6 +68,8 @@ class AccessDenied(ApiError):
 
 
 class BadSignature(AccessDenied):
+    """L'appel n'est pas signé, ou pas par qui partage notre secret."""
+
     reason = "Signature missing or wrong"
     message = "La signature de l'appel est absente ou incorrecte"
 
@@ -73,21 +80,29 @@ class Forbidden(ApiError):
 
 
 class NoFieldOpened(Forbidden):
+    """Le jeton n'ouvre aucun champ de ce jeu de données ; le fournisseur n'est pas interrogé."""
+
     # The sentence of the 2020 server: callers' clients have been matching it since.
     reason = "Your scopes are invalid. You are not authorized to access this resource."
 
 
 class AddressNotAllowed(Forbidden):
+    """L'appel vient d'une adresse où ce jeton ne peut pas servir."""
+
     reason = "Address not allowed"
     message = "Ce jeton ne peut pas être utilisé depuis cette adresse"
 
 
 class BadRequest(ApiError):
+    """Un paramètre, ou le corps de la requête, est absent ou mal formé ; le message dit lequel."""
+
     status = 400
     code = "bad_request"
 
 
 class NotAcceptable(ApiError):
+    """L'appelant n'accepte ni JSON ni XML."""
+
     status = 406
     code = "not_acceptable"
     reason = "Not Acceptable"
@@ -95,19 +110,27 @@ class NotAcceptable(ApiError):
 
 
 class NotFound(ApiError):
+    """Le fournisseur n'a rien à transmettre, et dit pourquoi."""
+
     status = 404
     code = "not_found"
 
 
 class UnknownNotice(NotFound):
+    """Aucun avis ne correspond à ces deux numéros."""
+
     reason = "Les paramètres fournis sont incorrects ou ne correspondent pas à un avis"
 
 
 class UnavailableYear(NotFound):
+    """L'avis est d'une année qui n'est pas disponible ; le fournisseur n'est pas interrogé."""
+
     reason = "Notice of a year that cannot be had"
 
 
 class UnknownLink(NotFound):
+    """Ce lien n'existe pas."""
+
     reason = "No such link"
     message = "Ce lien n'existe pas"
 
@@ -118,6 +141,8 @@ class Gone(ApiError):
 
 
 class LinkOpened(Gone):
+    """Ce lien a déjà été ouvert."""
+
     reason = "This link was opened before"
     message = (
         "Ce lien a déjà été ouvert : il ne sert qu'une fois. Si ce n'était pas par vous, prévenez-nous sans attendre,"
@@ -126,11 +151,28 @@ class LinkOpened(Gone):
 
 
 class LinkExpired(Gone):
+    """Personne n'a ouvert ce lien à temps, ou sa clé n'est plus active."""
+
     reason = "This link has expired"
     message = "Ce lien n'est plus valable, demandez-en un autre"
 
 
+class EnumerationSuspected(ApiError):
+    """Les appels du jeton parcourent des numéros qui se suivent, ou trop de numéros inconnus."""
+
+    status = 429
+    code = "rate_limited"
+    reason = "The calls of this token look like an enumeration"
+    message = (
+        "Les appels de ce jeton ressemblent à un parcours systématique : trop de numéros se suivent, ou n'existent pas."
+        " Ralentissez, et écrivez-nous s'ils sont légitimes"
+    )
+    retry_after = 60
+
+
 class TooManyTries(ApiError):
+    """Trop d'essais en une heure, depuis la même adresse ou pour le même numéro."""
+
     status = 429
     code = "rate_limited"
     reason = "Too many tries in an hour"
@@ -146,6 +188,8 @@ class ProviderError(ApiError):
 
 
 class ProviderRefused(ProviderError):
+    """Le fournisseur refuse nos appels pour le moment."""
+
     status = 503
     code = "rate_limited"
     reason = "The data provider refuses our calls for now"
@@ -154,6 +198,8 @@ class ProviderRefused(ProviderError):
 
 
 class ProviderUnreachable(ProviderError):
+    """Le fournisseur ne répond pas, ou pas à temps."""
+
     status = 503
     code = "network_error"
     reason = "The data provider cannot be reached"
@@ -162,6 +208,8 @@ class ProviderUnreachable(ProviderError):
 
 
 class CircuitOpen(ProviderUnreachable):
+    """Le fournisseur n'a pas répondu ces derniers temps ; il n'est pas interrogé."""
+
     reason = "The data provider could not be reached, and is not asked for now"
 
     def __init__(self, retry_after: int) -> None:
@@ -170,6 +218,8 @@ class CircuitOpen(ProviderUnreachable):
 
 
 class ProviderInMaintenance(ProviderUnreachable):
+    """Le fournisseur est en maintenance, annoncée ; il n'est pas interrogé."""
+
     def __init__(self, end: datetime, words: str) -> None:
         from zoneinfo import ZoneInfo  # noqa: PLC0415 - only who is in maintenance pays for it
 
@@ -183,6 +233,8 @@ class ProviderInMaintenance(ProviderUnreachable):
 
 
 class ProviderFailed(ProviderError):
+    """Le fournisseur répond qu'il n'a pas pu traiter la demande."""
+
     # Without Retry-After: nothing tells whether, or when, it would answer otherwise.
     status = 503
     code = "data_provider_error"
@@ -191,6 +243,8 @@ class ProviderFailed(ProviderError):
 
 
 class ProviderUnreadable(ProviderError):
+    """La réponse du fournisseur ne peut pas être interprétée."""
+
     status = 502
     code = "invalid_response"
     reason = "The data provider's answer cannot be understood"
@@ -198,6 +252,8 @@ class ProviderUnreadable(ProviderError):
 
 
 class AuditUnavailable(ApiError):
+    """La trace de la consultation n'a pas pu être écrite : sans trace, pas de données."""
+
     status = 503
     code = "audit_unavailable"
     reason = "The audit entry could not be written"
@@ -206,6 +262,8 @@ class AuditUnavailable(ApiError):
 
 
 class InternalError(ApiError):
+    """Une erreur de notre côté, dont la cause n'est pas dite."""
+
     status = 500
     code = "internal_server_error"
     reason = "Internal error"

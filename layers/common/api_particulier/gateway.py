@@ -75,6 +75,14 @@ class Gateway:
             if not is_error(error, "NotFoundException"):
                 raise
 
+    def enable_key(self, gateway_key: str, *, enabled: bool) -> None:
+        operation: Any = {"op": "replace", "path": "/enabled", "value": str(enabled).lower()}
+        try:
+            self.api.update_api_key(apiKey=gateway_key, patchOperations=[operation])
+        except ClientError as error:  # one that was deleted is disabled for ever
+            if not is_error(error, "NotFoundException"):
+                raise
+
     def find(self, token_id: str) -> Token | None:
         """Return a token by its id, whatever its state; None when there is none."""
         found = next(self.query("by_id", "id", token_id), None)

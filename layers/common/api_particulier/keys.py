@@ -21,7 +21,7 @@ from uuid6 import uuid7
 
 from api_particulier.gateway import LEASE, RESERVED, Gateway, KeyRefused, is_error, name_of, reservation
 from api_particulier.scopes import includes
-from api_particulier.tokens import ACTIVE, REVOKED, Token, hash_key, item_of, token_of
+from api_particulier.tokens import ACTIVE, REVOKED, SUSPENDED, Token, hash_key, item_of, token_of
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
@@ -44,7 +44,12 @@ class UnknownToken(KeyRefused):
 
 class NotLive(KeyRefused):
     def __init__(self, token_id: str) -> None:
-        super().__init__(f"the key {token_id} is revoked or expired")
+        super().__init__(f"the key {token_id} is revoked, suspended or expired")
+
+
+class NotSuspended(KeyRefused):
+    def __init__(self, token_id: str) -> None:
+        super().__init__(f"the key {token_id} is not suspended")
 
 
 class TwoLiveKeys(KeyRefused):
@@ -354,9 +359,31 @@ def revoke(gateway: Gateway, token: Token) -> Token:
     return token_of(gateway.update(token, "#state = :revoked", condition, values))
 
 
+def suspend(gateway: Gateway, token: Token) -> Token:
+    """Stop a key that lives, at once, until ``resume``; ``NotLive`` for another."""
+    if token.gateway_key_id:
+        gateway.enable_key(token.gateway_key_id, enabled=False)  # which comes back, unlike a revoked one
+    return _change(gateway, token, "#state = :new", SUSPENDED)
+
+
+def resume(gateway: Gateway, token: Token, now: datetime) -> Token:
+    """Let a suspended key work again, within a minute; ``NotSuspended`` for another."""
+    if token.state != SUSPENDED:
+        raise NotSuspended(token.id)
+    if token.gateway_key_id:  # first: were this interrupted, functions still refuse it, and it can be done again
+        gateway.enable_key(token.gateway_key_id, enabled=True)
+    values = {":new": ACTIVE, ":suspended": SUSPENDED, ":now": now.isoformat()}
+    try:
+        return token_of(gateway.update(token, "#state = :new, resumed = :now", "#state = :suspended", values))
+    except ClientError as error:
+        if not is_error(error, "ConditionalCheckFailedException"):
+            raise
+        raise NotSuspended(token.id) from None
+
+
 def long_ended(gateway: Gateway, now: datetime) -> list[Token]:
     """Return the keys that ended ``KEPT`` ago and still take one of the account's places at the gateway."""
-    return [one for one in list_all(gateway) if one.state == ACTIVE and one.expires and one.expires + KEPT <= now]
+    return [one for one in list_all(gateway) if one.state != REVOKED and one.expires and one.expires + KEPT <= now]
 
 
 def _change(

@@ -6,7 +6,7 @@ They are personal data: none is ever in an error, a log, a metric or a trace, an
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol, Self
+from typing import ClassVar, NamedTuple, Protocol, Self
 
 from api_particulier.errors import BadRequest
 
@@ -14,10 +14,21 @@ type Query = Mapping[str, list[str]]
 """The query string as API Gateway hands it over: each name with its values."""
 
 
+class Parameter(NamedTuple):
+    """One parameter, as the documentation tells of it."""
+
+    name: str
+    description: str
+    pattern: str
+    """What is accepted, spaces included, and nothing else is: a regular expression as JSON Schema has them."""
+
+
 class Parameters(Protocol):
     """What a dataset is asked with."""
 
-    names: ClassVar[tuple[str, ...]]
+    documented: ClassVar[tuple[Parameter, ...]]
+    neighbourhood: ClassVar[int]
+    """How wide a range of numbers is in which a town knows a few people, and a walk meets everybody."""
 
     @property
     def citizen(self) -> str:
@@ -27,14 +38,18 @@ class Parameters(Protocol):
     def number(self) -> str:
         """The one of its numbers that somebody could count up, or try the other one against."""
 
+    @property
+    def whole(self) -> str:
+        """Every one of its numbers, normalised."""
+
     @classmethod
     def read(cls, query: Query) -> Self:
         """Read and normalise; ``BadRequest`` naming the parameter that is missing or malformed."""
 
 
-def _values(query: Query, names: tuple[str, ...], if_missing: str) -> Mapping[str, str]:
+def _values(query: Query, documented: tuple[Parameter, ...], if_missing: str) -> Mapping[str, str]:
     """Return one value a name, without any space; ``BadRequest`` when one is missing, blank or given twice."""
-    values = {name: {"".join(value.split()) for value in query.get(name) or ()} for name in names}
+    values = {name: {"".join(value.split()) for value in query.get(name) or ()} for name, *_ in documented}
     if any(not found - {""} for found in values.values()):
         raise BadRequest(if_missing)
     for name, found in values.items():
@@ -52,7 +67,20 @@ class AvisNumbers:
     reference_avis: str = field(repr=False)
     """13 letters or digits, of which the first two are the notice's year."""
 
-    names: ClassVar[tuple[str, ...]] = ("numeroFiscal", "referenceAvis")
+    neighbourhood: ClassVar[int] = 1_000_000  # the last three digits check the others
+    documented: ClassVar[tuple[Parameter, ...]] = (
+        Parameter(
+            "numeroFiscal",
+            "Numéro fiscal du déclarant : 13 chiffres. Les espaces ne comptent pas, ni ce qui suit le 13e chiffre.",
+            r"^\s*([0-9]\s*){13}",
+        ),
+        Parameter(
+            "referenceAvis",
+            "Référence de l'avis d'imposition : 13 lettres ou chiffres, dont les deux premiers sont l'année de l'avis."
+            " Les espaces ne comptent pas, ni la lettre de contrôle qui suit.",
+            r"^\s*([0-9A-Za-z]\s*){13,14}$",
+        ),
+    )
 
     @property
     def citizen(self) -> str:
@@ -62,11 +90,15 @@ class AvisNumbers:
     def number(self) -> str:
         return self.numero_fiscal
 
+    @property
+    def whole(self) -> str:
+        return f"{self.citizen}:{self.reference_avis}"
+
     @classmethod
     def read(cls, query: Query) -> Self:
         values = _values(
             query,
-            cls.names,
+            cls.documented,
             # The sentence of the 2020 server.
             "Les paramètres numeroFiscal et referenceAvis doivent être fournis dans la requête.",
         )
@@ -89,7 +121,16 @@ class AllocataireNumbers:
     code_postal: str = field(repr=False)
     """5 digits."""
 
-    names: ClassVar[tuple[str, ...]] = ("numeroAllocataire", "codePostal")
+    neighbourhood: ClassVar[int] = 1000
+    documented: ClassVar[tuple[Parameter, ...]] = (
+        Parameter(
+            "numeroAllocataire",
+            "Numéro d'allocataire de la CAF : de 1 à 7 chiffres, complétés à gauche par des zéros. Les espaces ne"
+            " comptent pas, ni la lettre qui suit le 7e chiffre.",
+            r"^\s*(([0-9]\s*){1,7}|([0-9]\s*){7}[A-Za-z]\s*)$",
+        ),
+        Parameter("codePostal", "Code postal de l'allocataire : 5 chiffres.", r"^\s*([0-9]\s*){5}$"),
+    )
 
     @property
     def citizen(self) -> str:
@@ -99,11 +140,15 @@ class AllocataireNumbers:
     def number(self) -> str:
         return self.numero
 
+    @property
+    def whole(self) -> str:
+        return self.citizen
+
     @classmethod
     def read(cls, query: Query) -> Self:
         values = _values(
             query,
-            cls.names,
+            cls.documented,
             # The sentence of the 2020 server.
             "Les paramètres `codePostal` et `numeroAllocataire` sont obligatoires",
         )

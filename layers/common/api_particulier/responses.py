@@ -40,6 +40,11 @@ def page(html: str, policy: str, request_id: str) -> Response:
     return {"statusCode": 200, "headers": _HEADERS | headers, "body": html}
 
 
+def text(content: str, media_type: str, request_id: str) -> Response:
+    headers = {"Content-Type": f"{media_type}; charset=utf-8", "X-Request-Id": request_id}
+    return {"statusCode": 200, "headers": _HEADERS | headers, "body": content}
+
+
 def refusal(error: ApiError, request_id: str, *, xml: bool = False) -> Response:
     response = _response(error.status, error.body, request_id, xml=xml, root="error")
     if error.retry_after is not None:
@@ -59,7 +64,7 @@ def _response(status: int, body: object, request_id: str, *, xml: bool, root: st
     return {
         "statusCode": status,
         "headers": _HEADERS | {"Content-Type": f"application/{kind}; charset=utf-8", "X-Request-Id": request_id},
-        "body": _xml(root, body) if xml else _json(body),
+        "body": in_xml(root, body) if xml else _json(body),
     }
 
 
@@ -68,7 +73,7 @@ def _json(body: object) -> str:
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode(errors="replace").decode()
 
 
-def _xml(root: str, body: object) -> str:
+def in_xml(root: str, body: object) -> str:
     """Write ``body`` as XML: a list is its element repeated, ``null`` an empty element, a bare value is in ``data``."""
     from xml.dom.minidom import getDOMImplementation  # noqa: PLC0415 - only who asks for XML pays for it
 

@@ -4,16 +4,20 @@ A field says the scope that opens it where it is declared::
 
     nombreParts: Annotated[float, OpenedBy("dgfip_nombre_parts")]
 
-and a model of such fields is what a route may answer. Everything about scopes - who is refused, what is kept, what the
-audit lists, the table in ``docs/`` - follows from these declarations.
+and a ``Partial`` of such fields is what a route may answer. Everything about scopes - who is refused, what is kept,
+what the audit lists, what the documentation says - follows from these declarations.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    from pydantic import GetJsonSchemaHandler
+    from pydantic_core import CoreSchema
 
 type Document = Mapping[str, object]
 """What a provider said, by the API's field names. A field that the provider does not show is absent."""
@@ -35,6 +39,20 @@ class OpenedBy:
     """The scope that opens a field, and all that is inside it."""
 
     scope: str
+
+    def __get_pydantic_json_schema__(self, schema: "CoreSchema", handler: "GetJsonSchemaHandler") -> dict[str, Any]:
+        """Say the scope in the documentation too."""
+        return handler(schema) | {"x-scope": self.scope}
+
+
+def _nothing_required(schema: dict[str, Any]) -> None:
+    schema.pop("required", None)
+
+
+class Partial(BaseModel):
+    """An object of which any field may be absent: the token does not open it, or the provider does not show it."""
+
+    model_config = ConfigDict(json_schema_extra=_nothing_required)
 
 
 BUNDLES: Final[Mapping[str, tuple[str, ...]]] = {

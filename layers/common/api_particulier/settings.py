@@ -43,6 +43,14 @@ class Settings(BaseModel):
     """The KMS key that this month's pseudonyms are made with."""
     former_pseudonym_key_ids: str = ""
     """Those of before its rotations, separated by commas: who answers citizens is told, and no other."""
+    enumeration_slowed_at: Annotated[int, Field(ge=2)] = 80
+    """From how many people of one group a token's questions are refused for a minute (``enumeration``),"""
+    enumeration_suspended_at: Annotated[int, Field(ge=2)] = 160
+    """and it is suspended;"""
+    enumeration_share: Annotated[float, Field(gt=0, le=1)] = 0.6
+    """if there is no more than one call for so much of a person."""
+    suspicions_queue: str = ""
+    """Where whoever may suspend a token is told of one: a queue's URL."""
     citizen_tries_by_address: Annotated[int, Field(ge=1)] = 120
     """How often an hour the access logs of citizens may be asked for from one address: a town hall's desk has one."""
     citizen_tries_by_citizen: Annotated[int, Field(ge=1)] = 30

@@ -20,6 +20,8 @@ from api_particulier.settings import settings
 
 ACTIVE = "active"
 REVOKED = "revoked"
+SUSPENDED = "suspended"
+"""By the watch on enumerations, until an operator has looked at it."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class Token:
     """The id of the key that a rotation made, or is making, to take this one's place."""
     replaces: str | None = None
     """The id of the key whose place this one takes."""
+    resumed: datetime | None = None
+    """When an operator last lifted a suspension: what was suspected before is dealt with."""
 
     def is_active(self, now: datetime) -> bool:
         return self.state == ACTIVE and (self.expires is None or now < self.expires)
@@ -68,7 +72,7 @@ def hash_key(key: str) -> str:
 
 def token_of(item: Mapping[str, object]) -> Token:
     """Read an item of the tokens table, as ``value_of`` or boto3's ``TypeDeserializer`` gives it."""
-    expires, end_set = item.get("expires"), item.get("end_set")
+    expires, end_set, resumed = (item.get(name) for name in ("expires", "end_set", "resumed"))
     return Token(
         key_hash=str(item["key_hash"]),
         id=str(item["id"]),
@@ -85,6 +89,7 @@ def token_of(item: Mapping[str, object]) -> Token:
         gateway_key_id=str(item["gateway_key_id"]) if item.get("gateway_key_id") else None,
         successor=str(item["successor"]) if item.get("successor") else None,
         replaces=str(item["replaces"]) if item.get("replaces") else None,
+        resumed=datetime.fromisoformat(str(resumed)) if resumed else None,
     )
 
 
@@ -96,6 +101,7 @@ def item_of(token: Token) -> dict[str, str | list[str]]:
         "expires": token.expires.isoformat() if token.expires else None,
         "end_set": token.end_set.isoformat() if token.end_set else None,
         "allowed": list(token.allowed) or None,
+        "resumed": token.resumed.isoformat() if token.resumed else None,
     }
     return {name: value for name, value in values.items() if value is not None}
 

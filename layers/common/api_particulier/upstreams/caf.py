@@ -300,15 +300,15 @@ _ADDRESS: Final = (
 
 def _refusal(code: int) -> ApiError:
     """Return what a code other than 0 means to a caller; 2xx are the service's own failures, as any unknown one."""
-    if code in _NOT_FOUND:
-        return NotFound(_NOT_FOUND[code])
-    if code in _BAD_REQUEST:
-        return BadRequest(_BAD_REQUEST[code])
+    if code in NOT_FOUND:
+        return NotFound(NOT_FOUND[code])
+    if code in BAD_REQUEST:
+        return BadRequest(BAD_REQUEST[code])
     return ProviderFailed()
 
 
 # The words are the CAF's own, its misprints included: callers' clients have been matching them since 2020.
-_NOT_FOUND: Final[Mapping[int, str]] = {
+NOT_FOUND: Final[Mapping[int, str]] = {
     101: "Dossier radié. Le document ne peut être édité.",
     102: "Dossier radié au cours de la période de référence. Le document ne peut être édité.",
     111: "Dossier en cours d'affiliation sur la période de référence. Le document ne peut être édité.",
@@ -328,7 +328,7 @@ _NOT_FOUND: Final[Mapping[int, str]] = {
     1113: "Pas de droit sur la période demandée pour la prestation sélectionnée.",
     1114: "Pas de droit sur la période demandée pour la prestation sélectionnée et le bénéficiaire choisi",
 }
-_BAD_REQUEST: Final[Mapping[int, str]] = {
+BAD_REQUEST: Final[Mapping[int, str]] = {
     103: (
         "L’opérateurs téléphonique» ne propose pas de raccordement SMS avec un prestataire externe"
         " (raccordement avec un numéro court). "

@@ -27,10 +27,12 @@ from urllib3.connection import HTTPConnection
 from urllib3.exceptions import HTTPError, ProtocolError
 from urllib3.exceptions import TimeoutError as WireTimeoutError
 
+from api_particulier import deadline as call_deadline
 from api_particulier.circuit import Circuit
 from api_particulier.errors import ProviderRefused, ProviderUnreachable, ProviderUnreadable
 from api_particulier.observability import provider_call
 from api_particulier.settings import settings
+from api_particulier.upstreams.retries import Retries
 
 MAX_BYTES: Final = 2 * 1024 * 1024
 """A notice is 5 kB, a family file 3 kB: what is a thousand times that is no answer."""
@@ -71,6 +73,7 @@ class Client:
         """Speak to ``provider`` at ``base_url``; ``tls`` carries a client certificate where it asks for one."""
         self._provider = provider
         self._circuit = Circuit(provider)
+        self._retries = Retries()
         self._base_url = base_url
         self._budget = Budget()
         self.session = requests.Session()
@@ -84,18 +87,24 @@ class Client:
 
         ``CircuitOpen`` or ``ProviderInMaintenance``, and nothing is sent, when the provider is not to be asked.
         """
+        if call_deadline.left() <= 0:  # too late for an answer, by no fault of the provider
+            raise ProviderUnreachable
         with self._circuit.guard(), provider_call(self._provider):
-            self._budget.start(settings().provider_deadline if deadline is None else deadline)
+            own = settings().provider_deadline if deadline is None else deadline
+            self._budget.start(min(own, call_deadline.left()))
             yield
 
     def send(self, method: str, path: str, *, expected: frozenset[int] = OK, **options: Any) -> Answer:
-        """Ask, and once more if the connection fell before an answer began: every question only reads.
+        """Ask, and perhaps once more if the connection fell before an answer began: every question only reads.
 
         ``options`` are those of ``requests.Session.request``. A redirection is never followed.
         """
+        self._retries.earn()
         try:
             return self._send(method, path, expected, options)
         except _ConnectionLostError:
+            if not self._retries.take():
+                raise ProviderUnreachable from None
             try:
                 return self._send(method, path, expected, options)
             except _ConnectionLostError:

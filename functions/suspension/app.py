@@ -1,0 +1,58 @@
+"""Suspension: stops a token whose questions are an enumeration, as the functions of the datasets suspect it.
+
+Nobody calls it but their queue, which brings a suspicion once or more. What tells of the suspension comes before what
+makes it: killed in between, the next delivery tells again rather than nobody.
+"""
+
+from collections.abc import Iterable
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from pydantic import AwareDatetime, BaseModel
+
+from api_particulier import audit, keys
+from api_particulier.gateway import Gateway
+from api_particulier.keys import NotLive, UnknownToken
+from api_particulier.observability import Event, alert
+from api_particulier.register import Register
+from api_particulier.tokens import ACTIVE
+
+WHO: Final = "the watch on enumerations"
+
+
+class _Suspicion(BaseModel):
+    """What a dataset's function sends."""
+
+    token: str
+    at: AwareDatetime
+
+
+def lambda_handler(event: dict[str, Any], _context: object) -> None:
+    """Suspend the tokens that a batch of the queue tells of; whatever fails has the batch brought again."""
+    for suspicion in _latest(event["Records"]):
+        _suspend(suspicion)
+
+
+def _latest(records: Iterable[dict[str, Any]]) -> Iterable[_Suspicion]:
+    """Return one suspicion a token: each question of the walk told of one."""
+    read = sorted((_Suspicion.model_validate_json(one["body"]) for one in records), key=lambda one: one.at)
+    return {one.token: one for one in read}.values()
+
+
+def _suspend(suspicion: _Suspicion) -> None:
+    gateway, now = Gateway.of_function(), datetime.now(UTC)
+    try:
+        token = keys.find(gateway, suspicion.token)
+    except UnknownToken:  # abandoned meanwhile
+        return
+    if token.state != ACTIVE or (token.resumed and suspicion.at <= token.resumed):
+        return
+    entry = audit.Entry(now, "", "suspension", "", "", kind=audit.SUSPENSION, suspicion="suspended", status=200)
+    entry.identify(token)
+    audit.write(entry)
+    if token.habilitation:
+        Register.of_function().note(token.habilitation, "key_suspended", WHO, now)
+    alert(Event.TOKEN_SUSPENDED, token=token.id, habilitation=token.habilitation)
+    with suppress(NotLive):  # somebody was faster, or revoked it
+        keys.suspend(gateway, token)

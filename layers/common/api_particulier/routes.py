@@ -1,0 +1,65 @@
+"""What a function says of its routes; the documentation is generated from it (docs/decisions/0022-openapi.md).
+
+A dataset's routes follow from its declaration. Every other function lists its own in ``ROUTES``.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from api_particulier.errors import (
+    ApiError,
+    CircuitOpen,
+    ProviderInMaintenance,
+    ProviderRefused,
+    ProviderUnreachable,
+    ProviderUnreadable,
+)
+from api_particulier.parameters import Parameter
+
+
+@dataclass(frozen=True, kw_only=True)
+class Route:
+    """One method of one address, in French for who calls it.
+
+    What is common to all routes is added by the documentation: a key where the template asks for one, the gateway's
+    answers, the headers of every answer.
+    """
+
+    name: str
+    """The operation's, unique: that of a function in the clients that are generated from the documentation."""
+    path: str
+    """The resource, as the template has it."""
+    summary: str
+    answer: Any
+    """The type of the body: a model, or what JSON has without one."""
+    example: object
+    """A body, about nobody."""
+    method: Literal["GET", "POST"] = "GET"
+    description: str = ""
+    media_type: str = "application/json"
+    xml: bool = False
+    """Whether it is XML for who asks for it."""
+    parameters: tuple[Parameter, ...] = ()
+    """In the query; ``description`` says which go together."""
+    body: Any = None
+    """The type of the request's body, in JSON."""
+    body_example: object = None
+    errors: tuple[ApiError, ...] = ()
+    """Its own, besides the common ones, each as it is answered."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Its own, each with its meaning: of the answer, besides the common ones; or of the request, in ``asks``."""
+    asks: Mapping[str, str] = field(default_factory=dict)
+
+
+IN_MAINTENANCE = ProviderInMaintenance(datetime(2026, 11, 28, 5, tzinfo=UTC), "mise à jour annuelle")
+"""The example of an announced maintenance."""
+OF_PROVIDER = (
+    ProviderRefused(),
+    ProviderUnreachable(),
+    CircuitOpen(retry_after=30),
+    IN_MAINTENANCE,
+    ProviderUnreadable(),
+)
+"""What may come of asking a provider."""

@@ -1,0 +1,103 @@
+"""The documentation's examples: what the datasets really answer about the sandbox's first household and family.
+
+``python -m ops.documentation.examples`` prints them. It is a process of its own, for which it is always the same day,
+and whose environment and connections are nobody else's.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import lru_cache
+from threading import Thread
+from typing import Any, Final
+
+import time_machine
+from werkzeug.serving import make_server
+
+from api_particulier.dataset import Dataset, Question
+from api_particulier.errors import ApiError
+from api_particulier.parameters import Parameters
+from api_particulier.scopes import fields_of, select
+from ops.functions import datasets
+from sandbox import ban, caf, svair
+from sandbox.simulators import PEOPLE, Silent
+
+DAY: Final = "2026-11-25"
+"""The day that they are of: notices and quotients follow the calendar, and a document that is compared must not."""
+_TOO_OLD: Final = "1990000000001"
+
+
+@lru_cache(maxsize=1)
+def examples() -> Mapping[str, Any]:
+    """Return ``answers`` by route, ``parameters`` by name, and ``errors`` by their class's name where it is not all."""
+    done = subprocess.run(  # noqa: S603 - a module of ours
+        [sys.executable, "-P", "-m", __name__], stdout=subprocess.PIPE, check=True, env=_environment()
+    )
+    read: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])  # what is logged comes before
+    return read
+
+
+def _environment() -> dict[str, str]:
+    paths = os.pathsep.join(path for path in sys.path if path)
+    return {"PATH": os.environ.get("PATH", ""), "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"} | dict.fromkeys(
+        ("TOKENS_TABLE", "AUDIT_TABLE", "STATS_TABLE"), "none"
+    )
+
+
+@contextmanager
+def _served() -> Iterator[None]:
+    """Serve the sandbox's people on loopback, and say where in the environment."""
+    services = {
+        "DGFIP_SVAIR_URL": svair.app(PEOPLE / "avis.toml"),
+        "CAF_URL": caf.app(PEOPLE / "familles.toml"),
+        "BAN_URL": ban.app(),
+    }
+    with ExitStack() as stack:
+        for variable, app in services.items():
+            server = make_server("127.0.0.1", 0, app, request_handler=Silent)
+            Thread(target=server.serve_forever, daemon=True).start()
+            stack.callback(server.shutdown)
+            os.environ[variable] = f"http://127.0.0.1:{server.port}"
+        yield
+
+
+def _answer(dataset: Dataset[Parameters], route: str, query: Mapping[str, str]) -> dict[str, object]:
+    model = dataset.routes[route]
+    opened = frozenset(path for path, _ in fields_of(model))
+    parameters = dataset.parameters.read({name: [value] for name, value in query.items()})
+    document = dataset.ask(Question(parameters, opened))
+    return select(document, model, opened, keep_blank="/v2/" in route).body
+
+
+def _refusal(dataset: Dataset[Parameters], query: Mapping[str, str]) -> dict[str, object]:
+    try:
+        dataset.ask(Question(dataset.parameters.read({name: [value] for name, value in query.items()}), frozenset()))
+    except ApiError as error:
+        return error.body
+    raise AssertionError(query)
+
+
+def main() -> None:
+    citizen, family = svair.people(PEOPLE / "avis.toml")[0], caf.familles(PEOPLE / "familles.toml")[0]
+    numbers = {
+        "dgfip": {"numeroFiscal": citizen.numero_fiscal, "referenceAvis": citizen.reference_avis},
+        "caf": {"numeroAllocataire": family.numero_allocataire, "codePostal": family.code_postal},
+    }
+    asked = datasets()
+    print(  # noqa: T201 - what this process is for
+        json.dumps(
+            {
+                "answers": {route: _answer(one, route, numbers[one.provider]) for one in asked for route in one.routes},
+                "parameters": numbers["dgfip"] | numbers["caf"],
+                "errors": {"UnavailableYear": _refusal(asked[0], numbers["dgfip"] | {"referenceAvis": _TOO_OLD})},
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    with time_machine.travel(DAY), _served():
+        main()

@@ -1,0 +1,154 @@
+"""The errors that an operation may answer: one response a status, with every case that it stands for.
+
+Each case has the body that is really answered: an error's own, the CAF's words, or what the template has the gateway
+say.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final
+
+from aws_lambda_powertools.event_handler.openapi.types import OpenAPIResponse
+from pydantic import BaseModel, Field
+
+from api_particulier import errors, responses
+from api_particulier.dataset import Dataset
+from api_particulier.errors import ApiError
+from api_particulier.parameters import Parameters
+from api_particulier.routes import OF_PROVIDER
+from api_particulier.upstreams import caf
+from ops.documentation.examples import examples
+from ops.template import resources
+
+
+class Erreur(BaseModel):
+    """Une réponse qui n'est pas une donnée."""
+
+    error: str = Field(
+        description="Code de l'erreur, pour un programme",
+        examples=sorted({one.code for one in vars(errors).values() if hasattr(one, "code")}),
+    )
+    reason: str = Field(description="Cause, pour qui lit un journal")
+    message: str = Field(description="Explication en français, pour une personne")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One reason to refuse."""
+
+    name: str
+    status: int
+    when: str
+    body: Mapping[str, object]
+    retry_after: bool = False
+    json_only: bool = False
+    """Whatever the caller asked for: the gateway's, and who accepts nothing that there is."""
+
+    @classmethod
+    def of(cls, error: ApiError, name: str = "") -> "Case":
+        name = name or type(error).__name__
+        return cls(
+            name,
+            error.status,
+            error.__doc__ or "",
+            examples()["errors"].get(name, error.body),
+            retry_after=error.retry_after is not None,
+            json_only=isinstance(error, errors.NotAcceptable),
+        )
+
+
+_GATEWAY: Final = {
+    "THROTTLED": "Plus de 20 appels en une seconde avec le même jeton, ou trop d'appels d'une route sans jeton.",
+    "INTEGRATION_TIMEOUT": "Le service n'a pas répondu en 29 secondes.",
+    "DEFAULT_4XX": "Le corps de la requête dépasse 10 Mo.",
+}
+"""What the gateway itself may answer, and when; the last one where there is a body."""
+_TOO_LARGE: Final = HTTPStatus.CONTENT_TOO_LARGE
+_WITH_KEY: Final = (errors.AccessDenied, errors.AddressNotAllowed, errors.AuditUnavailable)
+
+
+def of_service(declared: Iterable[ApiError], *, key: bool, body: bool, xml: bool) -> dict[int, OpenAPIResponse]:
+    """Return the error responses of a service, by status."""
+    return _responses([*map(Case.of, declared), *_common(key=key, body=body)], xml=xml)
+
+
+def of_dataset(dataset: Dataset[Parameters], *, is_v2: bool) -> dict[int, OpenAPIResponse]:
+    """Return the error responses of a route of a dataset, by status."""
+    cases = [
+        Case.of(errors.NoFieldOpened()),
+        Case.of(errors.EnumerationSuspected()),
+        *_bad_parameters(dataset.parameters),
+    ]
+    if not is_v2:
+        cases.append(Case.of(errors.NotAcceptable()))
+    if dataset.provider == "dgfip":
+        cases += [Case.of(errors.UnknownNotice()), Case.of(errors.UnavailableYear())]
+    else:
+        cases += [Case.of(errors.NotFound(words), f"Caf{code}") for code, words in caf.NOT_FOUND.items()]
+        cases += [Case.of(errors.BadRequest(words), f"Caf{code}") for code, words in caf.BAD_REQUEST.items()]
+        cases.append(Case.of(errors.ProviderFailed()))
+    cases += [Case.of(error) for error in OF_PROVIDER]
+    return _responses([*cases, *_common(key=True, body=False)], xml=not is_v2)
+
+
+def _bad_parameters(parameters: type[Parameters]) -> Iterator[Case]:
+    """Yield what is said of a missing parameter, and of each that is malformed."""
+    good = {one.name: [str(examples()["parameters"][one.name])] for one in parameters.documented}
+    trials: dict[str, dict[str, list[str]]] = {"Missing": {}}
+    trials |= {f"Malformed_{name}": good | {name: ["?"]} for name in good}
+    for name, query in trials.items():
+        try:
+            parameters.read(query)
+        except errors.BadRequest as error:
+            yield Case.of(error, name)
+
+
+def _common(*, key: bool, body: bool) -> Iterator[Case]:
+    if key:
+        yield from (Case.of(error()) for error in _WITH_KEY)
+    yield Case.of(errors.InternalError())
+    (api,) = resources("AWS::Serverless::Api").values()
+    for kind, when in _GATEWAY.items():
+        if kind == "DEFAULT_4XX" and not body:
+            continue
+        said = api["GatewayResponses"][kind]
+        retry_after = "Retry-After" in said["ResponseParameters"]["Headers"]
+        text = json.loads(said["ResponseTemplates"]["application/json"])
+        status = said.get("StatusCode", _TOO_LARGE)
+        yield Case(_camel(kind), status, when, text, retry_after=retry_after, json_only=True)
+
+
+def _camel(kind: str) -> str:
+    return re.sub("_?([A-Z0-9])([A-Z0-9]*)", lambda word: word[1] + word[2].lower(), kind)
+
+
+def _responses(cases: list[Case], *, xml: bool) -> dict[int, OpenAPIResponse]:
+    return {
+        status: _response([case for case in cases if case.status == status], xml=xml)
+        for status in sorted({case.status for case in cases})
+    }
+
+
+def headers(*names: str) -> dict[str, Any]:
+    """Return the headers of a response, by reference to those that all share."""
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+
+
+def _response(cases: list[Case], *, xml: bool) -> OpenAPIResponse:
+    retry_after = ["Retry-After"] if any(case.retry_after for case in cases) else []
+    codes = " ou ".join(f"`{code}`" for code in dict.fromkeys(str(case.body["error"]) for case in cases))
+    whens = "\n".join(f"- {when}" for when in dict.fromkeys(case.when for case in cases))
+    content: dict[str, Any] = {
+        "application/json": {
+            "model": Erreur,
+            "examples": {case.name: {"summary": case.when, "value": dict(case.body)} for case in cases},
+        }
+    }
+    in_xml = [case for case in cases if not case.json_only]
+    if xml and in_xml:
+        text = responses.in_xml("error", in_xml[0].body)
+        content["application/xml"] = {"model": Erreur, "examples": {in_xml[0].name: {"value": text}}}
+    return {"description": f"{codes}\n\n{whens}", "headers": headers("X-Request-Id", *retry_after), "content": content}

@@ -1,0 +1,34 @@
+"""The deployed API is what its documentation says, whatever it is asked: schemathesis asks for a minute."""
+
+import os
+import subprocess
+
+import requests
+import yaml
+
+from ops import fuzz
+from tests.e2e.conftest import Stack
+from tests.openapi import document
+from tests.template import ROOT
+
+
+def test_no_answer_contradicts_the_documentation(stack: Stack) -> None:
+    asked = subprocess.run(
+        fuzz.command(),
+        cwd=ROOT,
+        env=os.environ | fuzz.environment(stack.description),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert asked.returncode == 0, asked.stdout[-5000:] + asked.stderr[-1000:]
+    assert f"{sum(map(len, document()['paths'].values()))} selected" in asked.stdout
+
+
+def test_it_is_served_to_anyone_where_viewers_and_2020s_callers_look_for_it(stack: Stack) -> None:
+    base = stack.api_url.removesuffix("/api")
+    for url, server in ((f"{base}/api/open-api.yml", ".."), (f"{base}/documentation-open-api.yaml", ".")):
+        answer = requests.get(url, timeout=60)
+        assert answer.status_code == 200
+        assert answer.headers["Access-Control-Allow-Origin"] == "*"
+        assert yaml.load(answer.text, yaml.CSafeLoader) == document() | {"servers": [{"url": server}]}

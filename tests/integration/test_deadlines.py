@@ -1,0 +1,105 @@
+"""However slow everybody is, a call is audited and answered; second tries are few, and not made by all at once."""
+
+from typing import Any
+
+import boto3
+import pytest
+
+from api_particulier import deadline
+from api_particulier.health import key_of
+from api_particulier.upstreams import client, retries
+from tests import wire
+from tests.conftest import Answer, Cloud, ask
+from tests.integration.conftest import Provider
+
+NUMBERS: dict[str, Any] = {"numeroFiscal": "2690000000095", "referenceAvis": "2690000000096"}
+
+
+@pytest.fixture
+def key(cloud: Cloud) -> str:
+    return cloud.token("dgfip_avis_imposition")
+
+
+@pytest.fixture
+def given(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds that each question was given."""
+    seconds: list[float] = []
+    start = client.Budget.start
+
+    def started(budget: client.Budget, for_seconds: float) -> None:
+        seconds.append(for_seconds)
+        start(budget, for_seconds)
+
+    monkeypatch.setattr(client.Budget, "start", started)
+    return seconds
+
+
+def call(key: str, event: str = "avis_imposition/v2") -> Answer:
+    return ask(event, key=key, **NUMBERS)
+
+
+def test_a_provider_is_given_its_own_time_when_nobody_else_took_it(
+    key: str, dgfip: Provider, given: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROVIDER_DEADLINE", "7")
+    assert call(key).status == 200
+    assert given == [7.0]
+    assert dgfip.asked
+
+
+def test_what_is_left_is_less_when_others_were_slow(
+    key: str, dgfip: Provider, given: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROVIDER_DEADLINE", "28")
+    monkeypatch.setattr(deadline, "CALL", deadline.RESERVED + 3)
+    assert call(key).status == 200
+    assert 0 < given[0] < 3
+    assert dgfip.asked
+
+
+@pytest.mark.usefixtures("given")
+def test_too_late_to_ask_is_said_and_audited_and_held_against_nobody(
+    key: str, dgfip: Provider, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deadline, "CALL", deadline.RESERVED)
+    answers = [call(key) for _ in range(6)]
+    assert {(one.status, one.body["error"]) for one in answers} == {(503, "network_error")}
+    assert [entry["error"] for entry in cloud.entries()] == ["network_error"] * 6
+    assert dgfip.asked == []
+    client: Any = boto3.client("dynamodb")
+    assert "Item" not in client.get_item(TableName=cloud.stats.name, Key=key_of("dgfip"))
+
+
+def test_outside_of_a_call_nobody_waits() -> None:
+    assert deadline.left() == float("inf")
+
+
+# ── Second tries ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_provider_that_keeps_hanging_up_is_not_asked_twice_as_much(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    connections: list[object] = []
+
+    def hang_up(connection: Any, _: Any) -> None:
+        connections.append(wire.read_request(connection))
+
+    pauses: list[float] = []
+    monkeypatch.setattr(retries, "sleep", pauses.append)
+    monkeypatch.setenv("DGFIP_AVAILABLE_YEARS", "99")
+    with wire.converse(hang_up) as url:
+        monkeypatch.setenv("DGFIP_SVAIR_URL", url)
+        assert {call(key).status for _ in range(5)} == {503}
+    assert len(connections) == 5 + retries.SAVED
+    assert len(set(pauses)) == retries.SAVED
+    assert all(0 <= pause <= retries.PAUSE_SECONDS for pause in pauses)
+
+
+def test_one_question_in_ten_may_be_tried_again() -> None:
+    saved = retries.Retries()
+    while saved.take():
+        pass
+    taken = 0
+    for _ in range(100):
+        saved.earn()
+        taken += saved.take()
+    assert taken == pytest.approx(100 * retries.SHARE, abs=1)

@@ -1,0 +1,419 @@
+"""A token that walks through people's numbers is slowed, then suspended, whatever the way it walks; no town is."""
+
+import json
+import random
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import cycle, islice
+from typing import Any
+
+import boto3
+import pytest
+from cachetools import LRUCache
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from api_particulier import enumeration
+from api_particulier.errors import EnumerationSuspected
+from functions.suspension.app import lambda_handler as suspend
+from tests import caf as family
+from tests.caf import Caf
+from tests.conftest import Answer, Cloud, ask, forget
+from tests.integration.conftest import NOT_FOUND_PAGE, Provider
+from tests.template import ROOT, template
+
+SLOWED = template()["Parameters"]["EnumerationSlowedAt"]["Default"]
+ANSWERED = {200, 404}
+ENDED = 100
+"""The answer that a walk must not get."""
+
+
+@pytest.fixture(autouse=True)
+def provider(dgfip: Provider) -> Provider:
+    """The tax service, which knows everybody."""
+    return dgfip
+
+
+@pytest.fixture
+def caf(caf_secret: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Caf]:
+    """The CAF, which knows one family; and everybody once ``knows_everybody``."""
+    assert caf_secret
+    played = Caf()
+    with played.serve(None) as url:
+        monkeypatch.setenv("CAF_URL", url)
+        yield played
+
+
+class Environments:
+    """Several environments of a function, or of several, of which each remembers its own calls only."""
+
+    def __init__(self, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._all: list[LRUCache[str, Any]] = [LRUCache(maxsize=256) for _ in range(count)]
+        self._chance = random.Random(count)  # noqa: S311 - which one serves is no secret
+        monkeypatch.setattr(enumeration, "_trails", lambda: self._now)
+        self.next()
+
+    def next(self) -> None:
+        self._now = self._chance.choice(self._all)
+
+
+def of_tax(key: str, number: int, door: str = "revenu_fiscal_reference/v2") -> Answer:
+    return ask(door, key=key, numeroFiscal=f"{number:013}", referenceAvis="2690000000022")
+
+
+def of_family(key: str, number: int, door: str = "quotient_familial/v2") -> Answer:
+    return ask(door, key=key, numeroAllocataire=f"{number:07}", codePostal="75011")
+
+
+def walk(
+    one: Callable[[str, int], Answer], key: str, numbers: Iterable[int], environments: Environments | None = None
+) -> list[int]:
+    """Ask about each number, and return the statuses."""
+    statuses = []
+    for number in numbers:
+        if environments:
+            environments.next()
+        statuses.append(one(key, number).status)
+    return statuses
+
+
+def everything(cloud: Cloud) -> str:
+    return cloud.token("dgfip_avis_imposition", "cnaf_attestation_droits", id="jeton-1")
+
+
+def suspicions() -> list[dict[str, Any]]:
+    """Return what the queue holds."""
+    sqs, (queue,) = boto3.client("sqs"), boto3.client("sqs").list_queues()["QueueUrls"]
+    found: list[dict[str, Any]] = []
+    while messages := sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages"):
+        found += [{"body": one["Body"]} for one in messages]
+    return found
+
+
+# ── Walks ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+START = 2_690_000_123_456
+WALKS = {
+    "up": range(START, START + 130),
+    "down": range(START, START - 130, -1),
+    "by two": range(START, START + 260, 2),
+    "by seven": range(START, START + 910, 7),
+    "by valid numbers": range(START, START + 130 * 1001, 1001),
+    "by far": range(START, START + 130 * 123_456_789, 123_456_789),
+    "shuffled": random.Random(1).sample(range(START, START + 130), 130),  # noqa: S311 - an order
+    "over a limit": range(2_690_000_000_000 - 50, 2_690_000_000_080),
+}
+
+
+@pytest.mark.parametrize("how", WALKS)
+def test_a_walk_through_tax_numbers_that_all_exist_ends_before_the_100th(cloud: Cloud, how: str) -> None:
+    statuses = walk(of_tax, everything(cloud), WALKS[how])
+    assert statuses.count(200) < ENDED
+    assert set(statuses) == {200, 429}
+    assert set(statuses[ENDED:]) == {429}
+
+
+@pytest.mark.parametrize("how", ["up", "shuffled"])
+@pytest.mark.parametrize("environments", [2, 8])
+def test_so_does_one_that_several_environments_serve(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, how: str, environments: int
+) -> None:
+    statuses = walk(of_tax, everything(cloud), WALKS[how], Environments(environments, monkeypatch))
+    assert statuses.count(200) < ENDED
+    assert set(statuses[ENDED + environments :]) == {429}
+
+
+def test_so_does_one_that_goes_through_every_dataset(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    doors = cycle(["revenu_fiscal_reference/v2", "declarants/v2", "avis_imposition/v1", "avis_imposition/v2"])
+    environments = Environments(4, monkeypatch)
+    statuses = walk(lambda key, number: of_tax(key, number, next(doors)), everything(cloud), WALKS["up"], environments)
+    assert statuses.count(200) < ENDED
+
+
+@pytest.mark.parametrize("how", ["up", "by two"])
+@pytest.mark.parametrize("known", [True, False])
+def test_a_walk_through_families_ends_before_the_100th(cloud: Cloud, caf: Caf, how: str, known: bool) -> None:  # noqa: FBT001 - a table of cases
+    numbers = [number - START + 2_600_000 for number in WALKS[how]]
+    if known:
+        caf.families = [family.FAMILY.model_copy(update={"numero_allocataire": f"{one:07}"}) for one in numbers]
+    statuses = walk(of_family, everything(cloud), numbers)
+    answered = [status for status in statuses if status in ANSWERED]
+    assert set(answered) <= ({200} if known else ANSWERED)
+    assert len(answered) < ENDED
+    assert set(statuses[ENDED:]) == {429}
+
+
+def test_numbers_that_nobody_has_are_a_walk_however_far_from_each_other(cloud: Cloud, provider: Provider) -> None:
+    provider.page = NOT_FOUND_PAGE
+    numbers = random.Random(2).sample(range(10**12, 10**13), 120)  # noqa: S311 - which numbers is no secret
+    statuses = walk(of_tax, everything(cloud), numbers)
+    assert statuses.count(404) < ENDED
+    assert set(statuses[ENDED:]) == {429}
+
+
+def test_so_are_notices_tried_for_one_person(cloud: Cloud, provider: Provider) -> None:
+    provider.page = NOT_FOUND_PAGE
+    key, references = everything(cloud), [f"26{number:011}" for number in range(120)]
+    statuses = [
+        ask("declarants/v2", key=key, numeroFiscal="2690000000011", referenceAvis=one).status for one in references
+    ]
+    assert statuses.count(404) < ENDED
+
+
+@pytest.mark.usefixtures("caf")
+def test_so_are_postcodes_tried_for_one_family(cloud: Cloud) -> None:
+    key = everything(cloud)
+    tried = [
+        ask("adresse_caf/v2", key=key, numeroAllocataire="2600009", codePostal=f"75{one:03}") for one in range(120)
+    ]
+    assert len([one for one in tried if one.status == 404]) < ENDED
+
+
+# ── Slowed, then suspended ───────────────────────────────────────────────────────────────────────────────────────────
+
+FEW, MORE = 10, 20
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Be suspicious of fewer people, so that a test asks less."""
+    monkeypatch.setenv("ENUMERATION_SLOWED_AT", f"{FEW}")
+    monkeypatch.setenv("ENUMERATION_SUSPENDED_AT", f"{MORE}")
+
+
+@pytest.mark.usefixtures("few")
+def test_who_is_slowed_is_told_so_and_the_audit_says_why(cloud: Cloud, provider: Provider) -> None:
+    key = everything(cloud)
+    walk(of_tax, key, range(START, START + FEW - 1))
+    asked = len(provider.asked)
+    answer = of_tax(key, START + FEW)
+    assert (answer.status, answer.body) == (429, EnumerationSuspected().body)
+    assert answer.headers["Retry-After"] == "60"
+    assert len(provider.asked) == asked
+    entry = cloud.entries()[-1]
+    assert (entry["status"], entry["error"], entry["suspicion"]) == (429, "rate_limited", "slowed")
+    assert len(entry["citizen"]) == 64
+    assert "suspicion" not in cloud.entries()[-2]
+
+
+@pytest.mark.usefixtures("few")
+def test_the_town_s_other_calls_are_answered_while_its_walk_is_not(cloud: Cloud) -> None:
+    key = everything(cloud)
+    assert walk(of_tax, key, islice(WALKS["up"], MORE))[-1] == 429
+    assert of_tax(key, 1_230_000_000_000).status == 200
+
+
+@pytest.mark.usefixtures("few")
+def test_another_token_is_not_slowed(cloud: Cloud) -> None:
+    assert walk(of_tax, everything(cloud), islice(WALKS["up"], MORE))[-1] == 429
+    assert of_tax(cloud.token("dgfip_nombre_parts"), START).status == 200
+
+
+@pytest.mark.usefixtures("few")
+def test_who_waits_as_told_is_not_answered_either(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr(enumeration, "monotonic", lambda: now)
+    key, answered = everything(cloud), 0
+    for number in islice(WALKS["up"], 2 * MORE):
+        status = of_tax(key, number).status
+        answered += status == 200
+        now += 0 if status == 200 else 61
+    assert answered == FEW - 1
+    assert suspicions()
+
+
+@pytest.mark.usefixtures("few")
+def test_a_suspicion_grows_into_a_suspension_and_is_told(cloud: Cloud) -> None:
+    key = everything(cloud)
+    walk(of_tax, key, islice(WALKS["up"], MORE - 1))
+    assert suspicions() == []
+    of_tax(key, WALKS["up"][MORE - 1])
+    (told,) = (json.loads(one["body"]) for one in suspicions())
+    assert (told["token"], set(told)) == ("jeton-1", {"token", "at"})
+    assert cloud.entries()[-1]["suspicion"] == "suspended"
+
+
+@pytest.mark.usefixtures("few")
+def test_a_suspicion_that_cannot_be_told_is_refused_all_the_same(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SUSPICIONS_QUEUE", "http://127.0.0.1:9/nowhere")
+    assert walk(of_tax, everything(cloud), islice(WALKS["up"], MORE + 5))[-1] == 429
+    assert '"event": "enumeration_unknown"' in capfd.readouterr().out
+
+
+def test_what_cannot_be_counted_is_refused_before_anybody_is_asked(cloud: Cloud, provider: Provider) -> None:
+    key = everything(cloud)
+    assert of_tax(key, START).status == 200
+    cloud.stats.delete()
+    asked = len(provider.asked)
+    answer = of_tax(key, START + 1)
+    assert (answer.status, answer.body["error"]) == (503, "audit_unavailable")
+    assert len(provider.asked) == asked
+    assert of_tax(key, 1_230_000_000_000).status == 200  # which there is nothing to count of
+
+
+def test_a_day_is_forgotten(cloud: Cloud) -> None:
+    walk(of_tax, everything(cloud), range(START, START + 5))
+    kept = [item for item in cloud.stats.scan()["Items"] if item["pk"] == "watch#jeton-1"]
+    assert kept
+    for item in kept:
+        life = datetime.fromtimestamp(int(str(item["expires_at"])), UTC) - datetime.now(UTC)
+        assert timedelta(days=1) < life < timedelta(days=3)
+
+
+def test_no_number_is_kept_nor_where_it_is(cloud: Cloud) -> None:
+    walk(of_tax, everything(cloud), range(START, START + 5))
+    kept = repr(cloud.stats.scan()["Items"]) + repr(cloud.entries())
+    assert str(START)[:7] not in kept
+
+
+# ── What a town does ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def watched(cloud: Cloud) -> list[dict[str, Any]]:
+    return [item for item in cloud.stats.scan()["Items"] if str(item["pk"]).startswith("watch#")]
+
+
+def test_an_ordinary_call_writes_nothing(cloud: Cloud) -> None:
+    key = everything(cloud)
+    numbers = random.Random(3).sample(range(10**12, 10**13), 30)  # noqa: S311 - which numbers is no secret
+    assert set(walk(of_tax, key, [*numbers, *numbers])) == {200}
+    assert watched(cloud) == []
+
+
+def test_a_software_that_comes_back_to_the_same_people_may_know_a_whole_neighbourhood(cloud: Cloud) -> None:
+    key = everything(cloud)
+    doors = ("avis_imposition/v1", "avis_imposition/v2")
+    statuses = [of_tax(key, START + number, door).status for number in range(100) for door in doors]
+    assert set(statuses) == {200}
+
+
+@pytest.mark.usefixtures("few")
+def test_but_not_for_ever(cloud: Cloud) -> None:
+    key = everything(cloud)
+    statuses = [of_tax(key, START + number).status for number in range(4 * FEW + 5) for _ in range(2)]
+    assert 429 in statuses
+
+
+def test_a_bad_morning_is_no_enumeration(cloud: Cloud, provider: Provider) -> None:
+    key, found = everything(cloud), provider.page
+    numbers = random.Random(4).sample(range(10**12, 10**13), 220)  # noqa: S311 - which numbers is no secret
+    statuses = []
+    for position, number in enumerate(numbers):  # two of five are mistyped
+        provider.page = NOT_FOUND_PAGE if position % 5 < 2 else found
+        statuses.append(of_tax(key, number).status)
+    assert statuses.count(404) == 88 > SLOWED
+    assert set(statuses) == ANSWERED
+
+
+def test_a_software_that_repeats_a_mistake_makes_one(cloud: Cloud, provider: Provider) -> None:
+    provider.page = NOT_FOUND_PAGE
+    assert set(walk(of_tax, everything(cloud), [START] * 100)) == {404}
+
+
+def test_notices_of_other_years_are_no_unknown_people(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DGFIP_AVAILABLE_YEARS", "1")
+    key = everything(cloud)
+    numbers = random.Random(5).sample(range(10**12, 10**13), 100)  # noqa: S311 - which numbers is no secret
+    answers = [
+        ask("declarants/v2", key=key, numeroFiscal=f"{one}", referenceAvis="1290000000022").status for one in numbers
+    ]
+    assert set(answers) == {404}
+    assert watched(cloud) == []
+
+
+@given(people=st.integers(0, 1000), calls=st.integers(0, 5000), is_walk=st.booleans())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_more_people_is_never_less_suspicious(people: int, calls: int, is_walk: bool) -> None:  # noqa: FBT001 - drawn
+    calls = max(people, calls)
+    order = [None, "slowed", "suspended"]
+    now, then = (
+        enumeration.judge(count, calls + more, is_walk=is_walk) for count, more in ((people, 0), (people + 1, 1))
+    )
+    assert order.index(then) >= order.index(now)
+    if people < SLOWED:
+        assert now is None
+
+
+# ── Suspension ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def gateway_key(cloud: Cloud) -> tuple[str, str]:
+    """A key that the gateway knows too; returns it and its id there."""
+    made = boto3.client("apigateway").create_api_key(name="api-particulier-jeton-1", enabled=True)
+    return cloud.token("dgfip_avis_imposition", id="jeton-1", gateway_key_id=made["id"]), made["id"]
+
+
+def state(cloud: Cloud) -> str:
+    (item,) = cloud.tokens.scan()["Items"]
+    return str(item["state"])
+
+
+def is_enabled(gateway_id: str) -> bool:
+    return boto3.client("apigateway").get_api_key(apiKey=gateway_id)["enabled"]
+
+
+def suspicion(at: datetime | None = None, token: str = "jeton-1") -> dict[str, Any]:  # noqa: S107 - an id
+    made: dict[str, Any] = json.loads((ROOT / "events/suspension/suspicion.json").read_text())
+    made["Records"][0]["body"] = json.dumps({"token": token, "at": (at or datetime.now(UTC)).isoformat()})
+    return made
+
+
+@pytest.mark.usefixtures("few")
+def test_a_walk_ends_with_a_token_that_works_nowhere_an_alarm_and_an_entry(
+    cloud: Cloud, gateway_key: tuple[str, str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    key, gateway_id = gateway_key
+    walk(of_tax, key, islice(WALKS["up"], MORE + 2))
+    suspend({"Records": suspicions()}, None)
+    assert (state(cloud), is_enabled(gateway_id)) == ("suspended", False)
+    (entry,) = (one for one in cloud.entries() if one.get("kind") == "suspension")
+    assert (entry["token"], entry["organisation"], entry["suspicion"]) == ("jeton-1", "VILLE EXEMPLE", "suspended")
+    told = [json.loads(line) for line in capfd.readouterr().out.splitlines() if "token_suspended" in line]
+    assert [line["token"] for line in told if "event" in line] == ["jeton-1"]
+    assert [line["Alerts"] for line in told if "_aws" in line] == [[1.0]]
+    forget()
+    assert of_tax(key, 1_230_000_000_000).status == 401
+
+
+def test_a_suspicion_told_again_suspends_once(cloud: Cloud, gateway_key: tuple[str, str]) -> None:
+    assert gateway_key
+    for _ in range(3):
+        suspend(suspicion(), None)
+    assert len(cloud.entries()) == 1
+
+
+def test_a_suspicion_of_before_a_resumption_is_dealt_with(cloud: Cloud, gateway_key: tuple[str, str]) -> None:
+    assert gateway_key
+    (item,) = cloud.tokens.scan()["Items"]
+    cloud.tokens.put_item(Item=item | {"resumed": datetime.now(UTC).isoformat()})
+    suspend(suspicion(datetime.now(UTC) - timedelta(minutes=1)), None)
+    assert state(cloud) == "active"
+    suspend(suspicion(), None)
+    assert state(cloud) == "suspended"
+
+
+@pytest.mark.parametrize("gone", ["revoked", "suspended"])
+def test_a_token_that_lives_no_more_is_left_as_it_is(cloud: Cloud, gone: str) -> None:
+    cloud.token("dgfip_nombre_parts", id="jeton-1", state=gone)
+    suspend(suspicion(), None)
+    suspend(suspicion(token="nobody"), None)
+    assert state(cloud) == gone
+    assert cloud.entries() == []
+
+
+def test_a_suspension_that_cannot_be_audited_is_brought_again(cloud: Cloud, gateway_key: tuple[str, str]) -> None:
+    assert gateway_key
+    cloud.audit.delete()
+    with pytest.raises(Exception, match="audit_unavailable"):
+        suspend(suspicion(), None)
+    assert state(cloud) == "active"
+
+
+def test_a_habilitation_s_history_says_that_its_key_was_suspended(cloud: Cloud) -> None:
+    cloud.token("dgfip_nombre_parts", id="jeton-1", habilitation="habilitation-9")
+    suspend(suspicion(), None)
+    (told,) = cloud.habilitations.scan()["Items"]
+    assert (told["habilitation"], told["event"]) == ("habilitation-9", "key_suspended")

@@ -1,0 +1,39 @@
+"""What the documentation says of a parameter's form is exactly what is accepted."""
+
+import re
+from typing import Final
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from api_particulier.errors import BadRequest
+from api_particulier.parameters import AllocataireNumbers, AvisNumbers, Parameters
+
+GOOD: Final = {
+    "numeroFiscal": "2690000000001",
+    "referenceAvis": "2690000000001",
+    "numeroAllocataire": "2600001",
+    "codePostal": "75011",
+}
+NEARLY: Final = st.text("0123456789aZé ,\u00a0\n", max_size=20) | st.text(max_size=20)
+DOCUMENTED: Final[list[tuple[type[Parameters], str, str]]] = [
+    (numbers, one.name, one.pattern) for numbers in (AvisNumbers, AllocataireNumbers) for one in numbers.documented
+]
+
+
+def accepts(numbers: type[Parameters], name: str, value: str) -> bool:
+    try:
+        numbers.read({one: [good] for one, good in (GOOD | {name: value}).items()})
+    except BadRequest:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(("numbers", "name", "pattern"), DOCUMENTED)
+def test_what_is_documented_is_accepted_and_nothing_else_is(numbers: type[Parameters], name: str, pattern: str) -> None:
+    @given(st.from_regex(pattern) | NEARLY)
+    def hold(value: str) -> None:
+        assert accepts(numbers, name, value) is bool(re.search(pattern, value))
+
+    hold()
