@@ -48,8 +48,9 @@ class Route:
     errors: tuple[ApiError | type[ApiError], ...] = ()
     """Its own, besides the common ones: a kind of error, or one as it is answered where the words are this route's."""
     headers: Mapping[str, str] = field(default_factory=dict)
-    """Its own, each with its meaning: of the answer, besides the common ones; or of the request, in ``asks``."""
+    """Those of its answer, each with its meaning, besides the common ones."""
     asks: Mapping[str, str] = field(default_factory=dict)
+    """Those that a request must have."""
 
 
 OF_PROVIDER: Final = (ProviderRefused, ProviderUnreachable, CircuitOpen, ProviderInMaintenance, ProviderUnreadable)
