@@ -1,7 +1,6 @@
 """Mutual TLS with the CAF: who is trusted, who is told what, and where our key is."""
 
 import json
-import os
 import ssl
 import tempfile
 from pathlib import Path
@@ -94,7 +93,8 @@ def test_no_other_authority_is_trusted_than_that_of_the_secret(caf: Caf, key: st
 
     assert ask_file(key).status == 200
     assert caf.asked
-    context = adapter._caf().client.session.get_adapter(os.environ["CAF_URL"])._tls  # type: ignore[attr-defined]  # noqa: SLF001 - which authorities a context trusts does not show on the wire
+    context = adapter._caf().client.tls  # noqa: SLF001 - which authorities a context trusts does not show on the wire
+    assert context is not None
     assert context.cert_store_stats() == {"x509": 1, "crl": 0, "x509_ca": 1}
     assert context.check_hostname
     assert context.verify_mode == ssl.CERT_REQUIRED
