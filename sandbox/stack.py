@@ -35,6 +35,8 @@ _PASSED_THROUGH = {
     "DGFIP_AVAILABLE_YEARS": "DgfipAvailableYears",
     "CAF_URL": "CafUrl",
     "BAN_URL": "BanUrl",
+    "PSEUDONYM_KEY_ARN": "PseudonymKeyArn",
+    "FORMER_PSEUDONYM_KEY_ARNS": "FormerPseudonymKeyArns",
     "ENUMERATION_SLOWED_AT": "EnumerationSlowedAt",
     "ENUMERATION_SUSPENDED_AT": "EnumerationSuspendedAt",
     "ENUMERATION_SHARE": "EnumerationShare",
@@ -97,7 +99,7 @@ class LocalStack:
         with _step("building the site"):
             website.build()
         with _step("building the functions and the layer"):
-            template = build(self.folder / "build", _architecture())
+            template = cloud.deployable(build(self.folder / "build", _architecture()))
         with _step("deploying template.yaml"):
             self._deploy(template, url, addresses)
         description = self._describe(url)

@@ -58,7 +58,7 @@ ROUTES = (
             "organisation": "Ville de Fictive",
             "expire": "2027-11-25T00:00:00+00:00",
         },
-        errors=(BadRequest(_MALFORMED), UnknownLink(), LinkOpened(), LinkExpired()),
+        errors=(BadRequest(_MALFORMED), UnknownLink, LinkOpened, LinkExpired),
     ),
 )
 

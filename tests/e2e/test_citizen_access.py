@@ -8,7 +8,7 @@ import requests
 
 from sandbox import caf, svair
 from sandbox.simulators import PEOPLE
-from tests.e2e.conftest import Stack
+from tests.e2e.conftest import Stack, bring_up
 from tests.e2e.test_families_and_addresses import FAMILY_NUMBERS
 from tests.e2e.test_journey import NUMBERS, RFR_ROUTE
 
@@ -81,3 +81,23 @@ def test_each_statement_of_its_policy_serves_something(
     with stack.without_statement("CitizenAccess", sid):
         stack.forget("CitizenAccess")  # an environment remembers the month's key, and the certificate
         log(stack, numbers, status)
+
+
+def test_accesses_are_found_after_a_rotation_of_the_pseudonym_key(
+    stack: Stack,
+) -> None:
+    assert stack.get(RFR_ROUTE, **NUMBERS).status_code == 200
+    before = log(stack, NUMBERS)
+    kms, first = stack.client("kms"), stack.deployment.outputs["PseudonymKeyIds"].strip(",")
+    keys = [kms.create_key(KeySpec="HMAC_256", KeyUsage="GENERATE_VERIFY_MAC")["KeyMetadata"]["Arn"]]
+    former = kms.describe_key(KeyId=first)["KeyMetadata"]["Arn"]
+    try:
+        bring_up(PSEUDONYM_KEY_ARN=keys[0], FORMER_PSEUDONYM_KEY_ARNS=former)
+        assert stack.get(RFR_ROUTE, **NUMBERS).status_code == 200
+        told = log(stack, NUMBERS)
+        assert told["acces"][1:] == before["acces"]
+        assert stack.operate("citizen", "access", "--numero-fiscal", NUMBERS["numeroFiscal"]) == told
+        with stack.without_statement("CitizenAccess", "NameCitizensAsBefore"):
+            log(stack, NUMBERS, status=500)
+    finally:
+        bring_up()

@@ -90,10 +90,11 @@ class _Trail:
     def neighbours(self, parameters: Parameters, at: datetime) -> list[_Group]:
         """Return the groups of a number: two ranges that overlap, so that no walk is cut in halves, and a step."""
         kind, number = parameters.documented[0].name, int(parameters.number)
-        half = parameters.neighbourhood // 2
-        names = [f"{at:%Y-%m-%d}#{kind}#{number // half + shift}" for shift in (0, 1)]
+        half = number // (parameters.neighbourhood // 2)
+        day = f"{at:%Y-%m-%d}#{kind}#"
+        names = [f"{day}{half}", f"{day}{half + 1}"]
         if step := self._step(kind, number):
-            names.append(f"{at:%Y-%m-%d}#{kind}#by {step}")
+            names.append(f"{day}by {step}")
         return [self.group(name) for name in names]
 
     def _step(self, kind: str, number: int) -> int:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import isfinite
 from typing import Annotated, Final, Literal
+from urllib.parse import urlencode
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -104,7 +105,7 @@ def locate(address: str) -> Document:
         raise NotLocated("no address")
     try:
         with _client().question(deadline=settings().ban_deadline):
-            match = _read(_client().send("GET", "/search/", params={"q": address, "limit": "1"}))
+            match = _read(_client().send("GET", f"/search/?{urlencode({'q': address, 'limit': '1'})}"))
     except ProviderError as error:
         raise NotLocated(error.code) from None
     if match is None:

@@ -72,7 +72,7 @@ class _Caf:
         answer = self.client.send(
             "POST",
             _PATH,
-            data=_envelope(numbers),
+            body=_envelope(numbers),
             headers={"Content-Type": "text/xml; charset=utf-8", "SOAPAction": '""'},
         )
         returned = _parse(_root_part(answer)).find(_RETURN)

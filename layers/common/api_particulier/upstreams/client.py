@@ -16,15 +16,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from http.client import HTTPException, HTTPResponse
+from http.cookiejar import CookieJar
 from socket import socket
 from time import monotonic
 from typing import Any, Final, override
+from urllib.parse import urlencode, urlsplit
+from urllib.request import Request
 
-import requests
-from requests.adapters import HTTPAdapter
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
+from urllib3 import BaseHTTPResponse, Timeout, connection_from_url
 from urllib3.connection import HTTPConnection
-from urllib3.exceptions import HTTPError, ProtocolError
+from urllib3.exceptions import HTTPError, NewConnectionError, ProtocolError, SSLError
 from urllib3.exceptions import TimeoutError as WireTimeoutError
 
 from api_particulier import deadline as call_deadline
@@ -32,12 +33,14 @@ from api_particulier.circuit import Circuit
 from api_particulier.errors import ProviderRefused, ProviderUnreachable, ProviderUnreadable
 from api_particulier.observability import provider_call
 from api_particulier.settings import settings
+from api_particulier.signed import trusting_public_authorities
 from api_particulier.upstreams.retries import Retries
 
 MAX_BYTES: Final = 2 * 1024 * 1024
 """A notice is 5 kB, a family file 3 kB: what is a thousand times that is no answer."""
 _CHUNK: Final = 64 * 1024
 OK: Final = frozenset({200})
+_HEADERS: Final = {"User-Agent": "api-particulier", "Accept": "*/*", "Accept-Encoding": "identity"}
 
 
 @dataclass(frozen=True)
@@ -75,11 +78,15 @@ class Client:
         self._circuit = Circuit(provider)
         self._retries = Retries()
         self._base_url = base_url
+        self._prefix = urlsplit(base_url).path
         self._budget = Budget()
-        self.session = requests.Session()
-        self.session.trust_env = False  # no proxy, no .netrc: the address is the one configured, and nothing else
-        self.session.headers.update({"User-Agent": "api-particulier", "Accept-Encoding": "identity"})
-        self.session.mount(base_url, _Adapter(self._budget, tls))
+        self.cookies = CookieJar()
+        """Those of the provider's session, which ``send`` sends and keeps."""
+        self.tls = tls or (trusting_public_authorities() if base_url.startswith("https") else None)
+        # One connection, which no proxy of the environment turns away from the address that is configured.
+        options = {"ssl_context": self.tls} if self.tls else {}
+        self._connections = connection_from_url(base_url, maxsize=1, retries=False, **options)
+        self._connections.ConnectionCls = partial(_connection, self._connections.ConnectionCls, self._budget)  # type: ignore[assignment, arg-type]  # called only
 
     @contextmanager
     def question(self, *, deadline: float | None = None) -> Iterator[None]:
@@ -94,44 +101,82 @@ class Client:
             self._budget.start(min(own, call_deadline.left()))
             yield
 
-    def send(self, method: str, path: str, *, expected: frozenset[int] = OK, **options: Any) -> Answer:
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: bytes | Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        expected: frozenset[int] = OK,
+    ) -> Answer:
         """Ask, and perhaps once more if the connection fell before an answer began: every question only reads.
 
-        ``options`` are those of ``requests.Session.request``. A redirection is never followed.
+        A ``body`` of names and values is sent as a form. A redirection is never followed.
         """
+        said = {**_HEADERS, **(headers or {})}
+        if isinstance(body, Mapping):
+            body, said["Content-Type"] = urlencode(body).encode(), "application/x-www-form-urlencoded"
         self._retries.earn()
         try:
-            return self._send(method, path, expected, options)
+            return self._send(method, path, body, said, expected)
         except _ConnectionLostError:
             if not self._retries.take():
                 raise ProviderUnreachable from None
             try:
-                return self._send(method, path, expected, options)
+                return self._send(method, path, body, said, expected)
             except _ConnectionLostError:
                 raise ProviderUnreachable from None
 
-    def _send(self, method: str, path: str, expected: frozenset[int], options: Mapping[str, Any]) -> Answer:
+    def _send(
+        self, method: str, path: str, body: bytes | None, headers: dict[str, str], expected: frozenset[int]
+    ) -> Answer:
         try:
-            timeout = (
-                self._budget.left(at_most=settings().provider_connect_timeout),
-                self._budget.left(at_most=settings().provider_read_timeout),
+            response = self._connections.urlopen(
+                method,
+                f"{self._prefix}{path}",
+                body,
+                headers | self._cookie(path),
+                redirect=False,
+                preload_content=False,
+                timeout=Timeout(
+                    connect=self._budget.left(at_most=settings().provider_connect_timeout),
+                    read=self._budget.left(at_most=settings().provider_read_timeout),
+                ),
             )
-            with self.session.request(
-                method, f"{self._base_url}{path}", timeout=timeout, stream=True, allow_redirects=False, **options
-            ) as response:
-                _check_status(response.status_code, expected)
-                return Answer(response.status_code, response.headers, _read(response))
-        except (requests.Timeout, requests.exceptions.SSLError, WireTimeoutError, TimeoutError):
+            try:
+                self._keep_cookies(path, response)
+                _check_status(response.status, expected)
+                return Answer(response.status, response.headers, _read(response))
+            finally:
+                if not response.closed:  # an answer that was not read to its end takes its connection with it
+                    response.close()
+                response.release_conn()
+        except NewConnectionError:  # which urllib3 takes for a time-out too
+            raise _ConnectionLostError from None
+        except (WireTimeoutError, TimeoutError, SSLError):
             raise ProviderUnreachable from None
-        except requests.ConnectionError as error:
+        except ProtocolError as error:
             causes = list(_causes(error))
-            if any(isinstance(cause, TimeoutError | WireTimeoutError) for cause in causes):
+            if any(isinstance(cause, TimeoutError) for cause in causes):
                 raise ProviderUnreachable from None
             if any(isinstance(cause, HTTPException) and not isinstance(cause, OSError) for cause in causes):
                 raise ProviderUnreadable from None  # it does not speak HTTP
             raise _ConnectionLostError from None
-        except (requests.RequestException, HTTPError, OSError, ValueError):
+        except (HTTPError, OSError, ValueError):
             raise ProviderUnreadable from None
+
+    def _cookie(self, path: str) -> dict[str, str]:
+        if not len(self.cookies):
+            return {}
+        asking = Request(f"{self._base_url}{path}")  # noqa: S310 - only described
+        self.cookies.add_cookie_header(asking)
+        cookie = asking.get_header("Cookie")
+        return {"Cookie": cookie} if cookie else {}
+
+    def _keep_cookies(self, path: str, response: BaseHTTPResponse) -> None:
+        if "Set-Cookie" in response.headers:
+            self.cookies.extract_cookies(response, Request(f"{self._base_url}{path}"))  # type: ignore[arg-type]  # noqa: S310 - only described; urllib3's answers are made for it
 
 
 class _ConnectionLostError(Exception):
@@ -148,11 +193,11 @@ def _check_status(status: int, expected: frozenset[int]) -> None:
     raise ProviderUnreadable
 
 
-def _read(response: requests.Response) -> bytes:
+def _read(response: BaseHTTPResponse) -> bytes:
     """Read the body; what is too large or cut short is not an answer."""
     content = bytearray()
     try:
-        while chunk := response.raw.read1(_CHUNK, decode_content=True):
+        while chunk := response.read1(_CHUNK, decode_content=True):
             content += chunk
             if len(content) > MAX_BYTES:
                 raise ProviderUnreadable
@@ -162,43 +207,11 @@ def _read(response: requests.Response) -> bytes:
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an exception and those at the bottom of it: ``requests`` calls many things a connection error."""
+    """Yield an exception and those at the bottom of it: ``urllib3`` calls many things a protocol error."""
     while error is not None:
         yield error
-        inner = [getattr(error, "reason", None), *reversed(error.args), error.__context__]
+        inner = [*reversed(error.args), error.__context__]
         error = next((one for one in inner if isinstance(one, BaseException)), None)
-
-
-class _Adapter(HTTPAdapter):
-    """Gives every connection the budget of the question, so that a slow drip, headers included, ends with it."""
-
-    def __init__(self, budget: Budget, tls: ssl.SSLContext | None) -> None:
-        self._budget = budget
-        self._tls = tls
-        super().__init__(pool_connections=1, pool_maxsize=1)
-
-    @override
-    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **pool_kwargs: Any) -> None:
-        if self._tls is not None:
-            pool_kwargs["ssl_context"] = self._tls
-        self.poolmanager = PoolManager(num_pools=connections, maxsize=maxsize, block=block, **pool_kwargs)
-        self.poolmanager.pool_classes_by_scheme = {
-            "http": partial(_pool, HTTPConnectionPool, self._budget),
-            "https": partial(_pool, HTTPSConnectionPool, self._budget),
-        }
-
-    @override
-    def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
-        if self._tls is None:
-            super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call]  # the stubs leave it untyped
-        else:  # the context says whom to trust; requests would add every public authority to it
-            conn.cert_reqs = "CERT_REQUIRED"
-
-
-def _pool(pool: type[HTTPConnectionPool], budget: Budget, *args: Any, **kwargs: Any) -> HTTPConnectionPool:
-    made = pool(*args, **kwargs)
-    made.ConnectionCls = partial(_connection, made.ConnectionCls, budget)  # type: ignore[arg-type, assignment]  # called only
-    return made
 
 
 def _connection(connection: type[HTTPConnection], budget: Budget, *args: Any, **kwargs: Any) -> HTTPConnection:

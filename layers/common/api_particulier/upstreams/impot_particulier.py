@@ -12,6 +12,7 @@ The client is one secret, read each time a token is asked for, so that it can be
 """
 
 import re
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -92,13 +93,14 @@ class _ImpotParticulier:
 
     def _fetch_token(self) -> _Token:
         oauth_client = _oauth_client()
+        credentials = f"{oauth_client.client_id}:{oauth_client.client_secret}"
         asked_at = monotonic()
         answer = self.client.send(
             "POST",
             _TOKEN_PATH,
             expected=frozenset({_OK, _MALFORMED, _UNAUTHORIZED}),
-            auth=(oauth_client.client_id.encode(), oauth_client.client_secret.encode()),
-            data={"grant_type": "client_credentials", "scope": _SCOPE},
+            headers={"Authorization": f"Basic {b64encode(credentials.encode()).decode()}"},
+            body={"grant_type": "client_credentials", "scope": _SCOPE},
         )
         granted = _grant(answer)
         headers = {"Authorization": f"Bearer {granted.access_token}", "ID_Teleservice": oauth_client.id_teleservice}

@@ -74,7 +74,7 @@ class _Svair:
             self._form = self._fetch_form()  # the last one's session is over
 
     def _fetch_form(self) -> _Form:
-        self.client.session.cookies.clear()
+        self.client.cookies.clear()
         page = _parse(self.client.send("GET", _FORM_PATH))
         _check_not_refused(page)
         found = page.xpath("//input[@name='javax.faces.ViewState']/@value")
@@ -87,7 +87,7 @@ class _Svair:
             "POST",
             _NOTICE_PATH,
             expected=frozenset({200}) | (_FORGOTTEN if may_be_forgotten else frozenset()),
-            data={
+            body={
                 "j_id_7:spi": numbers.numero_fiscal,
                 "j_id_7:num_facture": numbers.reference_avis,
                 "j_id_7:j_id_l": "Valider",

@@ -1,0 +1,98 @@
+"""All that the deployed stack keeps, dumped: nobody is in it, in clear or hashed without a key as any number may be."""
+
+import base64
+import hashlib
+import json
+import re
+import secrets
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any
+
+import requests
+
+from tests.e2e.conftest import Stack
+from tests.e2e.test_families_and_addresses import FAMILY_NUMBERS
+from tests.e2e.test_journey import NUMBERS, RFR_ROUTE
+
+ALGORITHMS = ("md5", "sha1", "sha256", "sha512")
+EVERY_NUMBER = 10_000_000
+_SLICE = 500_000
+POSTCODE = "75011"
+
+
+def kept(stack: Stack) -> Iterator[str]:
+    """Yield all that is in every table, log, bucket and queue."""
+    dynamodb = stack.client("dynamodb")
+    for table in dynamodb.list_tables()["TableNames"]:
+        for page in dynamodb.get_paginator("scan").paginate(TableName=table):
+            yield json.dumps(page["Items"], default=repr)
+    logs = stack.client("logs")
+    for group in logs.describe_log_groups()["logGroups"]:
+        for page in logs.get_paginator("filter_log_events").paginate(logGroupName=group["logGroupName"]):
+            yield from (event["message"] for event in page["events"])
+    s3 = stack.client("s3")
+    for bucket in s3.list_buckets()["Buckets"]:
+        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket["Name"]):
+            for found in page.get("Contents", []):
+                if not found["Key"].endswith(".zip"):  # the code that is deployed, and its keys' names
+                    body = s3.get_object(Bucket=bucket["Name"], Key=found["Key"])["Body"].read()
+                    yield f"{found['Key']} {body.decode(errors='replace')}"
+
+
+def digests(dump: str) -> set[bytes]:
+    """Return every text of the dump that may be a digest, in hexadecimal or base64, as bytes."""
+    sizes = {hashlib.new(name).digest_size for name in ALGORITHMS}
+    found = {bytes.fromhex(one) for one in re.findall(r"\b(?:[0-9a-fA-F]{2}){16,64}\b", dump)}
+    for one in re.findall(r"[A-Za-z0-9+/_-]{22,88}", dump):
+        padded = one.replace("-", "+").replace("_", "/") + "=" * (-len(one) % 4)
+        try:
+            found.add(base64.b64decode(padded, validate=True))
+        except ValueError:
+            continue
+    return {one for one in found if len(one) in sizes}
+
+
+def found_among(first: int, candidates: frozenset[bytes]) -> list[int]:
+    """Return the numbers of a slice of the dictionary whose unkeyed hash is among the candidates."""
+    known = [getattr(hashlib, name) for name in ALGORITHMS]
+    return [
+        number
+        for number in range(first, first + _SLICE)
+        for said in (b"%07d" % number, b"caf:%07d:75011" % number)
+        if any(algorithm(said).digest() in candidates for algorithm in known)
+    ]
+
+
+def test_nobody_is_found_in_a_dump_of_every_table_log_and_bucket(stack: Stack) -> None:
+    key = stack.issue("dgfip_avis_imposition", "cnaf_attestation_droits")["key"]
+    random_numbers = [f"{secrets.randbelow(9 * 10**12) + 10**12}" for _ in range(20)]
+    for number in random_numbers:
+        stack.get(RFR_ROUTE, key=key, numeroFiscal=number, referenceAvis=f"26{number[2:]}")
+    families = [f"{secrets.randbelow(EVERY_NUMBER):07}" for _ in range(20)]
+    for number in families:
+        stack.get("/v2/quotient-familial", key=key, numeroAllocataire=number, codePostal=POSTCODE)
+    stack.get(RFR_ROUTE, key=key, **NUMBERS)
+    stack.get("/v2/quotient-familial", key=key, **FAMILY_NUMBERS)
+    for numbers in (NUMBERS, FAMILY_NUMBERS):
+        requests.get(f"{stack.api_url}/citoyen/acces", numbers, timeout=60)
+    stack.operate("audit", "verify")
+    dump = "\n".join(kept(stack))
+    asked: list[Any] = [*random_numbers, *families, *NUMBERS.values(), FAMILY_NUMBERS["numeroAllocataire"]]
+    assert [number for number in asked if re.search(rf"(?<!\d){number}(?!\d)", dump)] == []
+    candidates = frozenset(digests(dump))
+    assert len(candidates) > len(asked)  # pseudonyms are of the size of a digest
+    for number in random_numbers:
+        for said in (number, f"dgfip:{number}", f"26{number[2:]}"):
+            assert not {hashlib.new(name, said.encode()).digest() for name in ALGORITHMS} & candidates
+    slices = range(0, EVERY_NUMBER, _SLICE)
+    with ProcessPoolExecutor(2) as pool:
+        found = [one for some in pool.map(found_among, slices, [candidates] * len(slices)) for one in some]
+    assert found == []
+
+
+def test_the_dictionary_would_find_a_hash() -> None:
+    leaked = [hashlib.sha256(b"2600001").digest(), hashlib.md5(b"caf:2600002:75011", usedforsecurity=False).digest()]
+    dump = f'{{"a": "{leaked[0].hex()}"}} {base64.b64encode(leaked[1]).decode()}'
+    assert digests(dump) == set(leaked)
+    assert found_among(2_500_000, frozenset(leaked)) == [2_600_001, 2_600_002]

@@ -1,0 +1,90 @@
+"""A key that walks through people's numbers, on the deployed stack: slowed, suspended everywhere, and resumed."""
+
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import requests
+
+from tests.e2e.conftest import Stack
+from tests.e2e.test_families_and_addresses import FAMILY_NUMBERS
+from tests.e2e.test_journey import NUMBERS, RFR_ROUTE
+
+ENDED = 100
+"""The answer that a walk must not get."""
+_PATIENCE = 60.0
+
+
+def walk(stack: Stack, key: str, route: str, numbers: Iterable[dict[str, str]], at_once: int) -> list[int]:
+    """Ask about each, several at once, so that several environments serve; return the statuses."""
+
+    def ask(query: dict[str, str]) -> int:
+        while True:
+            answer = stack.get(route, key=key, **query)
+            # The gateway's own limit is of calls a second: it is waited for, as a patient thief does.
+            if answer.status_code != 429 or answer.headers["Retry-After"] != "1":
+                return answer.status_code
+            time.sleep(0.2)
+
+    with ThreadPoolExecutor(at_once) as pool:
+        return list(pool.map(ask, numbers))
+
+
+def shown(stack: Stack, token: str) -> Any:
+    return stack.operate("keys", "show", token)["state"]
+
+
+def test_500_consecutive_families_end_before_the_100th_with_a_suspended_key(stack: Stack) -> None:
+    issued = stack.issue("cnaf_quotient_familial")
+    numbers = [{"numeroAllocataire": f"{number:07}", "codePostal": "75011"} for number in range(2_700_000, 2_700_500)]
+    statuses = walk(stack, issued["key"], "/v2/quotient-familial", numbers, at_once=4)
+    assert len([status for status in statuses if status in {200, 404}]) < ENDED
+    assert statuses.count(429) > 0
+    until = time.monotonic() + _PATIENCE
+    while shown(stack, issued["id"]) != "suspended":
+        assert time.monotonic() < until
+    assert stack.get("/introspect", key=issued["key"]).status_code == 401
+    told = [one for one in stack.operate("audit", "search", "--token", issued["id"]) if one.get("suspicion")]
+    assert {one["suspicion"] for one in told} == {"slowed", "suspended"}
+    assert [one["dataset"] for one in told if one["kind"] == "suspension"] == ["suspension"]
+
+    stack.operate("keys", "resume", issued["id"])
+    until = time.monotonic() + 2 * _PATIENCE  # an environment remembers a token for a minute
+    while (status := stack.get("/v2/quotient-familial", key=issued["key"], **FAMILY_NUMBERS).status_code) != 200:
+        assert status in {401, 429}
+        assert time.monotonic() < until
+        time.sleep(1)
+    assert "is not suspended" in stack.operate("keys", "resume", issued["id"], expect=1)
+
+
+def test_a_walk_that_nobody_may_tell_of_is_refused_all_the_same(stack: Stack) -> None:
+    issued = stack.issue("dgfip_revenu_fiscal_reference")
+    numbers = [
+        {"numeroFiscal": f"{number:013}", "referenceAvis": NUMBERS["referenceAvis"]}
+        for number in range(2_710_000_000_000, 2_710_000_000_165)
+    ]
+    with stack.without_statement("RevenuFiscalReference", "TellSuspicions"):
+        statuses = walk(stack, issued["key"], RFR_ROUTE, numbers, at_once=1)
+    assert statuses.count(404) < ENDED
+    assert statuses[-1] == 429
+    assert shown(stack, issued["id"]) == "active"
+
+
+@pytest.mark.parametrize("sid", ["WriteAudit", "ReadTokens", "FindTokens", "SuspendTokens", "DisableGatewayKeys"])
+def test_each_statement_of_the_suspension_serves_something(stack: Stack, sid: str) -> None:
+    issued = stack.issue("cnaf_quotient_familial")
+    function = stack.function("Suspension")["FunctionName"]
+    suspicion = (
+        f'{{"Records": [{{"body": "{{\\"token\\": \\"{issued["id"]}\\", \\"at\\": \\"2099-01-01T00:00:00Z\\"}}"}}]}}'
+    )
+    with stack.without_statement("Suspension", sid):
+        failed = stack.client("lambda").invoke(FunctionName=function, Payload=suspicion)
+    assert "FunctionError" in failed
+    assert shown(stack, issued["id"]) == "active"
+    assert "FunctionError" not in stack.client("lambda").invoke(FunctionName=function, Payload=suspicion)
+    assert shown(stack, issued["id"]) == "suspended"
+    assert (
+        requests.get(f"{stack.api_url}/introspect", headers={"X-API-Key": issued["key"]}, timeout=60).status_code == 401
+    )

@@ -1,0 +1,195 @@
+"""A month of 300 towns with their mistakes, through the real decision: none is ever slowed, and who walks is.
+
+The towns are drawn with a seed. Each has its residents, whose numbers lie anywhere in what its CAF has given out (which
+may be a narrow range), its traffic, its share of typing mistakes, its software. One morning of the month, everybody
+enrols: five times the traffic, and every second parent mistypes. Some towns recompute every family's price at night,
+in the order of the numbers; some of their softwares repeat a question that found nobody.
+"""
+
+import math
+import random
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from cachetools import LRUCache
+
+from api_particulier import enumeration, pseudonyms
+from api_particulier.audit import Entry
+from api_particulier.errors import EnumerationSuspected, UnknownNotice
+from api_particulier.parameters import AllocataireNumbers, AvisNumbers
+
+SEED = 20_261_125
+TOWNS = 300
+DAYS = 30
+FIRST = datetime(2026, 9, 1, tzinfo=UTC)
+
+type Numbers = AvisNumbers | AllocataireNumbers
+
+
+class Table:
+    """The statistics table, of which one expression is known."""
+
+    def __init__(self) -> None:
+        self.items: dict[tuple[str, str], tuple[set[str], int]] = {}
+        self.writes = 0
+
+    def update_item(self, *, Key: Any, ExpressionAttributeValues: Any, **_: Any) -> dict[str, Any]:  # noqa: N803 - boto3's
+        self.writes += 1
+        place = (Key["pk"]["S"], Key["sk"]["S"])
+        people, calls = self.items.get(place, (set(), 0))
+        people |= set(ExpressionAttributeValues[":people"]["SS"])
+        calls += int(ExpressionAttributeValues[":calls"]["N"])
+        self.items[place] = people, calls
+        return {"Attributes": {"people": {"SS": list(people)}, "calls": {"N": str(calls)}}}
+
+
+class World:
+    """Every environment of every function, and the table that they share."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.table = Table()
+        self.calls = 0
+        self.refused = Counter[str]()
+        self._environments = [LRUCache[str, Any](maxsize=256) for _ in range(8)]
+        self._serving = self._environments[0]
+        monkeypatch.setattr(enumeration, "_trails", lambda: self._serving)
+        monkeypatch.setattr(enumeration, "dynamodb", lambda: self.table)
+        monkeypatch.setattr(enumeration, "sqs", Silent)
+        monkeypatch.setattr(enumeration, "log", lambda *_, **__: None)
+        monkeypatch.setattr(pseudonyms, "_current_key", lambda *_: b"a key of the month")
+
+    def ask(self, town: str, numbers: Numbers, at: datetime, environment: int, *, known: bool) -> bool:
+        """Put one question; tell whether it was answered."""
+        self.calls += 1
+        self._serving = self._environments[environment]
+        entry = Entry(at, "", "", "", "", id="")
+        entry.citizen = pseudonyms.pseudonym(numbers.citizen, at)
+        try:
+            with enumeration.watch(town, numbers, entry):
+                if not known:
+                    raise UnknownNotice  # noqa: TRY301 - as a provider does
+        except EnumerationSuspected:
+            self.refused[town] += 1
+            return False
+        except UnknownNotice:
+            pass
+        return True
+
+
+class Silent:
+    def send_message(self, **_: Any) -> None:
+        """Be nobody: what is told is told by who refuses."""
+
+
+@dataclass
+class Town:
+    """A town, its residents and how its people and software are."""
+
+    name: str
+    calls_a_day: int
+    mistakes: float
+    repeats: int
+    is_caf: bool
+    recomputes: bool
+    environments: int
+    residents: list[int]
+
+    @classmethod
+    def draw(cls, number: int, chance: random.Random) -> "Town":
+        calls = min(2500, max(2, int(chance.lognormvariate(math.log(20), 1.5))))
+        given = chance.choice([200_000, 1_000_000, 9_999_999])  # how many numbers the town's CAF ever gave
+        is_caf = chance.random() < 0.5
+        return cls(
+            name=f"town-{number}",
+            calls_a_day=calls,
+            mistakes=chance.uniform(0.02, 0.2),
+            repeats=chance.choice([0, 0, 0, 3]),
+            is_caf=is_caf,
+            recomputes=is_caf and chance.random() < 0.2,
+            environments=min(8, 1 + calls // 300),
+            residents=chance.sample(range(given) if is_caf else range(10**12, 10**13), min(calls * 20, given // 20)),
+        )
+
+    def numbers(self, resident: int, mistyped: int | None = None) -> Numbers:
+        number = resident if mistyped is None else mistyped
+        if self.is_caf:
+            return AllocataireNumbers(f"{number:07}", "75011")
+        return AvisNumbers(f"{number:013}", f"26{resident % 10**11:011}")
+
+
+def mistype(number: int, digits: int, chance: random.Random) -> int:
+    """Change one digit, or swap two that follow each other."""
+    written = list(f"{number:0{digits}}")
+    place = chance.randrange(digits - 1)
+    if chance.random() < 0.5:
+        written[place], written[place + 1] = written[place + 1], written[place]
+    else:
+        written[chance.randrange(digits)] = str(chance.randrange(10))
+    return int("".join(written))
+
+
+def questions(town: Town, day: datetime, calls: int, mistakes: float, chance: random.Random) -> Iterator[Any]:
+    """Yield what people ask between 8 and 18: numbers, when, and whether the provider knows them."""
+    for position in range(calls):
+        at = day + timedelta(hours=8 + 10 * position / calls)
+        resident = chance.choice(town.residents)
+        if chance.random() < mistakes:
+            wrong = town.numbers(resident, mistype(resident, 7 if town.is_caf else 13, chance))
+            for _ in range(1 + town.repeats):
+                yield wrong, at, False
+            if chance.random() < 0.2:
+                continue  # gives up
+        for _ in range(chance.choice([1, 1, 2])):  # the income, then the quotient
+            yield town.numbers(resident), at, True
+
+
+def live(world: World, town: Town, chance: random.Random) -> None:
+    """Let a town have its month."""
+    enrolment = chance.randrange(DAYS)
+    for number in range(DAYS):
+        day = FIRST + timedelta(days=number)
+        asked = questions(town, day, town.calls_a_day, town.mistakes, chance)
+        for numbers, at, known in asked:
+            world.ask(town.name, numbers, at, chance.randrange(town.environments), known=known)
+        if number == enrolment:
+            for numbers, at, known in questions(town, day - timedelta(hours=1), 3 * town.calls_a_day, 0.45, chance):
+                world.ask(town.name, numbers, at, chance.randrange(town.environments), known=known)
+    if town.recomputes:  # in the order of their numbers; one in twenty has moved away
+        night = FIRST + timedelta(days=15, hours=1)
+        for position, resident in enumerate(sorted(town.residents)):
+            at = night + timedelta(seconds=position / 15)
+            world.ask(town.name, town.numbers(resident), at, 0, known=chance.random() > 0.05)
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    return World(monkeypatch)
+
+
+@pytest.mark.timeout(600)
+def test_no_town_is_slowed_in_a_month_and_its_calls_hardly_write(world: World) -> None:
+    chance = random.Random(SEED)  # noqa: S311 - a simulation
+    towns = [Town.draw(number, chance) for number in range(TOWNS)]
+    for town in towns:
+        live(world, town, chance)
+    assert max(town.calls_a_day for town in towns) > 1000
+    assert world.calls > 500_000
+    assert world.refused == {}
+    assert world.table.writes < world.calls / 4  # unknown people are a sixth of them
+
+
+def test_a_thief_with_the_key_of_a_busy_town_is_ended_among_its_calls(world: World) -> None:
+    chance = random.Random(SEED)  # noqa: S311 - a simulation
+    town = next(one for one in (Town.draw(number, chance) for number in range(TOWNS)) if one.calls_a_day > 500)
+    learnt, stolen = 0, iter(range(2_600_000, 2_600_500))
+    for numbers, at, known in questions(town, FIRST, town.calls_a_day, town.mistakes, chance):
+        world.ask(town.name, numbers, at, chance.randrange(8), known=known)
+        if (number := next(stolen, None)) is not None:
+            theirs = AllocataireNumbers(f"{number:07}", "75011")
+            learnt += world.ask(town.name, theirs, at, chance.randrange(8), known=True)
+    assert next(stolen, None) is None
+    assert learnt < 100
