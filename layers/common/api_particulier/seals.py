@@ -4,8 +4,8 @@ The audit table's stream brings the entries; each batch becomes a seal, an objec
 is one chain: the object of the next number is written only where there is none, and that is the one step that counts
 (docs/decisions/0012-seals.md). What is hashed and signed, byte for byte, is in docs/audit-format.md.
 
-Only what a call wrote while it was served is sealed. An entry that came later than any call lasts, or that cannot be
-read, stays in no seal, which is how a verification names it.
+Only what a call wrote while it was served is sealed. An entry that came later than any call lasts, that bears no mark
+of a function of ours (``authorship``), or that cannot be read, stays in no seal, which is how a verification names it.
 """
 
 import json
@@ -13,7 +13,6 @@ from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Final
@@ -22,7 +21,9 @@ from uuid import UUID
 from boto3.dynamodb.types import TypeDeserializer
 from botocore.exceptions import ClientError
 
+from api_particulier import authorship
 from api_particulier.aws import dynamodb, kms_client, s3
+from api_particulier.canonical import canonical
 from api_particulier.observability import Event, count_seal, count_tampering, log
 from api_particulier.settings import settings
 
@@ -85,24 +86,6 @@ class Seal:
 def key_of(number: int) -> str:
     """Return the name of a seal's object."""
     return f"seals/{number:012}.json"
-
-
-def canonical(value: object) -> bytes:
-    """Return the one JSON text of a value (RFC 8785); ``ValueError`` for what is not of strings, integers and lists."""
-    try:
-        text = json.dumps(
-            value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_integer
-        )
-        return text.encode()
-    except (TypeError, ValueError, ArithmeticError):
-        msg = "this has no canonical text"
-        raise ValueError(msg) from None
-
-
-def _integer(value: object) -> int:
-    if isinstance(value, Decimal) and value == value.to_integral_value():
-        return int(value)
-    raise TypeError
 
 
 # ── The tree of RFC 6962 §2.1 ────────────────────────────────────────────────────────────────────────────────────────
@@ -198,6 +181,9 @@ def _written(change: Mapping[str, Any]) -> _Arrival | None:
         return None
     if not in_time or not arrival.place[0].endswith(f"#{arrival.at:%Y-%m-%d}"):
         _tampered("late")
+        return None
+    if not authorship.is_ours(item, arrival.at):
+        _tampered("forged")
         return None
     return arrival
 
