@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup run up down test lint format docs build fuzz bench lock clean
+.PHONY: help setup run up down test lint format docs build fuzz bench load lock clean
 
 LOCAL := .local
 TOOLS := $(LOCAL)/tools
@@ -51,6 +51,9 @@ build: setup ## what would be deployed to AWS, in .aws-sam/build
 fuzz: setup ## hold the running stack (make up) against its documentation, for a minute; ARGS=--help
 	@$(PY) -m ops.fuzz $(ARGS)
 
+load: setup $(TOOLS)/load/.ready ## a day of towns in a minute, on the stack that is up; ARGS=--help
+	@$(PY) -m load $(ARGS)
+
 bench: setup ## what a call of each dataset costs, beside a bare handler; ARGS=--json, ARGS=--help
 	@$(PY) -m bench $(ARGS)
 
@@ -60,7 +63,7 @@ RUNTIME := boto3 botocore jmespath python-dateutil six
 
 lock: $(UV) ## pin again every requirement, with hashes
 	$(UV) $(PIN) $(addprefix --no-emit-package ,$(RUNTIME)) requirements/layer.in -o layers/common/requirements.txt
-	for name in dev sam cloud node; do $(UV) $(PIN) requirements/$$name.in -o requirements/$$name.txt || exit; done
+	for name in dev sam cloud node load; do $(UV) $(PIN) requirements/$$name.in -o requirements/$$name.txt || exit; done
 
 clean: down ## remove what was built and installed
 	rm -rf .aws-sam .venv $(LOCAL)

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -30,7 +31,18 @@ def build(folder: Path, architecture: str) -> Path:
     # Half of a cold start is compiling. Unchecked: a deployment does not keep the dates that a check would compare.
     compiled = [sys.executable, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", str(folder)]
     run_tool(compiled, log, {})
-    return folder / "template.yaml"
+    template = folder / "template.yaml"
+    template.write_text(stamped(template.read_text(), datetime.now(UTC)))
+    return template
+
+
+def stamped(template: str, moment: datetime) -> str:
+    """Return a template that says when it was built, which publishes a version of every function.
+
+    SAM publishes one when a function's own properties change, and not when the layer or a parameter's value does
+    (docs/decisions/0019-deployments.md).
+    """
+    return template.replace("RELEASE: unbuilt", f"RELEASE: '{moment:%Y-%m-%dT%H:%M:%S}'", 1)
 
 
 def run_tool(command: list[str], log: Path, environment: Mapping[str, str]) -> None:

@@ -24,7 +24,7 @@ def up() -> None:
     """Bring the stack up in the background, or a running one up to date."""
     stack = LocalStack.here()
     description = _up(stack)
-    click.echo(f"The stack answers at {description['api_url']}; {stack.file} says the rest.")
+    click.echo(f"The stack answers at {description['api_url']}; {stack.file} says the rest.\n{_pages(description)}")
 
 
 @main.command()
@@ -61,6 +61,7 @@ def run() -> None:
         description = _up(stack)
         _play_journey(description)
         click.echo(f"\nServing at {description['api_url']} with the key {description['api_key']}")
+        click.echo(_pages(description))
         click.echo(f"People to ask about, to edit as you like: {PEOPLE / 'avis.toml'}\nCtrl-C stops everything.")
         signal.pause()
     except KeyboardInterrupt:
@@ -90,6 +91,11 @@ def _play_journey(description: dict[str, str]) -> None:
         click.echo(json.dumps(answer.json(), ensure_ascii=False, indent=2))
         if answer.status_code != requests.codes.ok:
             raise click.ClickException("the journey failed")
+
+
+def _pages(description: dict[str, str]) -> str:
+    """Say where to click: the site, and the town's portal where a parent goes through the same journey."""
+    return f"The site: {description['site_url']}\nA town's portal: {description['portal_url']}"
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 import requests
+import yaml
 from botocore.config import Config
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 """The root of the embedded cloud: it knows no other until someone makes one."""
 STAGE = "live"
 MAIL_SENDER = "ne-pas-repondre@api-particulier.exemple.fr"
+_UNKNOWN = {"AWS::CloudWatch::CompositeAlarm", "AWS::CloudWatch::InsightRule", "AWS::CloudWatch::Dashboard"}
 LOCK_MODE = "GOVERNANCE"
 """Of the local stack's seals: what a test tampers with, it puts back."""
 
@@ -43,6 +45,23 @@ def environment(folder: Path, port: int, *, enforce_iam: bool) -> dict[str, str]
         "S3_DATA_DIR": str(scratch / "s3"),
         "TMPDIR": str(scratch),
     }
+
+
+def deployable(built: Path) -> Path:
+    """Write beside a built template what MiniStack can deploy of it, and return its path.
+
+    It has no CodeDeploy, no metric math, no composite alarm and no insight rule; the dashboard names those.
+    """
+    template = yaml.safe_load(built.read_text())
+    del template["Globals"]["Function"]["DeploymentPreference"]
+    template["Resources"] = {
+        name: one
+        for name, one in template["Resources"].items()
+        if one["Type"] not in _UNKNOWN and "Metrics" not in one.get("Properties", {})
+    }
+    written = built.with_name("local.yaml")
+    written.write_text(yaml.safe_dump(template, sort_keys=False))
+    return written
 
 
 def client(service: Any, url: str) -> Any:

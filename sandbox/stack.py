@@ -23,7 +23,7 @@ from api_particulier import keys
 from ops import website
 from ops.build import ROOT, build, run_tool
 from ops.deployment import Deployment
-from sandbox import caf, cloud, impot_particulier, simulators, svair
+from sandbox import caf, cloud, demarches, impot_particulier, portail, simulators, svair
 from sandbox.processes import Processes
 from sandbox.simulators import PEOPLE, SIMULATORS, Simulator
 
@@ -99,12 +99,14 @@ class LocalStack:
         with _step("building the site"):
             website.build()
         with _step("building the functions and the layer"):
-            template = build(self.folder / "build", _architecture())
+            template = cloud.deployable(build(self.folder / "build", _architecture()))
         with _step("deploying template.yaml"):
             self._deploy(template, url, addresses)
         description = self._describe(url)
         with _step("waiting for the first answer"):
             self._await_url(f"{description['api_url']}/ping", "cloud")
+        with _step("opening the town's portal"):
+            description |= {"portal_url": self._start_portal(url, description)}
         self.file.touch(mode=0o600)
         self.file.write_text(json.dumps(description, indent=2) + "\n")
         return description
@@ -228,9 +230,37 @@ class LocalStack:
             "region": cloud.REGION,
             "tables": {name: outputs[f"{name.capitalize()}Table"] for name in _TABLES},
             "datapass_secret": self._datapass_secret,
-            "site_url": f"{url}/restapis/{outputs['ApiId']}/{cloud.STAGE}/_user_request_/",
+            "site_url": f"{_base_url(url, outputs)}/",
             "iam_enforced": os.environ.get("AUTH", "false").lower() == "true",
         }
+
+    def _start_portal(self, url: str, description: Mapping[str, Any]) -> str:
+        """Start the town's portal with keys of its own, unless it runs with those of this very API."""
+        running = self.processes.running("portail")
+        if running is None or self.description().get("api_url") != description["api_url"]:
+            self.processes.stop("portail")
+            gateway, now = self._deployment(url).gateway, datetime.now(UTC)
+            issued = {
+                one.chemin: keys.NewToken(
+                    id=keys.NewToken.new_id(),
+                    organisation=demarches.ORGANISATION,
+                    siret=demarches.SIRET,
+                    scopes=one.portees,
+                    purpose=one.finalite,
+                    expires=now + keys.LIFETIME,
+                )
+                for one in demarches.demarches()
+            }
+            portal = portail.Portal(
+                api_url=description["api_url"],
+                site_url=description["site_url"],
+                keys={path: keys.reveal(gateway, keys.issue(gateway, new, now)) for path, new in issued.items()},
+            )
+            port = self.processes.free_port()
+            environment = {**os.environ, "PORTAIL": portal.model_dump_json()}
+            running = self.processes.start("portail", portail.command(port), port, environment)
+            self._await_port("portail")
+        return f"http://127.0.0.1:{running.port}/"
 
     def _await_url(self, url: str, process: str) -> None:
         self._await(process, lambda: requests.get(url, timeout=_PATIENCE).status_code == requests.codes.ok)

@@ -106,14 +106,14 @@ def _session() -> boto3.Session:
 
 
 @lru_cache(maxsize=1)
-def _moto() -> DomainDispatcherApplication:
+def moto_app() -> DomainDispatcherApplication:
     return DomainDispatcherApplication(create_backend_app)
 
 
 @contextmanager
 def moto_cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
     """Make the tables and the key of the template, in moto, and say where they are in the environment."""
-    with mock_aws(), serve(_moto()) as url:
+    with mock_aws(), serve(moto_app()) as url:
         monkeypatch.setattr(boto3, "DEFAULT_SESSION", _session())
         dynamodb = boto3.resource("dynamodb")
         tables = {}

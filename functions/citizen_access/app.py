@@ -84,12 +84,12 @@ ROUTES = (
         xml=True,
         errors=(
             BadRequest(_WHICH),
-            UnknownNotice(),
-            UnavailableYear(),
-            TooManyTries(retry_after=1800),
+            UnknownNotice,
+            UnavailableYear,
+            TooManyTries,
             *OF_PROVIDER,
-            ProviderFailed(),
-            AuditUnavailable(),
+            ProviderFailed,
+            AuditUnavailable,
         ),
     ),
 )

@@ -43,7 +43,7 @@ ROUTES = (
         body_example={"test": True},
         answer=Recu,
         example={"token_id": "0123456789abcdef"},
-        errors=(BadSignature(),),
+        errors=(BadSignature,),
         asks={"X-Hub-Signature-256": "`sha256=` suivi du HMAC-SHA256 du corps, en hexadécimal."},
     ),
 )

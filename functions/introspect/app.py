@@ -30,7 +30,7 @@ ROUTES = (
             "scopes": ["dgfip_nombre_parts", "dgfip_revenu_fiscal_reference"],
         },
         xml=True,
-        errors=(NotAcceptable(),),
+        errors=(NotAcceptable,),
     ),
 )
 

@@ -15,7 +15,7 @@ from api_particulier.calls import Request
 from api_particulier.errors import ApiError, InternalError, NotAcceptable, ProviderInMaintenance, ProviderUnreachable
 from api_particulier.observability import count_call, log_unforeseen
 from api_particulier.responses import Response
-from api_particulier.routes import IN_MAINTENANCE, Route
+from api_particulier.routes import Route
 from api_particulier.settings import settings
 
 PERIOD: Final = 60
@@ -29,7 +29,7 @@ ROUTES = (
         answer=Literal["pong"],
         example="pong",
         xml=True,
-        errors=(NotAcceptable(),),
+        errors=(NotAcceptable,),
     ),
     *(
         Route(
@@ -40,7 +40,7 @@ ROUTES = (
             answer=Literal["pong"],
             example="pong",
             xml=True,
-            errors=(NotAcceptable(), ProviderUnreachable(), IN_MAINTENANCE),
+            errors=(NotAcceptable, ProviderUnreachable, ProviderInMaintenance),
         )
         for provider, who, path in (("dgfip", "La DGFIP", "/api/impots/ping"), ("caf", "La CAF", "/api/caf/ping"))
     ),

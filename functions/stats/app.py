@@ -48,7 +48,7 @@ ROUTES = (
         answer=int,
         example=8642,
         xml=True,
-        errors=(NotAcceptable(),),
+        errors=(NotAcceptable,),
         headers=_CORS,
     ),
     Route(
@@ -63,7 +63,7 @@ ROUTES = (
             "parJeuDeDonnees": {"quotient_familial": 1, "revenu_fiscal_reference": 2},
         },
         xml=True,
-        errors=(NotAcceptable(),),
+        errors=(NotAcceptable,),
         headers=_CORS,
     ),
 )

@@ -46,7 +46,8 @@ administrations habilitées.
 **Une clé ouvre des champs, pas des routes.** Chaque champ dit le scope qui l'ouvre (`x-scope`) ; un champ que le jeton
 n'ouvre pas est absent de la réponse. Chaque appel laisse une trace, que le citoyen peut consulter.
 
-Les adresses en `/api/v2/` sont à préférer ; les autres, qui datent de 2020, sont maintenues telles quelles.
+Les adresses en `/api/v2/` sont à préférer ; les autres, qui datent de 2020, sont maintenues telles quelles. Celles-ci
+répondent aussi en XML : racine `<result>` (`<error>` pour une erreur), une liste répète son élément, `null` est vide.
 
 La clé va dans l'en-tête `{KEY}`, jamais dans l'adresse. {RATE_LIMIT} appels par seconde et par jeton.
 """
@@ -147,6 +148,9 @@ def _add_dataset(resolver: APIGatewayRestResolver, dataset: Dataset[Parameters],
     model, is_v2 = dataset.routes[path], path.startswith(_V2)
     scopes = ", ".join(f"`{scope}`" for scope in dict.fromkeys(scope for _, scope in fields_of(model)))
     name = dataset.name if is_v2 else f"{dataset.name}_v1"
+    arguments = [*_queries(dataset.parameters.documented, required=True), _header("X-User", _USER, required=False)]
+    if not is_v2:
+        arguments.append(_FORMAT)
     resolver.get(
         path,
         summary=(model.__doc__ or "").splitlines()[0],
@@ -158,22 +162,13 @@ def _add_dataset(resolver: APIGatewayRestResolver, dataset: Dataset[Parameters],
             200: _success(model, examples()["answers"][path], xml=not is_v2),
             **refusals.of_dataset(dataset, is_v2=is_v2),
         },
-    )(
-        _endpoint(
-            name,
-            [
-                *_queries(dataset.parameters.documented, required=True),
-                _header("X-User", _USER),
-                *([] if is_v2 else [_FORMAT]),
-            ],
-        )
-    )
+    )(_endpoint(name, arguments))
 
 
 def _add_service(resolver: APIGatewayRestResolver, route: Route, *, key: bool) -> None:
     arguments = [
         *_queries(route.parameters, required=False),
-        *(_header(name, what) for name, what in route.asks.items()),
+        *(_header(name, what, required=True) for name, what in route.asks.items()),
     ]
     if route.xml:
         arguments.append(_FORMAT)
@@ -214,9 +209,10 @@ def _queries(parameters: tuple[Parameter, ...], *, required: bool) -> Iterator[A
         yield Argument(one.name, Argument.KEYWORD_ONLY, annotation=Annotated[str, described], default=default)
 
 
-def _header(name: str, what: str) -> Argument:
+def _header(name: str, what: str, *, required: bool) -> Argument:
     annotation = Annotated[str, Header(alias=name, description=what)]
-    return Argument(name.replace("-", "_"), Argument.KEYWORD_ONLY, annotation=annotation, default="")
+    default = Argument.empty if required else ""
+    return Argument(name.replace("-", "_"), Argument.KEYWORD_ONLY, annotation=annotation, default=default)
 
 
 def _body(model: Any, example: object) -> Argument:

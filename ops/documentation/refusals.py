@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -70,9 +71,26 @@ _TOO_LARGE: Final = HTTPStatus.CONTENT_TOO_LARGE
 _WITH_KEY: Final = (errors.AccessDenied, errors.AddressNotAllowed, errors.AuditUnavailable)
 
 
-def of_service(declared: Iterable[ApiError], *, key: bool, body: bool, xml: bool) -> dict[int, OpenAPIResponse]:
+_EXAMPLES: Final[Mapping[type[ApiError], ApiError]] = {
+    errors.CircuitOpen: errors.CircuitOpen(retry_after=30),
+    errors.ProviderInMaintenance: errors.ProviderInMaintenance(
+        datetime(2026, 11, 28, 5, tzinfo=UTC), "mise à jour annuelle"
+    ),
+    errors.TooManyTries: errors.TooManyTries(retry_after=1800),
+}
+"""Those that are not always the same."""
+
+
+def _answered(error: ApiError | type[ApiError]) -> ApiError:
+    """Return an error as it is answered."""
+    return error if isinstance(error, ApiError) else _EXAMPLES.get(error) or error()
+
+
+def of_service(
+    declared: Iterable[ApiError | type[ApiError]], *, key: bool, body: bool, xml: bool
+) -> dict[int, OpenAPIResponse]:
     """Return the error responses of a service, by status."""
-    return _responses([*map(Case.of, declared), *_common(key=key, body=body)], xml=xml)
+    return _responses([*(Case.of(_answered(error)) for error in declared), *_common(key=key, body=body)], xml=xml)
 
 
 def of_dataset(dataset: Dataset[Parameters], *, is_v2: bool) -> dict[int, OpenAPIResponse]:
@@ -90,7 +108,7 @@ def of_dataset(dataset: Dataset[Parameters], *, is_v2: bool) -> dict[int, OpenAP
         cases += [Case.of(errors.NotFound(words), f"Caf{code}") for code, words in caf.NOT_FOUND.items()]
         cases += [Case.of(errors.BadRequest(words), f"Caf{code}") for code, words in caf.BAD_REQUEST.items()]
         cases.append(Case.of(errors.ProviderFailed()))
-    cases += [Case.of(error) for error in OF_PROVIDER]
+    cases += [Case.of(_answered(error)) for error in OF_PROVIDER]
     return _responses([*cases, *_common(key=True, body=False)], xml=not is_v2)
 
 

@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from api_particulier.errors import AccessDenied, InternalError
-from api_particulier.observability import Event
 from api_particulier.responses import RATE_LIMIT
+from ops.build import stamped
 from tests.template import ROOT, resources, template
 
 FUNCTIONS = resources("AWS::Serverless::Function")
@@ -130,17 +131,6 @@ def test_a_nations_citizens_share_a_limit_that_spares_the_providers() -> None:
     assert (one["ThrottlingRateLimit"], one["ThrottlingBurstLimit"]) == (20, 40)
 
 
-@pytest.mark.parametrize("name", resources("AWS::CloudWatch::Alarm"))
-def test_an_alarm_rings_within_a_minute_and_tells_whoever_is_to_know(name: str) -> None:
-    alarm = resources("AWS::CloudWatch::Alarm")[name]
-    assert (alarm["Period"], alarm["EvaluationPeriods"]) == (60, 1)
-    assert alarm["AlarmActions"] == {"Fn::If": ["TellsAlarms", [{"Ref": "AlarmTopicArn"}], {"Ref": "AWS::NoValue"}]}
-    assert name in (ROOT / "docs/operations.md").read_text()
-    assert "docs/operations.md" in alarm["AlarmDescription"]
-    watched = {one["Name"]: one["Value"] for one in alarm["Dimensions"]}
-    assert watched.get("alert") is None or watched["alert"] in Event
-
-
 @pytest.mark.parametrize("name", resources("AWS::SQS::Queue"))
 def test_what_is_set_aside_is_encrypted_and_kept_for_two_weeks(name: str) -> None:
     queue = resources("AWS::SQS::Queue")[name]
@@ -171,11 +161,32 @@ def test_logs_are_kept_for_a_time_that_is_said_and_hold_no_address_of_the_caller
     assert all(field.startswith("$context.") for field in fields)
 
 
+def test_callers_are_moved_to_a_new_version_by_steps_and_back_when_an_alarm_rings() -> None:
+    everywhere = template()["Globals"]["Function"]
+    assert everywhere["AutoPublishAlias"] == "live"
+    alarms = {one["Ref"] for one in everywhere["DeploymentPreference"]["Alarms"]}
+    assert {"InternalErrorsAlarm", "FunctionFailuresAlarm", "ServiceDownAlarm"} <= alarms
+    assert template()["Parameters"]["DeploymentType"]["Default"].startswith("Canary")
+    assert not [name for name, one in FUNCTIONS.items() if "AutoPublishAlias" in one or "DeploymentPreference" in one]
+
+
+def test_every_build_publishes_a_version_of_every_function() -> None:
+    """SAM sees a change of a function's own properties: neither the layer's content nor a parameter's value is one."""
+    everywhere = template()["Globals"]["Function"]
+    assert everywhere["AutoPublishAliasAllProperties"] is True
+    built = [stamped((ROOT / "template.yaml").read_text(), datetime(2026, 11, day, tzinfo=UTC)) for day in (1, 2)]
+    assert built[0] != built[1]
+    assert [one.count("RELEASE: '2026-11-") for one in built] == [1, 1]
+    assert "RELEASE" in everywhere["Environment"]["Variables"]
+    assert not [name for name, one in FUNCTIONS.items() if "RELEASE" in one.get("Environment", {}).get("Variables", {})]
+
+
 def test_a_function_gives_up_before_the_gateway_does_and_is_traced() -> None:
     everywhere = template()["Globals"]["Function"]
     assert everywhere["Timeout"] < 29
     assert everywhere["Runtime"] == "python3.13"
     assert everywhere["Tracing"] == "Active"
+    assert API["TracingEnabled"] is False  # the gateway's segments hold the address with its query
     for function in FUNCTIONS.values():
         behind_the_gateway = any(event["Type"] == "Api" for event in function.get("Events", {}).values())
         assert function.get("Timeout", 0) < (29 if behind_the_gateway else 900)

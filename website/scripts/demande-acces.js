@@ -45,4 +45,5 @@ form.addEventListener("submit", (event) => {
 });
 
 who.addEventListener("change", answer);
+form.querySelector("[type=submit]").disabled = false;
 answer();

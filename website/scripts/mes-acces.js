@@ -50,3 +50,5 @@ function refuse(error) {
   else if (error.status === 429) tell(message, "warning", "Trop de demandes", `Réessayez dans ${Math.max(1, Math.ceil((error.retryAfter ?? 60) / 60))} min.`);
   else tell(message, "error", "La demande n’a pas abouti", error.message);
 }
+
+form.querySelector("[type=submit]").disabled = false; // without this script the browser would put the numbers in an address

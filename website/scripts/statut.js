@@ -24,7 +24,7 @@ function colour({ sondes, reussies }) {
 }
 
 function days(history) {
-  return element("ol", { class: "ap-days", tabindex: "0", "aria-label": "Les 30 derniers jours" },
+  return element("ol", { class: "ap-days fr-raw-list", tabindex: "0", "aria-label": "Les 30 derniers jours" },
     ...history.map((one) => {
       const text = `${day(one.date)} : ${one.sondes ? `${number(one.reussies)} sondes réussies sur ${number(one.sondes)}` : "aucune sonde"}`;
       return element("li", { class: colour(one), title: text }, element("span", { class: "fr-sr-only" }, text));

@@ -15,7 +15,7 @@ RATE_LIMIT = 20
 
 type Response = dict[str, object]
 
-_HEADERS = {
+HEADERS = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
     "RateLimit-Limit": str(RATE_LIMIT),
@@ -29,20 +29,9 @@ def data(body: object, request_id: str, *, xml: bool = False) -> Response:
     return _response(200, body, request_id, xml=xml, root="result")
 
 
-def page(html: str, policy: str, request_id: str) -> Response:
-    """Answer a page for a person, which may load and do what ``policy`` says (Content-Security-Policy)."""
-    headers = {
-        "Content-Type": "text/html; charset=utf-8",
-        "Content-Security-Policy": policy,
-        "Referrer-Policy": "no-referrer",
-        "X-Request-Id": request_id,
-    }
-    return {"statusCode": 200, "headers": _HEADERS | headers, "body": html}
-
-
 def text(content: str, media_type: str, request_id: str) -> Response:
     headers = {"Content-Type": f"{media_type}; charset=utf-8", "X-Request-Id": request_id}
-    return {"statusCode": 200, "headers": _HEADERS | headers, "body": content}
+    return {"statusCode": 200, "headers": HEADERS | headers, "body": content}
 
 
 def refusal(error: ApiError, request_id: str, *, xml: bool = False) -> Response:
@@ -63,7 +52,7 @@ def _response(status: int, body: object, request_id: str, *, xml: bool, root: st
     kind = "xml" if xml else "json"
     return {
         "statusCode": status,
-        "headers": _HEADERS | {"Content-Type": f"application/{kind}; charset=utf-8", "X-Request-Id": request_id},
+        "headers": HEADERS | {"Content-Type": f"application/{kind}; charset=utf-8", "X-Request-Id": request_id},
         "body": in_xml(root, body) if xml else _json(body),
     }
 

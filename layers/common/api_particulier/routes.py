@@ -5,8 +5,7 @@ A dataset's routes follow from its declaration. Every other function lists its o
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from api_particulier.errors import (
     ApiError,
@@ -46,20 +45,13 @@ class Route:
     body: Any = None
     """The type of the request's body, in JSON."""
     body_example: object = None
-    errors: tuple[ApiError, ...] = ()
-    """Its own, besides the common ones, each as it is answered."""
+    errors: tuple[ApiError | type[ApiError], ...] = ()
+    """Its own, besides the common ones: a kind of error, or one as it is answered where the words are this route's."""
     headers: Mapping[str, str] = field(default_factory=dict)
-    """Its own, each with its meaning: of the answer, besides the common ones; or of the request, in ``asks``."""
+    """Those of its answer, each with its meaning, besides the common ones."""
     asks: Mapping[str, str] = field(default_factory=dict)
+    """Those that a request must have."""
 
 
-IN_MAINTENANCE = ProviderInMaintenance(datetime(2026, 11, 28, 5, tzinfo=UTC), "mise à jour annuelle")
-"""The example of an announced maintenance."""
-OF_PROVIDER = (
-    ProviderRefused(),
-    ProviderUnreachable(),
-    CircuitOpen(retry_after=30),
-    IN_MAINTENANCE,
-    ProviderUnreadable(),
-)
+OF_PROVIDER: Final = (ProviderRefused, ProviderUnreachable, CircuitOpen, ProviderInMaintenance, ProviderUnreadable)
 """What may come of asking a provider."""

@@ -3,7 +3,7 @@
 import gzip
 import json
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
@@ -39,6 +39,11 @@ class _File:
 def _table() -> Mapping[str, _File]:
     read = json.loads(files("website_pages").joinpath("table.json").read_text())
     return {path: _File(**one) for path, one in read.items()}
+
+
+def paths() -> Collection[str]:
+    """Return the path of every file of the site."""
+    return _table().keys()
 
 
 @lru_cache(maxsize=64)

@@ -152,6 +152,19 @@ def test_wherever_it_fails_the_batch_brought_again_is_sealed_once(
     assert head(sealing)["number"] == len(found)
 
 
+def test_after_an_hour_of_failures_everything_is_sealed_once_and_nothing_is_held_against_it(
+    sealing: Sealing, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    repair = failing_before(s3(), "put_object", monkeypatch)
+    for _ in range(60):
+        with pytest.raises(SealFailed):
+            sealing.deliver([RECORD])  # of the year before: however long it waited, it was written while it was served
+    repair()
+    sealing.deliver([RECORD])
+    assert [len(seal.entries) for seal in sealing.seals()] == [1]
+    assert "audit_tampered" not in capfd.readouterr().out
+
+
 def test_two_environments_that_seal_at_once_make_one_chain(sealing: Sealing, monkeypatch: pytest.MonkeyPatch) -> None:
     mine, theirs = sealing.call(2), sealing.call(3)
     sign = kms_client().sign

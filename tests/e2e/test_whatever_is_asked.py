@@ -1,4 +1,7 @@
-"""The deployed API is what its documentation says, whatever it is asked: schemathesis asks for a minute."""
+"""The deployed API is what its documentation says, whatever it is asked: schemathesis asks for a minute.
+
+The file's name is the last one: what is asked counts as tries of a citizen's access log, of which an hour allows few.
+"""
 
 import os
 import subprocess
@@ -14,7 +17,7 @@ from tests.template import ROOT
 
 def test_no_answer_contradicts_the_documentation(stack: Stack) -> None:
     asked = subprocess.run(
-        fuzz.command(),
+        fuzz.command("--seed", "1"),  # `make fuzz` asks something else each time
         cwd=ROOT,
         env=os.environ | fuzz.environment(stack.description),
         capture_output=True,

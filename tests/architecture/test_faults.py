@@ -1,0 +1,47 @@
+"""The table of faults in ``docs/operations.md``: each line is played by tests that exist."""
+
+import re
+
+import pytest
+
+from tests.template import ROOT
+
+PAGE = (ROOT / "docs/operations.md").read_text()
+(TABLE,) = re.findall(r"^\| fault \|.*\n\|-.*\n((?:\|.*\n)+)", PAGE, re.MULTILINE)
+FAULTS = {row.split("|")[1].strip(): row for row in TABLE.splitlines()}
+MUST_BE_THERE = (
+    *(
+        "gone",
+        "slow",
+        "half",
+        "another certificate",
+        "about to end",
+        "has ended",
+        "throttles",
+        "KMS",
+        "Secrets Manager",
+    ),
+    *("Secrets Manager", "killed", "for an hour", "clock", "`/tmp`", "deployment"),
+)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_says_what_is_got_and_seen_and_names_its_tests(fault: str) -> None:
+    _, _, gets, sees, tests, _ = FAULTS[fault].split("|")
+    assert gets.strip()
+    assert sees.strip()
+    named = re.findall(r"`([\w/]+\.py)::(test_\w+)`", tests)
+    assert len(named) == tests.count("`") / 2 > 0
+    for file, name in named:
+        assert f"\ndef {name}(" in (ROOT / "tests" / file).read_text(), f"{file} has no {name}"
+
+
+@pytest.mark.parametrize("fault", MUST_BE_THERE)
+def test_the_faults_that_are_to_be_known_are(fault: str) -> None:
+    assert any(fault in one for one in FAULTS)
+
+
+def test_an_alarm_that_the_table_speaks_of_exists() -> None:
+    template = (ROOT / "template.yaml").read_text()
+    alarms = set(re.findall(r"`(\w+Alarm)`", TABLE))
+    assert [name for name in alarms if f"\n  {name}:" not in template] == []

@@ -1,0 +1,249 @@
+"""What watches the system: an alarm or a widget that names a metric of nobody would stay silent for ever."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
+
+import pytest
+
+from api_particulier import observability
+from api_particulier.errors import ProviderUnreachable
+from api_particulier.observability import FIELDS, Event
+from api_particulier.upstreams import ban, caf, impot_particulier, svair
+from tests.template import ROOT, resources, template
+
+ALARMS = resources("AWS::CloudWatch::Alarm")
+COMPOSITE = resources("AWS::CloudWatch::CompositeAlarm")
+FILTERS = resources("AWS::Logs::MetricFilter")
+(API,) = resources("AWS::Serverless::Api").values()
+(DASHBOARD,) = resources("AWS::CloudWatch::Dashboard").values()
+PROVIDERS = {ban.PROVIDER, caf.PROVIDER, impot_particulier.PROVIDER, svair.PROVIDER}
+ENVIRONMENT: Final = "production"
+PER_MINUTE: Final = {"DatapassDeadLettersAlarm", "LinkReopenedAlarm", "KeyCompromisedAlarm", "AuditTamperingAlarm"}
+"""What must be known at once, of which one is too many."""
+
+
+class Metric(NamedTuple):
+    """A metric, with the names of its dimensions."""
+
+    namespace: str
+    name: str
+    dimensions: frozenset[str]
+
+
+# Of AWS, as its services document them.
+AWS: Final = {
+    Metric("AWS/ApiGateway", "5XXError", frozenset({"ApiName"})),
+    Metric("AWS/ApiGateway", "Count", frozenset({"ApiName"})),
+    Metric("AWS/ApiGateway", "Latency", frozenset({"ApiName"})),
+    Metric("AWS/DynamoDB", "ReadThrottleEvents", frozenset({"TableName"})),
+    Metric("AWS/DynamoDB", "WriteThrottleEvents", frozenset({"TableName"})),
+    Metric("AWS/Lambda", "ConcurrentExecutions", frozenset()),
+    Metric("AWS/Lambda", "IteratorAge", frozenset({"FunctionName"})),
+    Metric("AWS/Lambda", "Throttles", frozenset()),
+    Metric("AWS/SQS", "ApproximateAgeOfOldestMessage", frozenset({"QueueName"})),
+    Metric("AWS/SQS", "ApproximateNumberOfMessagesVisible", frozenset({"QueueName"})),
+    Metric("AWS/Usage", "ResourceCount", frozenset({"Class", "Resource", "Service", "Type"})),
+}
+
+
+def substituted(text: str) -> str:
+    """Return a text of ``Fn::Sub`` with each name in the place of its value."""
+    text = re.sub(r"\$\{(?!!)([^}]+)\}", lambda found: ENVIRONMENT if found[1] == "Environment" else found[1], text)
+    return text.replace("${!", "${")
+
+
+def said(value: Any) -> str:
+    """Return a property's text: its own, or what ``Fn::Sub`` makes of it."""
+    return substituted(value["Fn::Sub"]) if isinstance(value, dict) and "Fn::Sub" in value else str(value)
+
+
+def emitted(capsys: pytest.CaptureFixture[str]) -> set[Metric]:
+    """Return what our code counts, as CloudWatch reads it from the lines that it writes."""
+    observability.count_call("avis_imposition", 200, 12)
+    observability.alert(Event.LINK_REOPENED)
+    observability.count_seal(3, 1.5)
+    observability.count_tampering()
+    observability.measure_certificate("caf", 90)
+    with pytest.raises(ProviderUnreachable), observability.provider_call("dgfip"):
+        raise ProviderUnreachable
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    return {
+        Metric(one["Namespace"], metric["Name"], frozenset(dimensions))
+        for line in lines
+        for one in line.get("_aws", {}).get("CloudWatchMetrics", [])
+        for dimensions in one["Dimensions"]
+        for metric in one["Metrics"]
+    }
+
+
+def filtered() -> set[Metric]:
+    """Return what CloudWatch counts in our logs."""
+    return {
+        Metric(
+            said(one["MetricNamespace"]),
+            one["MetricName"],
+            frozenset(dimension["Key"] for dimension in one.get("Dimensions", [])),
+        )
+        for each in FILTERS.values()
+        for one in each["MetricTransformations"]
+    }
+
+
+@pytest.fixture
+def known(capsys: pytest.CaptureFixture[str]) -> set[Metric]:
+    return AWS | filtered() | emitted(capsys)
+
+
+def watched(alarm: dict[str, Any]) -> Iterator[tuple[Metric, dict[str, Any]]]:
+    """Yield each metric that an alarm is about, with the values of its dimensions."""
+    asked = [one["MetricStat"]["Metric"] for one in alarm.get("Metrics", []) if "MetricStat" in one] or [alarm]
+    for one in asked:
+        dimensions = {dimension["Name"]: dimension["Value"] for dimension in one.get("Dimensions", [])}
+        yield Metric(said(one["Namespace"]), one["MetricName"], frozenset(dimensions)), dimensions
+
+
+# ── Alarms ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("name", ALARMS)
+def test_an_alarm_watches_what_is_measured(name: str, known: set[Metric]) -> None:
+    for metric, values in watched(ALARMS[name]):
+        assert metric in known
+        assert values.get("alert") is None or values["alert"] in Event
+        assert values.get("provider") is None or values["provider"] in PROVIDERS
+        assert values.get("service") in {None, observability.SERVICE, "Lambda"}
+        assert said(values.get("ApiName", API["Name"])) == said(API["Name"])
+
+
+@pytest.mark.parametrize("name", ALARMS | COMPOSITE)
+def test_an_alarm_leads_to_what_is_to_be_done(name: str) -> None:
+    alarm = (ALARMS | COMPOSITE)[name]
+    assert alarm["AlarmDescription"].endswith(f"see docs/operations.md#{name.lower()}")
+    page = (ROOT / "docs/operations.md").read_text()
+    section = re.search(rf"^### {name}\n\n(.+?)(?=^#|\Z)", page, re.MULTILINE | re.DOTALL)
+    assert section, f"docs/operations.md has no section '### {name}'"
+
+
+def test_every_runbook_is_an_alarms() -> None:
+    page = (ROOT / "docs/operations.md").read_text()
+    assert set(re.findall(r"^### (\w+Alarm)$", page, re.MULTILINE)) == (ALARMS | COMPOSITE).keys()
+
+
+@pytest.mark.parametrize("name", ALARMS)
+def test_an_alarm_is_mailed_and_silence_is_no_alarm(name: str) -> None:
+    assert ALARMS[name]["AlarmActions"] == [{"Ref": "MailTopic"}]
+    assert ALARMS[name]["TreatMissingData"] == "notBreaching"
+
+
+@pytest.mark.parametrize("name", PER_MINUTE)
+def test_what_must_be_known_at_once_is_told_of_the_first_minute(name: str) -> None:
+    assert (ALARMS[name]["Period"], ALARMS[name]["EvaluationPeriods"]) == (60, 1)
+
+
+def test_one_alarm_pages_and_it_is_made_of_others() -> None:
+    ((name, page),) = COMPOSITE.items()
+    assert name == "PageAlarm"
+    assert page["AlarmActions"] == [{"Ref": "PageTopic"}]
+    named = set(re.findall(r'ALARM\("\$\{(\w+)\}"\)', page["AlarmRule"]["Fn::Sub"]))
+    assert {"ServiceDownAlarm", "ErrorBudgetAlarm", "AuditUnavailableAlarm"} <= named <= ALARMS.keys()
+
+
+def test_a_deployment_is_taken_back_by_alarms_that_exist() -> None:
+    preference = template()["Globals"]["Function"]["DeploymentPreference"]
+    assert {one["Ref"] for one in preference["Alarms"]} <= ALARMS.keys()
+
+
+# ── What is counted in the logs ──────────────────────────────────────────────────────────────────────────────────────
+
+OF_LAMBDA: Final = {"type", "record.status", "record.metrics.initDurationMs", "record.metrics.restoreDurationMs"}
+"""What Lambda says of an invocation, in its JSON logs."""
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_what_is_looked_for_in_a_log_is_written_there(name: str) -> None:
+    one = FILTERS[name]
+    group = one["LogGroupName"]["Ref"]
+    written = {
+        "FunctionsLogGroup": FIELDS | {"event"} | OF_LAMBDA,
+        "GatewayLogGroup": json.loads(API["AccessLogSetting"]["Format"].replace("\n", "")).keys(),
+    }[group]
+    (transformation,) = one["MetricTransformations"]
+    values = [transformation["MetricValue"], *(each["Value"] for each in transformation.get("Dimensions", []))]
+    named = re.findall(r"\$\.([\w.]+)", " ".join([one["FilterPattern"], *values]))
+    assert set(named) <= written
+    assert set(re.findall(r'\$\.event = "(\w+)"', one["FilterPattern"])) <= set(Event)
+
+
+def test_the_keys_that_are_throttled_are_read_from_the_gateways_log() -> None:
+    (rule,) = resources("AWS::CloudWatch::InsightRule").values()
+    body = json.loads(said(rule["RuleBody"]))
+    written = json.loads(API["AccessLogSetting"]["Format"].replace("\n", ""))
+    assert body["LogGroupNames"] == ["GatewayLogGroup"]
+    assert written[body["Contribution"]["Keys"][0].removeprefix("$.")] == "$context.identity.apiKeyId"
+    assert body["Contribution"]["Filters"] == [{"Match": "$.error", "In": ["THROTTLED"]}]
+    assert written["error"] == "$context.error.responseType"
+
+
+# ── The dashboard ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def widgets() -> list[dict[str, Any]]:
+    body: dict[str, list[dict[str, Any]]] = json.loads(said(DASHBOARD["DashboardBody"]))
+    return body["widgets"]
+
+
+def drawn() -> Iterator[tuple[Metric, dict[str, str]]]:
+    """Yield each metric of the dashboard, named or searched for, with the values of its dimensions."""
+    for widget in widgets():
+        for row in widget["properties"].get("metrics", []):
+            expression = row[0].get("expression", "") if isinstance(row[0], dict) else ""
+            if not isinstance(row[0], dict):
+                namespace, name, *rest = (one for one in row if isinstance(one, str))
+                dimensions = dict(zip(rest[::2], rest[1::2], strict=True))
+                yield Metric(namespace, name, frozenset(dimensions)), dimensions
+            elif expression.startswith("SEARCH("):
+                namespace, *names = expression.split("{")[1].split("}")[0].split(",")
+                given = dict(re.findall(r'(\w+)="([^"]+)"', expression))
+                yield Metric(namespace, given.pop("MetricName"), frozenset(names)), given
+
+
+def test_a_widget_draws_what_is_measured(known: set[Metric]) -> None:
+    shown = list(drawn())
+    assert len(shown) > 20
+    for metric, values in shown:
+        assert metric in known
+        assert values.keys() <= metric.dimensions
+        assert values.get("environment") in {None, ENVIRONMENT}
+
+
+def test_what_is_measured_by_our_code_is_drawn(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = {metric for metric, _ in drawn()} | {metric for alarm in ALARMS.values() for metric, _ in watched(alarm)}
+    assert emitted(capsys) | filtered() <= shown
+
+
+def test_the_dashboard_shows_every_alarm() -> None:
+    (shown,) = (one["properties"]["alarms"] for one in widgets() if one["type"] == "alarm")
+    assert {one.removesuffix(".Arn") for one in shown} == (ALARMS | COMPOSITE).keys()
+
+
+def test_the_dashboard_compares_the_availability_with_what_is_promised() -> None:
+    marks = [
+        line["value"]
+        for one in widgets()
+        if one["properties"].get("title", "").startswith("Availability")
+        for line in one["properties"].get("annotations", {}).get("horizontal", [])
+    ]
+    assert marks == [95]
+
+
+def test_no_two_widgets_overlap() -> None:
+    places = [
+        (x, y)
+        for one in widgets()
+        for x in range(one["x"], one["x"] + one["width"])
+        for y in range(one["y"], one["y"] + one["height"])
+    ]
+    assert len(places) == len(set(places))
+    assert max(x for x, _ in places) < 24

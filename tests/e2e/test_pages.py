@@ -1,0 +1,161 @@
+"""The pages that people read, in Debian's Chromium, on the deployed stack."""
+
+import re
+from collections.abc import Iterator
+from urllib.parse import parse_qs, urljoin, urlsplit
+
+import pytest
+import requests
+from playwright.sync_api import Browser, expect
+
+from tests.e2e.browser import DESKTOP, PHONE, Visit, browser, note, visit
+from tests.e2e.conftest import Stack
+from tests.e2e.test_journey import NUMBERS, RFR_ROUTE
+from tests.template import ROOT
+
+GUIDES = sorted(f"guide/{path.stem}" for path in (ROOT / "docs/guides").glob("*.md"))
+PAGES = [
+    *("", "documentation", "statistiques", "statut", "demande-acces", "mes-acces"),
+    *("accessibilite", "mentions-legales", "donnees-personnelles", *GUIDES),
+]
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with browser() as started:
+        yield started
+
+
+@pytest.fixture
+def visitor(chromium: Browser) -> Iterator[Visit]:
+    with visit(chromium) as made:
+        yield made
+
+
+def site(stack: Stack, path: str = "") -> str:
+    return f"{stack.description['site_url']}{path}"
+
+
+@pytest.mark.parametrize("width", [DESKTOP, PHONE])
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path or "accueil")
+def test_a_page_opens_without_a_fault_and_without_another_host(
+    stack: Stack, chromium: Browser, path: str, width: int
+) -> None:
+    with visit(chromium, width) as visitor:
+        page = visitor.open(site(stack, path))
+        assert page.title().endswith(" - API Particulier")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        visitor.accept(f"site-{path.replace('/', '-') or 'accueil'}")
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path or "accueil")
+def test_every_link_within_the_site_leads_somewhere(stack: Stack, path: str) -> None:
+    page = requests.get(site(stack, path), timeout=60)
+    links = {link for link in re.findall(r'href="([^"#]+)', page.text) if not urlsplit(link).scheme}
+    dead = [link for link in links if requests.get(urljoin(page.url, link), timeout=60).status_code != 200]
+    assert dead == []
+
+
+def test_the_home_page_keeps_its_budget(stack: Stack, visitor: Visit) -> None:
+    page = visitor.open(site(stack))
+    expect(page.locator("#nombre")).to_have_text(re.compile(r"^\d"))
+    interactive = page.evaluate("performance.getEntriesByType('navigation')[0].domInteractive")
+    note("budget", {"transferred_bytes": visitor.transferred, "interactive_ms": round(interactive)})
+    assert 0 < visitor.transferred < 200_000
+
+
+def test_the_keyboard_reaches_the_content_first_and_opens_the_menu_of_a_phone(stack: Stack, chromium: Browser) -> None:
+    with visit(chromium, PHONE) as visitor:
+        page = visitor.open(site(stack))
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.getAttribute('href')") == "#contenu"
+        page.keyboard.press("Enter")
+        assert page.evaluate("document.activeElement.id") == "contenu"
+        page.locator("#ouvrir-menu").focus()
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("link", name="Statistiques", exact=True)).to_be_visible()
+        visitor.accept("site-menu")
+        page.keyboard.press("Escape")
+        expect(page.get_by_role("link", name="Statistiques", exact=True)).to_be_hidden()
+
+
+def test_the_documentation_asks_the_api_that_serves_it(stack: Stack, visitor: Visit) -> None:
+    page = visitor.open(site(stack, "documentation"))
+    page.get_by_role("button", name="Authorize").click()
+    page.locator(".auth-container input").fill(stack.api_key)
+    visitor.accept("site-documentation-cle")
+    page.locator(".auth-btn-wrapper .authorize").click()
+    page.locator(".btn-done").click()
+    operation = page.locator(".opblock", has=page.locator('[data-path="/api/v2/revenu-fiscal-reference"]'))
+    operation.locator(".opblock-summary-control").click()
+    operation.get_by_role("button", name="Execute").click()
+    answer = operation.locator(".live-responses-table")
+    expect(answer.locator("pre").filter(has_text="revenuFiscalReference").first).to_be_visible()
+    visitor.accept("site-documentation-essai")
+
+
+def test_the_statistics_count_an_answer_and_download_as_csv(stack: Stack, visitor: Visit) -> None:
+    assert stack.get(RFR_ROUTE, **NUMBERS).status_code == 200
+    page = visitor.open(site(stack, "statistiques"))
+    figures = stack.get("/stats/details", key="").json()
+    expect(page.locator("#nombre")).to_have_text(re.compile(r"^\d"))
+    assert len(page.locator("#graphique rect").all()) == len(figures["parJour"]) == 30
+    page.locator("summary").click()
+    assert len(page.locator("#par-jour tbody tr").all()) == 30
+    with page.expect_download() as downloading:
+        page.get_by_text("Télécharger les chiffres par jour").click()
+    lines = downloading.value.path().read_text(encoding="utf-8-sig").splitlines()
+    assert lines[0] == "date;reponses"
+    assert [line.split(";")[0] for line in lines[1:]] == [one["date"] for one in figures["parJour"]]
+    visitor.accept("site-statistiques-tableau")
+
+
+def test_the_status_tells_of_both_providers_and_every_dataset(stack: Stack, visitor: Visit) -> None:
+    page = visitor.open(site(stack, "statut"))
+    status = stack.get("/status", key="").json()
+    expect(page.locator("#fournisseurs h3")).to_have_text(["DGFIP (données fiscales)", "CAF (données familiales)"])
+    assert len(page.locator("#jeux tbody tr").all()) == len(status["jeuxDeDonnees"]) == 7
+
+
+# ── Asking for access ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_nobody_but_an_administration_may_ask(stack: Stack, visitor: Visit) -> None:
+    page = visitor.open(site(stack, "demande-acces"))
+    page.get_by_text("Un particulier ou une entreprise").first.click()
+    expect(page.get_by_role("heading", name="Vous n’êtes pas éligible")).to_be_visible()
+    expect(page.locator("#preparer")).to_be_hidden()
+    visitor.accept("site-demande-acces-particulier")
+
+
+@pytest.mark.parametrize(
+    ("kind", "who", "answer"),
+    [
+        ("administration", "Une collectivité ou une administration", "Vous êtes éligible"),
+        ("editeur", "Un éditeur de logiciel", "Vous êtes éligible sous conditions"),
+    ],
+)
+def test_an_administration_and_its_vendor_leave_for_datapass_with_their_answers(
+    stack: Stack, visitor: Visit, kind: str, who: str, answer: str
+) -> None:
+    page = visitor.open(site(stack, "demande-acces"))
+    page.get_by_role("radio", name=who).check(force=True)
+    expect(page.get_by_role("heading", name=answer, exact=True)).to_be_visible()
+    page.get_by_role("button", name="Préparer ma demande").click()
+    expect(page.get_by_text("Choisissez une démarche.")).to_be_visible()
+    page.locator("#usage").select_option(label="Tarification de la restauration scolaire")
+    page.locator("#siret").fill("210 000 000 00018")
+    page.get_by_role("button", name="Préparer ma demande").click()
+    expect(page.get_by_text("Ce numéro n’est pas un SIRET")).to_be_visible()
+    visitor.accept(f"site-demande-acces-{kind}-erreur")
+    page.locator("#siret").fill("210 000 000 00013")
+    page.get_by_role("button", name="Préparer ma demande").click()
+    link = urlsplit(page.get_by_role("link", name="Remplir une demande sur DataPass").get_attribute("href") or "")
+    assert f"{link.scheme}://{link.netloc}{link.path}" == "https://signup.api.gouv.fr/api-particulier"
+    assert parse_qs(link.query) == {
+        "demandeur": [kind],
+        "siret": ["21000000000013"],
+        "intitule": ["Tarification de la restauration scolaire"],
+        "scopes": ["dgfip_revenu_fiscal_reference,dgfip_nombre_parts,cnaf_quotient_familial"],
+    }
+    visitor.accept(f"site-demande-acces-{kind}")

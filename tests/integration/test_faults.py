@@ -1,0 +1,205 @@
+"""AWS fails under a call, or the machine does: what the caller gets is known, and nothing leaves without its entry.
+
+The table of faults in ``docs/operations.md`` names these, with the tests of other files.
+"""
+
+import errno
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+
+from api_particulier.upstreams import caf as adapter
+from sandbox import certificates as made
+from sandbox.certificates import Certificates, ensure
+from tests.caf import DOORS, Caf, ask_file
+from tests.conftest import Answer, Cloud, ask, forget, moto_app
+from tests.integration.conftest import Provider
+from tests.wire import serve
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+NUMBERS: dict[str, Any] = {"numeroFiscal": "2690000000095", "referenceAvis": "2690000000096"}
+UNAVAILABLE = (503, "audit_unavailable")
+OURS = (500, "internal_server_error")
+ERRORS = {
+    "throttles": (400, "ProvisionedThroughputExceededException"),
+    "fails": (500, "InternalServerError"),
+    "finds our clock wrong": (400, "InvalidSignatureException"),
+}
+
+
+@dataclass
+class Aws:
+    """AWS on the wire, that fails what it is told to."""
+
+    failing: list[str] = field(default_factory=list)
+    """Words that a request has in its target or body: ``TrentService``, or the name of a table."""
+    error: tuple[int, str] = (500, "InternalServerError")
+
+    def __call__(self, environ: "WSGIEnvironment", start: "StartResponse") -> Any:
+        body = environ["wsgi.input"].read()
+        environ["wsgi.input"].seek(0)
+        asked = f"{environ.get('HTTP_X_AMZ_TARGET', '')} {body.decode()}"
+        if any(word in asked for word in self.failing):
+            status, code = self.error
+            start(f"{status} Status", [("Content-Type", "application/x-amz-json-1.0")])
+            return [json.dumps({"__type": f"com.amazonaws#{code}", "message": asked}).encode()]
+        return moto_app()(environ, start)
+
+
+@pytest.fixture
+def aws(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:  # noqa: ARG001 - moto
+    played = Aws()
+    with serve(played) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        yield played
+
+
+@pytest.fixture
+def key(cloud: Cloud) -> str:
+    return cloud.token("dgfip_avis_imposition", "cnaf_attestation_droits")
+
+
+def call(key: str) -> Answer:
+    return ask("avis_imposition/v2", key=key, **NUMBERS)
+
+
+def got(answer: Answer) -> tuple[int, str | None]:
+    return answer.status, answer.body.get("error")
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_when_dynamodb_fails_nothing_leaves(key: str, aws: Aws, dgfip: Provider, cloud: Cloud, error: str) -> None:
+    aws.error = ERRORS[error]
+    aws.failing = ["DynamoDB"]
+    answer = call(key)
+    assert got(answer) == UNAVAILABLE
+    assert int(answer.headers["Retry-After"]) > 0
+    assert dgfip.asked == []
+    aws.failing = []
+    assert got(call(key)) == (200, None)
+    assert len(cloud.entries()) == 1
+
+
+def test_when_tokens_cannot_be_read_nobody_is_let_in_and_it_is_audited(
+    key: str, aws: Aws, dgfip: Provider, cloud: Cloud
+) -> None:
+    aws.failing = ['"tokens"']
+    assert got(call(key)) == OURS
+    assert [entry["status"] for entry in cloud.entries()] == [500]
+    assert dgfip.asked == []
+
+
+def test_an_environment_that_knows_a_token_does_without_their_table(key: str, aws: Aws, dgfip: Provider) -> None:
+    assert got(call(key)) == (200, None)
+    aws.failing = ['"tokens"']
+    assert got(call(key)) == (200, None)
+    assert dgfip.asked
+
+
+def test_when_the_circuits_table_throttles_calls_go_on(key: str, aws: Aws, dgfip: Provider) -> None:
+    aws.error = ERRORS["throttles"]
+    aws.failing = ['"stats"']
+    assert got(call(key)) == (200, None)
+    dgfip.status = 503
+    assert got(call(key)) == (503, "network_error")
+
+
+@pytest.mark.parametrize("error", ["throttles", "fails"])
+def test_when_kms_fails_the_provider_is_not_asked_about_who_cannot_be_named(
+    key: str, aws: Aws, dgfip: Provider, cloud: Cloud, error: str
+) -> None:
+    aws.error = ERRORS[error]
+    aws.failing = ["TrentService"]
+    assert got(call(key)) == UNAVAILABLE
+    assert dgfip.asked == []
+    assert [entry["error"] for entry in cloud.entries()] == ["audit_unavailable"]
+
+
+def test_an_environment_that_has_the_months_key_does_without_kms(key: str, aws: Aws, dgfip: Provider) -> None:
+    assert got(call(key)) == (200, None)
+    aws.failing = ["TrentService"]
+    assert got(call(key)) == (200, None)
+    assert dgfip.asked
+
+
+# ── What we need to speak to the CAF ─────────────────────────────────────────────────────────────────────────────────
+
+
+@contextmanager
+def caf_at(context: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Caf]:
+    played = Caf()
+    with played.serve(context) as url:
+        monkeypatch.setenv("CAF_URL", url)
+        yield played
+
+
+@pytest.mark.usefixtures("caf_secret")
+def test_when_secrets_manager_fails_only_who_has_the_certificate_asks_the_caf(
+    key: str, aws: Aws, dgfip: Provider, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with caf_at(certificates.server_context(), monkeypatch):
+        aws.failing = ["secretsmanager"]
+        assert got(ask_file(key)) == OURS
+        assert got(call(key)) == (200, None)  # the tax service needs none
+        assert dgfip.asked
+        aws.failing = []
+        assert got(ask_file(key)) == (200, None)
+        aws.failing = ["secretsmanager"]
+        assert got(ask_file(key)) == (200, None)
+
+
+@pytest.mark.usefixtures("caf_secret")
+def test_when_the_disk_is_full_the_caf_is_not_asked_until_it_is_not(
+    key: str, dgfip: Provider, certificates: Certificates, monkeypatch: pytest.MonkeyPatch, cloud: Cloud
+) -> None:
+    def full(*_: Any, **__: Any) -> Any:
+        raise OSError(errno.ENOSPC, "No space left on device", "/tmp/somebody")  # noqa: S108 - what Python says
+
+    with caf_at(certificates.server_context(), monkeypatch):
+        with monkeypatch.context() as patched:
+            patched.setattr(adapter, "NamedTemporaryFile", full)
+            assert {got(ask_file(key, door)) for door in DOORS if door.endswith("v2")} == {OURS}
+            assert got(call(key)) == (200, None)  # which writes nothing there
+            assert dgfip.asked
+        assert got(ask_file(key)) == (200, None)
+    assert [entry["status"] for entry in cloud.entries()] == [500, 500, 500, 200, 200]
+
+
+def test_a_certificate_of_ours_that_has_ended_is_refused_by_the_caf_and_was_measured_before(
+    key: str, caf_secret: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    valid = ensure(tmp_path / "valid")
+    with monkeypatch.context() as patched:
+        patched.setattr(made, "VALIDITY", timedelta(minutes=-1))
+        ended = ensure(tmp_path / "ended")
+    # Signed by another authority of the same name: what differs for the CAF is that they have ended.
+    context = valid.server_context()
+    context.load_verify_locations(ended.authority)
+    changed = {
+        "certificate": ended.client.read_text(),
+        "key": ended.client_key.read_text(),
+        "authority": valid.authority.read_text(),
+    }
+    boto3.client("secretsmanager").put_secret_value(SecretId=caf_secret, SecretString=json.dumps(changed))
+    with caf_at(context, monkeypatch) as caf:
+        assert got(ask_file(key)) == (503, "network_error")
+        probe()
+        assert caf.asked == []
+    lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert [line["CertificateDaysLeft"] for line in lines if "CertificateDaysLeft" in line] == [[-1]]
+
+
+def probe() -> None:
+    from functions.probes.app import lambda_handler
+
+    forget()
+    lambda_handler({}, None)
