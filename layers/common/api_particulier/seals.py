@@ -10,7 +10,7 @@ of a function of ours (``authorship``), or that cannot be read, stays in no seal
 
 import json
 from base64 import b64encode
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -206,7 +206,7 @@ def _seal(arrived: Sequence[_Arrival]) -> None:
     since = min(one.came for one in arrived) - GAP
     while True:
         number, previous = _last()
-        sealed = _sealed_since(since, number)
+        sealed = _sealed_since(since, number, {one.place[1] for one in arrived})
         fresh = {one.place: one for one in arrived if one.place not in sealed}
         if not fresh:
             return
@@ -229,15 +229,21 @@ def _last() -> tuple[int, str]:
     return number, last
 
 
-def _sealed_since(since: datetime, number: int) -> set[Place]:
-    """Return what is in the seals up to ``number`` that were made since then."""
+def _sealed_since(since: datetime, number: int, ids: set[str]) -> set[Place]:
+    """Return what is in the seals up to ``number`` that were made since then and may hold one of these ids.
+
+    After an outage, what waited for hours is sealed batch by batch: of the seals just made, a batch reads again only
+    those whose ids are of its own time.
+    """
+    first, last = min(ids), max(ids)
     sealed: set[Place] = set()
     while number > 0:
-        one = _find(number)
-        if one is not None:  # one that somebody hid does not stop the others; a verification names it
-            if one.at < since:
+        span = _find_span(number)
+        if span is not None:  # one that somebody hid does not stop the others; a verification names it
+            if span.at < since:
                 break
-            sealed |= {(token_day, entry) for token_day, entry, _ in one.entries}
+            if span.first <= last and first <= span.last:
+                sealed |= {(token_day, entry) for token_day, entry, _ in _read(number).entries}
         number -= 1
     return sealed
 
@@ -286,10 +292,34 @@ def _read(number: int) -> Seal:
     return Seal.read(s3().get_object(Bucket=settings().seals_bucket, Key=key_of(number))["Body"].read())
 
 
+@dataclass(frozen=True)
+class _Span:
+    """When a seal was made, and of which time its entries are."""
+
+    at: datetime
+    first: str
+    last: str
+
+
+@lru_cache(maxsize=65_536)
+def _span(number: int) -> _Span:
+    one = _read(number)
+    ids = [entry for _, entry, _ in one.entries]
+    return _Span(one.at, min(ids), max(ids))
+
+
 def _find(number: int) -> Seal | None:
     """Return a seal, which an environment remembers since it never changes; None while there is none."""
+    return _unless_missing(_read, number)
+
+
+def _find_span(number: int) -> _Span | None:
+    return _unless_missing(_span, number)
+
+
+def _unless_missing[T](read: Callable[[int], T], number: int) -> T | None:
     try:
-        return _read(number)
+        return read(number)
     except ClientError as error:
         if error.response["Error"]["Code"] != "NoSuchKey":
             raise

@@ -80,6 +80,27 @@ def test_what_is_brought_twice_is_sealed_once(sealing: Sealing, *, remembering: 
     assert [len(seal.entries) for seal in sealing.seals()] == [4, 2]
 
 
+def test_after_an_outage_a_batch_reads_few_of_the_seals_that_were_just_made(
+    sealing: Sealing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = sealing.call(24)
+    client, read = s3(), list[str]()
+    get_object = client.get_object
+
+    def counted(**arguments: Any) -> Any:
+        read.append(arguments["Key"])
+        return get_object(**arguments)
+
+    monkeypatch.setattr(client, "get_object", counted)
+    for start in range(0, len(entries), 2):
+        seals._read.cache_clear()  # noqa: SLF001 - as when there are more seals than an environment remembers
+        read.clear()
+        sealing.deliver(map(record, entries[start : start + 2]))
+        found = [one for one in read if int(one.removeprefix("seals/").removesuffix(".json")) <= start // 2]
+        assert len(found) <= 2
+    assert [len(seal.entries) for seal in sealing.seals()] == [2] * 12
+
+
 def failing_after(client: Any, operation: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Have an operation done, and its answer lost."""
     done = getattr(client, operation)
