@@ -123,13 +123,12 @@ def test_an_entry_inserted_at_this_moment_is_waited_for_and_named(
     (honest,) = sealing.call(1)
     forged = entries[-1] | {"id": entries[-1]["id"][:-4] + "ffff"}
     sealing.cloud.audit.put_item(Item=forged)
-    waits = iter(
-        [
-            lambda: sealing.deliver(map(record, (honest, forged))),
-            lambda: monkeypatch.setattr(audit, "GAP", timedelta(0)),
-        ]
-    )
-    verified = audit.verify_settled(sealing.on, EVER, lambda _: next(waits)())
+
+    def meanwhile(_: float) -> None:
+        sealing.deliver(map(record, (honest, forged)))
+        monkeypatch.setattr(audit, "GAP", timedelta(0))  # a minute later
+
+    verified = audit.verify_settled(sealing.on, EVER, meanwhile)
     assert [f"{one.place}: {one.what}" for one in verified.findings] == [
         f"{named(forged)}: it is in no seal: it was added afterwards"
     ]
