@@ -71,6 +71,7 @@ def _environment(upstreams: dict[str, str], built: Path, name: str) -> dict[str,
         "AUDIT_TABLE": "audit",
         "STATS_TABLE": "stats",
         "PSEUDONYM_KEY_ID": "bench",
+        "ENTRY_KEY_ID": "bench",
         "CAF_SECRET_ID": "bench",
         "DGFIP_AVAILABLE_YEARS": "99",
         # As Lambda tells of a request that is not sampled for X-Ray, which is 19 in 20.

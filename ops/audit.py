@@ -7,9 +7,9 @@ import csv
 import io
 import json
 from base64 import b64encode
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from itertools import batched
@@ -20,7 +20,8 @@ from boto3.dynamodb.conditions import Attr, Key
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 
 from api_particulier.audit import RETENTION
-from api_particulier.seals import GAP, Place, Seal, canonical, key_of, leaf, proof, root, time_of
+from api_particulier.canonical import canonical
+from api_particulier.seals import GAP, Place, Seal, key_of, leaf, proof, root, time_of
 from ops import verify_file
 from ops.deployment import Deployment
 from ops.verify_file import NotProvenError
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 type Item = dict[str, Any]
 
+_PAUSE: Final = 2.0
+"""Seconds between two looks at whether what was not sealed yet is."""
 _CSV_INJECTION: Final = ("=", "+", "-", "@", "\t", "\r")
 COLUMNS: Final = (
     *("at", "id", "organisation", "siret", "habilitation", "purpose", "token", "user", "address", "dataset", "route"),
@@ -240,6 +243,20 @@ def verify(on: Deployment, period: Period) -> Verification:
     ]
     findings += [finding for _, finding in sorted(found, key=lambda one: one[0])]
     return Verification(len(chosen), counted, pending, findings)
+
+
+def verify_settled(on: Deployment, period: Period, wait: Callable[[float], None]) -> Verification:
+    """Verify, then ``wait`` (seconds) for what was in no seal yet, until it is, or is older than an entry may be."""
+    began = datetime.now(UTC)
+    verified = verify(on, period)
+    recent = Period(max(filter(None, (period.since, began - 2 * GAP))), min(filter(None, (period.until, began))))
+    pending, findings = verified.pending, verified.findings
+    while pending:
+        wait(_PAUSE)
+        again = verify(on, recent)
+        pending = again.pending
+        findings = [*findings, *(one for one in again.findings if one not in findings)]
+    return replace(verified, pending=0, findings=findings)
 
 
 def _check_chain(

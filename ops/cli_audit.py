@@ -5,6 +5,7 @@ import sys
 from dataclasses import asdict
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
+from time import sleep
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -48,10 +49,15 @@ def _period(since: date | None, until: date | None) -> audit_service.Period:
 @audit.command(name="verify")
 @_FROM
 @_TO
+@click.option("--no-wait", is_flag=True, help="Count what is not sealed yet as pending, rather than wait for its seal.")
 @on_a_deployment
-def verify_audit(on: Deployment, *, since: date | None, until: date | None, as_json: bool) -> None:
-    """Verify the entries against their seals; name the first that is not as it was sealed."""
-    verified = audit_service.verify(on, _period(since, until))
+def verify_audit(on: Deployment, *, since: date | None, until: date | None, no_wait: bool, as_json: bool) -> None:
+    """Verify the entries against their seals; name the first that is not as it was sealed.
+
+    Entries of the last minute may be in no seal yet: they are waited for, a minute at most.
+    """
+    period = _period(since, until)
+    verified = audit_service.verify(on, period) if no_wait else audit_service.verify_settled(on, period, sleep)
     if as_json:
         print_json({"ok": not verified.findings} | asdict(verified))
     else:

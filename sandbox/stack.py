@@ -23,6 +23,7 @@ from api_particulier import keys
 from ops import website
 from ops.build import ROOT, build, run_tool
 from ops.deployment import Deployment
+from ops.template import template as declaration
 from sandbox import caf, cloud, demarches, impot_particulier, portail, simulators, svair
 from sandbox.processes import Processes
 from sandbox.simulators import PEOPLE, SIMULATORS, Simulator
@@ -167,7 +168,10 @@ class LocalStack:
         return simulator.address(running.port)
 
     def _deploy(self, template: Path, url: str, addresses: Mapping[str, str]) -> None:
-        values = {"Environment": "local", "Architecture": _architecture(), **addresses}
+        # Every default too: `sam deploy` would keep what the last `make up` said of a parameter that this one does not.
+        declared = declaration()["Parameters"].items()
+        values = {name: str(one["Default"]) for name, one in declared if one.get("Default", "") != ""}
+        values |= {"Environment": "local", "Architecture": _architecture(), **addresses}
         values |= {"MailSender": cloud.MAIL_SENDER, "SealLockMode": cloud.LOCK_MODE}
         values |= {
             parameter: os.environ[variable]

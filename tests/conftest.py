@@ -124,9 +124,10 @@ def moto_cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
             tables[name] = dynamodb.create_table(TableName=name, **created)
         # moto would draw an RSA pair for every key, a twentieth of a second each; a MAC needs none.
         monkeypatch.setattr("moto.kms.models.generate_private_key", lambda _: None)
-        key = resources("AWS::KMS::Key")["PseudonymKey"]
-        made = boto3.client("kms").create_key(KeySpec=key["KeySpec"], KeyUsage=key["KeyUsage"])
-        monkeypatch.setenv("PSEUDONYM_KEY_ID", made["KeyMetadata"]["KeyId"])
+        for variable, logical in (("PSEUDONYM_KEY_ID", "PseudonymKey"), ("ENTRY_KEY_ID", "EntryKey")):
+            key = resources("AWS::KMS::Key")[logical]
+            made = boto3.client("kms").create_key(KeySpec=key["KeySpec"], KeyUsage=key["KeyUsage"])
+            monkeypatch.setenv(variable, made["KeyMetadata"]["KeyId"])
         queue = boto3.client("sqs").create_queue(QueueName="suspicions")
         monkeypatch.setenv("SUSPICIONS_QUEUE", queue["QueueUrl"])
         monkeypatch.setenv("AWS_ENDPOINT_URL", url)  # of the calls that do not go by boto3,

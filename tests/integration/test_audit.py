@@ -69,6 +69,7 @@ def test_an_entry_says_who_read_which_fields_about_whom_and_when(cloud: Cloud) -
         "status": 200,
         "token_day": f"jeton-1#{at:%Y-%m-%d}",
         "expires_at": entry["expires_at"],
+        "mac": entry["mac"],
     }
     assert 0 <= entry["provider_ms"] < 60_000
 
@@ -177,7 +178,7 @@ def assert_refused(cloud: Cloud, outcome: tuple[int, str], said: set[str]) -> No
     assert (entry["status"], entry["error"]) == outcome
     assert (entry["address"], entry["request_id"]) == ("203.0.113.7", "5c2f1e0a-0000-4000-8000-000000000001")
     assert entry["released"] == entry["withheld"] == entry["notes"] == []
-    always = {"id", "at", "request_id", "dataset", "route", "address", "kind", "status", "error", "expires_at"}
+    always = {"id", "at", "request_id", "dataset", "route", "address", "kind", "status", "error", "expires_at", "mac"}
     assert entry.keys() == always | {"released", "withheld", "notes"} | said
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from uuid6 import uuid7
 
+from api_particulier.authorship import MAC, sign
 from api_particulier.aws import attribute, dynamodb
 from api_particulier.errors import AuditUnavailable
 from api_particulier.observability import Event, log
@@ -87,4 +88,5 @@ def _item(entry: Entry) -> dict[str, "AttributeValueTypeDef"]:
         "token_day": f"{entry.token or 'unknown'}#{entry.at:%Y-%m-%d}",
         "expires_at": int((entry.at + RETENTION).timestamp()),
     }
-    return {name: attribute(value) for name, value in values.items() if value is not None}
+    told = {name: value for name, value in values.items() if value is not None}
+    return {name: attribute(value) for name, value in (told | {MAC: sign(told, entry.at)}).items()}

@@ -4,16 +4,15 @@ The audit table's stream brings the entries; each batch becomes a seal, an objec
 is one chain: the object of the next number is written only where there is none, and that is the one step that counts
 (docs/decisions/0012-seals.md). What is hashed and signed, byte for byte, is in docs/audit-format.md.
 
-Only what a call wrote while it was served is sealed. An entry that came later than any call lasts, or that cannot be
-read, stays in no seal, which is how a verification names it.
+Only what a call wrote while it was served is sealed. An entry that came later than any call lasts, that bears no mark
+of a function of ours (``authorship``), or that cannot be read, stays in no seal, which is how a verification names it.
 """
 
 import json
 from base64 import b64encode
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Final
@@ -22,7 +21,9 @@ from uuid import UUID
 from boto3.dynamodb.types import TypeDeserializer
 from botocore.exceptions import ClientError
 
+from api_particulier import authorship
 from api_particulier.aws import dynamodb, kms_client, s3
+from api_particulier.canonical import canonical
 from api_particulier.observability import Event, count_seal, count_tampering, log
 from api_particulier.settings import settings
 
@@ -85,24 +86,6 @@ class Seal:
 def key_of(number: int) -> str:
     """Return the name of a seal's object."""
     return f"seals/{number:012}.json"
-
-
-def canonical(value: object) -> bytes:
-    """Return the one JSON text of a value (RFC 8785); ``ValueError`` for what is not of strings, integers and lists."""
-    try:
-        text = json.dumps(
-            value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_integer
-        )
-        return text.encode()
-    except (TypeError, ValueError, ArithmeticError):
-        msg = "this has no canonical text"
-        raise ValueError(msg) from None
-
-
-def _integer(value: object) -> int:
-    if isinstance(value, Decimal) and value == value.to_integral_value():
-        return int(value)
-    raise TypeError
 
 
 # ── The tree of RFC 6962 §2.1 ────────────────────────────────────────────────────────────────────────────────────────
@@ -199,6 +182,9 @@ def _written(change: Mapping[str, Any]) -> _Arrival | None:
     if not in_time or not arrival.place[0].endswith(f"#{arrival.at:%Y-%m-%d}"):
         _tampered("late")
         return None
+    if not authorship.is_ours(item, arrival.at):
+        _tampered("forged")
+        return None
     return arrival
 
 
@@ -220,7 +206,7 @@ def _seal(arrived: Sequence[_Arrival]) -> None:
     since = min(one.came for one in arrived) - GAP
     while True:
         number, previous = _last()
-        sealed = _sealed_since(since, number)
+        sealed = _sealed_since(since, number, {one.place[1] for one in arrived})
         fresh = {one.place: one for one in arrived if one.place not in sealed}
         if not fresh:
             return
@@ -243,15 +229,21 @@ def _last() -> tuple[int, str]:
     return number, last
 
 
-def _sealed_since(since: datetime, number: int) -> set[Place]:
-    """Return what is in the seals up to ``number`` that were made since then."""
+def _sealed_since(since: datetime, number: int, ids: set[str]) -> set[Place]:
+    """Return what is in the seals up to ``number`` that were made since then and may hold one of these ids.
+
+    After an outage, what waited for hours is sealed batch by batch: of the seals just made, a batch reads again only
+    those whose ids are of its own time.
+    """
+    first, last = min(ids), max(ids)
     sealed: set[Place] = set()
     while number > 0:
-        one = _find(number)
-        if one is not None:  # one that somebody hid does not stop the others; a verification names it
-            if one.at < since:
+        span = _find_span(number)
+        if span is not None:  # one that somebody hid does not stop the others; a verification names it
+            if span.at < since:
                 break
-            sealed |= {(token_day, entry) for token_day, entry, _ in one.entries}
+            if span.first <= last and first <= span.last:
+                sealed |= {(token_day, entry) for token_day, entry, _ in _read(number).entries}
         number -= 1
     return sealed
 
@@ -300,10 +292,34 @@ def _read(number: int) -> Seal:
     return Seal.read(s3().get_object(Bucket=settings().seals_bucket, Key=key_of(number))["Body"].read())
 
 
+@dataclass(frozen=True)
+class _Span:
+    """When a seal was made, and of which time its entries are."""
+
+    at: datetime
+    first: str
+    last: str
+
+
+@lru_cache(maxsize=65_536)
+def _span(number: int) -> _Span:
+    one = _read(number)
+    ids = [entry for _, entry, _ in one.entries]
+    return _Span(one.at, min(ids), max(ids))
+
+
 def _find(number: int) -> Seal | None:
     """Return a seal, which an environment remembers since it never changes; None while there is none."""
+    return _unless_missing(_read, number)
+
+
+def _find_span(number: int) -> _Span | None:
+    return _unless_missing(_span, number)
+
+
+def _unless_missing[T](read: Callable[[int], T], number: int) -> T | None:
     try:
-        return _read(number)
+        return read(number)
     except ClientError as error:
         if error.response["Error"]["Code"] != "NoSuchKey":
             raise

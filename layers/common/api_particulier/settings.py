@@ -41,6 +41,8 @@ class Settings(BaseModel):
     """What the functions that know of habilitations are told, and no other."""
     pseudonym_key_id: str = ""
     """The KMS key that this month's pseudonyms are made with."""
+    entry_key_id: str = ""
+    """The KMS key that marks the audit's entries as ours."""
     former_pseudonym_key_ids: str = ""
     """Those of before its rotations, separated by commas: who answers citizens is told, and no other."""
     enumeration_slowed_at: Annotated[int, Field(ge=2)] = 80

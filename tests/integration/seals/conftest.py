@@ -6,13 +6,15 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from os import environ
 from typing import Any
 
 import boto3
 import moto.kms.utils
 import pytest
-from boto3.dynamodb.types import TypeSerializer
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
+from api_particulier.authorship import MAC, sign
 from api_particulier.seals import Seal, key_of
 from ops.deployment import Deployment
 from tests.conftest import Cloud, ask
@@ -20,6 +22,18 @@ from tests.template import ROOT, resources
 
 BUCKET = "seals"
 RECORD: dict[str, Any] = json.loads((ROOT / "events/seal/insert.json").read_text())["Records"][0]
+
+
+def ours(item: dict[str, Any]) -> dict[str, Any]:
+    """Return the like of an item, as a function would have written it: with its mark."""
+    return item | {MAC: sign(item, datetime.fromisoformat(item["at"]))}
+
+
+def of_the_repository() -> dict[str, Any]:
+    """Return the record of ``events/seal/insert.json``, whose entry a function of the test's has marked."""
+    deserialize = TypeDeserializer().deserialize
+    image = RECORD["dynamodb"]["NewImage"]
+    return record(ours({name: deserialize(value) for name, value in image.items()}))
 
 
 def record(item: dict[str, Any], **changes: Any) -> dict[str, Any]:
@@ -92,13 +106,12 @@ def sealing(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Sealing:
     monkeypatch.setenv("SEALS_BUCKET", BUCKET)
     monkeypatch.setenv("SEAL_KEY_ID", key_id)
     on = Deployment(boto3.Session(), "api-particulier")
-    pseudonym_key = next(one["KeyId"] for one in boto3.client("kms").list_keys()["Keys"] if one["KeyId"] != key_id)
     vars(on)["outputs"] = {
         "TokensTable": "tokens",
         "AuditTable": "audit",
         "StatsTable": "stats",
         "SealsBucket": BUCKET,
         "SealKeyId": key_id,
-        "PseudonymKeyIds": pseudonym_key,
+        "PseudonymKeyIds": environ["PSEUDONYM_KEY_ID"],
     }
     return Sealing(cloud, on, s3)

@@ -5,7 +5,8 @@ import re
 from hashlib import sha256
 from pathlib import Path
 
-from api_particulier.seals import canonical, leaf, root
+from api_particulier.canonical import canonical
+from api_particulier.seals import leaf, root
 from ops.verify_file import hash_of, verify
 from tests.template import ROOT
 

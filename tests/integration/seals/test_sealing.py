@@ -15,10 +15,11 @@ from hypothesis import given
 
 from api_particulier import seals
 from api_particulier.aws import dynamodb, kms_client, s3
-from api_particulier.seals import FIRST, SealFailed, canonical, key_of, leaf, proof, root
+from api_particulier.canonical import canonical
+from api_particulier.seals import FIRST, SealFailed, key_of, leaf, proof, root
 from ops.verify_file import root_from
 from tests.conftest import forget
-from tests.integration.seals.conftest import BUCKET, RECORD, Sealing, record
+from tests.integration.seals.conftest import BUCKET, RECORD, Sealing, of_the_repository, record
 
 
 def head(sealing: Sealing) -> dict[str, Any]:
@@ -43,7 +44,7 @@ def test_a_batch_becomes_a_seal_in_order_of_id(sealing: Sealing) -> None:
 
 
 def test_the_event_of_the_repository_is_sealed(sealing: Sealing) -> None:
-    sealing.deliver([RECORD])
+    sealing.deliver([of_the_repository()])
     (seal,) = sealing.seals()
     assert [(token_day, entry) for token_day, entry, _ in seal.entries] == [
         ("jeton-1#2026-11-23", "01a207b4-8200-7000-8000-000000000001")
@@ -77,6 +78,27 @@ def test_what_is_brought_twice_is_sealed_once(sealing: Sealing, *, remembering: 
     more = sealing.call(2)
     sealing.deliver(map(record, [*entries, *more]))
     assert [len(seal.entries) for seal in sealing.seals()] == [4, 2]
+
+
+def test_after_an_outage_a_batch_reads_few_of_the_seals_that_were_just_made(
+    sealing: Sealing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = sealing.call(24)
+    client, read = s3(), list[str]()
+    get_object = client.get_object
+
+    def counted(**arguments: Any) -> Any:
+        read.append(arguments["Key"])
+        return get_object(**arguments)
+
+    monkeypatch.setattr(client, "get_object", counted)
+    for start in range(0, len(entries), 2):
+        seals._read.cache_clear()  # noqa: SLF001 - as when there are more seals than an environment remembers
+        read.clear()
+        sealing.deliver(map(record, entries[start : start + 2]))
+        found = [one for one in read if int(one.removeprefix("seals/").removesuffix(".json")) <= start // 2]
+        assert len(found) <= 2
+    assert [len(seal.entries) for seal in sealing.seals()] == [2] * 12
 
 
 def failing_after(client: Any, operation: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
@@ -137,9 +159,11 @@ def test_after_an_hour_of_failures_everything_is_sealed_once_and_nothing_is_held
     repair = failing_before(s3(), "put_object", monkeypatch)
     for _ in range(60):
         with pytest.raises(SealFailed):
-            sealing.deliver([RECORD])  # of the year before: however long it waited, it was written while it was served
+            sealing.deliver(
+                [of_the_repository()]
+            )  # of the year before: however long it waited, it was written while it was served
     repair()
-    sealing.deliver([RECORD])
+    sealing.deliver([of_the_repository()])
     assert [len(seal.entries) for seal in sealing.seals()] == [1]
     assert "audit_tampered" not in capfd.readouterr().out
 
@@ -213,6 +237,9 @@ def changed(entry: dict[str, Any], **changes: Any) -> dict[str, Any]:
         ),
         ("late", lambda entry: changed(entry, token_day="jeton-1#2020-01-01")),
         ("late", lambda entry: changed(entry, id="01000000-0000-7000-8000-000000000001")),
+        ("forged", lambda entry: changed(entry, status=201)),
+        ("forged", lambda entry: changed(entry, id=entry["id"][:-4] + "ffff")),
+        ("forged", lambda entry: record({name: value for name, value in entry.items() if name != "mac"})),
         ("unreadable", lambda entry: changed(entry, id=str(uuid4()))),
         ("unreadable", lambda entry: changed(entry, notes={b"1"})),
         ("unreadable", lambda _: RECORD | {"dynamodb": {}}),
@@ -243,7 +270,7 @@ def test_an_entry_that_expires_is_no_news(sealing: Sealing, capfd: pytest.Captur
 
 
 def test_how_long_the_oldest_entry_waited_is_measured(sealing: Sealing, capfd: pytest.CaptureFixture[str]) -> None:
-    sealing.deliver([RECORD])
+    sealing.deliver([of_the_repository()])
     lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
     (measured,) = [line for line in lines if "SealLag" in line]
     (seal,) = sealing.seals()

@@ -11,10 +11,11 @@ import pytest
 from uuid6 import UUID
 
 from api_particulier.audit import RETENTION
-from api_particulier.seals import Seal, canonical, key_of, root
+from api_particulier.canonical import canonical
+from api_particulier.seals import Seal, key_of, root
 from ops import audit
 from ops.audit import Period
-from tests.integration.seals.conftest import BUCKET, Sealing, record
+from tests.integration.seals.conftest import BUCKET, Sealing, ours, record
 
 type Entries = list[dict[str, Any]]
 EVER = Period()
@@ -116,6 +117,24 @@ def test_an_inserted_entry_is_named(sealing: Sealing, entries: Entries, *, broug
     assert findings(sealing) == [f"{named(added)}: it is in no seal: it was added afterwards"]
 
 
+def test_an_entry_inserted_at_this_moment_is_waited_for_and_named(
+    sealing: Sealing, entries: Entries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (honest,) = sealing.call(1)
+    forged = entries[-1] | {"id": entries[-1]["id"][:-4] + "ffff"}
+    sealing.cloud.audit.put_item(Item=forged)
+
+    def meanwhile(_: float) -> None:
+        sealing.deliver(map(record, (honest, forged)))
+        monkeypatch.setattr(audit, "GAP", timedelta(0))  # a minute later
+
+    verified = audit.verify_settled(sealing.on, EVER, meanwhile)
+    assert [f"{one.place}: {one.what}" for one in verified.findings] == [
+        f"{named(forged)}: it is in no seal: it was added afterwards"
+    ]
+    assert (verified.entries, verified.pending) == (len(entries) + 2, 0)
+
+
 def test_an_inserted_entry_whose_id_is_none_of_ours_is_named(sealing: Sealing, entries: Entries) -> None:
     added = entries[0] | {"id": "ffff"}
     sealing.cloud.audit.put_item(Item=added)
@@ -124,8 +143,8 @@ def test_an_inserted_entry_whose_id_is_none_of_ours_is_named(sealing: Sealing, e
 
 def test_an_entry_that_expired_is_not_missed_and_one_that_vanished_before_is(sealing: Sealing) -> None:
     (entry,) = sealing.call(1)
-    expired = backdated(entry, RETENTION + timedelta(hours=1))
-    vanished = backdated(entry, RETENTION - timedelta(hours=1))
+    expired = ours(backdated(entry, RETENTION + timedelta(hours=1)))
+    vanished = ours(backdated(entry, RETENTION - timedelta(hours=1)))
     sealing.deliver([record(expired)])
     assert findings(sealing)[1:] == []  # but for the call that made it
     sealing.deliver([record(entry)])
