@@ -1,0 +1,37 @@
+"""The arithmetic of ``docs/capacity.md``; that the page says it is compared with the other documents."""
+
+import pytest
+
+from ops.capacity import Quota, page, quotas
+
+
+@pytest.mark.parametrize(
+    ("rate", "used"),
+    [
+        (10, (10, 1, 10, 5, 10, 10)),
+        (1_000, (1_000, 50, 1_000, 500, 1_000, 20)),
+        (100_000, (100_000, 5_000, 100_000, 50_000, 100_000, 20)),
+    ],
+)
+def test_what_a_rate_uses(rate: int, used: tuple[int, ...]) -> None:
+    names = ("API Gateway", "API keys", "Lambda", "The busiest", "The audit", "One key")
+    found = quotas(rate)
+    assert tuple(one.used for name in names for one in found if one.name.startswith(name)) == used
+
+
+@pytest.mark.parametrize(("rate", "share"), [(10, 0.05), (1_000, 5), (100_000, 500)])
+def test_the_busiest_datasets_share_is_the_first_to_break(rate: int, share: float) -> None:
+    first = quotas(rate)[0]
+    assert (first.name, first.share) == ("The busiest dataset's own share", share)
+
+
+@pytest.mark.parametrize(("used", "enough"), [(0, True), (50, True), (51, False), (100, False)])
+def test_more_is_asked_for_before_it_is_used_up(used: int, enough: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    assert Quota("", used, 100, "").is_enough is enough
+
+
+def test_what_is_enough_is_not_asked_for() -> None:
+    quiet = page().split("## ")[1]
+    assert "10 calls a second" in quiet
+    assert "Service Quotas" not in quiet
+    assert "200,000, of Service Quotas: *Throttle rate*" in page()
