@@ -13,6 +13,7 @@ from ops import keys as operators
 from ops.cli_audit import audit
 from ops.cli_citizens import citizen
 from ops.cli_habilitations import habilitations
+from ops.cli_restore import restore
 from ops.cli_statistics import stats
 from ops.cli_status import status
 from ops.deployment import Deployment
@@ -30,6 +31,7 @@ main.add_command(audit)
 main.add_command(citizen)
 main.add_command(stats)
 main.add_command(status)
+main.add_command(restore)
 
 
 @main.group()

@@ -1,7 +1,7 @@
 """The deployed system that a command works on: on AWS, or the local stack. The same code serves both."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from os import environ
 from pathlib import Path
@@ -16,6 +16,7 @@ from api_particulier.gateway import Gateway
 from api_particulier.register import Register
 
 if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.service_resource import Table
     from mypy_boto3_kms import KMSClient
     from mypy_boto3_sqs import SQSClient
@@ -62,6 +63,12 @@ class Deployment:
             raise DeploymentError(msg) from None
         return {output["OutputKey"]: output["OutputValue"] for output in stacks[0].get("Outputs", [])}
 
+    def using(self, **outputs: str) -> Self:
+        """Return the same deployment with these in the place of its stack's outputs: a table that was restored."""
+        other = replace(self)
+        vars(other)["outputs"] = self.outputs | outputs
+        return other
+
     @cached_property
     def gateway(self) -> Gateway:
         """Where keys are made and kept."""
@@ -98,6 +105,11 @@ class Deployment:
     def operator(self) -> str:
         """Who runs the command, as AWS knows them; for the histories."""
         return str(self._client("sts").get_caller_identity()["Arn"])
+
+    @cached_property
+    def dynamodb(self) -> "DynamoDBClient":
+        client: DynamoDBClient = self._client("dynamodb")
+        return client
 
     @cached_property
     def sqs(self) -> "SQSClient":

@@ -1,0 +1,211 @@
+"""A table restored by the command. moto, as the local stack, restores a table as it is now, whatever the instant."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import boto3
+import pytest
+from click.testing import CliRunner, Result
+from moto.core.exceptions import JsonRESTError
+from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.dynamodb.models import DynamoDBBackend, dynamodb_backends
+from moto.dynamodb.models.table import RestoredPITTable
+
+from ops.cli import main
+from ops.deployment import Deployment
+from tests.integration.seals.conftest import Sealing
+from tests.template import resources
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+
+
+@pytest.fixture
+def backend() -> DynamoDBBackend:
+    found: DynamoDBBackend = dynamodb_backends[DEFAULT_ACCOUNT_ID]["eu-west-3"]
+    return found
+
+
+@pytest.fixture
+def restore(sealing: Sealing, backend: DynamoDBBackend, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """The command, where every table could be restored from yesterday to in two minutes; it does not wait."""
+    dynamodb = boto3.client("dynamodb")
+    vars(sealing.on)["outputs"]["HabilitationsTable"] = "habilitations"
+    for name in ("tokens", "audit", "stats", "habilitations"):
+        dynamodb.update_continuous_backups(
+            TableName=name, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True}
+        )
+        window = backend.tables[name].continuous_backups["PointInTimeRecoveryDescription"]
+        window["EarliestRestorableDateTime"] = (NOW - timedelta(days=1)).timestamp()
+        window["LatestRestorableDateTime"] = (NOW + timedelta(minutes=2)).timestamp()
+    monkeypatch.setattr(Deployment, "on_aws", lambda *_: sealing.on)
+    monkeypatch.setattr("ops.restore.sleep", lambda _: None)
+
+    def invoke(table: str, *options: str, to: datetime = NOW) -> Result:
+        return CliRunner().invoke(main, ["restore", table, "--to", to.isoformat(), *options])
+
+    return invoke
+
+
+@pytest.mark.parametrize("table", ["tokens", "audit", "stats", "habilitations"])
+def test_a_restored_table_is_as_the_template_says(table: str, restore: Callable[..., Result]) -> None:
+    dynamodb = boto3.client("dynamodb")
+    arn = dynamodb.describe_table(TableName=table)["Table"]["TableArn"]
+    dynamodb.tag_resource(ResourceArn=arn, Tags=[{"Key": "service", "Value": "aides"}, {"Key": "aws:x", "Value": "y"}])
+    done = restore(table, "--name", "restored")
+    assert done.exit_code == 0, done.output
+    declared = resources("AWS::DynamoDB::Table")[f"{table.capitalize()}Table"]
+    made = dynamodb.describe_table(TableName="restored")["Table"]
+    assert made["DeletionProtectionEnabled"]
+    assert {one["IndexName"] for one in made.get("GlobalSecondaryIndexes", [])} == {
+        one["IndexName"] for one in declared.get("GlobalSecondaryIndexes", [])
+    }
+    assert made.get("StreamSpecification", {}).get("StreamViewType") == declared.get("StreamSpecification", {}).get(
+        "StreamViewType"
+    )
+    backups = dynamodb.describe_continuous_backups(TableName="restored")["ContinuousBackupsDescription"]
+    assert backups["PointInTimeRecoveryDescription"]["PointInTimeRecoveryStatus"] == "ENABLED"
+    living = dynamodb.describe_time_to_live(TableName="restored")["TimeToLiveDescription"]
+    assert living.get("AttributeName") == declared.get("TimeToLiveSpecification", {}).get("AttributeName")
+    tags = dynamodb.list_tags_of_resource(ResourceArn=made["TableArn"])["Tags"]
+    assert tags == [{"Key": "service", "Value": "aides"}]
+
+
+def test_it_tells_what_it_made_and_that_nothing_uses_it(sealing: Sealing, restore: Callable[..., Result]) -> None:
+    for _ in range(3):
+        sealing.cloud.token("dgfip_avis_imposition")
+    done = restore("tokens", "--json")
+    name = f"tokens-{NOW:%Y%m%dT%H%M%SZ}"
+    assert json.loads(done.stdout) == {
+        "source": "tokens",
+        "table": name,
+        "at": NOW.isoformat(),
+        "stream": None,
+        "items": 3,
+        "source_items": 3,
+        "verification": None,
+    }
+    assert f"Nothing uses {name} yet. docs/operations.md#backup-and-recovery" in done.stderr
+    assert "table:        another\n" in restore("tokens", "--name", "another").stdout
+
+
+def test_an_existing_table_is_left_as_it_is(sealing: Sealing, restore: Callable[..., Result]) -> None:
+    sealing.cloud.token("dgfip_avis_imposition")
+    refused = restore("habilitations", "--name", "tokens")
+    assert refused.exit_code == 1
+    assert "a table tokens exists already" in refused.stderr
+    assert len(sealing.cloud.tokens.scan()["Items"]) == 1
+    assert not boto3.client("dynamodb").describe_table(TableName="tokens")["Table"]["DeletionProtectionEnabled"]
+
+
+@pytest.mark.parametrize("to", [NOW - timedelta(days=2), NOW + timedelta(hours=1)])
+def test_an_instant_that_no_backup_has_is_refused(to: datetime, restore: Callable[..., Result]) -> None:
+    refused = restore("stats", "--name", "restored", to=to)
+    assert refused.exit_code == 1
+    assert "stats can be restored from" in refused.stderr
+    assert "restored" not in boto3.client("dynamodb").list_tables()["TableNames"]
+
+
+def test_a_table_without_recovery_is_refused(restore: Callable[..., Result]) -> None:
+    boto3.client("dynamodb").update_continuous_backups(
+        TableName="stats", PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": False}
+    )
+    refused = restore("stats")
+    assert (refused.exit_code, "no point-in-time recovery" in refused.stderr) == (1, True)
+
+
+def _take_long(monkeypatch: pytest.MonkeyPatch, *statuses: str) -> None:
+    """Have a restored table go through these statuses, one a look, before it is active."""
+    left, describe = list(statuses), RestoredPITTable.describe
+
+    def described(self: RestoredPITTable, base_key: str = "TableDescription") -> dict[str, Any]:
+        told: dict[str, Any] = describe(self, base_key)
+        if base_key == "Table" and left:
+            told[base_key]["TableStatus"] = left.pop(0)
+        return told
+
+    monkeypatch.setattr(RestoredPITTable, "describe", described)
+
+
+def test_it_waits_and_tells_for_how_long(restore: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
+    _take_long(monkeypatch, *["CREATING"] * 5)
+    done = restore("stats", "--name", "restored")
+    assert done.exit_code == 0
+    assert done.stderr.count("restored: creating, 0 min") == 3
+    assert done.stderr.count("restored: creating, 1 min") == 2
+
+
+def test_a_restore_that_fails_is_told(restore: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
+    _take_long(monkeypatch, "CREATING", "INACCESSIBLE_ENCRYPTION_CREDENTIALS")
+    failed = restore("stats", "--name", "restored")
+    assert failed.exit_code == 1
+    assert "restored became INACCESSIBLE_ENCRYPTION_CREDENTIALS" in failed.stderr
+
+
+def test_backups_that_are_not_possible_yet_are_waited_for(
+    restore: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left, update = ["ContinuousBackupsUnavailableException"] * 2, DynamoDBBackend.update_continuous_backups
+
+    def unavailable(self: DynamoDBBackend, *args: Any, **named: Any) -> dict[str, Any]:
+        if left:
+            raise JsonRESTError(left.pop(), "Backups are being enabled for the table")
+        done: dict[str, Any] = update(self, *args, **named)
+        return done
+
+    monkeypatch.setattr(DynamoDBBackend, "update_continuous_backups", unavailable)
+    done = restore("stats", "--name", "restored")
+    assert (done.exit_code, done.stderr.count("backups are not possible yet")) == (0, 2)
+
+
+def _age(sealing: Sealing, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """Return sealed entries; the period that is verified is moved, which makes them as old as a restore's are."""
+    entries = sealing.sealed(3)
+    monkeypatch.setattr("ops.restore.GAP", -timedelta(minutes=1))
+    return entries
+
+
+def test_a_restored_audit_is_verified_against_the_seals(
+    sealing: Sealing, restore: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _age(sealing, monkeypatch)
+    done = restore("audit", "--name", "restored", "--json")
+    told = json.loads(done.stdout)
+    assert (done.exit_code, told["items"], told["verification"]["entries"], told["verification"]["seals"]) == (
+        0,
+        3,
+        3,
+        1,
+    )
+    assert told["verification"]["findings"] == []
+    assert told["stream"].split("/")[1] == "restored"
+
+
+def test_an_audit_that_was_restored_with_a_hole_says_so(
+    sealing: Sealing, restore: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = _age(sealing, monkeypatch)
+    sealing.cloud.audit.delete_item(Key={name: entries[1][name] for name in ("token_day", "id")})
+    done = restore("audit", "--name", "restored")
+    place = f"entry {entries[1]['token_day']}/{entries[1]['id']}"
+    assert done.exit_code == 1
+    assert f"2 entries, 1 seals; {place}: it was deleted since seal 1" in done.stdout
+    assert f"not as it was sealed, first {place}" in done.stderr
+
+
+def test_what_was_restored_is_verified_and_not_what_is_used(
+    sealing: Sealing, restore: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries, copy = _age(sealing, monkeypatch), DynamoDBBackend.restore_table_to_point_in_time
+
+    def restored_empty(self: DynamoDBBackend, *names: str, **named: str) -> RestoredPITTable:
+        made = copy(self, *names, **named)
+        made.items.clear()
+        return made
+
+    monkeypatch.setattr(DynamoDBBackend, "restore_table_to_point_in_time", restored_empty)
+    done = restore("audit", "--name", "restored", "--json")
+    told = json.loads(done.stdout)
+    assert (done.exit_code, told["items"], told["source_items"]) == (1, 0, 3)
+    assert len(told["verification"]["findings"]) == len(entries)
