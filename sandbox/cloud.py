@@ -103,6 +103,8 @@ def tell_public_url(url: str, stack_name: str, logical_id: str, public_url: str)
         functions.update_function_configuration(
             FunctionName=name, Environment={"Variables": variables | {"PUBLIC_URL": public_url}}
         )
+        published = functions.publish_version(FunctionName=name)["Version"]
+        functions.update_alias(FunctionName=name, Name="live", FunctionVersion=published)  # which callers reach
 
 
 def mailbox(url: str) -> list[dict[str, Any]]:

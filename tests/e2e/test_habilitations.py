@@ -200,7 +200,7 @@ def test_an_operator_grants_refuses_and_revokes(stack: Stack, datapass: Datapass
     )
     key = str(open_link(stack, stack.operate("habilitations", "link", granted["id"])["link"]).json()["cle"])
     within_a_second(stack, key, lambda: stack.operate("habilitations", "revoke", granted["id"]))
-    assert "is revoked or expired" in stack.operate("habilitations", "link", granted["id"], expect=1)
+    assert "is revoked, suspended or expired" in stack.operate("habilitations", "link", granted["id"], expect=1)
 
     payload = told("submit", at=int(time.time()) - 5, model_id=next(_IDS))
     datapass.post(payload)

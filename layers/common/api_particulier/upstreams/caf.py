@@ -15,8 +15,8 @@ import re
 import ssl
 from collections.abc import Mapping
 from datetime import datetime
+from email.message import Message
 from email.parser import BytesParser
-from email.policy import HTTP
 from functools import lru_cache
 from tempfile import NamedTemporaryFile
 from typing import Final
@@ -199,11 +199,12 @@ def _root_part(answer: Answer) -> bytes:
         raise ProviderUnreadable
     header = b'Content-Type: multipart/related; boundary="%b"\r\n\r\n' % boundary[1]
     try:
-        message = BytesParser(policy=HTTP).parsebytes(header + content)
+        # By its default policy: that of HTTP understands every header, a fifth of what a call costs, and none is used.
+        parts = BytesParser().parsebytes(header + content).get_payload()
     except RecursionError:  # parts within parts within parts
         raise ProviderUnreadable from None
-    part = next(message.iter_parts(), None)
-    payload = part.get_payload(decode=True) if part is not None else None
+    part = parts[0] if isinstance(parts, list) and parts else None
+    payload = part.get_payload(decode=True) if isinstance(part, Message) else None
     if not isinstance(payload, bytes):
         raise ProviderUnreadable
     return payload.strip()

@@ -1,0 +1,43 @@
+"""SnapStart keeps what initialisation left: nothing that ages, nor that two environments must not share."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.template import ROOT, resources
+
+SNAPPED = [name for name, one in resources("AWS::Serverless::Function").items() if "SnapStart" in one]
+INITIALISE = """
+import json, socket, sys
+def refuse(*_): raise AssertionError("a connection is made while a function initialises")
+socket.socket.connect = refuse
+import app
+print(json.dumps(sorted(
+    f"{module}.{name}"
+    for module, loaded in list(sys.modules.items()) if module.startswith("api_particulier")
+    for name, one in vars(loaded).items()
+    if getattr(one, "__module__", None) == module and hasattr(one, "cache_info") and one.cache_info().currsize
+)))
+"""
+
+
+def test_every_dataset_starts_from_a_snapshot() -> None:
+    functions = resources("AWS::Serverless::Function")
+    asking = {name for name, one in functions.items() if "ReservedConcurrentExecutions" in one}
+    assert set(SNAPPED) == asking
+    assert asking
+
+
+@pytest.mark.parametrize("function", SNAPPED)
+def test_a_snapshot_holds_no_connection_no_key_and_no_setting(function: str) -> None:
+    folder = ROOT / resources("AWS::Serverless::Function")[function]["CodeUri"]
+    done = subprocess.run(
+        [sys.executable, "-c", INITIALISE],
+        env={"PYTHONPATH": f"{folder}:{ROOT / 'layers/common'}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(done.stdout) == []
