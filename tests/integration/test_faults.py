@@ -121,7 +121,7 @@ def test_when_kms_fails_the_provider_is_not_asked_about_who_cannot_be_named(
     aws.failing = ["TrentService"]
     assert got(call(key)) == UNAVAILABLE
     assert dgfip.asked == []
-    assert [entry["error"] for entry in cloud.entries()] == ["audit_unavailable"]
+    assert cloud.entries() == []  # an entry that nothing proves would be one that anybody may have written
 
 
 def test_an_environment_that_has_the_months_key_does_without_kms(key: str, aws: Aws, dgfip: Provider) -> None:
