@@ -48,7 +48,8 @@ def test_500_consecutive_families_end_before_the_100th_with_a_suspended_key(stac
     assert stack.get("/introspect", key=issued["key"]).status_code == 401
     told = [one for one in stack.operate("audit", "search", "--token", issued["id"]) if one.get("suspicion")]
     assert {one["suspicion"] for one in told} == {"slowed", "suspended"}
-    assert [one["dataset"] for one in told if one["kind"] == "suspension"] == ["suspension"]
+    # Two environments may have told of it at the same moment: each telling leaves its entry, and one suspends.
+    assert {one["dataset"] for one in told if one["kind"] == "suspension"} == {"suspension"}
 
     stack.operate("keys", "resume", issued["id"])
     until = time.monotonic() + 2 * _PATIENCE  # an environment remembers a token for a minute
