@@ -23,6 +23,19 @@ print(json.dumps(sorted(
 """
 
 
+def said_at_start(function: str, program: str) -> str:
+    """Run a program in a process that has only what a function has, and return what it prints."""
+    folder = ROOT / resources("AWS::Serverless::Function")[function]["CodeUri"]
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={"PYTHONPATH": f"{folder}:{ROOT / 'layers/common'}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout
+
+
 def test_every_dataset_starts_from_a_snapshot() -> None:
     functions = resources("AWS::Serverless::Function")
     asking = {name for name, one in functions.items() if "ReservedConcurrentExecutions" in one}
@@ -32,12 +45,4 @@ def test_every_dataset_starts_from_a_snapshot() -> None:
 
 @pytest.mark.parametrize("function", SNAPPED)
 def test_a_snapshot_holds_no_connection_no_key_and_no_setting(function: str) -> None:
-    folder = ROOT / resources("AWS::Serverless::Function")[function]["CodeUri"]
-    done = subprocess.run(
-        [sys.executable, "-c", INITIALISE],
-        env={"PYTHONPATH": f"{folder}:{ROOT / 'layers/common'}"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert json.loads(done.stdout) == []
+    assert json.loads(said_at_start(function, INITIALISE)) == []
