@@ -56,12 +56,14 @@ def test_every_link_within_the_site_leads_somewhere(stack: Stack, path: str) -> 
     assert dead == []
 
 
-def test_the_home_page_keeps_its_budget(stack: Stack, visitor: Visit) -> None:
-    page = visitor.open(site(stack))
-    expect(page.locator("#nombre")).to_have_text(re.compile(r"^\d"))
-    interactive = page.evaluate("performance.getEntriesByType('navigation')[0].domInteractive")
-    note("budget", {"transferred_bytes": visitor.transferred, "interactive_ms": round(interactive)})
-    assert 0 < visitor.transferred < 200_000
+@pytest.mark.parametrize("width", [DESKTOP, PHONE])
+def test_the_home_page_keeps_its_budget(stack: Stack, chromium: Browser, width: int) -> None:
+    with visit(chromium, width) as visitor:
+        page = visitor.open(site(stack))
+        expect(page.locator("#nombre")).to_have_text(re.compile(r"^\d"))
+        interactive = page.evaluate("performance.getEntriesByType('navigation')[0].domInteractive")
+        note(f"budget-{width}", {"transferred_bytes": visitor.transferred, "interactive_ms": round(interactive)})
+        assert 0 < visitor.transferred < 200_000
 
 
 def test_the_keyboard_reaches_the_content_first_and_opens_the_menu_of_a_phone(stack: Stack, chromium: Browser) -> None:
