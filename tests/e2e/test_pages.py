@@ -1,14 +1,13 @@
 """The pages that people read, in Debian's Chromium, on the deployed stack."""
 
 import re
-from collections.abc import Iterator
 from urllib.parse import parse_qs, urljoin, urlsplit
 
 import pytest
 import requests
 from playwright.sync_api import Browser, expect
 
-from tests.e2e.browser import DESKTOP, PHONE, Visit, browser, note, visit
+from tests.e2e.browser import DESKTOP, PHONE, Visit, note, visit
 from tests.e2e.conftest import Stack
 from tests.e2e.test_journey import NUMBERS, RFR_ROUTE
 from tests.template import ROOT
@@ -18,18 +17,6 @@ PAGES = [
     *("", "documentation", "statistiques", "statut", "demande-acces", "mes-acces"),
     *("accessibilite", "mentions-legales", "donnees-personnelles", *GUIDES),
 ]
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with browser() as started:
-        yield started
-
-
-@pytest.fixture
-def visitor(chromium: Browser) -> Iterator[Visit]:
-    with visit(chromium) as made:
-        yield made
 
 
 def site(stack: Stack, path: str = "") -> str:
