@@ -61,7 +61,7 @@ class Stack:
 
     def issue(self, *scopes: str, options: tuple[str, ...] = ()) -> dict[str, Any]:
         made: dict[str, Any] = self.operate(
-            *("keys", "issue", "--organisation", "VILLE EXEMPLE", "--siret", "21000000000018"),
+            *("keys", "issue", "--organisation", "VILLE EXEMPLE", "--siret", "21000015400018"),
             *("--scopes", ",".join(scopes), *options),
         )
         return made

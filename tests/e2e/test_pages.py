@@ -133,17 +133,17 @@ def test_an_administration_and_its_vendor_leave_for_datapass_with_their_answers(
     page.get_by_role("button", name="Préparer ma demande").click()
     expect(page.get_by_text("Choisissez une démarche.")).to_be_visible()
     page.locator("#usage").select_option(label="Tarification de la restauration scolaire")
-    page.locator("#siret").fill("210 000 000 00018")
+    page.locator("#siret").fill("210 000 000 00013")  # its own key is right, its SIREN's is not
     page.get_by_role("button", name="Préparer ma demande").click()
     expect(page.get_by_text("Ce numéro n’est pas un SIRET")).to_be_visible()
     visitor.accept(f"site-demande-acces-{kind}-erreur")
-    page.locator("#siret").fill("210 000 000 00013")
+    page.locator("#siret").fill("210 000 154 00018")
     page.get_by_role("button", name="Préparer ma demande").click()
     link = urlsplit(page.get_by_role("link", name="Remplir une demande sur DataPass").get_attribute("href") or "")
     assert f"{link.scheme}://{link.netloc}{link.path}" == "https://signup.api.gouv.fr/api-particulier"
     assert parse_qs(link.query) == {
         "demandeur": [kind],
-        "siret": ["21000000000013"],
+        "siret": ["21000015400018"],
         "intitule": ["Tarification de la restauration scolaire"],
         "scopes": ["dgfip_revenu_fiscal_reference,dgfip_nombre_parts,cnaf_quotient_familial"],
     }

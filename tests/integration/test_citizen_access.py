@@ -45,7 +45,7 @@ def told(**numbers: str) -> list[dict[str, Any]]:
 
 
 def town(cloud: Cloud, *scopes: str, **changes: Any) -> str:
-    return cloud.token(*scopes, organisation="VILLE EXEMPLE", siret="21000000000018", **changes)
+    return cloud.token(*scopes, organisation="VILLE EXEMPLE", siret="21000015400018", **changes)
 
 
 # ── What a citizen is told ───────────────────────────────────────────────────────────────────────────────────────────
@@ -59,7 +59,7 @@ def test_a_citizen_is_told_who_asked_when_why_and_which_fields(cloud: Cloud) -> 
     assert before <= datetime.fromisoformat(one.pop("date")) <= datetime.now(UTC)
     assert one == {
         "administration": "VILLE EXEMPLE",
-        "siret": "21000000000018",
+        "siret": "21000015400018",
         "finalite": "Tarif de la cantine",
         "jeuDeDonnees": "revenu_fiscal_reference",
         "champs": ["nombreParts", "anneeImpots"],
@@ -117,7 +117,7 @@ def test_36_months_are_told_and_the_period_says_so(cloud: Cloud) -> None:
 def write(at: datetime) -> None:
     """Write the entry of an access at a moment, as the function of a dataset did then."""
     entry = audit.Entry(at, "r", "avis_imposition", "/api/impots/svair", "203.0.113.7", audit.DATASET)
-    entry.organisation, entry.siret, entry.token, entry.status = "VILLE EXEMPLE", "21000000000018", "jeton", 200
+    entry.organisation, entry.siret, entry.token, entry.status = "VILLE EXEMPLE", "21000015400018", "jeton", 200
     entry.citizen = pseudonyms.pseudonym(f"dgfip:{CITIZEN['numeroFiscal']}", at)
     audit.write(entry)
 
@@ -321,7 +321,7 @@ def test_the_operator_tells_the_same_and_does_not_repeat_the_numbers(
     done = operator("citizen", "access", "--json", typed="26 90 000 000 011\n")
     assert json.loads(done.stdout) == accesses(**CITIZEN).body
     shown = operator("citizen", "access", typed="2690000000011\n")
-    assert "VILLE EXEMPLE (21000000000018): nombreParts" in shown.output
+    assert "VILLE EXEMPLE (21000015400018): nombreParts" in shown.output
     assert "2690000000011" not in done.output + shown.output
 
 
