@@ -9,6 +9,7 @@ from typing import Any
 import boto3
 import pytest
 
+from api_particulier.settings import settings
 from sandbox.certificates import Certificates, ensure
 from tests.caf import DOORS, FILE, UNREACHABLE, Caf, ask_file
 from tests.conftest import Answer, Cloud
@@ -216,5 +217,7 @@ def test_plain_http_on_loopback_needs_no_certificate(key: str, monkeypatch: pyte
 
 def test_plain_http_elsewhere_is_no_address_for_a_caf(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CAF_URL", "http://192.0.2.1")
+    answer = ask_file(key)
+    assert (answer.status, answer.body["error"]) == (503, "audit_unavailable")  # nothing works with wrong settings
     with pytest.raises(ValueError, match="loopback"):
-        ask_file(key)
+        settings()
