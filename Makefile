@@ -31,8 +31,8 @@ up: setup ## the same stack in the background; writes .local/stack.json
 down: ## stop all that `make up` started, and only that
 	@if [ -x $(PY) ]; then $(PY) -m sandbox down; fi
 
-test: setup lint $(TOOLS)/load/.ready ## every test, end-to-end ones included
-	@$(PY) -m pytest $(ARGS)
+test: setup lint $(TOOLS)/load/.ready ## every test, end-to-end ones included, on all cores; ARGS=tests/unit
+	@$(PY) -m pytest --numprocesses logical --maxprocesses 8 --dist loadgroup $(ARGS)
 
 lint: setup ## ruff (all rules), mypy (strict), cfn-lint through sam
 	@.venv/bin/ruff format --check --quiet . && .venv/bin/ruff check --quiet .

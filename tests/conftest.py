@@ -105,6 +105,12 @@ def _session() -> boto3.Session:
     return boto3.Session()
 
 
+@lru_cache
+def _client(service: Any) -> Any:
+    """Return one client for every test: what it speaks to is moto's, and anew in each."""
+    return _session().client(service)
+
+
 @lru_cache(maxsize=1)
 def moto_app() -> DomainDispatcherApplication:
     return DomainDispatcherApplication(create_backend_app)
@@ -126,9 +132,9 @@ def moto_cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
         monkeypatch.setattr("moto.kms.models.generate_private_key", lambda _: None)
         for variable, logical in (("PSEUDONYM_KEY_ID", "PseudonymKey"), ("ENTRY_KEY_ID", "EntryKey")):
             key = resources("AWS::KMS::Key")[logical]
-            made = boto3.client("kms").create_key(KeySpec=key["KeySpec"], KeyUsage=key["KeyUsage"])
+            made = _client("kms").create_key(KeySpec=key["KeySpec"], KeyUsage=key["KeyUsage"])
             monkeypatch.setenv(variable, made["KeyMetadata"]["KeyId"])
-        queue = boto3.client("sqs").create_queue(QueueName="suspicions")
+        queue = _client("sqs").create_queue(QueueName="suspicions")
         monkeypatch.setenv("SUSPICIONS_QUEUE", queue["QueueUrl"])
         monkeypatch.setenv("AWS_ENDPOINT_URL", url)  # of the calls that do not go by boto3,
         monkeypatch.setenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true")  # which moto stands in for
