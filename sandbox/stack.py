@@ -20,6 +20,7 @@ from typing import Any
 import requests
 
 from api_particulier import keys
+from api_particulier.gateway import Gateway
 from ops import website
 from ops.build import ROOT, build, run_tool
 from ops.deployment import Deployment
@@ -239,32 +240,45 @@ class LocalStack:
         }
 
     def _start_portal(self, url: str, description: Mapping[str, Any]) -> str:
-        """Start the town's portal with keys of its own, unless it runs with those of this very API."""
+        """Start the town's portal, or start it again where it was: with the keys and the site of now."""
         running = self.processes.running("portail")
-        if running is None or self.description().get("api_url") != description["api_url"]:
-            self.processes.stop("portail")
-            gateway, now = self._deployment(url).gateway, datetime.now(UTC)
-            issued = {
-                one.chemin: keys.NewToken(
-                    id=keys.NewToken.new_id(),
-                    organisation=demarches.ORGANISATION,
-                    siret=demarches.SIRET,
-                    scopes=one.portees,
-                    purpose=one.finalite,
-                    expires=now + keys.LIFETIME,
-                )
-                for one in demarches.demarches()
-            }
-            portal = portail.Portal(
-                api_url=description["api_url"],
-                site_url=description["site_url"],
-                keys={path: keys.reveal(gateway, keys.issue(gateway, new, now)) for path, new in issued.items()},
+        port = running.port if running else self.processes.free_port()
+        portal = portail.Portal(
+            api_url=description["api_url"],
+            site_url=description["site_url"],
+            keys=self._town_keys(self._deployment(url).gateway),
+        )
+        self.processes.stop("portail")
+        environment = {**os.environ, "PORTAIL": portal.model_dump_json()}
+        self.processes.start("portail", portail.command(port), port, environment)
+        self._await_port("portail")
+        return f"http://127.0.0.1:{port}/"
+
+    @staticmethod
+    def _town_keys(gateway: Gateway) -> dict[str, str]:
+        """Return the key of each démarche: that which lives and opens what it asks, or one issued now."""
+        now = datetime.now(UTC)
+        live = [one for one in keys.list_all(gateway) if one.is_active(now) and one.siret == demarches.SIRET]
+        found = {(one.purpose, one.scopes): one for one in live}
+        return {
+            one.chemin: keys.reveal(
+                gateway,
+                found.get((one.finalite, one.portees))
+                or keys.issue(
+                    gateway,
+                    keys.NewToken(
+                        id=keys.NewToken.new_id(),
+                        organisation=demarches.ORGANISATION,
+                        siret=demarches.SIRET,
+                        scopes=one.portees,
+                        purpose=one.finalite,
+                        expires=now + keys.LIFETIME,
+                    ),
+                    now,
+                ),
             )
-            port = self.processes.free_port()
-            environment = {**os.environ, "PORTAIL": portal.model_dump_json()}
-            running = self.processes.start("portail", portail.command(port), port, environment)
-            self._await_port("portail")
-        return f"http://127.0.0.1:{running.port}/"
+            for one in demarches.demarches()
+        }
 
     def _await_url(self, url: str, process: str) -> None:
         self._await(process, lambda: requests.get(url, timeout=_PATIENCE).status_code == requests.codes.ok)

@@ -9,11 +9,10 @@ from datetime import UTC, datetime
 from time import time
 from typing import Any, Final, Literal
 
-from api_particulier import health, responses
+from api_particulier import health
 from api_particulier.aws import dynamodb
-from api_particulier.calls import Request
-from api_particulier.errors import ApiError, InternalError, NotAcceptable, ProviderInMaintenance, ProviderUnreachable
-from api_particulier.observability import count_call, log_unforeseen
+from api_particulier.calls import Request, serve_without_key
+from api_particulier.errors import ApiError, NotAcceptable, ProviderInMaintenance, ProviderUnreachable
 from api_particulier.responses import Response
 from api_particulier.routes import Route
 from api_particulier.settings import settings
@@ -68,22 +67,13 @@ PROVIDERS: Final[Mapping[str, tuple[str, Callable[[], None]]]] = {
 
 def lambda_handler(event: dict[str, Any], _context: object) -> Response:
     """Answer a ping: the string "pong", or the error that a dataset of this provider would answer."""
-    request = Request.of(event)
-    wants_xml, status = request.wants_xml(), 200
-    xml = wants_xml is True
-    try:
-        if wants_xml is None:
-            raise NotAcceptable  # noqa: TRY301 - one place turns errors into answers
-        if request.route in PROVIDERS:
-            _check(*PROVIDERS[request.route])
-        response = responses.data("pong", request.id, xml=xml)
-    except ApiError as error:
-        status, response = error.status, responses.refusal(error, request.id, xml=xml)
-    except Exception as error:  # noqa: BLE001 - whatever happens, an answer of ours that tells nothing of it
-        log_unforeseen(error, request.id)
-        status, response = 500, responses.refusal(InternalError(), request.id, xml=xml)
-    count_call("ping", status, 0, route=request.route, request_id=request.id)
-    return response
+    return serve_without_key(event, "ping", _pong, or_xml=True)
+
+
+def _pong(request: Request) -> str:
+    if request.route in PROVIDERS:
+        _check(*PROVIDERS[request.route])
+    return "pong"
 
 
 def _check(provider: str, ping: Callable[[], None]) -> None:

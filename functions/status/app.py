@@ -105,12 +105,8 @@ ROUTES = (
     ),
 )
 
-_ANY_ORIGIN: Final = {"Access-Control-Allow-Origin": "*"}
-_FOR_A_WHILE: Final = {"Cache-Control": f"max-age={status.REMEMBERED}"}
-
 
 def lambda_handler(event: dict[str, Any], _context: object) -> Response:
     """Answer the status."""
     response = serve_without_key(event, "status", lambda _: status.current())
-    good = response["statusCode"] == 200  # noqa: PLR2004 - OK
-    return responses.with_headers(response, _ANY_ORIGIN | _FOR_A_WHILE if good else _ANY_ORIGIN)
+    return responses.for_any_page(response, status.REMEMBERED)

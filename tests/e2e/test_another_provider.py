@@ -9,12 +9,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+import requests
 
+from sandbox.demarches import demarches
 from sandbox.svair import Declarant, Person, app_of
 from tests.e2e.conftest import FOLDER, Stack, bring_up
 from tests.template import ROOT
 from tests.wire import serve
 
+CANTEEN = demarches()[0]
 _RANDOM = random.SystemRandom()
 _YEAR = datetime.now(UTC).year
 
@@ -78,6 +81,8 @@ def everybody() -> list[Person]:
 @pytest.fixture(scope="module")
 def elsewhere(stack: Stack, everybody: list[Person]) -> Iterator[Stack]:
     """Bring the running stack up to date with the address of another server, then back."""
+    town = next(one for one in stack.operate("keys", "list") if one["purpose"] == CANTEEN.finalite)
+    stack.operate("keys", "revoke", town["id"])
     with serve(app_of(lambda: everybody)) as url:
         yield bring_up(DGFIP_SVAIR_URL=url)
     assert bring_up().api_key == stack.api_key  # a second `make up` is the same stack
@@ -91,6 +96,18 @@ def test_random_notices_come_back_exactly(elsewhere: Stack, everybody: list[Pers
         assert (answer.status_code, answer.json(), list(answer.json())) == (200, expected, list(expected))
         v1 = elsewhere.get("/impots/svair", **numbers).json()
         assert v1 == {name: value for name, value in expected.items() if name != "situationFamille"}
+
+
+def test_the_portal_is_where_it_was_and_is_handed_another_key_for_one_that_works_no_more(
+    stack: Stack, elsewhere: Stack, everybody: list[Person]
+) -> None:
+    portal = elsewhere.description["portal_url"]
+    assert portal == stack.description["portal_url"]
+    one = everybody[0]
+    typed = {"numeroFiscal": one.numero_fiscal, "referenceAvis": one.reference_avis, "accord": "oui"}
+    page = requests.post(f"{portal}{CANTEEN.chemin}/impots", typed, timeout=60)
+    assert page.status_code == 200
+    assert 'id="prix"' in page.text
 
 
 def test_nothing_of_anybody_is_left_anywhere(elsewhere: Stack, everybody: list[Person]) -> None:

@@ -165,18 +165,26 @@ def serve_audited(
     return response
 
 
-def serve_without_key(event: Mapping[str, Any], name: str, tell: Callable[[Request], object]) -> Response:
-    """Let ``tell`` make the answer's body, for who has no key; it refuses by raising an ``ApiError``."""
+def serve_without_key(
+    event: Mapping[str, Any], name: str, tell: Callable[[Request], object], *, or_xml: bool = False
+) -> Response:
+    """Let ``tell`` make the answer's body, for who has no key; it refuses by raising an ``ApiError``.
+
+    With ``or_xml`` the answer is XML for who asks for it.
+    """
     started = monotonic()
     request = Request.of(event)
-    status = 200
+    wants_xml = or_xml and request.wants_xml()
+    status, xml = 200, wants_xml is True
     try:
-        response = responses.data(tell(request), request.id)
+        if wants_xml is None:
+            raise NotAcceptable  # noqa: TRY301 - one place turns errors into answers
+        response = responses.data(tell(request), request.id, xml=xml)
     except ApiError as error:
-        status, response = error.status, responses.refusal(error, request.id)
+        status, response = error.status, responses.refusal(error, request.id, xml=xml)
     except Exception as error:  # noqa: BLE001 - whatever happens, an answer of ours that tells nothing of it
         log_unforeseen(error, request.id)
-        status, response = InternalError.status, responses.refusal(InternalError(), request.id)
+        status, response = InternalError.status, responses.refusal(InternalError(), request.id, xml=xml)
     duration_ms = round((monotonic() - started) * 1000)
     count_call(name, status, duration_ms, route=request.route, request_id=request.id)
     return response

@@ -48,6 +48,13 @@ def with_headers(response: Response, more: Mapping[str, str]) -> Response:
     return response | {"headers": {**headers, **more}}
 
 
+def for_any_page(response: Response, kept: int) -> Response:
+    """Let any page read ``response``, and a browser keep it for ``kept`` seconds; a refusal is kept by nobody."""
+    good = response["statusCode"] == 200  # noqa: PLR2004 - OK
+    age = {"Cache-Control": f"max-age={kept}"} if good else {}
+    return with_headers(response, {"Access-Control-Allow-Origin": "*", **age})
+
+
 def _response(status: int, body: object, request_id: str, *, xml: bool, root: str) -> Response:
     kind = "xml" if xml else "json"
     return {
