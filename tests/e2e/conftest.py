@@ -193,6 +193,7 @@ def _environment() -> None:
     """Do without the variables that the functions of the other tests are given: `make up` reads some of them."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "e2e" in item.path.parts:
