@@ -1,19 +1,14 @@
-"""The audit, read by an operator: verified against its seals, searched, exported with what proves it.
+"""The audit, read by an operator: searched, and verified against its seals. ``export`` writes it with what proves it.
 
 Seals are read in their first version, which Object Lock keeps; what was put over one is a finding, not a seal.
 """
 
-import csv
-import io
-import json
-from base64 import b64encode
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from itertools import batched
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from boto3.dynamodb.conditions import Attr, Key
@@ -21,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from api_particulier.audit import RETENTION
 from api_particulier.canonical import canonical
-from api_particulier.seals import GAP, Place, Seal, key_of, leaf, proof, root, time_of
+from api_particulier.seals import GAP, Place, Seal, key_of, leaf, root, time_of
 from ops import verify_file
 from ops.deployment import Deployment
 from ops.verify_file import NotProvenError
@@ -33,28 +28,6 @@ type Item = dict[str, Any]
 
 _PAUSE: Final = 2.0
 """Seconds between two looks at whether what was not sealed yet is."""
-_CSV_INJECTION: Final = ("=", "+", "-", "@", "\t", "\r")
-COLUMNS: Final = (
-    *("at", "id", "organisation", "siret", "habilitation", "purpose", "token", "user", "address", "dataset", "route"),
-    *(
-        "status",
-        "error",
-        "suspicion",
-        "citizen",
-        "released",
-        "withheld",
-        "notes",
-        "provider",
-        "provider_ms",
-        "request_id",
-    ),
-    *("seal", "index"),
-)
-"""Of a CSV export; lists are separated by spaces."""
-
-
-class ExportError(Exception):
-    """The audit is not in a state to be exported; says which entry, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -185,6 +158,11 @@ def _read(on: Deployment, kept: Mapping[int, _Kept]) -> Iterator[tuple[int, Seal
             yield from pool.map(read, some)
 
 
+def seals_of(on: Deployment, period: Period) -> dict[int, Seal]:
+    """Return the seals that may hold entries of a period, by number, without those that cannot be read."""
+    return {number: seal for number, seal in _read(on, _within(_kept(on), period)) if seal is not None}
+
+
 # ── Verifying ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -229,15 +207,15 @@ def verify(on: Deployment, period: Period) -> Verification:
         counted += 1
         place = (str(item["token_day"]), str(item["id"]))
         leaf_and_seal = sealed.pop(place, None)
-        if leaf_and_seal is None and _is_young(place, now):
+        if leaf_and_seal is None and is_young(place, now):
             pending += 1
         elif leaf_and_seal is None:
-            found.append((place[1], Finding(_named(place), "it is in no seal: it was added afterwards")))
-        elif _leaf(item) != leaf_and_seal[0]:
-            found.append((place[1], Finding(_named(place), f"it was changed since seal {leaf_and_seal[1]}")))
+            found.append((place[1], Finding(named(place), "it is in no seal: it was added afterwards")))
+        elif leaf_of(item) != leaf_and_seal[0]:
+            found.append((place[1], Finding(named(place), f"it was changed since seal {leaf_and_seal[1]}")))
     first, last = period.ids
     found += [
-        (place[1], Finding(_named(place), f"it was deleted since seal {number}"))
+        (place[1], Finding(named(place), f"it was deleted since seal {number}"))
         for place, (_, number) in sealed.items()
         if first <= place[1] < last and not _has_expired(place, now)
     ]
@@ -299,14 +277,16 @@ def _check_seal(key: "EllipticCurvePublicKey", number: int, seal: Seal, previous
     return None
 
 
-def _leaf(item: Item) -> str:
+def leaf_of(item: Item) -> str:
+    """Return the leaf of an item; an empty text for one that no function writes, which is no seal's."""
     try:
         return leaf(item)
     except ValueError:
         return ""
 
 
-def _is_young(place: Place, now: datetime) -> bool:
+def is_young(place: Place, now: datetime) -> bool:
+    """Tell whether an entry may still be on its way to its seal."""
     try:
         return now - time_of(place[1]) <= GAP
     except ValueError:
@@ -317,131 +297,5 @@ def _has_expired(place: Place, now: datetime) -> bool:
     return time_of(place[1]) + RETENTION <= now
 
 
-def _named(place: Place) -> str:
+def named(place: Place) -> str:
     return f"entry {place[0]}/{place[1]}"
-
-
-# ── Exporting ────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@dataclass(frozen=True)
-class Exported:
-    """What was written."""
-
-    file: Path
-    signature: Path
-    entries: int
-    seals: int
-    pending: int
-    """Entries of the last minute, left out because they are in no seal yet."""
-
-
-def export(  # noqa: PLR0913 - what is chosen, each by its name
-    on: Deployment,
-    period: Period,
-    output: Path,
-    *,
-    token: str | None = None,
-    habilitation: str | None = None,
-    as_csv: bool = False,
-) -> Exported:
-    """Write the entries of a period with what proves them, and the file's signature beside it.
-
-    ``ExportError`` when an entry is not as it was sealed: an export proves, or is not made.
-    """
-    now = datetime.now(UTC)
-    # The table first: a seal that is made meanwhile has more, which does no harm.
-    if token is not None:
-        items = of_token(on, period, token)
-    else:
-        items = list(scan(on, period, **({"habilitation": habilitation} if habilitation else {})))
-    seals = {number: seal for number, seal in _read(on, _within(_kept(on), period)) if seal is not None}
-    places = {
-        (token_day, entry): (number, index)
-        for number, seal in reversed(seals.items())
-        for index, (token_day, entry, _) in enumerate(seal.entries)
-    }
-    chosen: list[tuple[int, int, Item]] = []
-    pending = 0
-    for item in items:
-        place = (str(item["token_day"]), str(item["id"]))
-        if place in places:
-            number, index = places[place]
-            if seals[number].entries[index][2] != _leaf(item):
-                msg = f"{_named(place)} was changed since it was sealed: see `audit verify`"
-                raise ExportError(msg)
-            chosen.append((number, index, item))
-        elif _is_young(place, now):
-            pending += 1
-        else:
-            msg = f"{_named(place)} is in no seal: see `audit verify`"
-            raise ExportError(msg)
-    chosen.sort(key=lambda one: one[:2])
-    pem = public_key(on)
-    if as_csv:
-        content, count = _as_csv(chosen), 0
-    else:
-        numbers = range(chosen[0][0], chosen[-1][0] + 1) if chosen else range(0)
-        if missing := [number for number in numbers if number not in seals]:
-            msg = f"seal {missing[0]} is missing: see `audit verify`"
-            raise ExportError(msg)
-        count = len(numbers)
-        document = {
-            "format": verify_file.EXPORT,
-            "made_at": now.isoformat(timespec="seconds"),
-            "from": period.since.isoformat() if period.since else None,
-            "to": period.until.isoformat() if period.until else None,
-            "token": token,
-            "habilitation": habilitation,
-            "public_key": pem,
-            "seals": [{"header": seals[one].header, "signature": seals[one].signature} for one in numbers],
-            "entries": list(_proven(chosen, seals)),
-        }
-        content = json.dumps(document, ensure_ascii=False, indent=1, default=int).encode() + b"\n"
-    signature = verify_file.signature_of(output)
-    _write(output, content)
-    _write(signature, json.dumps(_signature(on, content, pem), indent=1).encode() + b"\n")
-    return Exported(output, signature, len(chosen), count, pending)
-
-
-def _proven(chosen: Iterable[tuple[int, int, Item]], seals: Mapping[int, Seal]) -> Iterator[dict[str, Any]]:
-    for number, index, item in chosen:
-        leaves = [sealed_leaf for _, _, sealed_leaf in seals[number].entries]
-        yield {"entry": item, "seal": number, "index": index, "path": proof(leaves, index)}
-
-
-def _as_csv(chosen: Sequence[tuple[int, int, Item]]) -> bytes:
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore")
-    writer.writeheader()
-    for number, index, item in chosen:
-        row = item | {"seal": number, "index": index}
-        writer.writerow({name: _cell(row.get(name)) for name in COLUMNS})
-    return text.getvalue().encode()
-
-
-def _cell(value: object) -> str:
-    text = "" if value is None else " ".join(map(str, value)) if isinstance(value, list) else str(value)
-    # The caller chooses its X-User, and a spreadsheet runs what looks like a formula.
-    return f"'{text}" if text.startswith(_CSV_INJECTION) else text
-
-
-def _signature(on: Deployment, content: bytes, pem: str) -> dict[str, str]:
-    digest = sha256(content).hexdigest()
-    signed = on.kms.sign(
-        KeyId=on.outputs["SealKeyId"],
-        Message=f"{verify_file.SIGNATURE}\n{digest}".encode(),
-        MessageType="RAW",
-        SigningAlgorithm="ECDSA_SHA_256",
-    )["Signature"]
-    return {
-        "format": verify_file.SIGNATURE,
-        "sha256": digest,
-        "signature": b64encode(signed).decode(),
-        "public_key": pem,
-    }
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.touch(mode=0o600)
-    path.write_bytes(content)

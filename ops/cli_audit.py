@@ -15,6 +15,7 @@ from ops import audit as audit_service
 from ops import verify_file
 from ops.cli_citizens import citizen_of, of_a_citizen
 from ops.deployment import Deployment
+from ops.export import export as export_audit
 from ops.options import on_a_deployment, print_json, print_text
 
 _PARIS = ZoneInfo("Europe/Paris")
@@ -135,9 +136,7 @@ def export(  # noqa: PLR0913 - one parameter an option
     """Write the entries of a period with what proves them, and the file's signature beside it."""
     if token and habilitation:
         raise click.UsageError("either --token or --habilitation")
-    done = audit_service.export(
-        on, _period(since, until), output, token=token, habilitation=habilitation, as_csv=kind == "csv"
-    )
+    done = export_audit(on, _period(since, until), output, token=token, habilitation=habilitation, as_csv=kind == "csv")
     told = asdict(done) | {"file": str(done.file), "signature": str(done.signature)}
     (print_json if as_json else print_text)(told)
 

@@ -13,8 +13,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from api_particulier.gateway import KeyRefused
 from api_particulier.habilitations import UnknownHabilitationError, Unprocessable, checked_siret
-from ops.audit import ExportError
 from ops.deployment import Deployment, DeploymentError
+from ops.export import ExportError
 
 _PARIS = ZoneInfo("Europe/Paris")
 

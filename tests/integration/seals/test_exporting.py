@@ -16,9 +16,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from ops import audit, verify_file
-from ops.audit import Exported, ExportError, Period
+from ops.audit import Period
 from ops.cli import main
 from ops.deployment import Deployment
+from ops.export import Exported, ExportError, export
 from ops.verify_file import NotProvenError, verify
 from tests.conftest import ask
 from tests.integration.conftest import Provider
@@ -43,7 +44,7 @@ def write(sealing: Sealing, entries: list[dict[str, Any]], tmp_path: Path) -> Ca
     assert entries
 
     def written(name: str = "audit.json", **chosen: Any) -> Exported:
-        return audit.export(sealing.on, today(), tmp_path / name, **chosen)
+        return export(sealing.on, today(), tmp_path / name, **chosen)
 
     return written
 
@@ -109,7 +110,7 @@ def test_a_sheet_says_it_all_and_is_signed(
 def test_a_sheet_runs_no_formula_of_a_caller(sealing: Sealing, tmp_path: Path) -> None:
     ask("introspect/introspect", key=sealing.cloud.token("x"), headers={"X-User": "=cmd|' /C calc'!A0"})
     sealing.deliver(map(record, sealing.cloud.entries()))
-    done = audit.export(sealing.on, today(), tmp_path / "audit.csv", as_csv=True)
+    done = export(sealing.on, today(), tmp_path / "audit.csv", as_csv=True)
     assert ",'=cmd|" in done.file.read_text()
 
 
@@ -216,7 +217,7 @@ def test_what_is_not_as_it_was_sealed_is_not_exported(
     sealing.cloud.audit.put_item(Item=entries[1] | changes)
     period = today() if what else Period()
     with pytest.raises(ExportError, match=what or "is in no seal"):
-        audit.export(sealing.on, period, tmp_path / "audit.json")
+        export(sealing.on, period, tmp_path / "audit.json")
     assert not (tmp_path / "audit.json").exists()
 
 
