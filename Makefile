@@ -32,7 +32,7 @@ down: ## stop all that `make up` started, and only that
 	@if [ -x $(PY) ]; then $(PY) -m sandbox down; fi
 
 test: setup lint $(TOOLS)/load/.ready ## every test, end-to-end ones included, on all cores; ARGS=tests/unit
-	@$(PY) -m pytest --numprocesses logical --maxprocesses 8 --dist loadgroup $(ARGS)
+	@$(PY) -m pytest --numprocesses logical --maxprocesses 8 $(ARGS)
 
 lint: setup ## ruff (all rules), mypy (strict), cfn-lint through sam
 	@.venv/bin/ruff format --check --quiet . && .venv/bin/ruff check --quiet .

@@ -10,13 +10,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, override
 
 import boto3
 import hypothesis
 import pytest
 from moto import mock_aws
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from xdist.scheduler import LoadScopeScheduling
 
 from api_particulier import tokens
 from sandbox.certificates import Certificates, ensure
@@ -32,6 +33,19 @@ hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 
 EVERY_SCOPE = ("dgfip_avis_imposition", "cnaf_attestation_droits")
+
+
+class _OneStack(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
+    """One process has the end-to-end tests, in order: they share a stack. The others are for whoever is free."""
+
+    @override
+    def _split_scope(self, nodeid: str) -> str:
+        return "tests/e2e" if nodeid.startswith("tests/e2e/") else nodeid
+
+
+@pytest.hookimpl(optionalhook=True)  # for those who run without pytest-xdist
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _OneStack:
+    return _OneStack(config, log)
 
 
 @pytest.fixture(autouse=True)

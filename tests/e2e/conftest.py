@@ -193,10 +193,8 @@ def _environment() -> None:
     """Do without the variables that the functions of the other tests are given: `make up` reads some of them."""
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "e2e" in item.path.parts:
             item.add_marker(pytest.mark.e2e)
             item.add_marker(pytest.mark.timeout(900))
-            item.add_marker(pytest.mark.xdist_group("stack"))  # one worker has them all, in order: they share the stack
