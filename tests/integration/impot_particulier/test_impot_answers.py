@@ -1,0 +1,265 @@
+"""What API Impôt particulier answers, and how it fails: each has its meaning, and leaves no trace of anybody."""
+
+import json
+from typing import Any
+
+import pytest
+
+from sandbox import impot_particulier
+from tests import wire
+from tests.conftest import Cloud, ask, forget
+from tests.integration.impot_particulier.conftest import BODY, PATH, SITUATION, Service
+
+# ── What it cannot give, or will not ─────────────────────────────────────────────────────────────────────────────────
+
+
+def refusal(message: str, codeapp: object = None) -> bytes:
+    return json.dumps({"erreur": {"message": message} | ({"codeapp": codeapp} if codeapp else {})}).encode()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "expected"),
+    [
+        (204, b"", (404, "not_found")),
+        (404, refusal("aucune situation"), (404, "not_found")),
+        (410, refusal("", "4102"), (404, "not_found")),
+        (400, refusal("format SPI incorrect"), (404, "not_found")),
+        (400, refusal("", "4001"), (404, "not_found")),
+        (400, refusal("", 4001), (404, "not_found")),
+        (400, refusal("X-Correlation-ID incorrect"), (502, "invalid_response")),
+        (400, b"Bad Request", (502, "invalid_response")),
+        (400, b'{"rfr": 1}', (502, "invalid_response")),
+        (301, b"{}", (502, "invalid_response")),
+        (406, b"{}", (502, "invalid_response")),
+        (403, refusal("accès refusé", "4031"), (503, "rate_limited")),
+        (429, b"{}", (503, "rate_limited")),
+        (500, b"{}", (503, "network_error")),
+        (503, b"{}", (503, "network_error")),
+    ],
+)
+def test_a_refusal_has_its_meaning(
+    key: str, service: Service, status: int, body: bytes, expected: tuple[int, str]
+) -> None:
+    service.instead[PATH] = status, body
+    answer = ask("avis_imposition/v2", key=key)
+    assert (answer.status, answer.body["error"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "expected"),
+    [
+        (400, b'{"error": "invalid_scope"}', (503, "rate_limited")),
+        (400, b"<html>", (502, "invalid_response")),
+        (401, b'{"error": "invalid_client"}', (503, "rate_limited")),
+        (401, b"", (503, "rate_limited")),
+        (403, b"{}", (503, "rate_limited")),
+        (429, b"{}", (503, "rate_limited")),
+        (404, b"{}", (502, "invalid_response")),
+        (302, b"{}", (502, "invalid_response")),
+        (500, b"{}", (503, "network_error")),
+        (200, b"", (502, "invalid_response")),
+        (200, b"<html>", (502, "invalid_response")),
+        (200, b"[]", (502, "invalid_response")),
+        (200, b'{"access_token": "a"}', (502, "invalid_response")),
+        (200, b'{"access_token": "", "token_type": "Bearer"}', (502, "invalid_response")),
+        (200, b'{"access_token": "a\\r\\nX-A: b", "token_type": "Bearer"}', (502, "invalid_response")),
+        (200, b'{"access_token": "\\u00e9", "token_type": "Bearer"}', (502, "invalid_response")),
+        (200, b'{"access_token": 1, "token_type": "Bearer"}', (502, "invalid_response")),
+        (200, b'{"access_token": "a", "token_type": "mac"}', (502, "invalid_response")),
+        (200, b'{"access_token": "a", "token_type": "Bearer", "expires_in": -1}', (502, "invalid_response")),
+        (200, b'{"access_token": "a", "token_type": "Bearer", "expires_in": "x"}', (502, "invalid_response")),
+    ],
+)
+def test_without_a_token_nobody_is_asked_about(
+    key: str, service: Service, status: int, body: bytes, expected: tuple[int, str]
+) -> None:
+    service.instead["/token"] = status, body
+    answer = ask("avis_imposition/v2", key=key)
+    assert (answer.status, answer.body["error"]) == expected
+    assert service.paths == ["/token"]
+
+
+def test_a_token_that_does_not_say_how_long_it_lives_serves_one_question(key: str, service: Service) -> None:
+    service.simulated.config["TOKENS"]["a"] = float("inf")
+    service.instead["/token"] = 200, b'{"access_token": "a", "token_type": "bearer"}'
+    for _ in range(2):
+        assert ask("avis_imposition/v2", key=key).status == 200
+    assert service.paths == ["/token", PATH] * 2
+
+
+GRANTED = wire.response(b'{"access_token": "a", "token_type": "Bearer", "expires_in": 3600}')
+
+
+def reset(connection: Any, _: Any) -> None:
+    connection.shutdown(2)
+
+
+def wait(_: Any, over: Any) -> None:
+    over.wait()
+
+
+def cut_short(connection: Any, _: Any) -> None:
+    connection.sendall(wire.response(b'{"rfr": 1', headers={"Content-Length": "999"}))
+
+
+def drip(connection: Any, over: Any) -> None:
+    connection.sendall(wire.response(b"", headers={"Content-Length": "999"}))
+    while not over.wait(wire.DRIP_SECONDS):
+        connection.sendall(b" ")
+
+
+@pytest.mark.parametrize(
+    ("fail", "expected"),
+    [
+        (reset, (503, "network_error")),
+        (wait, (503, "network_error")),
+        (drip, (503, "network_error")),
+        (cut_short, (502, "invalid_response")),
+    ],
+)
+@pytest.mark.usefixtures("service")
+def test_a_service_that_grants_a_token_and_then_fails_is_answered_as_any_other(
+    key: str, monkeypatch: pytest.MonkeyPatch, fail: wire.Conversation, expected: tuple[int, str]
+) -> None:
+    """The failures of every provider (``tests/contract/test_provider_failures.py``) do not come that far."""
+
+    def talk(connection: Any, over: Any) -> None:
+        while request := wire.read_request(connection):
+            if not request.startswith(b"POST /token "):
+                return fail(connection, over)
+            connection.sendall(GRANTED)
+        return None
+
+    with wire.converse(talk) as url:
+        monkeypatch.setenv("IMPOT_PARTICULIER_URL", url)
+        answer = ask("avis_imposition/v2", key=key)
+    assert (answer.status, answer.body["error"]) == expected
+
+
+MALFORMED: dict[str, bytes] = {
+    "nothing": b"",
+    "HTML": b"<!doctype html><title>Maintenance</title>",
+    "another encoding": json.dumps(SITUATION, ensure_ascii=False).encode("latin-1"),
+    "a truncated document": json.dumps(SITUATION).encode()[:-1],
+    "a bottomless document": b'{"rev":' + b"[" * 100_000,
+    "a list": json.dumps([SITUATION]).encode(),
+    "null": b"null",
+    "nothing known": b'{"fipNum": "1"}',
+    **{
+        f"{name}: {json.dumps(value)[:20]}": json.dumps(SITUATION | {name: value}).encode()
+        for name, value in [
+            ("rfr", "39119"),
+            ("rfr", 39119.5),
+            ("rfr", True),
+            ("rfr", 10**400),
+            ("montTotIr", []),
+            ("nbPart", "2.5"),
+            ("nbPart", -1),
+            ("nbPart", float("nan")),
+            ("nbPart", float("inf")),
+            ("sitFam", "Z"),
+            ("sitFam", 1),
+            ("pac", 1),
+            ("pac", {"nbPac": 1.5}),
+            ("pac", {"nbPac": -1}),
+            ("nmNaiDec1", ["A"]),
+            ("nmNaiDec1", "\ud800"),
+            ("dateNaisDec1", "02/05/1971"),
+            ("dateNaisDec1", {"jour": "02", "mois": "mai", "annee": "1971"}),
+            ("dateNaisDec1", {"jour": "02"}),
+            ("dateNaisDec1", {"jour": 2, "mois": 5, "annee": 1971}),
+            ("datRec", "hier"),
+            ("datEtab", 20260708),
+            ("datEtab", "٢٠٢٦-٠٧-٠٨"),
+            ("aft", {"voie": "x"}),
+        ]
+    },
+}
+
+
+@pytest.mark.parametrize("what", MALFORMED)
+def test_an_answer_that_is_anything_else_is_not_understood(key: str, service: Service, what: str) -> None:
+    service.instead[PATH] = 200, MALFORMED[what]
+    answer = ask("avis_imposition/v2", key=key)
+    assert (answer.status, answer.body["error"]) == (502, "invalid_response")
+
+
+# ── What it says ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("written", ["2026-07-31", "2026-07-31T00:00:00.000+02:00", "20260731", "31/07/2026"])
+def test_a_date_is_read_however_it_is_written(key: str, service: Service, written: str) -> None:
+    service.says(SITUATION | {"datRec": written})
+    assert ask("avis_imposition/v2", key=key).body["dateRecouvrement"] == "31/07/2026"
+
+
+def test_a_date_of_birth_is_written_in_full(key: str, service: Service) -> None:
+    service.says(SITUATION | {"dateNaisDec1": {"jour": "2", "mois": "5", "annee": "1971"}})
+    assert ask("declarants/v2", key=key).body["declarant1"]["dateNaissance"] == "02/05/1971"
+
+
+@pytest.mark.parametrize(("number", "told"), [(2, "2"), (2.0, "2"), (2.5, "2.5"), (1.25, "1.25"), (0, "0")])
+def test_a_whole_number_of_parts_is_whole(key: str, service: Service, number: float, told: str) -> None:
+    service.says(SITUATION | {"nbPart": number})
+    assert f'"nombreParts":{told},' in ask("revenu_fiscal_reference/v2", key=key).text
+
+
+@pytest.mark.parametrize("missing", [None, "absent"])
+def test_what_is_not_given_is_absent(key: str, service: Service, missing: str | None) -> None:
+    known = {"rfr", "nmNaiDec1"}
+    service.says({name: value if name in known else None for name, value in SITUATION.items()})
+    if missing:
+        service.says({name: value for name, value in SITUATION.items() if name in known})
+    assert ask("avis_imposition/v2", key=key).body == {
+        "declarant1": {"nomNaissance": "CHARME"},
+        "declarant2": dict.fromkeys(("nom", "nomNaissance", "prenoms", "dateNaissance"), ""),
+        "revenuFiscalReference": 39119,
+        "foyerFiscal": {"annee": 2026},
+        "anneeImpots": "2026",
+        "anneeRevenus": "2025",
+    }
+
+
+def test_an_amount_of_nothing_is_nothing_and_not_null(key: str, service: Service) -> None:
+    service.says(SITUATION | {"montTotIr": 0, "impAvImput": -1350})
+    body = ask("avis_imposition/v2", key=key).body
+    assert (body["montantImpot"], body["impotRevenuNetAvantCorrections"]) == (0, -1350)
+
+
+def test_what_is_not_used_of_an_answer_is_not_read(key: str, service: Service) -> None:
+    service.says(SITUATION | {"rev": "?", "sitPart": 1, "pac": {"nbPac": 1, "nbPacF": "x"}, "numRole": [], "new": {}})
+    assert ask("avis_imposition/v2", key=key).body == BODY
+
+
+# ── What leaves no trace, and the ping ───────────────────────────────────────────────────────────────────────────────
+
+
+def test_who_is_asked_about_is_nowhere_in_logs_whatever_the_answer(
+    cloud: Cloud, key: str, service: Service, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = [ask("avis_imposition/v2", key=key)]
+    for status in (204, 400, 401, 403, 404, 500):
+        service.instead[PATH] = status, refusal("2690000000001")
+        answers.append(ask("avis_imposition/v2", key=key))
+    service.says(SITUATION | {"rfr": "TILLEUL"})
+    answers.append(ask("avis_imposition/v2", key=key))
+    forget()
+    with wire.refusing() as url:
+        monkeypatch.setenv("IMPOT_PARTICULIER_URL", url)
+        answers.append(ask("avis_imposition/v2", key=key))
+    written = "".join(capfd.readouterr()) + str(cloud.entries()) + "".join(one.text for one in answers[1:])
+    assert "provider_failed" in written
+    token = next(iter(service.simulated.config["TOKENS"]))
+    for secret in ("2690000000001", "TILLEUL", "39119", "/spi/", token, *impot_particulier.CLIENT.values()):
+        assert secret not in written
+
+
+def test_a_ping_asks_for_a_token_and_for_nobody(key: str, service: Service) -> None:
+    assert key
+    assert ask("ping/dgfip").body == "pong"
+    assert service.paths == ["/token"]
+
+
+def test_a_ping_tells_that_the_service_does_not_know_us(service: Service) -> None:
+    service.instead["/token"] = 401, b"{}"
+    assert ask("ping/dgfip").status == 503

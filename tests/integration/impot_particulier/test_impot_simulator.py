@@ -1,0 +1,128 @@
+"""The simulator, by the service's own description; and both interfaces, about the same people."""
+
+import json
+from collections.abc import Mapping
+from os import environ
+from typing import Any
+from urllib.parse import parse_qsl
+
+import pytest
+from openapi_schema_validator import OAS30Validator
+
+from sandbox import svair
+from sandbox.simulators import PEOPLE
+from sandbox.svair import Person
+from tests import wire
+from tests.conftest import ask, forget
+from tests.integration.impot_particulier.conftest import PATH, PERSON, SITUATION, Service
+from tests.template import ROOT
+
+OPENAPI = (ROOT / environ.get("REFERENCE_DATA", "../shared/data")).resolve() / "openapi" / "api-impot-particulier.json"
+
+# ── Both interfaces ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+NOT_GIVEN = {"erreurCorrectif", "situationPartielle"}
+"""What a notice says that this service has not."""
+
+
+def paths(body: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for name, value in body.items():
+        flat |= paths(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return flat
+
+
+@pytest.mark.parametrize("everybody", [svair.people(PEOPLE / "avis.toml")])
+def test_the_same_person_gives_the_same_bodies_through_both_interfaces(
+    key: str, service: Service, everybody: list[Person], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert service.url
+    monkeypatch.setenv("DGFIP_AVAILABLE_YEARS", "2")
+    monkeypatch.setenv("PROVIDER_READ_TIMEOUT", "0.3")
+    events = ["avis_imposition/v2", "avis_imposition/v1", "declarants/v2", "revenu_fiscal_reference/v2"]
+    events += ["adresse_fiscale/v2", "adresse_fiscale/v1"]
+    questions = [(event, one) for one in everybody for event in (events if one.reponse == "avis" else events[:1])]
+    with wire.serve(svair.app_of(lambda: everybody)) as url:
+        monkeypatch.setenv("DGFIP_SVAIR_URL", url)
+        answers = {}
+        for provider in ("svair", "impot_particulier"):
+            monkeypatch.setenv("DGFIP_PROVIDER", provider)
+            forget()
+            answers[provider] = [
+                ask(event, key=key, numeroFiscal=one.numero_fiscal, referenceAvis=one.reference_avis)
+                for event, one in questions
+            ]
+    told = 0
+    for printed, given in zip(answers["svair"], answers["impot_particulier"], strict=True):
+        assert (printed.status, printed.body.get("error")) == (given.status, given.body.get("error"))
+        if printed.status != 200:
+            continue
+        on_page, in_json = paths(printed.body), paths(given.body)
+        shared = on_page.keys() & in_json.keys()
+        told += len(shared)
+        assert {name: in_json[name] for name in shared} == {name: on_page[name] for name in shared}
+        # What the page says without a value, or in words ("Non imposable"), is no value to give.
+        lost = {name for name in on_page.keys() - in_json.keys() if on_page[name] not in {None, ""}}
+        assert lost <= NOT_GIVEN
+        assert in_json.keys() - on_page.keys() <= {"foyerFiscal.annee", "annee", "dateReference"}
+    assert told > 300
+
+
+# ── The simulator, by the service's own description ──────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def openapi() -> dict[str, Any]:
+    if not OPENAPI.exists():
+        pytest.skip(f"no {OPENAPI}: set REFERENCE_DATA")
+    read: dict[str, Any] = json.loads(OPENAPI.read_text())
+    return read
+
+
+@pytest.mark.parametrize("everybody", [[*svair.people(PEOPLE / "avis.toml"), PERSON]])
+def test_the_simulator_answers_as_the_service_describes_itself(
+    key: str, service: Service, everybody: list[Person], openapi: dict[str, Any]
+) -> None:
+    operation = openapi["paths"]["/spi/{spi}/situations/ir/assiettes/annrev/{annrev}"]["get"]
+    [(media_type, described)] = operation["responses"]["200"]["content"].items()
+    schema = {**described["schema"], "components": openapi["components"]}
+    names = openapi["components"]["schemas"]["SituationsIRAssiettesJAXBbean"]["properties"].keys()
+    ask("avis_imposition/v2", key=key)  # for its token
+    headers = {name: value for name, value in service.asked[-1].headers.items() if name != "Host"}
+    client = service.simulated.test_client()
+    seen = set()
+    for one in everybody:
+        if one.reponse != "avis":
+            continue
+        path = f"/impotparticulier/1.0/spi/{one.numero_fiscal}/situations/ir/assiettes/annrev/{one.annee_revenus}"
+        answer = client.get(path, headers=headers)
+        assert (answer.status_code, answer.mimetype) == (200, media_type)
+        OAS30Validator(schema).validate(answer.json)
+        assert answer.json is not None
+        assert answer.json.keys() <= names
+        seen |= answer.json.keys()
+    assert seen == SITUATION.keys()
+
+
+def test_the_simulator_takes_what_the_service_says_that_it_takes(
+    key: str, service: Service, openapi: dict[str, Any]
+) -> None:
+    flow = openapi["components"]["securitySchemes"]["Authorization"]["flows"]["clientCredentials"]
+    ask("avis_imposition/v2", key=key)
+    granting, question = service.asked
+    assert flow["tokenUrl"].endswith(granting.path)
+    assert dict(parse_qsl(granting.get_data(as_text=True)))["scope"] in flow["scopes"]
+    parameters = openapi["components"]["parameters"]
+    for name in ("paramAuthorization", "paramXCorrelationID", "paramIdTeleservice"):
+        OAS30Validator(parameters[name]["schema"]).validate(question.headers[parameters[name]["name"]])
+    good = {name: value for name, value in question.headers.items() if name != "Host"}
+    client = service.simulated.test_client()
+    for headers, status in [
+        (good, 200),
+        (good | {"Authorization": "Bearer x"}, 401),
+        ({name: value for name, value in good.items() if name != "Authorization"}, 401),
+        (good | {"X-Correlation-Id": "x"}, 400),
+        (good | {"Id-Teleservice": "x"}, 403),
+    ]:
+        assert client.get(PATH, headers=headers).status_code == status
+    assert client.get(PATH.replace("2690000000001", "x"), headers=good).status_code == 400
