@@ -1,4 +1,4 @@
-"""What is deployed: the functions and the layer, built by SAM, with compiled bytecode in them.
+"""What is deployed: the functions and the layer, built by SAM, less what no function uses, and compiled.
 
 ``python -m ops.build`` builds for AWS in ``.aws-sam/build``, where ``sam deploy`` looks.
 """
@@ -6,12 +6,29 @@
 import os
 import subprocess
 import sys
+import zipfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Final
 
 ROOT = Path(__file__).parent.parent
 AWS_ARCHITECTURE = "arm64"
+KEPT: Final[Mapping[str, tuple[str, ...]]] = {
+    # logs, metrics and traces; not its router with Swagger's pages, nor what it offers besides
+    "aws_lambda_powertools": (
+        *("*.py", "exceptions", "logging", "metrics", "shared", "tracing", "warnings"),
+        *("utilities/__init__.py", "utilities/jmespath_utils", "utilities/typing"),
+    ),
+    # the parser; not its sources in Cython and C, nor what cleans HTML or makes objects of XML
+    "lxml": ("__init__.py", "etree.*.so", "_elementpath.*.so"),
+    # certificates; not the 100 other standards
+    "pyasn1_modules": ("__init__.py", "rfc5280.py"),
+    # SIRETs; not the numbers of 100 other countries
+    "stdnum": ("__init__.py", "exceptions.py", "luhn.py", "util.py", "fr"),
+}
+"""Of these packages, which are half of the layer, what is deployed; their licences are elsewhere, and stay."""
 
 
 class ToolError(Exception):
@@ -28,12 +45,38 @@ def build(folder: Path, architecture: str) -> Path:
     log = folder.parent / "build.log"
     command = ["sam", "build", "--cached", "--build-dir", str(folder), "--cache-dir", str(ROOT / ".local/sam-cache")]
     run_tool([*command, "--parameter-overrides", f"Architecture={architecture}"], log, {"PIP_NO_DEPS": "1"})
+    for package, kept in KEPT.items():
+        prune(folder / "CommonLayer/python" / package, kept)
     # Half of a cold start is compiling. Unchecked: a deployment does not keep the dates that a check would compare.
     compiled = [sys.executable, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", str(folder)]
     run_tool(compiled, log, {})
     template = folder / "template.yaml"
     template.write_text(stamped(template.read_text(), datetime.now(UTC)))
     return template
+
+
+def prune(package: Path, kept: tuple[str, ...]) -> None:
+    """Remove the files of a package that no pattern names; ``ToolError`` for a pattern that names none."""
+    named = {pattern: list(package.glob(pattern)) for pattern in kept}
+    if stale := [pattern for pattern, found in named.items() if not found]:
+        msg = f"ops/build.py keeps what is not there: {package.name}/{', '.join(stale)}"
+        raise ToolError(msg)
+    roots = {path for found in named.values() for path in found}
+    for path in sorted(package.rglob("*"), reverse=True):  # what a folder holds, before it
+        if path.is_dir() and not any(path.iterdir()):
+            path.rmdir()
+        elif path.is_file() and roots.isdisjoint({path, *path.parents}):
+            path.unlink()
+
+
+def zipped_bytes(*folders: Path) -> int:
+    """Return how many bytes these folders are to who downloads them, compressed as SAM does."""
+    with TemporaryFile() as file:
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+            for folder in folders:
+                for path in folder.rglob("*"):
+                    archive.write(path, path.relative_to(folder.parent))
+        return file.tell()
 
 
 def stamped(template: str, moment: datetime) -> str:
@@ -68,7 +111,8 @@ def main() -> None:
         template = build(ROOT / ".aws-sam/build", AWS_ARCHITECTURE)
     except ToolError as error:
         sys.exit(str(error))
-    print(f"Built for {AWS_ARCHITECTURE}: {template}. Next: sam deploy")  # noqa: T201 - a command
+    layer = zipped_bytes(template.parent / "CommonLayer") / 1e6
+    print(f"Built for {AWS_ARCHITECTURE}, {layer:.1f} MB of layer: {template}. Next: sam deploy")  # noqa: T201 - a command
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from api_particulier import responses
 from api_particulier.calls import Request
-from api_particulier.observability import Event, count_call, log
+from api_particulier.observability import count_call
 from api_particulier.responses import Response
 from api_particulier.routes import Route
 
@@ -40,6 +40,5 @@ def lambda_handler(event: dict[str, Any], _context: object) -> Response:
     """Answer ``GET`` at both addresses. Anyone may read it, from any page."""
     request = Request.of(event)
     response = responses.text(_TEXTS[request.route], _MEDIA_TYPE, request.id)
-    log(Event.ANSWERED, dataset="documentation", route=request.route, status=200, request_id=request.id)
-    count_call("documentation", 200, 0)
+    count_call("documentation", 200, 0, route=request.route, request_id=request.id)
     return responses.with_headers(response, _HEADERS)

@@ -2,7 +2,8 @@
 
 - A log line is a name of ``Event`` with fields of ``FIELDS``, and nothing else leaves: the formatter rebuilds every
   line from these, so that a message, an argument, an exception's text or the chatter of a library has no way out.
-- A metric's dimensions are the dataset, the status and the provider.
+- A metric's dimensions are the dataset, the status and the provider. CloudWatch counts calls and questions from their
+  lines (filters of ``template.yaml``); what is rare is a line of Powertools' that is its own metric.
 - A trace has one subsegment a provider, with its duration and outcome; nothing is patched, because the patches of the
   X-Ray SDK write URLs, and no exception is recorded, because it would be with its text.
 
@@ -12,7 +13,7 @@ Importing this module sets logging up, so that no library speaks before the form
 import json
 import logging
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -36,7 +37,10 @@ class Event(StrEnum):
 
     ANSWERED = "answered"
     """One a call: what was asked of which dataset, and how it ended."""
+    PROVIDER_ANSWERED = "provider_answered"
+    """One a question to a provider, in which a refusal is an answer too;"""
     PROVIDER_FAILED = "provider_failed"
+    """or this one."""
     CIRCUIT_OPENED = "circuit_opened"
     """A provider did not answer several times in a row: it is not asked for a while."""
     CIRCUIT_CLOSED = "circuit_closed"
@@ -103,7 +107,7 @@ _ORDER: Final = tuple(sorted(FIELDS))
 
 _EXPECTED: Final = frozenset(
     {
-        *(Event.ANSWERED, Event.CIRCUIT_CLOSED),
+        *(Event.ANSWERED, Event.PROVIDER_ANSWERED, Event.CIRCUIT_CLOSED),
         *(Event.HABILITATION_TOLD, Event.LINK_OPENED, Event.NOTICE_SENT, Event.SEALED),
     }
 )
@@ -125,11 +129,9 @@ class _Formatter(BasePowertoolsFormatter):
         if isinstance(event, Event):
             line["event"] = event.value
             line |= {name: value for name in _ORDER if (value := getattr(record, name, None)) is not None}
-            line |= getattr(record, "metrics", None) or {}
         else:  # somebody else's line: that there was one is all that can be told
             line |= {"event": "library", "logger": record.name}
-        # A call's line, which holds its metrics, is the one that is paid for: without a space, as Powertools' own.
-        return json.dumps(line, ensure_ascii=False, separators=(",", ":") if "_aws" in line else None)
+        return json.dumps(line, ensure_ascii=False)
 
     @override
     def append_keys(self, **additional_keys: object) -> None:
@@ -168,16 +170,11 @@ _LOGGER: Final = _set_up()
 
 def log(event: Event, **fields: str | int | None) -> None:
     """Write one line; ``ValueError`` for a field that is not in ``FIELDS``."""
-    _write(event, fields)
-
-
-def _write(event: Event, fields: Mapping[str, str | int | None], metrics: EphemeralMetrics | None = None) -> None:
-    """Write one line, which CloudWatch reads as metrics too where it holds some."""
     if unknown := fields.keys() - FIELDS:
         msg = f"not a field of a log line: {', '.join(sorted(unknown))}"
         raise ValueError(msg)
     write = _LOGGER.info if event in _EXPECTED else _LOGGER.error
-    write(event.value, extra={"event": event, "metrics": metrics and metrics.serialize_metric_set(), **fields})
+    write(event.value, extra={"event": event, **fields})
 
 
 def log_unforeseen(error: Exception, request_id: str) -> None:
@@ -198,11 +195,9 @@ def _metrics(**dimensions: str) -> EphemeralMetrics:
 
 
 def count_call(dataset: str, status: int, duration_ms: int, **fields: str | int | None) -> None:
-    """Log one call of a dataset, and count it by status, with how long it took; ``fields`` are others of its line."""
-    metrics = _metrics(dataset=dataset, status=str(status))
-    metrics.add_metric("Calls", MetricUnit.Count, 1)
-    metrics.add_metric("Latency", MetricUnit.Milliseconds, duration_ms)
-    _write(Event.ANSWERED, fields | {"dataset": dataset, "duration_ms": duration_ms}, metrics)
+    """Log one call of a dataset, with how long it took; CloudWatch counts the line by status."""
+    # A dimension is a text.
+    log(Event.ANSWERED, dataset=dataset, status=str(status), duration_ms=duration_ms, **fields)
 
 
 def alert(event: Event, **fields: str | int | None) -> None:
@@ -253,7 +248,7 @@ def _begin_subsegment(provider: str) -> Any:
 
 @contextmanager
 def provider_call(provider: str) -> Iterator[None]:
-    """Time, count, log and trace one question to a provider; the outcome is ``ok`` or the code of the error raised."""
+    """Time, log and trace one question to a provider; the outcome is ``ok`` or the code of the error raised."""
     started = monotonic()
     outcome = "ok"
     subsegment = _begin_subsegment(provider)
@@ -267,16 +262,11 @@ def provider_call(provider: str) -> Iterator[None]:
         raise
     finally:
         duration_ms = round((monotonic() - started) * 1000)
-        # A refusal in the provider's own words is an answer too.
         answered = outcome in {"ok", NotFound.code, BadRequest.code}
         if subsegment is not None:
             subsegment.put_annotation("outcome", outcome)
             if not answered:
                 subsegment.add_fault_flag()
             _tracer().provider.end_subsegment()
-        if not answered:
-            log(Event.PROVIDER_FAILED, provider=provider, outcome=outcome, duration_ms=duration_ms)
-        metrics = _metrics(provider=provider, outcome=outcome)
-        metrics.add_metric("ProviderCalls", MetricUnit.Count, 1)
-        metrics.add_metric("ProviderLatency", MetricUnit.Milliseconds, duration_ms)
-        metrics.flush_metrics()
+        event = Event.PROVIDER_ANSWERED if answered else Event.PROVIDER_FAILED
+        log(event, provider=provider, outcome=outcome, duration_ms=duration_ms)

@@ -1,0 +1,66 @@
+"""What is deployed: light, and whole. Of what the stack built, so that nothing is built for it."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ops.build import zipped_bytes
+from tests.e2e.conftest import FOLDER
+from tests.template import ROOT, resources
+
+BUILT = ROOT / FOLDER / "build"
+LAYER = BUILT / "CommonLayer"
+FUNCTIONS = tuple(resources("AWS::Serverless::Function"))
+OF_THE_RUNTIME = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "six")
+"""What AWS's Python brings, and so the layer does not."""
+IMPORT_ALL = """
+import ast, sys
+from pathlib import Path
+
+class Run(ast.NodeVisitor):
+    # Every import, wherever it stands: many wait for the first call that needs them.
+    def visit_If(self, node):
+        if ast.unparse(node.test) != "TYPE_CHECKING":
+            self.generic_visit(node)
+    def visit_Import(self, node):
+        exec(ast.unparse(node), {})
+        print(ast.unparse(node))
+    visit_ImportFrom = visit_Import
+
+for folder in sys.argv[1:]:
+    for source in Path(folder).rglob("*.py"):
+        Run().visit(ast.parse(source.read_text()))
+"""
+pytestmark = pytest.mark.usefixtures("stack")
+
+
+def test_a_function_and_its_layer_are_at_most_12_mb() -> None:
+    heaviest = max(zipped_bytes(BUILT / function) for function in FUNCTIONS)
+    assert heaviest > 0
+    assert zipped_bytes(LAYER) + heaviest <= 12_000_000
+
+
+def test_all_that_the_functions_import_is_in_the_package(tmp_path: Path) -> None:
+    for name in OF_THE_RUNTIME:
+        found = importlib.util.find_spec(name)
+        assert found
+        assert found.origin
+        place = Path(found.origin) if not found.submodule_search_locations else Path(found.origin).parent
+        (tmp_path / place.name).symlink_to(place)
+    folders = [LAYER / "python/api_particulier", *(BUILT / function for function in FUNCTIONS)]
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", IMPORT_ALL, *map(str, folders)],
+        env={"PYTHONPATH": f"{LAYER / 'python'}:{tmp_path}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    # Some that only a late import needs, and of each package that is deployed in part.
+    for line in ("from stdnum.fr import siret as sirets", "from pyasn1_modules.rfc5280 import Certificate"):
+        assert line in done.stdout
+    for line in ("from lxml import etree", "from aws_lambda_powertools import Logger, Tracer"):
+        assert line in done.stdout
