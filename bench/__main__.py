@@ -57,7 +57,8 @@ def _built() -> Path:
 def _measure(handler: Handler, mode: str, calls: int, cold_starts: int) -> dict[str, float]:
     if mode == "instructions":
         return process.instructions(handler, calls)
-    return (runtime if mode == "runtime" else process).measure(handler, calls, cold_starts)
+    measure = runtime.measure if mode == "runtime" else process.measure
+    return measure(handler, calls, cold_starts)
 
 
 def _beside_the_floor(rows: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
@@ -90,7 +91,7 @@ def table(rows: dict[str, dict[str, float]]) -> str:
 @click.option("--cold-starts", default=3, show_default=True, type=click.IntRange(min=1), help="Processes started cold.")
 @click.option("--seed", type=int, help="Draws the people of the providers' pages; another one every run unless given.")
 @click.option("--only", multiple=True, type=click.Choice(DATASETS), help="Measure these datasets alone.")
-def main(
+def main(  # noqa: PLR0913 - one parameter an option
     *, as_json: bool, mode: str, calls: int | None, cold_starts: int, seed: int | None, only: tuple[str, ...]
 ) -> None:
     """Measure what is deployed: each handler in a process of its own, whose CPU the operating system counts.

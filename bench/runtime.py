@@ -1,10 +1,9 @@
-"""A handler in Lambda's own runtime: its client for Python, and the emulator that ships with AWS SAM, in a process each.
+"""A handler in Lambda's own runtime: its client for Python, and the emulator that ships with AWS SAM.
 
 The emulator tells how long a function took to start and how long each call took, as it would bill them; the CPU and the
 memory of the function's process are the operating system's word.
 """
 
-import json
 import re
 import socket
 import subprocess
@@ -72,7 +71,7 @@ class _Environment:
         return (used.user + used.system) * 1000
 
     def rss_mb(self) -> float:
-        return self.function().memory_info().rss / 1e6  # type: ignore[no-any-return]  # psutil is not typed that far
+        return self.function().memory_info().rss / 1e6
 
     def function(self) -> psutil.Process:
         (process,) = self.emulator.children()
