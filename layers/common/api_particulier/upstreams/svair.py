@@ -34,6 +34,8 @@ _FORGOTTEN: Final = frozenset({302, 500})
 
 _TITLE: Final = re.compile(r"impôt ?([0-9]{4}) ?sur les revenus de l'année ?([0-9]{4})")
 _ADDRESS: Final = re.compile(r"adresse déclarée au 1 ?er janvier ?([0-9]{4})")
+_ID: Final = etree.XPath("//*[@id=$name]")
+_VIEW_STATE: Final = etree.XPath("//input[@name='javax.faces.ViewState']/@value")
 _PAGE_TYPES: Final = frozenset({"text/html", "application/xhtml+xml"})
 
 
@@ -77,7 +79,7 @@ class _Svair:
         self.client.cookies.clear()
         page = _parse(self.client.send("GET", _FORM_PATH))
         _check_not_refused(page)
-        found = page.xpath("//input[@name='javax.faces.ViewState']/@value")
+        found = _VIEW_STATE(page)
         if not isinstance(found, list) or not found or not found[0]:
             raise ProviderUnreadable
         return _Form(str(found[0]), monotonic() + _FORM_SECONDS)
@@ -138,7 +140,7 @@ def _parse(answer: Answer) -> etree._Element:
 def _is_bare_form(page: etree._Element) -> bool:
     """Tell whether the service shows its empty form again, having forgotten the one that was posted."""
     return (
-        bool(page.xpath("//input[@name='javax.faces.ViewState']"))
+        bool(_VIEW_STATE(page))
         and _years(page) is None
         and not _by_id(page, "nonTrouve")
         and not _by_class(page, "interdit")
@@ -237,7 +239,7 @@ def _text(element: etree._Element) -> str:
 
 
 def _raw_text(element: etree._Element) -> str:
-    return "".join(map(str, element.itertext()))
+    return etree.tostring(element, method="text", encoding="unicode", with_tail=False)
 
 
 def _amount(text: str) -> int | None:
@@ -268,7 +270,7 @@ def _count(text: str) -> int:
 
 
 def _by_id(page: etree._Element, name: str) -> list[etree._Element]:
-    return [element for element in page.iter() if element.get("id") == name]
+    return _ID(page, name=name)  # type: ignore[return-value]  # an expression that finds elements
 
 
 def _by_class(page: etree._Element, name: str) -> list[etree._Element]:
