@@ -31,7 +31,7 @@ up: setup ## the same stack in the background; writes .local/stack.json
 down: ## stop all that `make up` started, and only that
 	@if [ -x $(PY) ]; then $(PY) -m sandbox down; fi
 
-test: setup lint ## every test, end-to-end ones included
+test: setup lint $(TOOLS)/load/.ready ## every test, end-to-end ones included
 	@$(PY) -m pytest $(ARGS)
 
 lint: setup ## ruff (all rules), mypy (strict), cfn-lint through sam

@@ -9,41 +9,23 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlencode
 
 import click
 
 from api_particulier import keys as key_service
-from load.day import Town, arrivals, steady, towns
+from load.day import Town, steady, towns
+from load.plan import INTROSPECT, Question, of_fictional_people, plan
 from load.report import report, text
 from ops.build import ROOT, ToolError, run_tool
 from ops.deployment import Deployment, DeploymentError
-from sandbox import caf, svair
-from sandbox.simulators import PEOPLE
+from sandbox.stack import LocalStack
 
-FOLDER: Final = ROOT / ".local/load"
-_TOOLS: Final = ROOT / ".local/tools/load/bin"
-_INTROSPECT: Final = {"route": "/introspect", "query": {}}
-
-
-def _questions_of_fictional_people() -> list[dict[str, Any]]:
-    """Return what towns ask most, to set prices: an income and a quotient, of whom the simulators answer at once."""
-    notices = [
-        {"numeroFiscal": one.numero_fiscal, "referenceAvis": one.reference_avis}
-        for one in svair.people(PEOPLE / "avis.toml")
-        if one.reponse == "avis"
-    ]
-    files = [
-        {"numeroAllocataire": one.numero_allocataire, "codePostal": one.code_postal}
-        for one in caf.familles(PEOPLE / "familles.toml")
-        if one.reponse == 0
-    ]
-    asked = [{"route": "/v2/revenu-fiscal-reference", "query": query} for query in notices]
-    return asked + [{"route": "/v2/quotient-familial", "query": query} for query in files]
+FOLDER: Final = LocalStack.here().folder / "load"
+TOOLS: Final = ROOT / ".local/tools/load"
 
 
 @contextmanager
-def _issued(on: Deployment, everybody: list[Town]) -> Iterator[list[str]]:
+def _issued(on: Deployment, everybody: list[Town]) -> Iterator[dict[Town, str]]:
     """Issue a key to each town, and take them all away at the end."""
     now, made = datetime.now(UTC), []
     try:
@@ -56,22 +38,30 @@ def _issued(on: Deployment, everybody: list[Town]) -> Iterator[list[str]]:
                 expires=now + timedelta(days=1),
             )
             made.append(key_service.issue(on.gateway, new, now))
-        yield [key_service.reveal(on.gateway, token) for token in made]
+        yield {town: key_service.reveal(on.gateway, token) for town, token in zip(everybody, made, strict=True)}
     finally:
         for token in made:
             key_service.revoke(on.gateway, token)
 
 
-def _drive(url: str, plan: dict[str, Any], seconds: int, in_flight: int) -> list[dict[str, Any]]:
+def _drive(planned: dict[str, Any], seconds: int, in_flight: int) -> list[dict[str, Any]]:
     """Let Locust ask, in its own environment, and return the calls that it made."""
     written, calls = FOLDER / "plan.json", FOLDER / "calls.jsonl"
     written.touch(mode=0o600)  # it holds keys
-    written.write_text(json.dumps(plan | {"in_flight": in_flight}))
+    written.write_text(json.dumps(planned | {"in_flight": in_flight}))
     calls.unlink(missing_ok=True)
-    count = str(len(plan["towns"]))
-    command = [str(_TOOLS / "locust"), "--locustfile", str(ROOT / "load/locustfile.py"), "--headless", "--only-summary"]
-    command += ["--users", count, "--spawn-rate", count, "--run-time", f"{seconds + 10}s", "--stop-timeout", "40"]
-    command += ["--host", url, "--exit-code-on-error", "0"]
+    count = str(len(planned["towns"]))
+    command = [
+        str(TOOLS / "bin/python"),
+        "-m",
+        "locust",
+        "--locustfile",
+        str(ROOT / "load/locustfile.py"),
+        "--headless",
+    ]
+    command += ["--users", count, "--spawn-rate", count, "--only-summary"]
+    # It ends by itself once every town has asked everything; a day that lasts three times what was said is cut.
+    command += ["--run-time", f"{3 * seconds + 120}s", "--host", planned["url"], "--exit-code-on-error", "0"]
     try:
         run_tool(command, FOLDER / "locust.log", {"LOAD_PLAN": str(written), "LOAD_CALLS": str(calls)})
     finally:
@@ -81,16 +71,29 @@ def _drive(url: str, plan: dict[str, Any], seconds: int, in_flight: int) -> list
 
 def _draw(title: str, hours: int) -> Path:
     picture = FOLDER / "load.svg"
-    command = [str(_TOOLS / "python"), "-m", "load.plot", str(FOLDER / "calls.jsonl"), str(picture), title, str(hours)]
+    command = [
+        str(TOOLS / "bin/python"),
+        "-m",
+        "load.plot",
+        str(FOLDER / "calls.jsonl"),
+        str(picture),
+        title,
+        str(hours),
+    ]
     subprocess.run(command, cwd=ROOT, check=True, env={**os.environ, "MPLCONFIGDIR": str(FOLDER)})  # noqa: S603 - ours
     return picture
 
 
 @click.command()
 @click.option("--scenario", type=click.Choice(["day", "limit"]), default="day", show_default=True)
-@click.option("--towns", "count", type=click.IntRange(2, 500), help="How many; 24 in a day, 10 at the limit.")
+@click.option(
+    "--towns",
+    "count",
+    type=click.IntRange(2, 500),
+    help="How many: 24 in a day, 10 at the limit, or as many as --keys.",
+)
 @click.option("--seconds", type=click.IntRange(2, 86400), default=60, show_default=True, help="How long it lasts.")
-@click.option("--route", help="Ask this route alone, without a citizen: /introspect costs no provider anything.")
+@click.option("--route", help="Ask this route alone, about nobody: /introspect costs no provider anything.")
 @click.option("--url", help="Another deployment: what callers put before a route, ending in /api. Needs --keys.")
 @click.option(
     "--keys", "key_file", type=click.Path(exists=True, path_type=Path), help="Its keys, one a line, a town each."
@@ -99,12 +102,12 @@ def _draw(title: str, hours: int) -> Path:
     "--questions",
     "question_file",
     type=click.Path(exists=True, path_type=Path),
-    help='What to ask: lines of {"route": "/v2/…", "query": {…}}, about test identities. /introspect alone by default.',
+    help='What to ask: lines of {"route": "/v2/…", "query": {…}}, about test identities.',
 )
 @click.option(
     "--in-flight",
     type=click.IntRange(1, 10000),
-    default=4,
+    default=8,
     show_default=True,
     help="Calls at once. The local stack starts a process for each; on AWS, say 1000.",
 )
@@ -125,32 +128,32 @@ def main(  # noqa: PLR0913 - one parameter an option
 ) -> None:
     """Drive a deployment as its towns do, and tell how it answered and whether it was fair.
 
-    ``day``: quiet towns, a few busy ones, one whose software knows no limit, school enrolment at 20 h. ``limit``: towns
-    that all ask exactly 20 times a second. No town waits for an answer before it asks again, while fewer calls are in
-    flight than may be: what waits for its turn is told as the generator's lateness.
+    ``day``: quiet towns, a few busy ones, one whose software knows no limit, school enrolment at 20 h. They ask about
+    the fictional people of the local stack. ``limit``: towns that all ask exactly 20 times a second, for /introspect,
+    as they all do on another deployment unless --questions are given.
+
+    No town waits for an answer before it asks again, while fewer calls are in flight than may be. What waits for its
+    turn is late, and puts off what follows: no town ever asks faster than planned. Before the first second every
+    function is called until it is warm.
     """
     if (url is None) is not (key_file is None):
         raise click.UsageError("--url and --keys go together")
-    everybody = towns(count or 24) if scenario == "day" else steady(count or 10)
+    given = key_file.read_text().split() if key_file else []
+    if given and (count or 0) > len(given):
+        raise click.UsageError(f"{count} towns, and {len(given)} keys")
+    count = count or len(given) or (24 if scenario == "day" else 10)
+    everybody = towns(count) if scenario == "day" else steady(count)
+    questions = _questions(scenario, route, question_file, is_local=url is None)
     chance = random.Random(seed)  # noqa: S311 - a day drawn is no secret
     FOLDER.mkdir(parents=True, exist_ok=True)
-    if question_file:
-        questions = [json.loads(line) for line in question_file.read_text().splitlines()]
-    else:
-        questions = [_INTROSPECT] if url else _questions_of_fictional_people()
-    if route:
-        questions = [{"route": route, "query": {}}]
     try:
-        if url and key_file:
-            given = key_file.read_text().split()
-            calls = _drive(
-                url, _plan(everybody[: len(given)], given, questions, url, seconds, chance), seconds, in_flight
-            )
+        if url:
+            keys = dict(zip(everybody, given, strict=False))
+            calls = _drive(plan(url, keys, questions, seconds, chance), seconds, in_flight)
         else:
             on = Deployment.on_local_stack("api-particulier")
-            here = str(on.local_api_url)
-            with _issued(on, everybody) as issued:
-                calls = _drive(here, _plan(everybody, issued, questions, here, seconds, chance), seconds, in_flight)
+            with _issued(on, everybody) as keys:
+                calls = _drive(plan(str(on.local_api_url), keys, questions, seconds, chance), seconds, in_flight)
         made = report(calls)
     except (DeploymentError, ToolError, ValueError) as error:
         raise click.ClickException(str(error)) from None
@@ -165,27 +168,12 @@ def main(  # noqa: PLR0913 - one parameter an option
         )
 
 
-def _plan(  # noqa: PLR0913, PLR0917 - what a plan is made of
-    everybody: list[Town],
-    given: list[str],
-    questions: list[dict[str, Any]],
-    url: str,
-    seconds: int,
-    chance: random.Random,
-) -> dict[str, Any]:
-    planned = []
-    for town, key in zip(everybody, given, strict=True):
-        when = arrivals(town, seconds, chance)
-        asked = [chance.randrange(len(questions)) for _ in when]
-        planned.append({"name": town.name, "key": key, "arrivals": when, "questions": asked})
-    paths = [
-        {
-            "route": one["route"],
-            "path": f"{url}{one['route']}" + (f"?{urlencode(one['query'])}" if one["query"] else ""),
-        }
-        for one in questions
-    ]
-    return {"url": url, "towns": planned, "questions": paths}
+def _questions(scenario: str, route: str | None, file: Path | None, *, is_local: bool) -> list[Question]:
+    if route:
+        return [{"route": route, "query": {}}]
+    if file:
+        return [json.loads(line) for line in file.read_text().splitlines()]
+    return of_fictional_people() if scenario == "day" and is_local else [INTROSPECT]
 
 
 if __name__ == "__main__":

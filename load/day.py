@@ -56,11 +56,12 @@ def share(hour: float) -> float:
 def arrivals(town: Town, seconds: float, chance: random.Random) -> list[float]:
     """Return when a town asks, in seconds from the start of a day that lasts so many.
 
-    A steady town asks at equal intervals, the others by chance. All but the greedy one heed the limit: what would be
-    over it waits.
+    A steady town asks at equal intervals from an instant of its own, the others by chance. All but the greedy one heed
+    the limit: what would be over it waits.
     """
     if town.kind == "steady":
-        return [number / town.peak for number in range(int(seconds * town.peak))]
+        first = chance.random() / town.peak
+        return [first + number / town.peak for number in range(int(seconds * town.peak))]
     at, asked = 0.0, list[float]()
     while (at := at + chance.expovariate(town.peak)) < seconds:
         if chance.random() < share(24 * at / seconds):
@@ -75,6 +76,25 @@ def _paced(asked: Sequence[float]) -> Iterator[float]:
         paced = max(at, recent[0] + 1) if len(recent) == LIMIT - 1 else at
         recent.append(paced)
         yield paced
+
+
+class Pace:
+    """When a town's calls leave: as planned, or put off by as much as one before was late.
+
+    So what had to wait never leaves in one burst, which would be over the limit that the plan heeds.
+    """
+
+    TOLERANCE: Final = 1 / LIMIT
+    """Seconds that a call may be late by without putting off the next: a timer is never quite on time."""
+
+    def __init__(self) -> None:
+        self._behind = 0.0
+
+    def due(self, planned: float) -> float:
+        return planned + self._behind
+
+    def left(self, planned: float, at: float) -> None:
+        self._behind = max(self._behind, at - planned - self.TOLERANCE)
 
 
 def over_the_limit(sent: Sequence[float]) -> int:

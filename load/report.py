@@ -8,9 +8,11 @@ from typing import Any, Final
 from load.day import over_the_limit
 
 type Call = Mapping[str, Any]
-"""``town``, ``route``, ``at`` and ``late`` in seconds, ``ms``, ``status`` (0 without an answer)."""
+"""``town``, ``route``, when it was ``planned`` and sent (``at``), in seconds, ``ms``, ``status`` (0 without answer)."""
 
 THROTTLED: Final = 429
+KEPT: Final = 0.95
+"""The share of its planned pace from which a key kept its plan."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,19 @@ class Key:
     over: int
     """Of its calls, those that were over its limit as it sent them."""
     throttled: int
+    planned_per_second: float | None
+    per_second: float | None
+    """From the first call to the last, as sent; None with less than two."""
+
+    @property
+    def slow(self) -> bool:
+        """Whether it asked less often than planned, so that what it shows of its limit is less than was meant."""
+        return (self.per_second or 0) < KEPT * (self.planned_per_second or 0)
+
+
+def _pace(instants: Sequence[float]) -> float | None:
+    lasted = max(instants) - min(instants)
+    return round((len(instants) - 1) / lasted, 2) if lasted else None
 
 
 @dataclass(frozen=True)
@@ -84,7 +99,7 @@ class Report:
             "theirCalls": sum(key.calls for key in within),
             "theirThrottled": sum(key.throttled for key in within),
         }
-        return asdict(self) | {"fairness": fairness}
+        return asdict(self) | {"fairness": fairness, "slow": [key.town for key in self.keys if key.slow]}
 
 
 def report(calls: Sequence[Call]) -> Report:
@@ -104,22 +119,21 @@ def report(calls: Sequence[Call]) -> Report:
         per_second=round(len(calls) / lasted, 1),
         at_most=max(seconds.values()),
         errors=sum(call["status"] == 0 or call["status"] >= 500 for call in calls),  # noqa: PLR2004 - HTTP's own
-        late_ms=round(_at(sorted(call["late"] for call in calls), 0.99) * 1000, 1),
+        late_ms=round(_at(sorted(call["at"] - call["planned"] for call in calls), 0.99) * 1000, 1),
         latency=Latency.of(calls),
         routes=[Route(route, len(made), _statuses(made), Latency.of(made)) for route, made in sorted(by_route.items())],
-        keys=[
-            Key(town, len(made), over_the_limit([call["at"] for call in made]), _throttled(made))
-            for town, made in sorted(by_town.items())
-        ],
+        keys=[_key(town, made) for town, made in sorted(by_town.items())],
     )
+
+
+def _key(town: str, made: Sequence[Call]) -> Key:
+    sent = [call["at"] for call in made]
+    throttled = sum(call["status"] == THROTTLED for call in made)
+    return Key(town, len(made), over_the_limit(sent), throttled, _pace([call["planned"] for call in made]), _pace(sent))
 
 
 def _statuses(calls: Iterable[Call]) -> dict[str, int]:
     return {str(status): number for status, number in sorted(Counter(call["status"] for call in calls).items())}
-
-
-def _throttled(calls: Iterable[Call]) -> int:
-    return sum(call["status"] == THROTTLED for call in calls)
 
 
 def text(made: Report) -> str:
@@ -135,9 +149,11 @@ def text(made: Report) -> str:
         answers = ", ".join(f"{number} × {status}" for status, number in one.statuses.items())
         lines.append(f"{one.route:34}{one.calls:7}{times}   {answers}")
     fairness = made.described()["fairness"]
+    paces = [key.per_second for key in made.keys if key.per_second]
     lines += [
         "",
-        "{keysWithinLimit} keys kept within 20 calls a second: "
+        f"{len(made.keys)} keys asked {min(paces, default=0):.1f} to {max(paces, default=0):.1f} times a second each.",
+        "{keysWithinLimit} of them kept within 20 calls a second: "
         "{theirThrottled} of their {theirCalls} calls were throttled.".format_map(fairness),
     ]
     lines += [
@@ -145,4 +161,10 @@ def text(made: Report) -> str:
         for key in made.keys
         if key.over
     ]
+    if slow := [key for key in made.keys if key.slow]:
+        planned, sent = sum(key.planned_per_second or 0 for key in slow), sum(key.per_second or 0 for key in slow)
+        lines.append(
+            f"THE PLAN WAS NOT KEPT: {len(slow)} of the keys were to ask {planned:.0f} times a second together, and "
+            f"asked {sent:.0f}: no more could be sent with so many calls in flight (--in-flight), so slow were answers."
+        )
     return "\n".join(lines)

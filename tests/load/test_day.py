@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from load.day import LIMIT, Town, arrivals, over_the_limit, share, steady, towns
+from load.day import LIMIT, Pace, Town, arrivals, over_the_limit, share, steady, towns
 from load.report import report, text
 
 
@@ -37,6 +37,30 @@ def test_the_greedy_town_is_over_the_limit_and_a_steady_one_is_not() -> None:
     assert over_the_limit(day(town, 10)) == 0
 
 
+@pytest.mark.parametrize("town", [*towns(4)[1:], *steady(1)])
+@pytest.mark.parametrize("seed", range(20))
+def test_however_late_its_calls_are_who_heeds_the_limit_never_catches_up_in_a_burst(town: Town, seed: int) -> None:
+    chance, pace = random.Random(seed), Pace()  # noqa: S311 - no secret
+    now, sent = 0.0, []
+    plan = arrivals(town, 60, chance)
+    for planned in plan:
+        late = chance.choice([0.0, 0.001, 0.04, 0.3, 5.0]) if chance.random() < 0.2 else 0.0
+        now = max(now, pace.due(planned)) + late
+        pace.left(planned, now)
+        sent.append(now)
+    assert sent[-1] >= plan[-1]
+    assert over_the_limit(sent) == 0
+
+
+def test_a_call_that_is_hardly_late_puts_off_none() -> None:
+    pace = Pace()
+    pace.left(1.0, 1.0 + Pace.TOLERANCE)
+    assert pace.due(2.0) == pytest.approx(2.0)
+    pace.left(2.0, 5.0)
+    pace.left(3.0, 6.0)
+    assert pace.due(4.0) == pytest.approx(7.0 - Pace.TOLERANCE)
+
+
 def test_a_bucket_lets_20_pass_at_once_and_20_more_a_second_later() -> None:
     assert over_the_limit([0.0] * 20) == 0
     assert over_the_limit([0.0] * 21) == 1
@@ -44,7 +68,7 @@ def test_a_bucket_lets_20_pass_at_once_and_20_more_a_second_later() -> None:
 
 
 def call(town: str, at: float, ms: float, status: int) -> dict[str, object]:
-    return {"town": town, "route": "/introspect", "at": at, "late": 0.001, "ms": ms, "status": status}
+    return {"town": town, "route": "/introspect", "planned": at - 0.001, "at": at, "ms": ms, "status": status}
 
 
 def test_a_report_names_the_key_that_was_refused_within_its_limit() -> None:
@@ -56,6 +80,19 @@ def test_a_report_names_the_key_that_was_refused_within_its_limit() -> None:
     assert made.described()["fairness"] == {"keysWithinLimit": 4, "theirCalls": 23, "theirThrottled": 1}
     assert next(key for key in made.keys if key.town == "greedy").over == 10
     assert "10 were throttled" in text(made)
+
+
+def test_a_report_says_which_keys_could_not_ask_as_often_as_planned() -> None:
+    calls = [call("kept", number / 20, 10, 200) for number in range(100)]
+    calls += [call("slow", number / 10, 10, 200) | {"planned": number / 20} for number in range(100)]
+    made = report(calls)
+    assert [(key.town, key.planned_per_second, key.per_second, key.slow) for key in made.keys] == [
+        ("kept", 20, 20, False),
+        ("slow", 20, 10, True),
+    ]
+    assert made.described()["slow"] == ["slow"]
+    assert "1 of the keys were to ask 20 times a second together, and asked 10:" in text(made)
+    assert "NOT KEPT" not in text(report(calls[:100]))
 
 
 def test_a_day_without_a_call_is_no_report() -> None:
