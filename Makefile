@@ -54,7 +54,7 @@ fuzz: setup ## hold the running stack (make up) against its documentation, for a
 load: setup $(TOOLS)/load/.ready ## a day of towns in a minute, on the stack that is up; ARGS=--help
 	@$(PY) -m load $(ARGS)
 
-bench: setup $(TOOLS)/runtime/.ready ## what a call of each dataset costs, beside a bare handler; ARGS=--json, ARGS=--help
+bench: setup $(TOOLS)/runtime/.ready $(TOOLS)/load/.ready ## what a call of each dataset costs, beside a bare handler; ARGS=--json, ARGS=--help
 	@$(PY) -m bench $(ARGS)
 
 # What the Lambda runtime ships is left out of the layer: docs/decisions/0002-dependencies.md.

@@ -1,12 +1,15 @@
-"""A handler in a process of its own, without Lambda's runtime: what it costs by the clock, or in instructions counted.
+"""A handler in a process of its own, without Lambda's runtime: by the clock, in instructions counted, or in a profile.
 
 Instructions do not depend on what else the machine does: they tell a change of a hundredth, where time tells a tenth.
 """
 
 import json
+import os
 import re
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 from statistics import median
 from typing import Final
 
@@ -39,11 +42,20 @@ def instructions(handler: Handler, calls: int) -> dict[str, float]:
     return {"instructions_m": (counted[1] - counted[0]) / calls / 1e6}
 
 
+def flame(handler: Handler, calls: int) -> Path:
+    """Return a flame graph of the handler's calls, SVG: the wider a function, the more of the time is spent in it."""
+    picture = FOLDER / f"flame-{handler.name}.svg"
+    _run(handler, ["py-spy", "record", "--rate", "500", "--function", "--output", str(picture), "--"], calls)
+    return picture
+
+
 def _run(handler: Handler, under: list[str], calls: int) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(  # noqa: S603 - a script of ours
         [*under, str(PYTHON), _WORKER, handler.module, str(calls)],
         input=handler.event,
-        env=handler.environment | {"BENCH_LOG": str(FOLDER / "function.log"), "PYTHONHASHSEED": "0"},
+        env=handler.environment
+        | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+        | {"BENCH_LOG": str(FOLDER / "function.log"), "PYTHONHASHSEED": "0"},
         cwd=FOLDER,
         text=True,
         capture_output=True,
