@@ -9,7 +9,7 @@ The service answers 200 whatever happens: the page tells. Its rows are read by t
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from email.message import Message
 from functools import lru_cache
@@ -203,8 +203,7 @@ def _declarants(rows: dict[str, list[str]]) -> Iterator[tuple[str, dict[str, str
 def _rows(page: etree._Element) -> Iterator[tuple[str, list[str]]]:
     """Yield each labelled row with its cells; the unlabelled rows after an address are its next lines."""
     label, cells, spanned = "", list[str](), 0
-    for row in page.iter("tr"):
-        own = [cell for cell in row.iter("td", "th") if next(cell.iterancestors("tr")) is row]
+    for own in _cells(page):
         texts = [_text(cell) for cell in own]
         if spanned:  # the label's cell goes on in this row
             cells += texts
@@ -221,6 +220,18 @@ def _rows(page: etree._Element) -> Iterator[tuple[str, list[str]]]:
     yield label, cells
 
 
+def _cells(page: etree._Element) -> Iterable[list[etree._Element]]:
+    """Return the cells of each row, in the order of the page; those of a table in a cell are their own rows'."""
+    rows: dict[etree._Element, list[etree._Element]] = {row: [] for row in page.iter("tr")}
+    for cell in page.iter("td", "th"):
+        row = cell.getparent()
+        while row is not None and row.tag != "tr":
+            row = row.getparent()
+        if row is not None:
+            rows[row].append(cell)
+    return rows.values()
+
+
 def _rows_below(cell: etree._Element) -> int:
     """Return how many rows a cell spans besides its own."""
     span = cell.get("rowspan", "")
@@ -235,11 +246,12 @@ def _label(text: str) -> str:
 
 def _text(element: etree._Element) -> str:
     """Return what a person reads in a cell: line breaks and tabs of the source are one space."""
-    return " ".join(filter(None, map(str.strip, re.split(r"[\r\n\t]+", _raw_text(element)))))
+    lines = _raw_text(element).replace("\r", "\n").replace("\t", "\n").split("\n")
+    return " ".join(filter(None, map(str.strip, lines)))
 
 
 def _raw_text(element: etree._Element) -> str:
-    return etree.tostring(element, method="text", encoding="unicode", with_tail=False)
+    return "".join(map(str, element.itertext())) if len(element) else element.text or ""
 
 
 def _amount(text: str) -> int | None:
