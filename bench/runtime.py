@@ -112,7 +112,7 @@ def _wait(address: str) -> None:
     raise ToolError(msg)
 
 
-def _told(log: str) -> tuple[float, list[float]]:
+def told(log: str) -> tuple[float, list[float]]:
     """Return how long the function took to start, and each call, in milliseconds, as the emulator says."""
     started = _STARTED.search(log)
     if started is None:
@@ -125,7 +125,7 @@ def cold(handler: Handler) -> tuple[float, float]:
     """Start a function and call it once; return what the start and the call took, in milliseconds."""
     with _environment(handler) as environment:
         environment.call()
-    started, (first, *_) = _told(_LOG.read_text())
+    started, (first, *_) = told(_LOG.read_text())
     return started, first
 
 
@@ -141,7 +141,7 @@ def measure(handler: Handler, calls: int, cold_starts: int) -> dict[str, float]:
         first, second = environment.calls(half), environment.calls(half)
         resident = environment.rss_mb()
     log = _LOG.read_text()
-    warm = _told(log)[1][-2 * half :]
+    warm = told(log)[1][-2 * half :]
     return {
         "cpu_ms": (first + second) / (2 * half),
         "cpu_growth_ms": (second - first) / half,
