@@ -46,6 +46,9 @@ def flame(handler: Handler, calls: int) -> Path:
     """Return a flame graph of the handler's calls, SVG: the wider a function, the more of the time is spent in it."""
     picture = FOLDER / f"flame-{handler.name}.svg"
     _run(handler, ["py-spy", "record", "--rate", "500", "--function", "--output", str(picture), "--"], calls)
+    # Its title is the command, with the paths of this machine.
+    titled = re.sub(r'(<text id="title"[^>]*>)[^<]*', rf"\1{handler.name}, {calls} calls", picture.read_text(), count=1)
+    picture.write_text(titled)
     return picture
 
 

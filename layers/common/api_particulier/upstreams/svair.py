@@ -117,13 +117,20 @@ def ping() -> None:
 # ── The page ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@lru_cache(maxsize=8)
+def _content_type(told: str) -> tuple[str, str]:
+    """Return what a header says: the kind of the page, and how its characters are written."""
+    message = Message()
+    message["Content-Type"] = told
+    return message.get_content_type(), message.get_content_charset("utf-8")
+
+
 def _parse(answer: Answer) -> etree._Element:
-    content_type = Message()
-    content_type["Content-Type"] = answer.headers.get("Content-Type") or "text/html"
-    if content_type.get_content_type() not in _PAGE_TYPES:
+    kind, charset = _content_type(answer.headers.get("Content-Type") or "text/html")
+    if kind not in _PAGE_TYPES:
         raise ProviderUnreadable
     try:
-        text = answer.content.decode(content_type.get_content_charset("utf-8")).removeprefix("\ufeff")
+        text = answer.content.decode(charset).removeprefix("\ufeff")
         page = etree.fromstring(
             text.encode(), etree.HTMLParser(encoding="utf-8", no_network=True, remove_comments=True, remove_pis=True)
         )
