@@ -27,8 +27,8 @@ BUSY_SECONDS: Final = 22 * 10 * 3600
 COLD: Final = 0.01
 """Of the calls, that start an environment; a supposition."""
 
-READS: Final = 1.5
-"""Units of a call at most: half a unit for the token, one for the circuit that an environment reads once a second."""
+READS: Final = 1.0
+"""Units of a call at most: half a unit for its token, remembered a minute, half for the circuit, remembered a second."""
 WRITES: Final = {"avis_imposition": 2}
 """Units of an audit entry that opens every field, where it is more than one: it is more than 1 KB."""
 ENTRY_BYTES: Final = 820
@@ -74,8 +74,8 @@ class Calls:
     def batches(self, consumer: str) -> float:
         """Return how many batches the stream makes of the calls' entries, for a function of the template."""
         stream = resources("AWS::Serverless::Function")[consumer]["Events"]["Audit"]["Properties"]
-        gathered = self.a_second * stream["MaximumBatchingWindowInSeconds"]
-        return self.number / min(max(gathered, 1), stream["BatchSize"])
+        gathered = self.a_second * float(stream["MaximumBatchingWindowInSeconds"])
+        return self.number / min(max(gathered, 1.0), float(stream["BatchSize"]))
 
     @property
     def traced(self) -> float:

@@ -91,7 +91,7 @@ def test_a_million_calls() -> None:
             4 + 3 * 0.1,
             1 + 1e6 * (0.9915 + 0.006 + 0.0025) * 2 * 0.01,
             2 * 2 * 730 * 3600 * 0.001 + 10_000 * 2 * 0.1 + 0.02 * 3 + 0.01 * 5,
-            1 * 2 * 2 + 1.5 * 0.1,
+            1 * 2 * 2 + 1.0 * 0.1,
             (counted + sealed) * (1e-6 + 0.3 * 0.5 * 0.01) + 2 + 2 * counted / 1e6 + sealed / 1e6 * (1 + 20 + 10),
             36 * (820 * 2 * 0.5 + 820 * 0.25 + 160 * 0.1) / 1000,
             (500 + 560 + 330) / 1000 * (10 + 3 * 0.15 * 1),
@@ -104,7 +104,7 @@ def test_a_million_calls() -> None:
 def test_a_tax_notice_is_two_units_of_writing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cost, "_measured", lambda: {"avis_imposition": MEASURED["one"]})
     (audit,) = (euros for name, euros in bill(Calls(1e6, 512)).items() if name.startswith("The audit"))
-    assert audit == pytest.approx(2 * 2 * 2 + 1.5 * 0.1)
+    assert audit == pytest.approx(2 * 2 * 2 + 1.0 * 0.1)
 
 
 @pytest.mark.parametrize(
