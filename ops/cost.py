@@ -28,7 +28,7 @@ COLD: Final = 0.01
 """Of the calls, that start an environment; a supposition."""
 
 READS: Final = 1.0
-"""Units of a call at most: half a unit for its token, remembered a minute, half for the circuit, remembered a second."""
+"""Units of a call at most: half a unit for its token, which is remembered, and half for the circuit."""
 WRITES: Final = {"avis_imposition": 2}
 """Units of an audit entry that opens every field, where it is more than one: it is more than 1 KB."""
 ENTRY_BYTES: Final = 820
