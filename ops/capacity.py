@@ -14,8 +14,8 @@ SECONDS_PER_CALL: Final = 1.0
 """A supposition, nearly all of it a provider's: put the mean of the dashboard's provider latency here."""
 BUSIEST_SHARE: Final = 0.5
 """Of the calls, that ask the busiest dataset; a supposition."""
-UNITS_PER_ENTRY: Final = 1
-"""Write units of an audit entry, if it is under 1 KB: a supposition. Its index has a quota of its own, and as many."""
+UNITS_PER_ENTRY: Final = 2
+"""Write units of an audit entry at most: a whole tax notice's is more than 1 KB. Its index has a quota of its own."""
 HEADROOM: Final = 2
 """What is asked for, as many times what is used."""
 
@@ -86,8 +86,9 @@ _INTRODUCTION: Final = f"""# Capacity
 
 On paper, and not measured on AWS: what a rate of calls uses of AWS's quotas, by default, in one account and region.
 Written by `make docs` from `ops/capacity.py`, where the suppositions are: a call lasts {SECONDS_PER_CALL:g} s,
-{BUSIEST_SHARE:.0%} of the calls ask one dataset, an audit entry takes {UNITS_PER_ENTRY} write unit. What is asked
-for is {HEADROOM} times what is used. A new account may have less than the default.
+{BUSIEST_SHARE:.0%} of the calls ask one dataset, an audit entry takes {UNITS_PER_ENTRY} write units. What is asked
+for is {HEADROOM} times what is used. A new account may have less than the default. What it costs is in
+[performance](performance.md#cost).
 """
 
 _REST: Final = """
@@ -96,7 +97,7 @@ _REST: Final = """
 - KMS: nothing for a call; an environment asks it once for the month's key ([0013](decisions/0013-pseudonyms.md)).
 - Bursts: Lambda adds at most 1,000 environments of a function in 10 s; a peak that comes faster is refused, whatever
   the concurrency.
-- A key cannot make its partition hot: its 20 calls a second are 2 % of one.
+- A key cannot make its partition hot: its 20 calls a second are 4 % of one.
 - The streams' consumers (statistics, seals) follow the audit, and may fall behind: how far at 100,000 calls a second is
   not modelled, nor are logs.
 - The providers: ask them first.

@@ -12,6 +12,7 @@ from api_particulier.tokens import Token
 from ops import keys as operators
 from ops.cli_audit import audit
 from ops.cli_citizens import citizen
+from ops.cli_cost import cost
 from ops.cli_habilitations import habilitations
 from ops.cli_restore import restore
 from ops.cli_statistics import stats
@@ -32,6 +33,7 @@ main.add_command(citizen)
 main.add_command(stats)
 main.add_command(status)
 main.add_command(restore)
+main.add_command(cost)
 
 
 @main.group()

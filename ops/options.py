@@ -12,7 +12,7 @@ import click
 from botocore.exceptions import BotoCoreError, ClientError
 
 from api_particulier.gateway import KeyRefused
-from api_particulier.habilitations import UnknownHabilitationError, Unprocessable
+from api_particulier.habilitations import UnknownHabilitationError, Unprocessable, checked_siret
 from ops.audit import ExportError
 from ops.deployment import Deployment, DeploymentError
 
@@ -66,10 +66,10 @@ class Siret(click.ParamType[str]):
     name = "siret"
 
     def convert(self, value: Any, _param: click.Parameter | None, _context: click.Context | None) -> str:
-        siret = "".join(str(value).split())
-        if len(siret) != 14 or not (siret.isascii() and siret.isdigit()):  # noqa: PLR2004 - what a SIRET is
-            self.fail("14 digits")
-        return siret
+        try:
+            return checked_siret(str(value))
+        except ValueError:
+            self.fail("14 digits, of which the last is a key")
 
 
 def print_json(value: object) -> None:

@@ -99,6 +99,11 @@ def _complete(dynamodb: "DynamoDBClient", source: str, name: str, declared: Mapp
     """Set what a restore does not carry: first that nobody deletes it."""
     dynamodb.update_table(TableName=name, DeletionProtectionEnabled=declared["DeletionProtectionEnabled"])
     _wait(dynamodb, name, tell)
+    described = dynamodb.describe_table(TableName=name)["Table"]
+    wanted = declared.get("TableClass")
+    if wanted and described.get("TableClassSummary", {}).get("TableClass") != wanted:
+        dynamodb.update_table(TableName=name, TableClass=wanted)
+        _wait(dynamodb, name, tell)
     if stream := declared.get("StreamSpecification"):
         dynamodb.update_table(TableName=name, StreamSpecification={"StreamEnabled": True} | stream)
         _wait(dynamodb, name, tell)

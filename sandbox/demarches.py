@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 TOWN: Final = Path(__file__).parent / "ville/demarches.toml"
 ORGANISATION: Final = "Ville de Fictive"
-SIRET: Final = "21000000000018"
+SIRET: Final = "21000015400018"
 
 type Source = Literal["impots", "caf"]
 

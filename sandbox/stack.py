@@ -222,7 +222,7 @@ class LocalStack:
             demonstration = keys.NewToken(
                 id=keys.NewToken.new_id(),
                 organisation="Ville de démonstration",
-                siret="21000000000018",
+                siret=demarches.SIRET,
                 scopes=frozenset(EVERY_SCOPE),
                 expires=now + keys.LIFETIME,
             )

@@ -1,12 +1,13 @@
 """The CAF, played on the wire by the simulator's own application: families, and answers of any other kind."""
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from html import escape
 from ssl import SSLContext
 from typing import Any
 
+import pytest
 from flask import Response, request
 
 from sandbox import caf as simulator
@@ -119,6 +120,15 @@ def expected(family: Famille) -> dict[str, object]:
 
 def _seen(person: Personne) -> dict[str, str]:
     return person.model_dump(by_alias=True, exclude={"qualite"}, exclude_none=True)
+
+
+@contextmanager
+def caf_at(context: SSLContext | None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Caf]:
+    """Play the CAF, over TLS with a context, where the functions ask it."""
+    played = Caf()
+    with played.serve(context) as url:
+        monkeypatch.setenv("CAF_URL", url)
+        yield played
 
 
 def ask_file(key: str, door: str = "composition_familiale/v2", **numbers: str) -> Answer:

@@ -73,7 +73,7 @@ ROUTES = (
                 {
                     "date": "2026-11-24T09:12:31.402000+00:00",
                     "administration": "Ville de Fictive",
-                    "siret": "21000000000018",
+                    "siret": "21000015400018",
                     "finalite": "Tarification de la restauration scolaire",
                     "jeuDeDonnees": "revenu_fiscal_reference",
                     "champs": ["revenuFiscalReference", "nombreParts"],

@@ -1,7 +1,8 @@
 """Suspension: stops a token whose questions are an enumeration, as the functions of the datasets suspect it.
 
-Nobody calls it but their queue, which brings a suspicion once or more. What tells of the suspension comes before what
-makes it: killed in between, the next delivery tells again rather than nobody.
+Nobody calls it but their queue, which brings a suspicion once or more. The alarm comes first: killed after it, the next
+delivery rings again rather than nobody. The entry of the audit and the habilitation's history are written with the
+token's new state, together, and so once.
 """
 
 from collections.abc import Iterable
@@ -50,9 +51,9 @@ def _suspend(suspicion: _Suspicion) -> None:
         return
     entry = audit.Entry(now, "", "suspension", "", "", kind=audit.SUSPENSION, suspicion="suspended", status=200)
     entry.identify(token)
-    audit.write(entry)
+    told = [audit.put(entry)]
     if token.habilitation:
-        Register.of_function().note(token.habilitation, "key_suspended", WHO, now)
+        told.append({"Put": Register.of_function().put_of_note(token.habilitation, "key_suspended", WHO, now)})
     alert(Event.TOKEN_SUSPENDED, token=token.id, habilitation=token.habilitation)
     with suppress(NotLive):  # somebody was faster, or revoked it
-        keys.suspend(gateway, token)
+        keys.suspend(gateway, token, *told)

@@ -11,7 +11,7 @@ import pytest
 from tests.template import ROOT
 
 PAGE = (ROOT / "docs/adding-a-dataset.md").read_text()
-COPIED = ("docs", "events", "functions", "layers", "ops", "sandbox", "tests", "website")
+COPIED = ("bench", "docs", "events", "functions", "layers", "ops", "sandbox", "tests", "website")
 FILES = ("README.md", "pyproject.toml", "template.yaml")
 
 

@@ -13,6 +13,7 @@ from ops.build import stamped
 from tests.template import ROOT, resources, template
 
 FUNCTIONS = resources("AWS::Serverless::Function")
+SHARED = resources("AWS::IAM::ManagedPolicy")
 STATEMENTS_OF_THE_STORY = {
     "ReadTokens": "dynamodb:GetItem",
     "WriteAudit": "dynamodb:PutItem",
@@ -46,9 +47,9 @@ WITHOUT_A_KEY = {
 
 
 def statements(function: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the statements of a function's role, those under a condition too."""
+    """Yield the statements of a function's role: its own and those that it shares, those under a condition too."""
     for policy in function.get("Policies", []):
-        for statement in policy["Statement"]:
+        for statement in (SHARED[policy["Ref"]]["PolicyDocument"] if "Ref" in policy else policy)["Statement"]:
             if "Fn::If" in statement:
                 yield from (one for one in statement["Fn::If"][1:] if "Sid" in one)
             else:
@@ -92,8 +93,15 @@ def test_a_function_that_needs_a_key_may_read_tokens_and_write_the_audit_and_nei
         assert not {"dynamodb:UpdateItem", "dynamodb:DeleteItem"} & set(listed(one["Action"]))
 
 
+@pytest.mark.parametrize("policy", SHARED)
+def test_a_policy_is_shared_or_is_not_apart(policy: str) -> None:
+    who = [name for name, one in FUNCTIONS.items() if {"Ref": policy} in one.get("Policies", [])]
+    assert len(who) > 1
+    assert not {"Roles", "Users", "Groups"} & SHARED[policy].keys()  # nobody but those who say so
+
+
 @pytest.mark.parametrize(
-    "function", [name for name, one in FUNCTIONS.items() if "MindCircuit" in str(one) and "ReadTokens" in str(one)]
+    "function", [name for name, one in FUNCTIONS.items() if {"Ref": "DatasetPolicy"} in one.get("Policies", [])]
 )
 def test_a_dataset_watches_enumerations_and_may_not_suspend_by_itself(function: str) -> None:
     found = {statement["Sid"]: statement for statement in statements(FUNCTIONS[function])}

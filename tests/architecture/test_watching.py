@@ -133,7 +133,7 @@ def test_an_alarm_is_mailed_and_silence_is_no_alarm(name: str) -> None:
     assert ALARMS[name]["TreatMissingData"] == "notBreaching"
 
 
-@pytest.mark.parametrize("name", PER_MINUTE)
+@pytest.mark.parametrize("name", sorted(PER_MINUTE))
 def test_what_must_be_known_at_once_is_told_of_the_first_minute(name: str) -> None:
     assert (ALARMS[name]["Period"], ALARMS[name]["EvaluationPeriods"]) == (60, 1)
 

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
+from playwright.sync_api import Browser
 
 from ops.deployment import Deployment
 from sandbox import cloud
+from tests.e2e.browser import Visit, browser, visit
 from tests.template import ROOT
 
 if TYPE_CHECKING:
@@ -61,7 +63,7 @@ class Stack:
 
     def issue(self, *scopes: str, options: tuple[str, ...] = ()) -> dict[str, Any]:
         made: dict[str, Any] = self.operate(
-            *("keys", "issue", "--organisation", "VILLE EXEMPLE", "--siret", "21000000000018"),
+            *("keys", "issue", "--organisation", "VILLE EXEMPLE", "--siret", "21000015400018"),
             *("--scopes", ",".join(scopes), *options),
         )
         return made
@@ -93,37 +95,69 @@ class Stack:
         finally:
             change(Environment={"Variables": was["Environment"]["Variables"]})
 
-    def without_statement(self, logical_id: str, sid: str) -> "WithoutStatement":
-        return WithoutStatement(self.client("iam"), self.function(logical_id)["Role"].rsplit("/", 1)[-1], sid)
+    def without_statement(self, logical_id: str, *sids: str) -> "WithoutStatement":
+        return WithoutStatement(self.client("iam"), self.function(logical_id)["Role"].rsplit("/", 1)[-1], sids)
 
 
 class WithoutStatement:
-    """Within, a function's role lacks one statement of its policy."""
+    """Within, a function's role lacks statements; whoever shares the policy that says them keeps them."""
 
-    def __init__(self, iam: "IAMClient", role: str, sid: str) -> None:
-        self._iam, self._role, self._sid = iam, role, sid
-        self._policy = next(
-            name for name in iam.list_role_policies(RoleName=role)["PolicyNames"] if sid in str(self._document(name))
-        )
-        self._whole = self._document(self._policy)
+    _REST = "without-statements"
 
-    def _document(self, name: str) -> dict[str, Any]:
-        document = self._iam.get_role_policy(RoleName=self._role, PolicyName=name)["PolicyDocument"]
-        read: dict[str, Any] = json.loads(document) if isinstance(document, str) else dict(document)
-        return read
-
-    def _put(self, document: dict[str, Any]) -> None:
-        self._iam.put_role_policy(RoleName=self._role, PolicyName=self._policy, PolicyDocument=json.dumps(document))
+    def __init__(self, iam: "IAMClient", role: str, sids: tuple[str, ...]) -> None:
+        self._iam, self._role = iam, role
+        said = {name: one for name, one in {**self._own(), **self._shared()}.items() if _sids(one) & set(sids)}
+        assert set[str]().union(*map(_sids, said.values())) >= set(sids)
+        self._policies = said
+        self._rest = [one for policy in said.values() for one in policy["Statement"] if one["Sid"] not in sids]
 
     def __enter__(self) -> None:
-        kept = [one for one in self._whole["Statement"] if one["Sid"] != self._sid]
-        if kept:
-            self._put(self._whole | {"Statement": kept})
-        else:  # a policy holds at least one
-            self._iam.delete_role_policy(RoleName=self._role, PolicyName=self._policy)
+        for name in self._policies:
+            if name.startswith("arn:"):
+                self._iam.detach_role_policy(RoleName=self._role, PolicyArn=name)
+            else:
+                self._iam.delete_role_policy(RoleName=self._role, PolicyName=name)
+        if self._rest:  # a policy holds at least one
+            self._put(self._REST, {"Version": "2012-10-17", "Statement": self._rest})
 
     def __exit__(self, *_: object) -> None:
-        self._put(self._whole)
+        if self._rest:
+            self._iam.delete_role_policy(RoleName=self._role, PolicyName=self._REST)
+        for name, policy in self._policies.items():
+            if name.startswith("arn:"):
+                self._iam.attach_role_policy(RoleName=self._role, PolicyArn=name)
+            else:
+                self._put(name, policy)
+
+    def _own(self) -> dict[str, dict[str, Any]]:
+        """Return the policies that are the role's alone, by name."""
+        names = self._iam.list_role_policies(RoleName=self._role)["PolicyNames"]
+        return {
+            name: _read(self._iam.get_role_policy(RoleName=self._role, PolicyName=name)["PolicyDocument"])
+            for name in names
+        }
+
+    def _shared(self) -> dict[str, dict[str, Any]]:
+        """Return the template's policies that other roles have too, by ARN."""
+        attached = self._iam.list_attached_role_policies(RoleName=self._role)["AttachedPolicies"]
+        found = {}
+        for arn in (one["PolicyArn"] for one in attached if ":iam::aws:" not in one["PolicyArn"]):
+            version = self._iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
+            told = self._iam.get_policy_version(PolicyArn=arn, VersionId=version)
+            found[arn] = _read(told["PolicyVersion"]["Document"])
+        return found
+
+    def _put(self, name: str, document: dict[str, Any]) -> None:
+        self._iam.put_role_policy(RoleName=self._role, PolicyName=name, PolicyDocument=json.dumps(document))
+
+
+def _sids(policy: dict[str, Any]) -> set[str]:
+    return {str(one.get("Sid")) for one in policy["Statement"]}
+
+
+def _read(document: Any) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads(document) if isinstance(document, str) else dict(document)
+    return read
 
 
 def sandbox(*verb: str, folder: str = FOLDER, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -150,6 +184,18 @@ def stack() -> Iterator[Stack]:
         yield bring_up()
     finally:
         sandbox("down")
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with browser() as started:
+        yield started
+
+
+@pytest.fixture
+def visitor(chromium: Browser) -> Iterator[Visit]:
+    with visit(chromium) as made:
+        yield made
 
 
 @pytest.fixture(autouse=True)

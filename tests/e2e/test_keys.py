@@ -90,7 +90,7 @@ def test_ten_who_issue_at_once_make_one_key(stack: Stack) -> None:
     new = keys.NewToken(
         id=keys.NewToken.new_id(),
         organisation="VILLE EXEMPLE",
-        siret="21000000000018",
+        siret="21000015400018",
         scopes=frozenset({"dgfip_nombre_parts"}),
         expires=now + keys.LIFETIME,
     )
@@ -167,7 +167,7 @@ def ending(stack: Stack) -> str:
     new = keys.NewToken(
         id=keys.NewToken.new_id(),
         organisation="VILLE EXEMPLE",
-        siret="21000000000018",
+        siret="21000015400018",
         scopes=frozenset({"dgfip_nombre_parts"}),
         expires=now + timedelta(days=15),
         habilitation="e2e-notices",

@@ -189,17 +189,16 @@ def test_an_announced_maintenance_is_answered_within_seconds_and_so_is_its_end(s
     assert "no maintenance" in told
 
 
-@pytest.mark.parametrize("sid", ["MindCircuit"])
-def test_without_its_statement_a_circuit_is_not_consulted_and_calls_go_on(stack: Stack, sid: str) -> None:
-    with stack.without_statement("QuotientFamilial", sid):
+def test_without_its_statement_a_circuit_is_not_consulted_and_calls_go_on(stack: Stack) -> None:
+    with stack.without_statement("QuotientFamilial", "MindCaf"):
         time.sleep(1.1)
         assert stack.get(CAF_ROUTE, **FAMILY).status_code == 200
 
 
-# Not WriteHistory: MiniStack does not look at the keys of items, and MindCircuit allows the same of others.
-@pytest.mark.parametrize("sid", ["MindCircuit", "ReadIdentities"])
-def test_without_a_statement_no_probe_is_written_down(stack: Stack, sid: str) -> None:
-    with stack.without_statement("Probes", sid):
+# Not WriteHistory, and circuits together: MiniStack looks at no condition on keys.
+@pytest.mark.parametrize("sids", [("MindDgfip", "MindCaf"), ("ReadIdentities",)])
+def test_without_a_statement_no_probe_is_written_down(stack: Stack, sids: tuple[str, ...]) -> None:
+    with stack.without_statement("Probes", *sids):
         stack.forget("Probes")
         failed = stack.client("lambda").invoke(FunctionName=stack.function("Probes")["FunctionName"])
         assert "FunctionError" in failed

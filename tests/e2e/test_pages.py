@@ -1,14 +1,13 @@
 """The pages that people read, in Debian's Chromium, on the deployed stack."""
 
 import re
-from collections.abc import Iterator
 from urllib.parse import parse_qs, urljoin, urlsplit
 
 import pytest
 import requests
 from playwright.sync_api import Browser, expect
 
-from tests.e2e.browser import DESKTOP, PHONE, Visit, browser, note, visit
+from tests.e2e.browser import DESKTOP, PHONE, Visit, note, visit
 from tests.e2e.conftest import Stack
 from tests.e2e.test_journey import NUMBERS, RFR_ROUTE
 from tests.template import ROOT
@@ -18,18 +17,6 @@ PAGES = [
     *("", "documentation", "statistiques", "statut", "demande-acces", "mes-acces"),
     *("accessibilite", "mentions-legales", "donnees-personnelles", *GUIDES),
 ]
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with browser() as started:
-        yield started
-
-
-@pytest.fixture
-def visitor(chromium: Browser) -> Iterator[Visit]:
-    with visit(chromium) as made:
-        yield made
 
 
 def site(stack: Stack, path: str = "") -> str:
@@ -146,17 +133,17 @@ def test_an_administration_and_its_vendor_leave_for_datapass_with_their_answers(
     page.get_by_role("button", name="Préparer ma demande").click()
     expect(page.get_by_text("Choisissez une démarche.")).to_be_visible()
     page.locator("#usage").select_option(label="Tarification de la restauration scolaire")
-    page.locator("#siret").fill("210 000 000 00018")
+    page.locator("#siret").fill("210 000 000 00013")  # its own key is right, its SIREN's is not
     page.get_by_role("button", name="Préparer ma demande").click()
     expect(page.get_by_text("Ce numéro n’est pas un SIRET")).to_be_visible()
     visitor.accept(f"site-demande-acces-{kind}-erreur")
-    page.locator("#siret").fill("210 000 000 00013")
+    page.locator("#siret").fill("210 000 154 00018")
     page.get_by_role("button", name="Préparer ma demande").click()
     link = urlsplit(page.get_by_role("link", name="Remplir une demande sur DataPass").get_attribute("href") or "")
     assert f"{link.scheme}://{link.netloc}{link.path}" == "https://signup.api.gouv.fr/api-particulier"
     assert parse_qs(link.query) == {
         "demandeur": [kind],
-        "siret": ["21000000000013"],
+        "siret": ["21000015400018"],
         "intitule": ["Tarification de la restauration scolaire"],
         "scopes": ["dgfip_revenu_fiscal_reference,dgfip_nombre_parts,cnaf_quotient_familial"],
     }

@@ -1,7 +1,6 @@
 """The journey of a parent: the town's portal, its price, and the trace that the citizen then finds."""
 
 import re
-from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -9,7 +8,7 @@ from playwright.sync_api import Browser, Page, expect
 from sandbox import caf
 from sandbox.demarches import Source, demarches
 from sandbox.simulators import PEOPLE
-from tests.e2e.browser import DESKTOP, PHONE, Visit, browser, visit
+from tests.e2e.browser import DESKTOP, PHONE, Visit, visit
 from tests.e2e.conftest import FOLDER, Stack
 from tests.e2e.test_journey import CITIZEN, NUMBERS
 from tests.template import ROOT
@@ -31,18 +30,6 @@ FIELDS = {
     "cnaf_quotient_familial": {"quotientFamilial", "mois", "annee"},
     "cnaf_enfants": {"enfants"},
 }
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with browser() as started:
-        yield started
-
-
-@pytest.fixture
-def visitor(chromium: Browser) -> Iterator[Visit]:
-    with visit(chromium) as made:
-        yield made
 
 
 def portal(stack: Stack, path: str = "") -> str:

@@ -11,6 +11,7 @@ from urllib.parse import parse_qs
 
 import pytest
 
+from tests.caf import Caf, caf_at
 from tests.site import built
 
 NOTICE: dict[str, object] = {
@@ -156,6 +157,14 @@ def dgfip(monkeypatch: pytest.MonkeyPatch) -> Iterator[Provider]:
         yield provider
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def caf(caf_secret: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Caf]:
+    """The CAF, which knows one family."""
+    assert caf_secret
+    with caf_at(None, monkeypatch) as played:
+        yield played
 
 
 @pytest.fixture(scope="session")

@@ -27,9 +27,7 @@ ASKED = {"citizen", "provider", "provider_ms"}
 """and of the question."""
 
 
-@pytest.fixture(autouse=True)
-def provider(dgfip: Provider) -> Provider:
-    return dgfip
+pytestmark = pytest.mark.usefixtures("dgfip")
 
 
 def only_entry(cloud: Cloud) -> dict[str, Any]:
@@ -74,10 +72,8 @@ def test_an_entry_says_who_read_which_fields_about_whom_and_when(cloud: Cloud) -
     assert 0 <= entry["provider_ms"] < 60_000
 
 
-def test_a_field_that_the_notice_does_not_have_is_neither_released_nor_withheld(
-    cloud: Cloud, provider: Provider
-) -> None:
-    provider.page = page({name: NOTICE[name] for name in ("declarant1", "nombreParts", "anneeImpots", "anneeRevenus")})
+def test_a_field_that_the_notice_does_not_have_is_neither_released_nor_withheld(cloud: Cloud, dgfip: Provider) -> None:
+    dgfip.page = page({name: NOTICE[name] for name in ("declarant1", "nombreParts", "anneeImpots", "anneeRevenus")})
     assert ask("revenu_fiscal_reference/v2", key=cloud.token("dgfip_annee_impot")).status == 200
     entry = only_entry(cloud)
     assert (entry["released"], entry["withheld"]) == (["anneeImpots"], ["nombreParts", "anneeRevenus"])
@@ -88,8 +84,8 @@ def good_key(cloud: Cloud) -> str:
 
 
 def show(status: int, shown: str) -> Callable[[Provider], None]:
-    def prepare(provider: Provider) -> None:
-        provider.status, provider.page = status, shown
+    def prepare(dgfip: Provider) -> None:
+        dgfip.status, dgfip.page = status, shown
 
     return prepare
 
@@ -105,9 +101,9 @@ def show(status: int, shown: str) -> Callable[[Provider], None]:
 )
 @pytest.mark.parametrize("door", ["avis_imposition/v1", "avis_imposition/v2"])
 def test_a_call_that_the_provider_fails_leaves_an_entry(
-    cloud: Cloud, provider: Provider, door: str, outcome: tuple[int, str], prepare: Callable[[Provider], None]
+    cloud: Cloud, dgfip: Provider, door: str, outcome: tuple[int, str], prepare: Callable[[Provider], None]
 ) -> None:
-    prepare(provider)
+    prepare(dgfip)
     answer = ask(door, key=good_key(cloud))
     assert (answer.status, answer.body["error"]) == outcome
     assert_refused(cloud, outcome, THEIRS | ASKED)
@@ -147,12 +143,12 @@ def test_a_call_that_the_provider_fails_leaves_an_entry(
     ],
 )
 def test_a_call_that_is_refused_leaves_an_entry(
-    cloud: Cloud, provider: Provider, outcome: tuple[int, str], request_it: Callable[[Cloud], Answer], said: set[str]
+    cloud: Cloud, dgfip: Provider, outcome: tuple[int, str], request_it: Callable[[Cloud], Answer], said: set[str]
 ) -> None:
     answer = request_it(cloud)
     assert (answer.status, answer.body["error"]) == outcome
     assert_refused(cloud, outcome, said)
-    assert provider.asked == []
+    assert dgfip.asked == []
 
 
 def test_a_fault_of_ours_leaves_an_entry(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,17 +263,17 @@ def test_an_xml_caller_is_told_in_xml_that_there_is_no_audit(cloud: Cloud) -> No
 
 
 def test_the_provider_is_not_asked_about_a_citizen_whom_the_audit_cannot_name(
-    cloud: Cloud, provider: Provider, monkeypatch: pytest.MonkeyPatch
+    cloud: Cloud, dgfip: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PSEUDONYM_KEY_ID", "00000000-0000-4000-8000-000000000000")
     assert_unavailable(ask("avis_imposition/v2", key=good_key(cloud)))
-    assert provider.asked == []
+    assert dgfip.asked == []
     assert_refused(cloud, (503, "audit_unavailable"), THEIRS)
 
 
-def test_the_answer_waits_for_the_entry(cloud: Cloud, provider: Provider) -> None:
+def test_the_answer_waits_for_the_entry(cloud: Cloud, dgfip: Provider) -> None:
     entries_at_the_question: list[int] = []
-    provider.before = lambda: entries_at_the_question.append(len(cloud.entries()))
+    dgfip.before = lambda: entries_at_the_question.append(len(cloud.entries()))
     assert ask("avis_imposition/v2", key=good_key(cloud)).status == 200
     assert entries_at_the_question == [0, 0]  # the form, then the notice
     assert only_entry(cloud)["released"]

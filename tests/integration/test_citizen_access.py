@@ -1,7 +1,7 @@
 """``/api/citoyen/acces``: who consulted my data, told whole to who holds the numbers, and to nobody else."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from os import environ
 from typing import Any
@@ -25,18 +25,7 @@ NEIGHBOUR: dict[str, Any] = {"numeroFiscal": "2690000000012", "referenceAvis": "
 UNKNOWN = UnknownNotice().body
 
 
-@pytest.fixture(autouse=True)
-def provider(dgfip: Provider) -> Provider:
-    return dgfip
-
-
-@pytest.fixture
-def caf(caf_secret: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Caf]:
-    assert caf_secret
-    played = Caf()
-    with played.serve(None) as url:
-        monkeypatch.setenv("CAF_URL", url)
-        yield played
+pytestmark = pytest.mark.usefixtures("dgfip")
 
 
 def accesses(address: str = "203.0.113.7", **numbers: str) -> Answer:
@@ -56,7 +45,7 @@ def told(**numbers: str) -> list[dict[str, Any]]:
 
 
 def town(cloud: Cloud, *scopes: str, **changes: Any) -> str:
-    return cloud.token(*scopes, organisation="VILLE EXEMPLE", siret="21000000000018", **changes)
+    return cloud.token(*scopes, organisation="VILLE EXEMPLE", siret="21000015400018", **changes)
 
 
 # ── What a citizen is told ───────────────────────────────────────────────────────────────────────────────────────────
@@ -70,7 +59,7 @@ def test_a_citizen_is_told_who_asked_when_why_and_which_fields(cloud: Cloud) -> 
     assert before <= datetime.fromisoformat(one.pop("date")) <= datetime.now(UTC)
     assert one == {
         "administration": "VILLE EXEMPLE",
-        "siret": "21000000000018",
+        "siret": "21000015400018",
         "finalite": "Tarif de la cantine",
         "jeuDeDonnees": "revenu_fiscal_reference",
         "champs": ["nombreParts", "anneeImpots"],
@@ -78,12 +67,12 @@ def test_a_citizen_is_told_who_asked_when_why_and_which_fields(cloud: Cloud) -> 
     }
 
 
-def test_the_latest_access_is_first_and_refused_ones_are_told_without_fields(cloud: Cloud, provider: Provider) -> None:
+def test_the_latest_access_is_first_and_refused_ones_are_told_without_fields(cloud: Cloud, dgfip: Provider) -> None:
     key = town(cloud, "dgfip_nombre_parts")
     ask("avis_imposition/v1", key=key, **CITIZEN)
-    shown, provider.page = provider.page, REFUSED_PAGE
+    shown, dgfip.page = dgfip.page, REFUSED_PAGE
     ask("declarants/v2", key=cloud.token("dgfip_declarant1_nom"), **CITIZEN)
-    provider.page = shown
+    dgfip.page = shown
     found = told(**CITIZEN)
     assert [(one["jeuDeDonnees"], one["statut"], one["champs"], one["finalite"]) for one in found] == [
         ("declarants", 503, [], None),
@@ -128,7 +117,7 @@ def test_36_months_are_told_and_the_period_says_so(cloud: Cloud) -> None:
 def write(at: datetime) -> None:
     """Write the entry of an access at a moment, as the function of a dataset did then."""
     entry = audit.Entry(at, "r", "avis_imposition", "/api/impots/svair", "203.0.113.7", audit.DATASET)
-    entry.organisation, entry.siret, entry.token, entry.status = "VILLE EXEMPLE", "21000000000018", "jeton", 200
+    entry.organisation, entry.siret, entry.token, entry.status = "VILLE EXEMPLE", "21000015400018", "jeton", 200
     entry.citizen = pseudonyms.pseudonym(f"dgfip:{CITIZEN['numeroFiscal']}", at)
     audit.write(entry)
 
@@ -150,11 +139,11 @@ def test_who_was_consulted_thousands_of_times_is_told_the_latest_and_the_total(m
 
 
 def test_who_does_not_hold_the_numbers_gets_what_a_dataset_says_of_an_unknown_notice(
-    cloud: Cloud, provider: Provider
+    cloud: Cloud, dgfip: Provider
 ) -> None:
     key = town(cloud, "dgfip_nombre_parts")
     assert ask("avis_imposition/v2", key=key, **CITIZEN).status == 200
-    provider.page = NOT_FOUND_PAGE
+    dgfip.page = NOT_FOUND_PAGE
     refused, unknown = accesses(**CITIZEN), accesses(**NEIGHBOUR)
     assert (refused.status, refused.body) == (unknown.status, unknown.body) == (404, UNKNOWN)
     assert refused.body == ask("avis_imposition/v2", key=key, **CITIZEN).body
@@ -181,11 +170,11 @@ def test_a_family_file_s_refusal_does_not_say_which_number_is_wrong(caf: Caf, cl
     ],
 )
 def test_what_is_missing_or_malformed_is_refused_before_anybody_is_asked(
-    cloud: Cloud, provider: Provider, numbers: dict[str, str]
+    cloud: Cloud, dgfip: Provider, numbers: dict[str, str]
 ) -> None:
     answer = accesses(**numbers)
     assert (answer.status, answer.body["error"]) == (400, "bad_request")
-    assert provider.asked == []
+    assert dgfip.asked == []
     assert "citizen" not in cloud.entries()[0]
 
 
@@ -218,10 +207,10 @@ def test_only_json_is_answered() -> None:
 
 
 def test_a_citizen_s_number_cannot_be_tried_for_ever_from_wherever(
-    cloud: Cloud, provider: Provider, monkeypatch: pytest.MonkeyPatch
+    cloud: Cloud, dgfip: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CITIZEN_TRIES_BY_CITIZEN", "3")
-    provider.page = NOT_FOUND_PAGE
+    dgfip.page = NOT_FOUND_PAGE
     tried = [
         accesses(f"203.0.113.{number}", **CITIZEN | {"referenceAvis": f"26900000000{number:02}"}) for number in range(5)
     ]
@@ -248,10 +237,10 @@ def test_an_address_cannot_try_for_ever_about_whomever(
     assert accesses(other, **CITIZEN).status == 200
 
 
-def test_tries_that_cannot_be_counted_are_not_let_through(cloud: Cloud, provider: Provider) -> None:
+def test_tries_that_cannot_be_counted_are_not_let_through(cloud: Cloud, dgfip: Provider) -> None:
     cloud.stats.delete()
     assert accesses(**CITIZEN).status == 500
-    assert provider.asked == []
+    assert dgfip.asked == []
     assert cloud.entries()[0]["status"] == 500
 
 
@@ -332,7 +321,7 @@ def test_the_operator_tells_the_same_and_does_not_repeat_the_numbers(
     done = operator("citizen", "access", "--json", typed="26 90 000 000 011\n")
     assert json.loads(done.stdout) == accesses(**CITIZEN).body
     shown = operator("citizen", "access", typed="2690000000011\n")
-    assert "VILLE EXEMPLE (21000000000018): nombreParts" in shown.output
+    assert "VILLE EXEMPLE (21000015400018): nombreParts" in shown.output
     assert "2690000000011" not in done.output + shown.output
 
 

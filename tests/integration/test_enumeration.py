@@ -2,18 +2,20 @@
 
 import json
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from itertools import cycle, islice
 from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from cachetools import LRUCache
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from api_particulier import enumeration
+from api_particulier.aws import dynamodb_client
 from api_particulier.errors import EnumerationSuspected
 from functions.suspension.app import lambda_handler as suspend
 from tests import caf as family
@@ -28,20 +30,7 @@ ENDED = 100
 """The answer that a walk must not get."""
 
 
-@pytest.fixture(autouse=True)
-def provider(dgfip: Provider) -> Provider:
-    """The tax service, which knows everybody."""
-    return dgfip
-
-
-@pytest.fixture
-def caf(caf_secret: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Caf]:
-    """The CAF, which knows one family; and everybody once ``knows_everybody``."""
-    assert caf_secret
-    played = Caf()
-    with played.serve(None) as url:
-        monkeypatch.setenv("CAF_URL", url)
-        yield played
+pytestmark = pytest.mark.usefixtures("dgfip")  # the tax service, which knows everybody
 
 
 class Environments:
@@ -143,16 +132,16 @@ def test_a_walk_through_families_ends_before_the_100th(cloud: Cloud, caf: Caf, h
     assert set(statuses[ENDED:]) == {429}
 
 
-def test_numbers_that_nobody_has_are_a_walk_however_far_from_each_other(cloud: Cloud, provider: Provider) -> None:
-    provider.page = NOT_FOUND_PAGE
+def test_numbers_that_nobody_has_are_a_walk_however_far_from_each_other(cloud: Cloud, dgfip: Provider) -> None:
+    dgfip.page = NOT_FOUND_PAGE
     numbers = random.Random(2).sample(range(10**12, 10**13), 120)  # noqa: S311 - which numbers is no secret
     statuses = walk(of_tax, everything(cloud), numbers)
     assert statuses.count(404) < ENDED
     assert set(statuses[ENDED:]) == {429}
 
 
-def test_so_are_notices_tried_for_one_person(cloud: Cloud, provider: Provider) -> None:
-    provider.page = NOT_FOUND_PAGE
+def test_so_are_notices_tried_for_one_person(cloud: Cloud, dgfip: Provider) -> None:
+    dgfip.page = NOT_FOUND_PAGE
     key, references = everything(cloud), [f"26{number:011}" for number in range(120)]
     statuses = [
         ask("declarants/v2", key=key, numeroFiscal="2690000000011", referenceAvis=one).status for one in references
@@ -182,14 +171,14 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("few")
-def test_who_is_slowed_is_told_so_and_the_audit_says_why(cloud: Cloud, provider: Provider) -> None:
+def test_who_is_slowed_is_told_so_and_the_audit_says_why(cloud: Cloud, dgfip: Provider) -> None:
     key = everything(cloud)
     walk(of_tax, key, range(START, START + FEW - 1))
-    asked = len(provider.asked)
+    asked = len(dgfip.asked)
     answer = of_tax(key, START + FEW)
     assert (answer.status, answer.body) == (429, EnumerationSuspected().body)
     assert answer.headers["Retry-After"] == "60"
-    assert len(provider.asked) == asked
+    assert len(dgfip.asked) == asked
     entry = cloud.entries()[-1]
     assert (entry["status"], entry["error"], entry["suspicion"]) == (429, "rate_limited", "slowed")
     assert len(entry["citizen"]) == 64
@@ -242,14 +231,14 @@ def test_a_suspicion_that_cannot_be_told_is_refused_all_the_same(
     assert '"event": "enumeration_unknown"' in capfd.readouterr().out
 
 
-def test_what_cannot_be_counted_is_refused_before_anybody_is_asked(cloud: Cloud, provider: Provider) -> None:
+def test_what_cannot_be_counted_is_refused_before_anybody_is_asked(cloud: Cloud, dgfip: Provider) -> None:
     key = everything(cloud)
     assert of_tax(key, START).status == 200
     cloud.stats.delete()
-    asked = len(provider.asked)
+    asked = len(dgfip.asked)
     answer = of_tax(key, START + 1)
     assert (answer.status, answer.body["error"]) == (503, "audit_unavailable")
-    assert len(provider.asked) == asked
+    assert len(dgfip.asked) == asked
     assert of_tax(key, 1_230_000_000_000).status == 200  # which there is nothing to count of
 
 
@@ -296,19 +285,19 @@ def test_but_not_for_ever(cloud: Cloud) -> None:
     assert 429 in statuses
 
 
-def test_a_bad_morning_is_no_enumeration(cloud: Cloud, provider: Provider) -> None:
-    key, found = everything(cloud), provider.page
+def test_a_bad_morning_is_no_enumeration(cloud: Cloud, dgfip: Provider) -> None:
+    key, found = everything(cloud), dgfip.page
     numbers = random.Random(4).sample(range(10**12, 10**13), 220)  # noqa: S311 - which numbers is no secret
     statuses = []
     for position, number in enumerate(numbers):  # two of five are mistyped
-        provider.page = NOT_FOUND_PAGE if position % 5 < 2 else found
+        dgfip.page = NOT_FOUND_PAGE if position % 5 < 2 else found
         statuses.append(of_tax(key, number).status)
     assert statuses.count(404) == 88 > SLOWED
     assert set(statuses) == ANSWERED
 
 
-def test_a_software_that_repeats_a_mistake_makes_one(cloud: Cloud, provider: Provider) -> None:
-    provider.page = NOT_FOUND_PAGE
+def test_a_software_that_repeats_a_mistake_makes_one(cloud: Cloud, dgfip: Provider) -> None:
+    dgfip.page = NOT_FOUND_PAGE
     assert set(walk(of_tax, everything(cloud), [START] * 100)) == {404}
 
 
@@ -385,6 +374,28 @@ def test_a_suspicion_told_again_suspends_once(cloud: Cloud, gateway_key: tuple[s
     assert len(cloud.entries()) == 1
 
 
+@pytest.mark.parametrize("place", ["before it is written", "once it is written"])
+def test_killed_and_brought_again_it_has_one_entry_and_one_line_of_history(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    cloud.token("dgfip_nombre_parts", id="jeton-1", habilitation="habilitation-9")
+    write = dynamodb_client().transact_write_items
+
+    def die(**asked: Any) -> None:
+        if place == "once it is written":
+            write(**asked)
+        raise ConnectionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(dynamodb_client(), "transact_write_items", die)
+        with pytest.raises(ConnectionError):
+            suspend(suspicion(), None)
+    suspend(suspicion(), None)
+    assert state(cloud) == "suspended"
+    assert [entry["kind"] for entry in cloud.entries()] == ["suspension"]
+    assert len(cloud.habilitations.scan()["Items"]) == 1
+
+
 def test_a_suspicion_of_before_a_resumption_is_dealt_with(cloud: Cloud, gateway_key: tuple[str, str]) -> None:
     assert gateway_key
     (item,) = cloud.tokens.scan()["Items"]
@@ -407,7 +418,7 @@ def test_a_token_that_lives_no_more_is_left_as_it_is(cloud: Cloud, gone: str) ->
 def test_a_suspension_that_cannot_be_audited_is_brought_again(cloud: Cloud, gateway_key: tuple[str, str]) -> None:
     assert gateway_key
     cloud.audit.delete()
-    with pytest.raises(Exception, match="audit_unavailable"):
+    with pytest.raises(ClientError, match="ResourceNotFoundException"):
         suspend(suspicion(), None)
     assert state(cloud) == "active"
 

@@ -6,7 +6,6 @@ The table of faults in ``docs/operations.md`` names these, with the tests of oth
 import errno
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from api_particulier.upstreams import caf as adapter
 from sandbox import certificates as made
 from sandbox.certificates import Certificates, ensure
 from tests.aws import ERRORS, Aws
-from tests.caf import DOORS, Caf, ask_file
+from tests.caf import DOORS, ask_file, caf_at
 from tests.conftest import Answer, Cloud, ask, forget, moto_app
 from tests.integration.conftest import Provider
 from tests.wire import serve
@@ -105,14 +104,6 @@ def test_an_environment_that_has_the_months_key_does_without_kms(key: str, aws: 
 
 
 # ── What we need to speak to the CAF ─────────────────────────────────────────────────────────────────────────────────
-
-
-@contextmanager
-def caf_at(context: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Caf]:
-    played = Caf()
-    with played.serve(context) as url:
-        monkeypatch.setenv("CAF_URL", url)
-        yield played
 
 
 @pytest.mark.usefixtures("caf_secret")

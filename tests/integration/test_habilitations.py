@@ -8,6 +8,7 @@ from typing import Any
 
 import boto3
 import pytest
+import time_machine
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -56,23 +57,22 @@ def without_signature() -> dict[str, Any]:
 BODY = json.dumps(told()).encode()
 
 
-@pytest.mark.parametrize(
-    "header",
-    [
-        "",
-        "sha256=",
-        "sha256=" + "0" * 64,
-        signature(BODY, "another secret"),
-        signature(BODY, ""),
-        signature(BODY).removeprefix("sha256="),
-        signature(BODY).upper(),
-        signature(BODY).replace("sha256", "sha1"),
-        signature(BODY + b" "),
-        "é" * 71,
-        "\ud800",
-    ],
-    ids=ascii,
-)
+WRONG = {
+    "empty": "",
+    "no digest": "sha256=",
+    "zeroes": "sha256=" + "0" * 64,
+    "another secret's": signature(BODY, "another secret"),
+    "no secret's": signature(BODY, ""),
+    "without its name": signature(BODY).removeprefix("sha256="),
+    "in capitals": signature(BODY).upper(),
+    "of another name": signature(BODY).replace("sha256", "sha1"),
+    "another body's": signature(BODY + b" "),
+    "accents": "é" * 71,
+    "half a character": "\ud800",
+}
+
+
+@pytest.mark.parametrize("header", WRONG.values(), ids=WRONG)
 def test_a_wrong_signature_is_refused_and_nothing_changes(town: Town, header: str) -> None:
     made = signed(BODY)
     made["headers"]["X-Hub-Signature-256"] = header
@@ -243,6 +243,25 @@ def test_approving_again_when_the_key_is_dead_makes_another(town: Town) -> None:
     second = town.tell("approve", FIRED_AT + 1).body["token_id"]
     assert first != second
     assert {token.id: token.state for token in town.tokens()} == {first: "revoked", second: "active"}
+
+
+@pytest.mark.parametrize("later", [timedelta(days=1), timedelta(days=600)], ids=["it lives", "it has ended since"])
+def test_approving_again_does_not_lift_a_suspension_and_holds_once_it_is_lifted(town: Town, later: timedelta) -> None:
+    first = town.tell().body
+    (key,) = town.gateway_keys()
+    keys.suspend(town.gateway, town.tokens()[0])
+    with time_machine.travel(datetime.now(UTC) + later, tick=True):
+        again = int((datetime.now(UTC) - timedelta(hours=1)).timestamp())
+        assert town.tell("approve", again, scopes=["cnaf_adresse"]).body == first
+        (token,) = town.tokens()
+        assert (token.state, [*token.scopes]) == ("suspended", ["cnaf_adresse"])
+        assert not town.api.get_api_key(apiKey=token.gateway_key_id or "")["enabled"]
+        assert town.introspect(key).status == 401
+        keys.resume(town.gateway, token, datetime.now(UTC))
+        forget()
+        assert town.introspect(key).body["scopes"] == ["cnaf_adresse"]
+        assert town.tokens()[0].expires == datetime.fromtimestamp(again, UTC) + habilitations.LIFETIME
+    assert town.dead_letters() == []
 
 
 def test_a_delivery_again_does_not_widen_what_was_narrowed_since(town: Town) -> None:

@@ -22,6 +22,7 @@ from sandbox.simulators import PEOPLE
 from sandbox.svair import Person
 from tests import wire
 from tests.conftest import EVERY_SCOPE, Cloud, ask, forget
+from tests.integration.conftest import NOTICE
 from tests.template import ROOT
 
 if TYPE_CHECKING:
@@ -29,51 +30,14 @@ if TYPE_CHECKING:
 
 NUMBERS = {"numeroFiscal": "2690000000001", "referenceAvis": "2690000000001"}
 PATH = "/impotparticulier/1.0/spi/2690000000001/situations/ir/assiettes/annrev/2025"
+_NOT_TOLD = {"erreurCorrectif", "situationPartielle"}
+BODY = {name: value for name, value in NOTICE.items() if name not in _NOT_TOLD} | {"montantImpot": 0}
+_DERIVED = {"foyerFiscal", "anneeImpots", "anneeRevenus"}
 PERSON = Person.model_validate(
-    {
-        **NUMBERS,
-        "declarant1": {
-            "nom": "TILLEUL",
-            "nomNaissance": "CHARME",
-            "prenoms": "Odette Rose",
-            "dateNaissance": "02/05/1971",
-        },
-        "declarant2": {"nom": "TILLEUL", "nomNaissance": "ORME", "prenoms": "Basile", "dateNaissance": "29/02/1968"},
-        "adresse": ["BAT C", "3 allée des Frênes", "01234 BOURG-EXEMPLE"],
-        "dateRecouvrement": "31/07/2026",
-        "dateEtablissement": "08/07/2026",
-        "nombreParts": 2.5,
-        "situationFamille": "Marié(e)s",
-        "nombrePersonnesCharge": 1,
-        "revenuBrutGlobal": 41207,
-        "revenuImposable": 39118,
-        "impotRevenuNetAvantCorrections": 2904,
-        "montantImpot": 0,
-        "revenuFiscalReference": 39119,
-    }
+    {name: value for name, value in BODY.items() if name not in _DERIVED}
+    | NUMBERS
+    | {"adresse": ["BAT C", "3 allée des Frênes", "01234 BOURG-EXEMPLE"]}
 )
-BODY = {
-    "declarant1": {
-        "nom": "TILLEUL",
-        "nomNaissance": "CHARME",
-        "prenoms": "Odette Rose",
-        "dateNaissance": "02/05/1971",
-    },
-    "declarant2": {"nom": "TILLEUL", "nomNaissance": "ORME", "prenoms": "Basile", "dateNaissance": "29/02/1968"},
-    "dateRecouvrement": "31/07/2026",
-    "dateEtablissement": "08/07/2026",
-    "nombreParts": 2.5,
-    "situationFamille": "Marié(e)s",
-    "nombrePersonnesCharge": 1,
-    "revenuBrutGlobal": 41207,
-    "revenuImposable": 39118,
-    "impotRevenuNetAvantCorrections": 2904,
-    "montantImpot": 0,
-    "revenuFiscalReference": 39119,
-    "foyerFiscal": {"annee": 2026, "adresse": "BAT C 3 allée des Frênes 01234 BOURG-EXEMPLE"},
-    "anneeImpots": "2026",
-    "anneeRevenus": "2025",
-}
 SITUATION = impot_particulier.situation_of(PERSON)
 OPENAPI = (ROOT / environ.get("REFERENCE_DATA", "../shared/data")).resolve() / "openapi" / "api-impot-particulier.json"
 

@@ -1,7 +1,6 @@
 """Status: what probes find is a history, and the figures are its arithmetic."""
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -38,14 +37,6 @@ def status_now() -> dict[str, Any]:
 def status_answer() -> Answer:
     forget()
     return ask("status/status")
-
-
-@pytest.fixture
-def caf(monkeypatch: pytest.MonkeyPatch) -> Iterator[Caf]:
-    played = Caf()
-    with played.serve(None) as url:
-        monkeypatch.setenv("CAF_URL", url)
-        yield played
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from api_particulier.settings import settings
 from api_particulier.tokens import Token
 
 if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef, TransactWriteItemTypeDef
 
 RETENTION = timedelta(days=36 * 30.4375)
 """36 months, the time during which an access can be contested."""
@@ -79,6 +79,11 @@ def write(entry: Entry) -> None:
     except Exception as error:  # noqa: BLE001 - a fault of ours is no reason either to let data leave without its trace
         log(Event.AUDIT_FAILED, dataset=entry.dataset, exception=type(error).__name__, request_id=entry.request_id)
         raise AuditUnavailable from None
+
+
+def put(entry: Entry) -> "TransactWriteItemTypeDef":
+    """Return the write of an entry, for who writes it together with something else, or not at all."""
+    return {"Put": {"TableName": settings().audit_table, "Item": _item(entry)}}
 
 
 def _item(entry: Entry) -> dict[str, "AttributeValueTypeDef"]:

@@ -76,11 +76,13 @@ def _open(gateway: Gateway, standing: Habilitation, change: Change, now: datetim
         ),
         now,
     )
-    live = {one.key_hash: one for one in (*live_keys(gateway, standing.id, now), issued) if one.is_active(now)}
-    for token in live.values():
+    # A suspended one too: an approval does not lift its suspension, and holds once an operator does.
+    known = {one.key_hash: one for one in (*keys.of_habilitation(gateway, standing.id), issued)}
+    held = [one for one in known.values() if not one.is_over(now)]
+    for token in held:
         _align(gateway, token, standing, with_scopes=change.event == Event.APPROVE)
-    ids = {one.id for one in live.values()}
-    for token in live.values():  # but one that is being replaced, which has its end
+    ids = {one.id for one in held}
+    for token in held:  # but one that is being replaced, which has its end
         if token.successor not in ids and token.expires is not None and token.expires < standing.expires:
             keys.prolong(gateway, token, standing.expires, now)
 
@@ -117,15 +119,14 @@ def _take_away(gateway: Gateway, standing: Habilitation) -> None:
 
 
 def _spent(gateway: Gateway, now: datetime) -> Callable[[str], bool]:
-    """Return what tells whether a key was made and works no more, with no other of its habilitation in its place."""
+    """Return what tells whether a key was made and is over, with no other of its habilitation in its place."""
 
     def is_spent(token_id: str) -> bool:
         try:
             token = keys.find(gateway, token_id)
         except keys.UnknownToken:
             return False  # reserved, being made
-        if token.is_active(now):
-            return False
-        return not (token.habilitation and live_keys(gateway, token.habilitation, now))
+        family = keys.of_habilitation(gateway, token.habilitation) if token.habilitation else []
+        return all(one.is_over(now) for one in (token, *family))
 
     return is_spent

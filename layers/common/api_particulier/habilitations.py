@@ -80,8 +80,8 @@ class UnknownHabilitationError(LookupError):
     """No habilitation has this id."""
 
 
-def _siret(value: str) -> str:
-    """Check 14 digits by Luhn's key; La Poste's own rule, and its head office's exception, are python-stdnum's too."""
+def checked_siret(value: str) -> str:
+    """Return a SIRET without its spaces; ``ValueError`` unless it has 14 digits, and Luhn's key or La Poste's own."""
     try:
         return sirets.validate(value)
     except InvalidNumber:
@@ -89,7 +89,7 @@ def _siret(value: str) -> str:
         raise ValueError(msg) from None
 
 
-type Siret = Annotated[str, AfterValidator(_siret)]
+type Siret = Annotated[str, AfterValidator(checked_siret)]
 type Role = Literal["applicant", "technical", "business"]
 ROLES: Final[tuple[Role, ...]] = get_args(Role.__value__)
 
@@ -256,7 +256,7 @@ def after(
 ) -> Habilitation | None:
     """Return the habilitation as ``change`` leaves it; None when it changes nothing.
 
-    ``is_spent`` tells of a key's id whether that key is dead, in which case an approval makes another.
+    ``is_spent`` tells of a key's id whether that key is over, in which case an approval makes another.
     ``Unprocessable`` when the change makes no sense, and somebody has to look.
     """
     event = ALIASES.get(change.event, change.event)

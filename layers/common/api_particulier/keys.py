@@ -320,7 +320,7 @@ def _reserve_successor(gateway: Gateway, token: Token) -> str:
 
 
 def prolong(gateway: Gateway, token: Token, expires: datetime, now: datetime) -> Token:
-    """Let a key live until ``expires``, an expired one too; functions know within a minute.
+    """Let a key live until ``expires``, an expired one too; functions know within a minute. A suspended one stays so.
 
     ``NotLive`` for a revoked key; ``TwoLiveKeys`` when that would wake up a third.
     """
@@ -359,11 +359,29 @@ def revoke(gateway: Gateway, token: Token) -> Token:
     return token_of(gateway.update(token, "#state = :revoked", condition, values))
 
 
-def suspend(gateway: Gateway, token: Token) -> Token:
-    """Stop a key that lives, at once, until ``resume``; ``NotLive`` for another."""
+def suspend(gateway: Gateway, token: Token, *told: "TransactWriteItemTypeDef") -> None:
+    """Stop a key that lives, at once, until ``resume``; ``NotLive`` for another.
+
+    ``told`` are writes that are made if it is suspended, once, or not at all.
+    """
     if token.gateway_key_id:
         gateway.enable_key(token.gateway_key_id, enabled=False)  # which comes back, unlike a revoked one
-    return _change(gateway, token, "#state = :new", SUSPENDED)
+    suspended: TransactWriteItemTypeDef = {
+        "Update": {
+            "TableName": gateway.tokens_table,
+            "Key": {"key_hash": {"S": token.key_hash}},
+            "UpdateExpression": "SET #state = :suspended",
+            "ConditionExpression": "#state = :active",
+            "ExpressionAttributeNames": {"#state": "state"},
+            "ExpressionAttributeValues": {":suspended": {"S": SUSPENDED}, ":active": {"S": ACTIVE}},
+        }
+    }
+    try:
+        gateway.dynamodb.transact_write_items(TransactItems=[suspended, *told])
+    except ClientError as error:
+        if not is_error(error, "TransactionCanceledException") or _is_active(gateway.read(token.key_hash)):
+            raise
+        raise NotLive(token.id) from None
 
 
 def resume(gateway: Gateway, token: Token, now: datetime) -> Token:
@@ -389,8 +407,10 @@ def long_ended(gateway: Gateway, now: datetime) -> list[Token]:
 def _change(
     gateway: Gateway, token: Token, change: str, value: str | list[str], others: Mapping[str, str] | None = None
 ) -> Token:
+    """Change a key that is active or suspended: what is changed of a suspended one holds once it is resumed."""
+    values = {":new": value, ":active": ACTIVE, ":suspended": SUSPENDED, **(others or {})}
     try:
-        return token_of(gateway.update(token, change, _IS_ACTIVE, {":new": value, ":active": ACTIVE, **(others or {})}))
+        return token_of(gateway.update(token, change, "#state IN (:active, :suspended)", values))
     except ClientError as error:
         if not is_error(error, "ConditionalCheckFailedException"):
             raise

@@ -20,6 +20,7 @@ from api_particulier.settings import settings
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import PutTypeDef
 
 _ATTEMPTS: Final = 40
 _STATE: Final = "state"
@@ -107,9 +108,13 @@ class Register:
 
     def note(self, habilitation_id: str, event: str, who: str, now: datetime) -> None:
         """Add to a history something that changes nothing of the habilitation: a link made, opened, a key killed."""
+        self.dynamodb.put_item(**self.put_of_note(habilitation_id, event, who, now))
+
+    def put_of_note(self, habilitation_id: str, event: str, who: str, now: datetime) -> "PutTypeDef":
+        """Return the write of a note, for who writes it together with something else, or not at all."""
         change = Change.noted(habilitation_id, event, who, now)
         step = Step(event=event, at=change.at, received=now, who=who)
-        self.dynamodb.put_item(TableName=self.table, Item=_step_item(change, step))
+        return {"TableName": self.table, "Item": _step_item(change, step)}
 
     def is_settled(self, change: Change) -> bool:
         """Tell whether all that had to follow from ``change`` was done."""

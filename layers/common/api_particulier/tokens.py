@@ -55,6 +55,10 @@ class Token:
     def is_active(self, now: datetime) -> bool:
         return self.state == ACTIVE and (self.expires is None or now < self.expires)
 
+    def is_over(self, now: datetime) -> bool:
+        """Tell whether it works no more; a suspended one is not over, it waits for an operator."""
+        return self.state != SUSPENDED and not self.is_active(now)
+
     def allows(self, address: str) -> bool:
         """Tell whether a caller at ``address`` may use the token; nobody may when it, or a range, cannot be read."""
         if not self.allowed:

@@ -5,16 +5,14 @@ from collections.abc import Iterator
 import pytest
 
 from sandbox.certificates import Certificates
-from tests.caf import Caf
+from tests.caf import Caf, caf_at
 from tests.conftest import Cloud
 
 
 @pytest.fixture
 def caf(caf_secret: str, certificates: Certificates, monkeypatch: pytest.MonkeyPatch) -> Iterator[Caf]:
     assert caf_secret
-    played = Caf()
-    with played.serve(certificates.server_context()) as url:
-        monkeypatch.setenv("CAF_URL", url)
+    with caf_at(certificates.server_context(), monkeypatch) as played:
         yield played
 
 

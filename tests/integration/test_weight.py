@@ -1,10 +1,14 @@
-"""What a call costs of log, which is paid for by the byte: of every dataset, with the longest ids that AWS gives."""
+"""What a call leaves, which is paid for by the byte: lines of log and an audit entry, with ids as long as AWS's."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from math import ceil
+from statistics import mean
+from typing import Any
 from uuid import uuid4
 
 import pytest
 
+from ops.cost import ENTRY_BYTES, WRITES
 from ops.functions import datasets
 from sandbox import ban
 from tests import wire
@@ -58,3 +62,35 @@ def test_of_a_tax_address_both_providers_are_told(key: str, capfd: pytest.Captur
     assert ask("adresse_fiscale/v2", key=key).status == 200
     logged = capfd.readouterr().out
     assert [logged.count(f'"provider": "{name}"') for name in ("dgfip", "ban")] == [1, 1]
+
+
+def bytes_of(value: object) -> int:
+    """Return how many bytes DynamoDB counts for a value.
+
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
+    """
+    match value:
+        case str():
+            return len(value.encode())
+        case list():
+            return 3 + sum(1 + bytes_of(one) for one in value)
+        case None | bool():
+            return 1
+        case _:  # a number: two digits a byte, and one
+            return ceil(len(str(value)) / 2) + 1
+
+
+def weight(entry: Mapping[str, Any]) -> int:
+    return sum(len(name) + bytes_of(value) for name, value in entry.items())
+
+
+@pytest.mark.usefixtures("providers")
+def test_an_audit_entry_weighs_what_its_cost_says(key: str, cloud: Cloud) -> None:
+    for one in datasets():
+        agent = {"X-User": "agent@ville.example"}
+        assert ask(f"{one.name}/v2", key=key, headers=agent).status == 200
+    weights = {str(entry["dataset"]): weight(entry) for entry in cloud.entries()}
+    assert {name: ceil(one / 1024) for name, one in weights.items()} == {
+        one.name: WRITES.get(one.name, 1) for one in datasets()
+    }
+    assert mean(weights.values()) + 100 == pytest.approx(ENTRY_BYTES, rel=0.05)
