@@ -100,11 +100,14 @@ def tell_public_url(url: str, stack_name: str, logical_id: str, public_url: str)
     functions = client("lambda", url)
     variables = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
     if variables.get("PUBLIC_URL") != public_url:
-        functions.update_function_configuration(
-            FunctionName=name, Environment={"Variables": variables | {"PUBLIC_URL": public_url}}
-        )
-        published = functions.publish_version(FunctionName=name)["Version"]
-        functions.update_alias(FunctionName=name, Name="live", FunctionVersion=published)  # which callers reach
+        reconfigure(functions, name, Environment={"Variables": variables | {"PUBLIC_URL": public_url}})
+
+
+def reconfigure(functions: Any, name: str, **configuration: Any) -> None:
+    """Change a function's configuration and publish it, so that the next call is of a new environment that has it."""
+    functions.update_function_configuration(FunctionName=name, **configuration)
+    published = functions.publish_version(FunctionName=name)["Version"]
+    functions.update_alias(FunctionName=name, Name="live", FunctionVersion=published)  # which callers reach
 
 
 def mailbox(url: str) -> list[dict[str, Any]]:

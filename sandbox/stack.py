@@ -124,12 +124,12 @@ class LocalStack:
         with self._alone():
             self.processes.end(name)
 
-    def start_simulator(self, name: str) -> None:
-        """Let a simulated provider that is down answer again, where it did."""
+    def start_simulator(self, name: str, fault: str | None = None) -> None:
+        """Let a simulated provider answer where it did before, as it should or with a fault of ``faults.FAULTS``."""
         with self._alone():
-            if self.processes.running(name) is None:
-                port = self.processes.port(name)
-                self.processes.start(name, simulators.command(name, port, self.folder), port, os.environ)
+            self.processes.end(name)
+            port = self.processes.port(name)
+            self.processes.start(name, simulators.command(name, port, self.folder, fault), port, os.environ)
             self._await_port(name)
 
     def _stop(self) -> None:
