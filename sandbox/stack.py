@@ -189,6 +189,7 @@ class LocalStack:
         cloud.verify_sender(url)
         cloud.let_mails_out(url, STACK_NAME)
         cloud.lock_bucket(url, STACK_NAME, "SealsBucket")
+        cloud.back_up(url, (outputs[f"{name.capitalize()}Table"] for name in _TABLES))
         self._fill_secrets(url, outputs)
 
     def _fill_secrets(self, url: str, outputs: Mapping[str, str]) -> None:
