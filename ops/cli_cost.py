@@ -2,8 +2,9 @@
 
 import click
 
-from ops.cost import PROVIDER_MS, Calls, lines, machines, memory_of_datasets, server_of_2020
+from ops.cost import PROVIDER_MS, Calls, bill, memory_of_datasets
 from ops.options import print_json
+from ops.server_of_2020 import machines, server_of_2020
 
 
 @click.command()
@@ -18,7 +19,7 @@ from ops.options import print_json
 def cost(*, calls: float, provider_ms: float, memory: int | None, as_json: bool) -> None:
     """Say what a month of calls costs in Paris, in euros, by part, beside the server of 2020 on small machines."""
     month = Calls(calls, memory or memory_of_datasets(), provider_ms)
-    parts = {name: round(euros, 2) for name, euros in lines(month)}
+    parts = {name: round(euros, 2) for name, euros in bill(month).items()}
     total, before = round(sum(parts.values()), 2), round(server_of_2020(calls), 2)
     if as_json:
         print_json({"parts": parts, "total": total, "server_of_2020": {"machines": machines(calls), "total": before}})

@@ -13,11 +13,16 @@ from ops.restore import restore as restore_table
 
 @click.command()
 @click.argument("table", type=click.Choice(TABLES), metavar="TABLE")
-@click.option("--to", "at", required=True, type=Moment(), help="As it was then: within 35 days, and 5 minutes ago.")
+@click.option("--to", "at", type=Moment(), help="As it was then: within 35 days, and 5 minutes ago.")
+@click.option("--latest", is_flag=True, help="As late as can be: to rehearse, or of a table that is lost.")
 @click.option("--name", help="What the new table is called; by default as the one that is used, and the instant.")
 @on_a_deployment
-def restore(on: Deployment, table: str, *, at: datetime, name: str | None, as_json: bool) -> None:
+def restore(  # noqa: PLR0913 - one parameter an option
+    on: Deployment, table: str, *, at: datetime | None, latest: bool, name: str | None, as_json: bool
+) -> None:
     """Restore a table (tokens, audit, stats, habilitations) as it was at an instant, into a new one, and check it."""
+    if latest is (at is not None):
+        raise click.UsageError("say --to an instant, or --latest")
     restored = restore_table(on, table, at, name, lambda line: click.echo(line, err=True))
     described = asdict(restored) | {"at": restored.at.isoformat()}
     if as_json:

@@ -1,4 +1,4 @@
-"""What calls cost on AWS, in euros a month, beside machines that run the server of 2020: ``api-particulier cost``.
+"""What calls cost on AWS, in euros a month: ``api-particulier cost``.
 
 From what is measured (``bench/measured.json``), what AWS asks (``ops/prices.toml``), what ``template.yaml`` deploys and
 the suppositions below. ``make docs`` writes the tables of ``docs/performance.md``. What AWS gives for free is not taken
@@ -6,19 +6,16 @@ off.
 """
 
 import json
-import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from math import ceil
 from statistics import mean
-from typing import Any, Final
+from typing import Final
 
 from ops.capacity import SECONDS_PER_CALL
+from ops.prices import price
 from ops.template import ROOT, resources, template
 
-EUROS_PER_DOLLAR: Final = 0.90
-"""A supposition."""
 PROVIDER_MS: Final = SECONDS_PER_CALL * 1000
 """What a call waits for a provider, and Lambda bills: the supposition that matters most."""
 AWS_MS: Final = 6.0
@@ -27,30 +24,25 @@ FULL_MEMORY: Final = 1769
 """MB with which Lambda gives a whole CPU; with less, a part in proportion."""
 BUSY_SECONDS: Final = 22 * 10 * 3600
 """Of a month, in which the calls come: working days, ten hours each."""
-PEAK: Final = 3
-"""The busiest second, in times the mean of these."""
 COLD: Final = 0.01
 """Of the calls, that start an environment; a supposition."""
 
-READS: Final = 1.5
-"""Units of a call at most: half a unit for the token, one for the circuit that an environment reads once a second."""
+READS: Final = 1.0
+"""Units of a call at most: half a unit for its token, which is remembered, and half for the circuit."""
 WRITES: Final = {"avis_imposition": 2}
 """Units of an audit entry that opens every field, where it is more than one: it is more than 1 KB."""
 ENTRY_BYTES: Final = 820
 """Of an audit entry with what DynamoDB adds to it, 100 bytes: the mean of the datasets, every field opened."""
 KEPT_MONTHS: Final = 36
-COUNT_WINDOW, COUNT_BATCH = 1, 100
-"""Seconds that the statistics' stream gathers entries, and how many of them at most; as in the template."""
-SEAL_WINDOW, SEAL_BATCH = 15, 500
-"""The same of the seals."""
 BATCH_MS: Final = 300
-"""Of a batch of either; a supposition."""
+"""Of a batch of entries, to count or to seal them; a supposition."""
 SEALED_BYTES: Final = 160
 """Of an entry in its seal."""
 
 LAMBDA_LOG_BYTES: Final = 560
-"""What Lambda itself says of a call, its start and its report; from the examples of its documentation."""
+"""What Lambda itself says of a call, its start and its report; a supposition, from the fields that it documents."""
 GATEWAY_LOG_BYTES: Final = 330
+"""The line that the template has the gateway write."""
 COMPRESSED: Final = 0.15
 """Of the logs, once they are kept."""
 SENT_BYTES: Final = 3000
@@ -58,9 +50,6 @@ SENT_BYTES: Final = 3000
 STATUSES, OUTCOMES, PROVIDERS, SERVICES = 4, 3, 3, 6
 """With which metrics there are: of a dataset, of a provider, and how many of these and of the other functions."""
 
-SERVER_CALLS_A_SECOND: Final = 168
-"""Of one process of the server of 2020, as it was measured, and as much memory as a small machine has."""
-DISK_GB: Final = 20
 HOURS: Final = 730
 """Of a month."""
 
@@ -75,12 +64,18 @@ class Calls:
     provider_ms: float = PROVIDER_MS
 
     @property
+    def memory_gb(self) -> float:
+        return self.memory_mb / 1024
+
+    @property
     def a_second(self) -> float:
         return self.number / BUSY_SECONDS
 
-    def batches(self, window: float, at_most: int) -> float:
-        """Return how many batches a stream makes of the calls' entries."""
-        return self.number / min(max(self.a_second * window, 1), at_most)
+    def batches(self, consumer: str) -> float:
+        """Return how many batches the stream makes of the calls' entries, for a function of the template."""
+        stream = resources("AWS::Serverless::Function")[consumer]["Events"]["Audit"]["Properties"]
+        gathered = self.a_second * float(stream["MaximumBatchingWindowInSeconds"])
+        return self.number / min(max(gathered, 1.0), float(stream["BatchSize"]))
 
     @property
     def traced(self) -> float:
@@ -90,32 +85,10 @@ class Calls:
 
 
 @cache
-def _prices() -> dict[str, dict[str, Any]]:
-    return tomllib.loads((ROOT / "ops/prices.toml").read_text())
-
-
-@cache
 def _measured() -> dict[str, dict[str, float]]:
     """Return what ``make -s bench ARGS=--json`` printed of each dataset."""
     found: dict[str, dict[str, float]] = json.loads((ROOT / "bench/measured.json").read_text())["datasets"]
     return found
-
-
-def price(name: str, quantity: float) -> float:
-    """Return the euros of so much of something."""
-    one = _prices()[name]
-    if "tiers" not in one:
-        return float(one["usd"]) * quantity * EUROS_PER_DOLLAR
-    dollars, start = 0.0, 0
-    for end, usd in one["tiers"]:
-        dollars += max(min(quantity * 1e6, end) - start, 0) / 1e6 * usd
-        start = end
-    return dollars * EUROS_PER_DOLLAR
-
-
-def prices_not_found() -> list[str]:
-    """Return the names of the prices that are supposed, because none was found for Paris."""
-    return [name for name, one in _prices().items() if "supposed" in one]
 
 
 def memory_of_datasets() -> int:
@@ -130,94 +103,93 @@ def own_ms(memory_mb: int) -> float:
     return mean(max(one.get("billed_ms", one["p50_ms"]), one["cpu_ms"] / share) for one in _measured().values())
 
 
-def lines(calls: Calls) -> Iterator[tuple[str, float]]:
-    """Yield each part of a month's bill, in euros."""
-    millions, gb = calls.number / 1e6, calls.memory_mb / 1024
-    of_batches = int(template()["Globals"]["Function"]["MemorySize"]) / 1024
-    counted, sealed = calls.batches(COUNT_WINDOW, COUNT_BATCH), calls.batches(SEAL_WINDOW, SEAL_BATCH)
-    yield (
-        "The gateway, and what is sent",
-        price("gateway_requests", millions) + price("data_out", calls.number * SENT_BYTES / 1e9),
+def bill(calls: Calls) -> dict[str, float]:
+    """Return each part of a month's bill, in euros."""
+    return {name: part(calls) for name, part in _PARTS.items()}
+
+
+def _gateway(calls: Calls) -> float:
+    return price("gateway_requests", calls.number / 1e6) + price("data_out", calls.number * SENT_BYTES / 1e9)
+
+
+def _functions(calls: Calls) -> float:
+    billed = calls.number * (calls.provider_ms + AWS_MS + own_ms(calls.memory_mb)) / 1000
+    return price("function_requests", calls.number / 1e6) + price("function_gb_seconds", billed * calls.memory_gb)
+
+
+def _starts(calls: Calls) -> float:
+    """Count the snapshots that are kept, those that are restored, and the keys and the secret that a start asks for."""
+    started = calls.number * COLD
+    return (
+        price("snapshot_gb_seconds", len(_measured()) * calls.memory_gb * HOURS * 3600)
+        + price("restored_gb", started * calls.memory_gb)
+        + price("key_requests", started * 2 / 1e6)
+        + price("secret_requests", started / 1e6)
     )
-    billed_seconds = calls.number * (calls.provider_ms + AWS_MS + own_ms(calls.memory_mb)) / 1000
-    yield (
-        "The datasets' functions",
-        price("function_requests", millions) + price("function_gb_seconds", billed_seconds * gb),
-    )
-    yield (
-        "Their starts, from snapshots",
-        price("snapshot_gb_seconds", len(_measured()) * gb * HOURS * 3600)
-        + price("restored_gb", calls.number * COLD * gb)
-        + price("key_requests", millions * COLD * 2)
-        + price("secret_requests", millions * COLD),
-    )
-    units = mean(WRITES.get(name, 1) for name in _measured())
-    yield (
-        "The audit: an entry in the table and its index, reads",
-        price("audit_writes", millions * units * 2) + price("table_reads", millions * READS),
-    )
-    # In a transaction each write is two units: the mark of each entry, and a counter a batch.
-    batches = price("function_requests", (counted + sealed) / 1e6)
-    batches += price("function_gb_seconds", (counted + sealed) * BATCH_MS / 1000 * of_batches)
-    yield (
-        "Its statistics and seals",
-        batches
-        + price("table_writes", 2 * (calls.number + counted) / 1e6 + sealed / 1e6)
+
+
+def _audit(calls: Calls) -> float:
+    """Count each entry, in the table and in its index, and what is read."""
+    millions, units = calls.number / 1e6, mean(WRITES.get(name, 1) for name in _measured())
+    return price("audit_writes", millions * units * 2) + price("table_reads", millions * READS)
+
+
+def _batches(calls: Calls) -> float:
+    counted, sealed = calls.batches("Statistics"), calls.batches("Seal")
+    gb = int(template()["Globals"]["Function"]["MemorySize"]) / 1024
+    return (
+        price("function_requests", (counted + sealed) / 1e6)
+        + price("function_gb_seconds", (counted + sealed) * BATCH_MS / 1000 * gb)
+        # In a transaction a write is two units: the mark of each entry, and a counter a batch. A seal moves the head.
+        + price("table_writes", (2 * (calls.number + counted) + sealed) / 1e6)
         + price("signatures", sealed / 1e6)
-        + price("object_writes", sealed / 1e6),
+        + price("object_writes", sealed / 1e6)
     )
-    kept = calls.number * KEPT_MONTHS / 1e9
-    yield (
-        f"What is kept of it, once there are {KEPT_MONTHS} months",
-        price("audit_gb_months", kept * ENTRY_BYTES * 2)
-        + price("recovery_gb_months", kept * ENTRY_BYTES)
-        + price("object_gb_months", kept * SEALED_BYTES),
+
+
+def _kept(calls: Calls) -> float:
+    entries = calls.number * KEPT_MONTHS / 1e9
+    return (
+        price("audit_gb_months", entries * ENTRY_BYTES * 2)
+        + price("recovery_gb_months", entries * ENTRY_BYTES)
+        + price("object_gb_months", entries * SEALED_BYTES)
     )
-    logged = calls.number * (_log_bytes() + LAMBDA_LOG_BYTES + GATEWAY_LOG_BYTES) / 1e9
+
+
+def _logs(calls: Calls) -> float:
+    ours = mean(one["log_bytes"] for one in _measured().values())
+    gb = calls.number * (ours + LAMBDA_LOG_BYTES + GATEWAY_LOG_BYTES) / 1e9
     months = int(template()["Parameters"]["LogRetentionDays"]["Default"]) / 30
-    yield "Logs", price("log_gb", logged) + price("log_gb_months", logged * months * COMPRESSED)
-    yield "Traces", price("traces", millions * calls.traced)
-    yield "Metrics, alarms, keys and secrets", _fixed()
+    return price("log_gb", gb) + price("log_gb_months", gb * months * COMPRESSED)
 
 
-def _log_bytes() -> float:
-    return mean(one["log_bytes"] for one in _measured().values())
+def _traces(calls: Calls) -> float:
+    return price("traces", calls.number / 1e6 * calls.traced)
 
 
-def _fixed() -> float:
-    """Return what a month costs without a call."""
+def _fixed(_calls: Calls) -> float:
     filters = [one["MetricTransformations"][0] for one in resources("AWS::Logs::MetricFilter").values()]
     metrics = len(_measured()) * STATUSES + SERVICES + PROVIDERS * OUTCOMES
     metrics += sum("Dimensions" not in one for one in filters)
-    return sum(
-        (
-            price("metrics", metrics),
-            price("alarms", len(resources("AWS::CloudWatch::Alarm"))),
-            price("composite_alarms", len(resources("AWS::CloudWatch::CompositeAlarm"))),
-            price("dashboards", len(resources("AWS::CloudWatch::Dashboard"))),
-            price("insight_rules", len(resources("AWS::CloudWatch::InsightRule"))),
-            price("keys", len(resources("AWS::KMS::Key"))),
-            price("secrets", len(resources("AWS::SecretsManager::Secret"))),
-        )
-    )
+    counted = {
+        "alarms": "AWS::CloudWatch::Alarm",
+        "composite_alarms": "AWS::CloudWatch::CompositeAlarm",
+        "dashboards": "AWS::CloudWatch::Dashboard",
+        "insight_rules": "AWS::CloudWatch::InsightRule",
+        "keys": "AWS::KMS::Key",
+        "secrets": "AWS::SecretsManager::Secret",
+    }
+    return price("metrics", metrics) + sum(price(name, len(resources(kind))) for name, kind in counted.items())
 
 
-def machines(calls: float) -> int:
-    """Return how many small machines the server of 2020 needs: two, or one more than what the peak takes."""
-    peak = calls / BUSY_SECONDS * PEAK
-    return max(2, ceil(peak / SERVER_CALLS_A_SECOND) + 1)
-
-
-def server_of_2020(calls: float) -> float:
-    """Return the euros of a month of that server, behind a load balancer with an address in each of two zones."""
-    number = machines(calls)
-    return sum(
-        (
-            price("machine_hours", number * HOURS),
-            price("disk_gb_months", number * DISK_GB),
-            price("address_hours", (number + 2) * HOURS),
-            price("balancer_hours", HOURS),
-            price("balancer_unit_hours", calls / 25 / 3600),  # each call by a connection of its own
-            price("data_out", calls * SENT_BYTES / 1e9),
-        )
-    )
+_PARTS: Final[Mapping[str, Callable[[Calls], float]]] = {
+    "The gateway, and what is sent": _gateway,
+    "The datasets' functions": _functions,
+    "Their starts, from snapshots": _starts,
+    "The audit: an entry in the table and its index, reads": _audit,
+    "Its statistics and seals": _batches,
+    f"What is kept of it, once there are {KEPT_MONTHS} months": _kept,
+    "Logs": _logs,
+    "Traces": _traces,
+    "Metrics, alarms, keys and secrets": _fixed,
+}

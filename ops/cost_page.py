@@ -1,39 +1,22 @@
 """The tables of cost in ``docs/performance.md``, which ``make docs`` writes."""
 
-import re
 from collections.abc import Iterator
 from typing import Final
 
-from ops.cost import (
-    EUROS_PER_DOLLAR,
-    KEPT_MONTHS,
-    PROVIDER_MS,
-    Calls,
-    lines,
-    machines,
-    memory_of_datasets,
-    prices_not_found,
-    server_of_2020,
-)
-from ops.template import ROOT
+from ops.cost import KEPT_MONTHS, PROVIDER_MS, Calls, bill, memory_of_datasets
+from ops.prices import EUROS_PER_DOLLAR, prices_not_found
+from ops.server_of_2020 import machines, server_of_2020
 
 VOLUMES: Final = (100_000, 1_000_000, 10_000_000, 100_000_000)
 """Calls a month."""
 WAITS: Final = (100, 300, 1000, 3000)
 """Milliseconds of a provider."""
 MILLION: Final = 1_000_000
-_PAGE: Final = ROOT / "docs/performance.md"
 
 
-def page() -> str:
-    """Return ``docs/performance.md`` with its tables of cost as they follow from the figures and the prices."""
-    text = "\n".join((*_bills(), "", *_waits(), ""))
-    return re.sub(
-        r"(<!-- cost[^\n]*-->\n).*?(<!-- end of cost -->)",
-        lambda found: found[1] + text + found[2],
-        _PAGE.read_text(),
-        flags=re.DOTALL,
-    )
+def tables() -> str:
+    """Return the tables of cost as they follow from the figures and the prices."""
+    return "\n".join((*_bills(), "", *_waits(), ""))
 
 
 def _row(*cells: str) -> str:
@@ -43,15 +26,15 @@ def _row(*cells: str) -> str:
 def _bills() -> Iterator[str]:
     memory = memory_of_datasets()
     months = [Calls(number, memory) for number in VOLUMES]
-    bills = [dict(lines(month)) for month in months]
+    bills = [bill(month) for month in months]
     yield f"Euros for a million calls; datasets of {memory} MB, a provider that answers in {PROVIDER_MS:,.0f} ms,"
     yield f"{EUROS_PER_DOLLAR:.2f} € a dollar, supposed."
     yield ""
     yield _row("calls a month", *(f"{number:,}" for number in VOLUMES))
     yield _row("---", *("---:" for _ in VOLUMES))
     for name in bills[0]:
-        yield _row(name, *(_per_million(bill[name], number) for bill, number in zip(bills, VOLUMES, strict=True)))
-    totals = [sum(bill.values()) for bill in bills]
+        yield _row(name, *(_per_million(one[name], number) for one, number in zip(bills, VOLUMES, strict=True)))
+    totals = [sum(one.values()) for one in bills]
     yield _row("**all**", *(f"**{_per_million(*one)}**" for one in zip(totals, VOLUMES, strict=True)))
     old = [server_of_2020(number) for number in VOLUMES]
     yield _row("the server of 2020", *(_per_million(*one) for one in zip(old, VOLUMES, strict=True)))
@@ -71,7 +54,7 @@ def _waits() -> Iterator[str]:
     yield _row("provider, ms", *(f"{memory} MB" for memory in memories))
     yield _row("---:", *("---:" for _ in memories))
     for wait in WAITS:
-        totals = (sum(euros for _, euros in lines(Calls(MILLION, memory, wait))) for memory in memories)
+        totals = (sum(bill(Calls(MILLION, memory, wait)).values()) for memory in memories)
         yield _row(f"{wait:,}", *(f"{total:,.2f}" for total in totals))
 
 

@@ -7,7 +7,7 @@ are set again here
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from time import sleep
 from typing import TYPE_CHECKING, Any, Final
 
@@ -46,15 +46,15 @@ class Restored:
     """Of an audit, up to a minute before ``at``: a call is dated from its beginning, and written at its end."""
 
 
-def restore(on: Deployment, table: str, at: datetime, name: str | None, tell: Tell) -> Restored:
+def restore(on: Deployment, table: str, at: datetime | None, name: str | None, tell: Tell) -> Restored:
     """Make the table, wait for it, set what a restore leaves out, and check it; ``RestoreError`` refuses.
 
-    It takes as long as AWS takes. ``tell`` hears where it is.
+    Without ``at`` it is as late as can be. It takes as long as AWS takes. ``tell`` hears where it is.
     """
     output = f"{table.capitalize()}Table"
-    dynamodb, source, at = on.dynamodb, on.outputs[output], at.replace(microsecond=0)
+    dynamodb, source = on.dynamodb, on.outputs[output]
+    at = _within_window(dynamodb, source, at).replace(microsecond=0)
     name = name or f"{source}-{at:%Y%m%dT%H%M%SZ}"
-    _hold_within_window(dynamodb, source, at)
     try:
         dynamodb.restore_table_to_point_in_time(SourceTableName=source, TargetTableName=name, RestoreDateTime=at)
     except dynamodb.exceptions.TableAlreadyExistsException:
@@ -72,16 +72,18 @@ def restore(on: Deployment, table: str, at: datetime, name: str | None, tell: Te
     return Restored(source, name, at, stream, *counted, verification)
 
 
-def _hold_within_window(dynamodb: "DynamoDBClient", source: str, at: datetime) -> None:
+def _within_window(dynamodb: "DynamoDBClient", source: str, at: datetime | None) -> datetime:
     backups = dynamodb.describe_continuous_backups(TableName=source)["ContinuousBackupsDescription"]
     window = backups.get("PointInTimeRecoveryDescription", {})
     if window.get("PointInTimeRecoveryStatus") != "ENABLED":
         msg = f"{source} has no point-in-time recovery: see its backups, `aws dynamodb list-backups`"
         raise RestoreError(msg)
     first, last = window["EarliestRestorableDateTime"], window["LatestRestorableDateTime"]
-    if not first <= at <= last:
+    at = at or last.astimezone(UTC)
+    if not first <= at.replace(microsecond=0) <= last:
         msg = f"{source} can be restored from {first.isoformat()} to {last.isoformat()}, not to {at.isoformat()}"
         raise RestoreError(msg)
+    return at
 
 
 def _wait(dynamodb: "DynamoDBClient", name: str, tell: Tell) -> None:

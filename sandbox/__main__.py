@@ -10,6 +10,7 @@ import requests
 
 from ops.build import ToolError
 from sandbox import svair
+from sandbox.faults import CERTIFICATE, FAULTS
 from sandbox.simulators import PEOPLE, SIMULATORS
 from sandbox.stack import LocalStack, StackError
 
@@ -45,9 +46,12 @@ def stop(name: str) -> None:
 
 @main.command()
 @_of_a_simulator
-def start(name: str) -> None:
-    """Let a simulated provider that was stopped answer again."""
-    LocalStack.here().start_simulator(name)
+@click.option("--fault", type=click.Choice(FAULTS), help="It listens, and does not serve as it should.")
+def start(name: str, fault: str | None) -> None:
+    """Let a simulated provider answer again, or misbehave: a byte a second, half an answer, another certificate."""
+    if fault == CERTIFICATE and not SIMULATORS[name].mutual_tls:
+        raise click.UsageError(f"the simulated {name} shows no certificate")
+    LocalStack.here().start_simulator(name, fault)
 
 
 @main.command()

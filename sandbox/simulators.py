@@ -4,6 +4,7 @@
 """
 
 import argparse
+import ssl
 import sys
 from dataclasses import dataclass
 from importlib import import_module
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Final, override
 
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from sandbox import certificates
+from sandbox import certificates, faults
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,8 +51,18 @@ def certificates_of(folder: Path) -> certificates.Certificates:
     return certificates.ensure(folder / "certificates")
 
 
-def command(name: str, port: int, folder: Path) -> list[str]:
-    return [sys.executable, "-m", "sandbox.simulators", name, "--port", str(port), "--folder", str(folder)]
+def command(name: str, port: int, folder: Path, fault: str | None = None) -> list[str]:
+    served = [sys.executable, "-m", "sandbox.simulators", name, "--port", str(port), "--folder", str(folder)]
+    return [*served, "--fault", fault] if fault else served
+
+
+def _tls(folder: Path, fault: str | None) -> ssl.SSLContext:
+    of = (
+        certificates.ensure(folder / "certificates-of-others")
+        if fault == faults.CERTIFICATE
+        else certificates_of(folder)
+    )
+    return of.server_context()
 
 
 class Silent(WSGIRequestHandler):
@@ -76,16 +87,18 @@ def main() -> None:
     parser.add_argument("name", choices=SIMULATORS)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--folder", type=Path, required=True, help="where the local stack keeps its certificates")
+    parser.add_argument("--fault", choices=faults.FAULTS, help="how it misbehaves")
     asked = parser.parse_args()
     simulator = SIMULATORS[asked.name]
     make: Callable[..., Flask] = import_module(f"sandbox.{asked.name}").app
+    service = make(PEOPLE / simulator.people) if simulator.people else make()
     make_server(
         "127.0.0.1",
         asked.port,
-        make(PEOPLE / simulator.people) if simulator.people else make(),
+        faults.answering(service, asked.fault),
         threaded=True,
         request_handler=Silent,
-        ssl_context=certificates_of(asked.folder).server_context() if simulator.mutual_tls else None,
+        ssl_context=_tls(asked.folder, asked.fault) if simulator.mutual_tls else None,
     ).serve_forever()
 
 

@@ -125,12 +125,12 @@ class LocalStack:
         with self._alone():
             self.processes.end(name)
 
-    def start_simulator(self, name: str) -> None:
-        """Let a simulated provider that is down answer again, where it did."""
+    def start_simulator(self, name: str, fault: str | None = None) -> None:
+        """Let a simulated provider answer where it did before, as it should or with a fault of ``faults.FAULTS``."""
         with self._alone():
-            if self.processes.running(name) is None:
-                port = self.processes.port(name)
-                self.processes.start(name, simulators.command(name, port, self.folder), port, os.environ)
+            self.processes.end(name)
+            port = self.processes.port(name)
+            self.processes.start(name, simulators.command(name, port, self.folder, fault), port, os.environ)
             self._await_port(name)
 
     def _stop(self) -> None:
@@ -190,6 +190,7 @@ class LocalStack:
         cloud.verify_sender(url)
         cloud.let_mails_out(url, STACK_NAME)
         cloud.lock_bucket(url, STACK_NAME, "SealsBucket")
+        cloud.back_up(url, (outputs[f"{name.capitalize()}Table"] for name in _TABLES))
         self._fill_secrets(url, outputs)
 
     def _fill_secrets(self, url: str, outputs: Mapping[str, str]) -> None:

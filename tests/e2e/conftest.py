@@ -5,7 +5,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -79,11 +81,19 @@ class Stack:
 
     def forget(self, logical_id: str) -> None:
         """Let the next call of a function be of a new environment: callers are moved to another version."""
-        was, functions = self.function(logical_id), self.client("lambda")
-        name = was["FunctionName"]
-        functions.update_function_configuration(FunctionName=name, Timeout=was["Timeout"])
-        published = functions.publish_version(FunctionName=name)["Version"]
-        functions.update_alias(FunctionName=name, Name="live", FunctionVersion=published)
+        was = self.function(logical_id)
+        cloud.reconfigure(self.client("lambda"), was["FunctionName"], Timeout=was["Timeout"])
+
+    @contextmanager
+    def told(self, logical_id: str, **variables: str) -> Iterator[None]:
+        """Give new environments of a function these variables besides their own, within."""
+        was = self.function(logical_id)
+        change = partial(cloud.reconfigure, self.client("lambda"), was["FunctionName"])
+        change(Environment={"Variables": was["Environment"]["Variables"] | variables})
+        try:
+            yield
+        finally:
+            change(Environment={"Variables": was["Environment"]["Variables"]})
 
     def without_statement(self, logical_id: str, *sids: str) -> "WithoutStatement":
         return WithoutStatement(self.client("iam"), self.function(logical_id)["Role"].rsplit("/", 1)[-1], sids)

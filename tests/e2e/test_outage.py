@@ -1,7 +1,8 @@
 """A provider goes and comes back: calls, the other provider and the status follow, and nothing is lost."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -54,6 +55,16 @@ def stopped(simulator: str) -> Iterator[None]:
         assert sandbox("start", simulator).returncode == 0
 
 
+@contextmanager
+def misbehaving(simulator: str, fault: str) -> Iterator[None]:
+    """Within, a provider listens, and does not serve as it should."""
+    assert sandbox("start", simulator, "--fault", fault).returncode == 0
+    try:
+        yield
+    finally:
+        assert sandbox("start", simulator).returncode == 0
+
+
 def questions_to_the_caf(stack: Stack) -> int:
     """Return how many questions the functions' log says were put to the CAF."""
     pages = (
@@ -97,11 +108,7 @@ def test_an_outage_of_the_caf_from_its_first_failure_to_the_next_answer(stack: S
         assert during["jeuxDeDonnees"]["declarants"]["etat"] == "disponible"
         assert during["incidents"][0]["fournisseur"] == "caf"
         assert during["incidents"][0]["fin"] is None
-    until = time.monotonic() + 60
-    while (answer := town.caf()).status_code != 200 and time.monotonic() < until:
-        assert answer.json()["error"] == "network_error"
-        time.sleep(0.5)
-    assert answer.status_code == 200  # and nothing was deployed
+    await_answer(town.caf)
     probe(stack)
     after = status(stack)
     assert after["etat"] == "disponible"
@@ -113,9 +120,48 @@ def test_an_outage_of_the_caf_from_its_first_failure_to_the_next_answer(stack: S
     failed = [sum(day["sondes"] - day["reussies"] for day in one["historique"]["caf"]) for one in (before, after)]
     assert probed[1] - probed[0] >= 2
     assert failed[1] - failed[0] >= 1
-    # Nothing is lost: an entry for each answer, with its status, and counters that say the same.
+    nothing_is_lost(stack, town)
+
+
+def await_answer(ask: Callable[[], requests.Response]) -> None:
+    """Ask until a provider that is back is asked again; nothing is deployed for it."""
+    until = time.monotonic() + 60
+    while (answer := ask()).status_code != 200 and time.monotonic() < until:
+        assert answer.json()["error"] == "network_error"
+        time.sleep(0.5)
+    assert answer.status_code == 200
+
+
+def nothing_is_lost(stack: Stack, town: Caller) -> None:
+    """Each answer has its audit entry, with its status, and counters say the same."""
     assert town.audited() == {one.headers["X-Request-Id"]: one.status_code for one in town.answers}
     assert stack.operate("stats", "rebuild", "--check")["differences"] == []
+
+
+@pytest.mark.parametrize(
+    ("simulator", "fault", "expected"),
+    [
+        ("caf", "slow", (503, "network_error")),
+        ("caf", "half", (502, "invalid_response")),
+        ("caf", "certificate", (503, "network_error")),
+        ("svair", "half", (502, "invalid_response")),
+    ],
+)
+def test_a_provider_that_misbehaves_is_told_of_and_the_other_answers(
+    stack: Stack, simulator: str, fault: str, expected: tuple[int, str]
+) -> None:
+    town = Caller(stack)
+    ask, ask_the_other = (town.caf, town.dgfip) if simulator == "caf" else (town.dgfip, town.caf)
+    assert (ask().status_code, ask_the_other().status_code) == (200, 200)
+    with misbehaving(simulator, fault), ThreadPoolExecutor(3) as pool:
+        failing = [pool.submit(ask) for _ in range(3)]  # meanwhile, and then:
+        others = [ask_the_other().status_code for _ in range(5)]
+        answers = [one.result() for one in failing]
+        assert {(one.status_code, one.json()["error"]) for one in answers} == {expected}
+        assert {int(one.headers.get("Retry-After", 0)) > 0 for one in answers} == {expected[0] == 503}
+        assert [*others, ask_the_other().status_code] == [200] * 6
+    await_answer(ask)
+    nothing_is_lost(stack, town)
 
 
 def test_an_announced_maintenance_is_answered_within_seconds_and_so_is_its_end(stack: Stack) -> None:

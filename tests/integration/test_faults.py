@@ -6,10 +6,9 @@ The table of faults in ``docs/operations.md`` names these, with the tests of oth
 import errno
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import boto3
 import pytest
@@ -17,46 +16,20 @@ import pytest
 from api_particulier.upstreams import caf as adapter
 from sandbox import certificates as made
 from sandbox.certificates import Certificates, ensure
+from tests.aws import ERRORS, Aws
 from tests.caf import DOORS, ask_file, caf_at
 from tests.conftest import Answer, Cloud, ask, forget, moto_app
 from tests.integration.conftest import Provider
 from tests.wire import serve
 
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIEnvironment
-
 NUMBERS: dict[str, Any] = {"numeroFiscal": "2690000000095", "referenceAvis": "2690000000096"}
 UNAVAILABLE = (503, "audit_unavailable")
 OURS = (500, "internal_server_error")
-ERRORS = {
-    "throttles": (400, "ProvisionedThroughputExceededException"),
-    "fails": (500, "InternalServerError"),
-    "finds our clock wrong": (400, "InvalidSignatureException"),
-}
-
-
-@dataclass
-class Aws:
-    """AWS on the wire, that fails what it is told to."""
-
-    failing: list[str] = field(default_factory=list)
-    """Words that a request has in its target or body: ``TrentService``, or the name of a table."""
-    error: tuple[int, str] = (500, "InternalServerError")
-
-    def __call__(self, environ: "WSGIEnvironment", start: "StartResponse") -> Any:
-        body = environ["wsgi.input"].read()
-        environ["wsgi.input"].seek(0)
-        asked = f"{environ.get('HTTP_X_AMZ_TARGET', '')} {body.decode()}"
-        if any(word in asked for word in self.failing):
-            status, code = self.error
-            start(f"{status} Status", [("Content-Type", "application/x-amz-json-1.0")])
-            return [json.dumps({"__type": f"com.amazonaws#{code}", "message": asked}).encode()]
-        return moto_app()(environ, start)
 
 
 @pytest.fixture
 def aws(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:  # noqa: ARG001 - moto
-    played = Aws()
+    played = Aws(moto_app())
     with serve(played) as url:
         monkeypatch.setenv("AWS_ENDPOINT_URL", url)
         yield played

@@ -1,14 +1,18 @@
 """The arithmetic of what calls cost, computed by hand; that the page says it is compared with the other documents."""
 
 import json
+import tomllib
 
 import pytest
 from click.testing import CliRunner
 
-from ops import cost, cost_page
+from ops import cost, cost_page, prices
 from ops.cli import main
-from ops.cost import BUSY_SECONDS, EUROS_PER_DOLLAR, Calls, lines, machines, price, server_of_2020
+from ops.cost import BUSY_SECONDS, Calls, bill
 from ops.cost_page import VOLUMES
+from ops.prices import EUROS_PER_DOLLAR, price
+from ops.server_of_2020 import machines, server_of_2020
+from tests.template import ROOT
 
 MEASURED = {
     "one": {"cpu_ms": 1.0, "p50_ms": 3.0, "log_bytes": 400.0},
@@ -51,10 +55,10 @@ ROUND = {
 @pytest.fixture(autouse=True)
 def _round_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Prices and measures that a hand can count with; whoever reads a new price changes no test."""
-    prices = {name: {"usd": usd} for name, usd in ROUND.items()} | {"gateway_requests": {"tiers": [[2e6, 4], [1e9, 3]]}}
-    monkeypatch.setattr(cost, "_prices", lambda: prices)
+    asked = {name: {"usd": usd} for name, usd in ROUND.items()} | {"gateway_requests": {"tiers": [[2e6, 4], [1e9, 3]]}}
+    monkeypatch.setattr(prices, "_prices", lambda: asked)
     monkeypatch.setattr(cost, "_measured", lambda: MEASURED)
-    monkeypatch.setattr(cost, "EUROS_PER_DOLLAR", 1)
+    monkeypatch.setattr(prices, "EUROS_PER_DOLLAR", 1)
 
 
 @pytest.mark.parametrize(("millions", "dollars"), [(1, 4), (2, 8), (5, 8 + 9), (0, 0)])
@@ -63,7 +67,7 @@ def test_what_is_dearer_at_first_is_counted_by_tiers(millions: float, dollars: f
 
 
 def test_dollars_are_euros_at_a_rate_that_is_supposed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cost, "EUROS_PER_DOLLAR", EUROS_PER_DOLLAR)
+    monkeypatch.setattr(prices, "EUROS_PER_DOLLAR", EUROS_PER_DOLLAR)
     assert price("traces", 10) == 50 * EUROS_PER_DOLLAR
 
 
@@ -79,7 +83,7 @@ def test_what_lambda_billed_in_the_bench_is_better_than_a_median(monkeypatch: py
 
 
 def test_a_million_calls() -> None:
-    found = dict(lines(Calls(1e6, memory_mb=2048, provider_ms=991.5)))
+    found = bill(Calls(1e6, memory_mb=2048, provider_ms=991.5))
     rate = 1e6 / BUSY_SECONDS  # 1.26 a second, 0.63 of each function: all are traced
     counted, sealed = 1e6 / rate, 1e6 / (rate * 15)
     assert list(found.values()) == pytest.approx(
@@ -87,7 +91,7 @@ def test_a_million_calls() -> None:
             4 + 3 * 0.1,
             1 + 1e6 * (0.9915 + 0.006 + 0.0025) * 2 * 0.01,
             2 * 2 * 730 * 3600 * 0.001 + 10_000 * 2 * 0.1 + 0.02 * 3 + 0.01 * 5,
-            1 * 2 * 2 + 1.5 * 0.1,
+            1 * 2 * 2 + 1.0 * 0.1,
             (counted + sealed) * (1e-6 + 0.3 * 0.5 * 0.01) + 2 + 2 * counted / 1e6 + sealed / 1e6 * (1 + 20 + 10),
             36 * (820 * 2 * 0.5 + 820 * 0.25 + 160 * 0.1) / 1000,
             (500 + 560 + 330) / 1000 * (10 + 3 * 0.15 * 1),
@@ -99,17 +103,23 @@ def test_a_million_calls() -> None:
 
 def test_a_tax_notice_is_two_units_of_writing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cost, "_measured", lambda: {"avis_imposition": MEASURED["one"]})
-    (audit,) = (euros for name, euros in lines(Calls(1e6, 512)) if name.startswith("The audit"))
-    assert audit == pytest.approx(2 * 2 * 2 + 1.5 * 0.1)
+    (audit,) = (euros for name, euros in bill(Calls(1e6, 512)).items() if name.startswith("The audit"))
+    assert audit == pytest.approx(2 * 2 * 2 + 1.0 * 0.1)
 
 
 @pytest.mark.parametrize(
-    ("a_second", "window", "at_most", "batches"),
-    [(0.1, 1, 100, 1000), (10, 1, 100, 100), (10, 15, 500, 1000 / 150), (100, 15, 500, 2)],
+    ("a_second", "consumer", "of_a_thousand"),
+    [
+        (0.1, "Statistics", 1000),
+        (10, "Statistics", 1000 / 10),
+        (200, "Statistics", 1000 / 100),
+        (10, "Seal", 1000 / 150),
+        (100, "Seal", 1000 / 500),
+    ],
 )
-def test_a_stream_gathers_what_comes_in_its_window(a_second: float, window: int, at_most: int, batches: float) -> None:
+def test_a_stream_gathers_what_comes_in_its_window(a_second: float, consumer: str, of_a_thousand: float) -> None:
     month = Calls(a_second * BUSY_SECONDS, 512)
-    assert month.batches(window, at_most) * 1000 / month.number == pytest.approx(batches)
+    assert month.batches(consumer) / month.number * 1000 == pytest.approx(of_a_thousand)
 
 
 @pytest.mark.parametrize(("a_second", "part"), [(0.5, 1), (2, 1), (4, (1 + 0.05) / 2), (200, (1 + 0.05 * 99) / 100)])
@@ -119,9 +129,9 @@ def test_of_each_function_one_call_a_second_is_traced(a_second: float, part: flo
 
 def test_a_month_without_a_call_costs_its_alarms_metrics_keys_and_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     def fixed(**usd: float) -> float:
-        prices = {name: {"usd": usd.get(name, 0)} for name in ROUND}
-        monkeypatch.setattr(cost, "_prices", lambda: prices | {"gateway_requests": {"tiers": []}})
-        return dict(lines(Calls(1, 512)))["Metrics, alarms, keys and secrets"]
+        asked = {name: {"usd": usd.get(name, 0)} for name in ROUND}
+        monkeypatch.setattr(prices, "_prices", lambda: asked | {"gateway_requests": {"tiers": []}})
+        return bill(Calls(1, 512))["Metrics, alarms, keys and secrets"]
 
     assert fixed(keys=1) == 3
     assert fixed(secrets=1) == 4
@@ -156,8 +166,16 @@ def test_what_cannot_be_counted_is_refused(wrong: list[str]) -> None:
 
 
 def test_the_page_has_the_bill_at_each_volume() -> None:
-    (row,) = (line for line in cost_page.page().splitlines() if line.startswith("| **all** |"))
-    totals = (sum(euros for _, euros in lines(Calls(number, cost.memory_of_datasets()))) for number in VOLUMES)
+    (row,) = (line for line in cost_page.tables().splitlines() if line.startswith("| **all** |"))
+    totals = (sum(bill(Calls(number, cost.memory_of_datasets())).values()) for number in VOLUMES)
     assert row.split("**")[3::2] == [
         f"{total / number * 1e6:,.2f}" for total, number in zip(totals, VOLUMES, strict=True)
     ]
+
+
+def test_each_price_says_where_it_is_from_or_what_stands_in_for_it_and_is_used() -> None:
+    found = tomllib.loads((ROOT / "ops/prices.toml").read_text())
+    assert found.keys() == ROUND.keys() | {"gateway_requests"}
+    for one in found.values():
+        assert one["page"].startswith("https://aws.amazon.com/")
+        assert ("list" in one) is not ("supposed" in one)

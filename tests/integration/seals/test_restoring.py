@@ -1,4 +1,4 @@
-"""A table restored by the command. moto, as the local stack, restores a table as it is now, whatever the instant."""
+"""A table restored by the command. moto, as MiniStack, restores a table as it is now, whatever the instant."""
 
 import json
 from collections.abc import Callable
@@ -43,8 +43,9 @@ def restore(sealing: Sealing, backend: DynamoDBBackend, monkeypatch: pytest.Monk
     monkeypatch.setattr(Deployment, "on_aws", lambda *_: sealing.on)
     monkeypatch.setattr("ops.restore.sleep", lambda _: None)
 
-    def invoke(table: str, *options: str, to: datetime = NOW) -> Result:
-        return CliRunner().invoke(main, ["restore", table, "--to", to.isoformat(), *options])
+    def invoke(table: str, *options: str, to: datetime | None = NOW) -> Result:
+        instant = ["--to", to.isoformat()] if to else []
+        return CliRunner().invoke(main, ["restore", table, *instant, *options])
 
     return invoke
 
@@ -112,6 +113,19 @@ def test_it_tells_what_it_made_and_that_nothing_uses_it(sealing: Sealing, restor
     }
     assert f"Nothing uses {name} yet. docs/operations.md#backup-and-recovery" in done.stderr
     assert "table:        another\n" in restore("tokens", "--name", "another").stdout
+
+
+def test_the_latest_instant_is_the_latest_that_dynamodb_has(restore: Callable[..., Result]) -> None:
+    done = restore("stats", "--latest", "--json", to=None)
+    latest = NOW + timedelta(minutes=2)
+    assert json.loads(done.stdout)["at"] == latest.isoformat()
+    assert json.loads(done.stdout)["table"] == f"stats-{latest:%Y%m%dT%H%M%SZ}"
+
+
+@pytest.mark.parametrize(("options", "to"), [((), None), (("--latest",), NOW)])
+def test_an_instant_is_said_once(options: tuple[str, ...], to: datetime | None, restore: Callable[..., Result]) -> None:
+    refused = restore("stats", *options, to=to)
+    assert (refused.exit_code, "say --to an instant, or --latest" in refused.stderr) == (2, True)
 
 
 def test_an_existing_table_is_left_as_it_is(sealing: Sealing, restore: Callable[..., Result]) -> None:

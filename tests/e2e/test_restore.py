@@ -1,0 +1,17 @@
+"""A table of the deployed stack restored by the command; MiniStack restores it as it is now, whatever the instant."""
+
+from tests.e2e.conftest import Stack
+from tests.e2e.test_journey import NUMBERS, RFR_ROUTE
+
+
+def test_the_audit_is_restored_beside_the_one_that_is_used_and_held_against_its_seals(stack: Stack) -> None:
+    assert stack.get(RFR_ROUTE, **NUMBERS).status_code == 200
+    stack.operate("audit", "verify")  # once everything is sealed
+    restored = stack.operate("restore", "audit", "--latest")
+    assert restored["source"] == stack.description["tables"]["audit"]
+    assert restored["items"] == restored["source_items"] > 0
+    assert restored["verification"]["findings"] == []
+    table = stack.client("dynamodb").describe_table(TableName=restored["table"])["Table"]
+    assert table["DeletionProtectionEnabled"]
+    assert table["LatestStreamArn"] == restored["stream"]
+    assert stack.get(RFR_ROUTE, **NUMBERS).status_code == 200  # nothing live was changed
