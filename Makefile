@@ -54,7 +54,7 @@ fuzz: setup ## hold the running stack (make up) against its documentation, for a
 load: setup $(TOOLS)/load/.ready ## a day of towns in a minute, on the stack that is up; ARGS=--help
 	@$(PY) -m load $(ARGS)
 
-bench: setup ## what a call of each dataset costs, beside a bare handler; ARGS=--json, ARGS=--help
+bench: setup $(TOOLS)/runtime/.ready $(TOOLS)/load/.ready ## what a call of each dataset costs, beside a bare handler; ARGS=--json, ARGS=--help
 	@$(PY) -m bench $(ARGS)
 
 # What the Lambda runtime ships is left out of the layer: docs/decisions/0002-dependencies.md.
@@ -63,7 +63,7 @@ RUNTIME := boto3 botocore jmespath python-dateutil six
 
 lock: $(UV) ## pin again every requirement, with hashes
 	$(UV) $(PIN) $(addprefix --no-emit-package ,$(RUNTIME)) requirements/layer.in -o layers/common/requirements.txt
-	for name in dev sam cloud node load; do $(UV) $(PIN) requirements/$$name.in -o requirements/$$name.txt || exit; done
+	for name in dev sam cloud node load runtime; do $(UV) $(PIN) requirements/$$name.in -o requirements/$$name.txt || exit; done
 
 clean: down ## remove what was built and installed
 	rm -rf .aws-sam .venv $(LOCAL)

@@ -1,1 +1,1 @@
-"""What a call costs: the deployed handlers, in a process each, against answers that are ready."""
+"""What a call costs: the deployed handlers, as Lambda runs them, against answers that are ready."""

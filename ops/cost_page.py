@@ -1,31 +1,22 @@
 """The tables of cost in ``docs/performance.md``, which ``make docs`` writes."""
 
-import re
 from collections.abc import Iterator
 from typing import Final
 
 from ops.cost import KEPT_MONTHS, PROVIDER_MS, Calls, bill, memory_of_datasets
 from ops.prices import EUROS_PER_DOLLAR, prices_not_found
 from ops.server_of_2020 import machines, server_of_2020
-from ops.template import ROOT
 
 VOLUMES: Final = (100_000, 1_000_000, 10_000_000, 100_000_000)
 """Calls a month."""
 WAITS: Final = (100, 300, 1000, 3000)
 """Milliseconds of a provider."""
 MILLION: Final = 1_000_000
-_PAGE: Final = ROOT / "docs/performance.md"
 
 
-def page() -> str:
-    """Return ``docs/performance.md`` with its tables of cost as they follow from the figures and the prices."""
-    text = "\n".join((*_bills(), "", *_waits(), ""))
-    return re.sub(
-        r"(<!-- cost[^\n]*-->\n).*?(<!-- end of cost -->)",
-        lambda found: found[1] + text + found[2],
-        _PAGE.read_text(),
-        flags=re.DOTALL,
-    )
+def tables() -> str:
+    """Return the tables of cost as they follow from the figures and the prices."""
+    return "\n".join((*_bills(), "", *_waits(), ""))
 
 
 def _row(*cells: str) -> str:

@@ -12,7 +12,7 @@ from itertools import chain
 from typing import Final
 
 from api_particulier.scopes import BUNDLES, fields_of, is_opened
-from ops import capacity, cost_page
+from ops import capacity, performance
 from ops.documentation import openapi
 from ops.functions import ROOT, datasets
 
@@ -67,7 +67,7 @@ DOCUMENTS: Final[Mapping[str, Callable[[], str]]] = {
     "layers/common/api_particulier/datasets.json": providers,
     "docs/scopes.md": scopes_page,
     "docs/capacity.md": capacity.page,
-    "docs/performance.md": cost_page.page,
+    "docs/performance.md": performance.page,
     "README.md": readme,
     "docs/openapi.yaml": openapi.document,
     "functions/documentation/openapi.yaml": openapi.document,  # what is served is in the function's package

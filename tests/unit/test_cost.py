@@ -166,7 +166,7 @@ def test_what_cannot_be_counted_is_refused(wrong: list[str]) -> None:
 
 
 def test_the_page_has_the_bill_at_each_volume() -> None:
-    (row,) = (line for line in cost_page.page().splitlines() if line.startswith("| **all** |"))
+    (row,) = (line for line in cost_page.tables().splitlines() if line.startswith("| **all** |"))
     totals = (sum(bill(Calls(number, cost.memory_of_datasets())).values()) for number in VOLUMES)
     assert row.split("**")[3::2] == [
         f"{total / number * 1e6:,.2f}" for total, number in zip(totals, VOLUMES, strict=True)

@@ -151,6 +151,8 @@ class _Stdout(logging.Handler):
 
 
 def _set_up() -> Logger:
+    # Who logs is not asked of the system, a line at a time: no line of ours says it.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     formatter, handler = _Formatter(), _Stdout()
     handler.setFormatter(formatter)
     # Libraries log through the root; what the Lambda runtime put there prints their messages as they are.

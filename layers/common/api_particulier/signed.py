@@ -6,14 +6,12 @@ describe services of which three operations are used. What is left here is the p
 """
 
 import json
-import ssl
 from collections.abc import Mapping
 from functools import lru_cache
 from random import random
 from time import sleep
 from typing import Any, Final
 
-import certifi
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import ContainerProvider, CredentialResolver, Credentials, EnvProvider
@@ -26,13 +24,15 @@ from botocore.exceptions import (
     NoCredentialsError,
     ReadTimeoutError,
 )
-from urllib3 import PoolManager, Timeout
+from urllib3 import Timeout
 from urllib3 import exceptions as wire
 
+from api_particulier.connections import connections_to, trusting_public_authorities
 from api_particulier.settings import settings
 
 TRY_SECONDS: Final = 1.0
 """To connect, and again to wait for the answer's next bytes."""
+_TIMEOUT: Final = Timeout(connect=TRY_SECONDS, read=TRY_SECONDS)
 PAUSE_SECONDS: Final = 0.1
 """At most, before the second and last try."""
 _PASSING: Final = frozenset(
@@ -57,10 +57,8 @@ class Service:
         self._region = settings().aws_default_region
         self._name, self._target = name, target
         self._url = f"{settings().aws_endpoint_url or f'https://{name}.{self._region}.amazonaws.com'}/"
-        self._connections = PoolManager(
-            retries=False,
-            timeout=Timeout(connect=TRY_SECONDS, read=TRY_SECONDS),
-            ssl_context=trusting_public_authorities() if self._url.startswith("https") else None,
+        self._connections = connections_to(
+            self._url, trusting_public_authorities() if self._url.startswith("https") else None
         )
 
     def call(self, operation: str, request: Mapping[str, object]) -> dict[str, Any]:
@@ -103,7 +101,7 @@ class Service:
     def _send(self, request: AWSRequest) -> tuple[int, bytes]:
         try:
             answer = self._connections.urlopen(
-                "POST", self._url, body=request.data, headers=dict(request.headers), redirect=False
+                "POST", "/", request.data, dict(request.headers), redirect=False, timeout=_TIMEOUT
             )
         except wire.NewConnectionError:  # which urllib3 takes for a time-out too
             raise EndpointConnectionError(endpoint_url=self._url) from None
@@ -133,9 +131,3 @@ def _credentials() -> Credentials:
     if found is None:
         raise NoCredentialsError
     return found
-
-
-@lru_cache(maxsize=1)
-def trusting_public_authorities() -> ssl.SSLContext:
-    """Return the one context of every connection that asks nothing particular: reading the authorities is slow."""
-    return ssl.create_default_context(cafile=certifi.where())

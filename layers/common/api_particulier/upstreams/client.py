@@ -23,17 +23,17 @@ from typing import Any, Final, override
 from urllib.parse import urlencode, urlsplit
 from urllib.request import Request
 
-from urllib3 import BaseHTTPResponse, Timeout, connection_from_url
+from urllib3 import BaseHTTPResponse, Timeout
 from urllib3.connection import HTTPConnection
 from urllib3.exceptions import HTTPError, NewConnectionError, ProtocolError, SSLError
 from urllib3.exceptions import TimeoutError as WireTimeoutError
 
 from api_particulier import deadline as call_deadline
 from api_particulier.circuit import Circuit
+from api_particulier.connections import connections_to, trusting_public_authorities
 from api_particulier.errors import ProviderRefused, ProviderUnreachable, ProviderUnreadable
 from api_particulier.observability import provider_call
 from api_particulier.settings import settings
-from api_particulier.signed import trusting_public_authorities
 from api_particulier.upstreams.retries import Retries
 
 MAX_BYTES: Final = 2 * 1024 * 1024
@@ -83,9 +83,7 @@ class Client:
         self.cookies = CookieJar()
         """Those of the provider's session, which ``send`` sends and keeps."""
         self.tls = tls or (trusting_public_authorities() if base_url.startswith("https") else None)
-        # One connection, which no proxy of the environment turns away from the address that is configured.
-        options = {"ssl_context": self.tls} if self.tls else {}
-        self._connections = connection_from_url(base_url, maxsize=1, retries=False, **options)
+        self._connections = connections_to(base_url, self.tls)
         self._connections.ConnectionCls = partial(_connection, self._connections.ConnectionCls, self._budget)  # type: ignore[assignment, arg-type]  # called only
 
     @contextmanager

@@ -9,7 +9,7 @@ The service answers 200 whatever happens: the page tells. Its rows are read by t
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from email.message import Message
 from functools import lru_cache
@@ -34,6 +34,8 @@ _FORGOTTEN: Final = frozenset({302, 500})
 
 _TITLE: Final = re.compile(r"impôt ?([0-9]{4}) ?sur les revenus de l'année ?([0-9]{4})")
 _ADDRESS: Final = re.compile(r"adresse déclarée au 1 ?er janvier ?([0-9]{4})")
+_ID: Final = etree.XPath("//*[@id=$name]")
+_VIEW_STATE: Final = etree.XPath("//input[@name='javax.faces.ViewState']/@value")
 _PAGE_TYPES: Final = frozenset({"text/html", "application/xhtml+xml"})
 
 
@@ -77,7 +79,7 @@ class _Svair:
         self.client.cookies.clear()
         page = _parse(self.client.send("GET", _FORM_PATH))
         _check_not_refused(page)
-        found = page.xpath("//input[@name='javax.faces.ViewState']/@value")
+        found = _VIEW_STATE(page)
         if not isinstance(found, list) or not found or not found[0]:
             raise ProviderUnreadable
         return _Form(str(found[0]), monotonic() + _FORM_SECONDS)
@@ -115,13 +117,20 @@ def ping() -> None:
 # ── The page ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@lru_cache(maxsize=8)
+def _content_type(told: str) -> tuple[str, str]:
+    """Return what a header says: the kind of the page, and how its characters are written."""
+    message = Message()
+    message["Content-Type"] = told
+    return message.get_content_type(), message.get_content_charset("utf-8")
+
+
 def _parse(answer: Answer) -> etree._Element:
-    content_type = Message()
-    content_type["Content-Type"] = answer.headers.get("Content-Type") or "text/html"
-    if content_type.get_content_type() not in _PAGE_TYPES:
+    kind, charset = _content_type(answer.headers.get("Content-Type") or "text/html")
+    if kind not in _PAGE_TYPES:
         raise ProviderUnreadable
     try:
-        text = answer.content.decode(content_type.get_content_charset("utf-8")).removeprefix("\ufeff")
+        text = answer.content.decode(charset).removeprefix("\ufeff")
         page = etree.fromstring(
             text.encode(), etree.HTMLParser(encoding="utf-8", no_network=True, remove_comments=True, remove_pis=True)
         )
@@ -138,7 +147,7 @@ def _parse(answer: Answer) -> etree._Element:
 def _is_bare_form(page: etree._Element) -> bool:
     """Tell whether the service shows its empty form again, having forgotten the one that was posted."""
     return (
-        bool(page.xpath("//input[@name='javax.faces.ViewState']"))
+        bool(_VIEW_STATE(page))
         and _years(page) is None
         and not _by_id(page, "nonTrouve")
         and not _by_class(page, "interdit")
@@ -201,8 +210,7 @@ def _declarants(rows: dict[str, list[str]]) -> Iterator[tuple[str, dict[str, str
 def _rows(page: etree._Element) -> Iterator[tuple[str, list[str]]]:
     """Yield each labelled row with its cells; the unlabelled rows after an address are its next lines."""
     label, cells, spanned = "", list[str](), 0
-    for row in page.iter("tr"):
-        own = [cell for cell in row.iter("td", "th") if next(cell.iterancestors("tr")) is row]
+    for own in _cells(page):
         texts = [_text(cell) for cell in own]
         if spanned:  # the label's cell goes on in this row
             cells += texts
@@ -219,6 +227,18 @@ def _rows(page: etree._Element) -> Iterator[tuple[str, list[str]]]:
     yield label, cells
 
 
+def _cells(page: etree._Element) -> Iterable[list[etree._Element]]:
+    """Return the cells of each row, in the order of the page; those of a table in a cell are their own rows'."""
+    rows: dict[etree._Element, list[etree._Element]] = {row: [] for row in page.iter("tr")}
+    for cell in page.iter("td", "th"):
+        row = cell.getparent()
+        while row is not None and row.tag != "tr":
+            row = row.getparent()
+        if row is not None:
+            rows[row].append(cell)
+    return rows.values()
+
+
 def _rows_below(cell: etree._Element) -> int:
     """Return how many rows a cell spans besides its own."""
     span = cell.get("rowspan", "")
@@ -233,11 +253,12 @@ def _label(text: str) -> str:
 
 def _text(element: etree._Element) -> str:
     """Return what a person reads in a cell: line breaks and tabs of the source are one space."""
-    return " ".join(filter(None, map(str.strip, re.split(r"[\r\n\t]+", _raw_text(element)))))
+    lines = _raw_text(element).replace("\r", "\n").replace("\t", "\n").split("\n")
+    return " ".join(filter(None, map(str.strip, lines)))
 
 
 def _raw_text(element: etree._Element) -> str:
-    return "".join(map(str, element.itertext()))
+    return "".join(map(str, element.itertext())) if len(element) else element.text or ""
 
 
 def _amount(text: str) -> int | None:
@@ -268,7 +289,7 @@ def _count(text: str) -> int:
 
 
 def _by_id(page: etree._Element, name: str) -> list[etree._Element]:
-    return [element for element in page.iter() if element.get("id") == name]
+    return _ID(page, name=name)  # type: ignore[return-value]  # an expression that finds elements
 
 
 def _by_class(page: etree._Element, name: str) -> list[etree._Element]:

@@ -1,0 +1,75 @@
+"""What is measured: a handler that was built, or one to compare with, and where it runs."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import requests
+
+from bench.upstreams import KEY
+from ops.build import ROOT
+
+FOLDER: Final = ROOT / ".local/bench"
+PYTHON: Final = ROOT / ".local/tools/runtime/bin/python"
+"""A Python with what Lambda's runtime ships, and nothing of ours."""
+WARM_UP: Final = 50
+DATASETS: Final = (
+    "avis_imposition",
+    "revenu_fiscal_reference",
+    "declarants",
+    "adresse_fiscale",
+    "quotient_familial",
+    "composition_familiale",
+    "adresse_caf",
+)
+COMPARED_WITH: Final = ("floor", "passthrough")
+
+
+@dataclass(frozen=True)
+class Handler:
+    """A handler, the event that it is called with, and the environment of its process."""
+
+    name: str
+    module: str
+    event: str
+    environment: dict[str, str]
+
+    @classmethod
+    def of_dataset(cls, name: str, built: Path, upstreams: dict[str, str]) -> "Handler":
+        """Return a dataset as ``sam build`` left it in ``built``, asked with the event of its folder in ``events``."""
+        event = json.loads((ROOT / "events" / name / "v2.json").read_text())
+        event["headers"]["X-API-Key"] = KEY
+        paths = [built / name.title().replace("_", ""), built / "CommonLayer/python"]
+        return cls(name, "app", json.dumps(event), _environment(name, upstreams, paths))
+
+    @classmethod
+    def to_compare_with(cls, name: str, upstreams: dict[str, str]) -> "Handler":
+        """Return ``floor`` or ``passthrough``."""
+        paths = [ROOT / "bench/handlers"]
+        if name == "passthrough":
+            paths.append(Path(requests.__file__).parent.parent)
+        return cls(name, name, "{}", _environment(name, upstreams, paths))
+
+
+def _environment(name: str, upstreams: dict[str, str], paths: list[Path]) -> dict[str, str]:
+    return upstreams | {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": os.pathsep.join(str(path) for path in paths),
+        "AWS_ACCESS_KEY_ID": "bench",
+        "AWS_SECRET_ACCESS_KEY": "bench",
+        "AWS_DEFAULT_REGION": "eu-west-3",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "TOKENS_TABLE": "tokens",
+        "AUDIT_TABLE": "audit",
+        "STATS_TABLE": "stats",
+        "PSEUDONYM_KEY_ID": "bench",
+        "ENTRY_KEY_ID": "bench",
+        "CAF_SECRET_ID": "bench",
+        "DGFIP_AVAILABLE_YEARS": "99",
+        # As Lambda tells of a request that is not sampled for X-Ray, which is 19 in 20.
+        "LAMBDA_TASK_ROOT": str(paths[0]),
+        "AWS_LAMBDA_FUNCTION_NAME": name,
+        "_X_AMZN_TRACE_ID": "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=0",
+    }

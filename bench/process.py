@@ -1,0 +1,69 @@
+"""A handler in a process of its own, without Lambda's runtime: by the clock, in instructions counted, or in a profile.
+
+Instructions do not depend on what else the machine does: they tell a change of a hundredth, where time tells a tenth.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+from bench.handler import FOLDER, PYTHON, Handler
+from ops.build import ROOT, ToolError
+
+_WORKER: Final = str(ROOT / "bench/worker.py")
+_COUNTED: Final = re.compile(r"I\s+refs:\s+([\d,]+)")
+_FEW: Final = 20
+
+
+def measure(handler: Handler, calls: int, cold_starts: int) -> dict[str, float]:
+    """Return what a handler costs, warm and cold; `start_ms` is its imports alone, Python being there."""
+    starts = [json.loads(_run(handler, [], 2).stdout) for _ in range(cold_starts)]
+    measured: dict[str, float] = json.loads(_run(handler, [], calls).stdout)
+    return measured | {figure: median(one[figure] for one in starts) for figure in ("start_ms", "init_ms", "cold_ms")}
+
+
+def instructions(handler: Handler, calls: int) -> dict[str, float]:
+    """Return how many million instructions a warm call is, as valgrind counts them: a run less a shorter one."""
+    if not shutil.which("valgrind"):
+        msg = "`--mode instructions` wants valgrind, of any Linux's packages"
+        raise ToolError(msg)
+    counting = ["valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"]
+    counted = []
+    for count in (_FEW, _FEW + calls):
+        found = _COUNTED.search(_run(handler, counting, count).stderr)
+        assert found is not None  # noqa: S101 - what the tool always prints
+        counted.append(int(found[1].replace(",", "")))
+    return {"instructions_m": (counted[1] - counted[0]) / calls / 1e6}
+
+
+def flame(handler: Handler, calls: int) -> Path:
+    """Return a flame graph of the handler's calls, SVG: the wider a function, the more of the time is spent in it."""
+    picture = FOLDER / f"flame-{handler.name}.svg"
+    _run(handler, ["py-spy", "record", "--rate", "500", "--function", "--output", str(picture), "--"], calls)
+    # Its title is the command, with the paths of this machine.
+    titled = re.sub(r'(<text id="title"[^>]*>)[^<]*', rf"\1{handler.name}, {calls} calls", picture.read_text(), count=1)
+    picture.write_text(titled)
+    return picture
+
+
+def _run(handler: Handler, under: list[str], calls: int) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(  # noqa: S603 - a script of ours
+        [*under, str(PYTHON), _WORKER, handler.module, str(calls)],
+        input=handler.event,
+        env=handler.environment
+        | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+        | {"BENCH_LOG": str(FOLDER / "function.log"), "PYTHONHASHSEED": "0"},
+        cwd=FOLDER,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    if done.returncode:
+        raise ToolError(done.stderr.strip()[-2000:])
+    return done
