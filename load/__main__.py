@@ -33,7 +33,7 @@ def _issued(on: Deployment, everybody: list[Town]) -> Iterator[dict[Town, str]]:
             new = key_service.NewToken(
                 id=key_service.NewToken.new_id(),
                 organisation=f"Essai de charge {town.name}",
-                siret="21000000000018",
+                siret="21000015400018",
                 scopes=frozenset({"dgfip_avis_imposition", "cnaf_attestation_droits"}),
                 expires=now + timedelta(days=1),
             )

@@ -86,7 +86,7 @@ class Calls:
 
 @cache
 def _measured() -> dict[str, dict[str, float]]:
-    """Return what ``make -s bench ARGS=--json`` printed of each dataset."""
+    """Return what the bench last saved of each dataset."""
     found: dict[str, dict[str, float]] = json.loads((ROOT / "bench/measured.json").read_text())["datasets"]
     return found
 

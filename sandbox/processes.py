@@ -6,11 +6,15 @@ import signal
 import socket
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from secrets import randbelow
 
 import psutil
 
+_PORTS = range(20000, 32768)
+"""Below what Linux (32768) and others (49152) begin to give connections."""
 _GRACE = 3.0
 """Seconds to end by themselves before they are killed."""
 
@@ -50,13 +54,18 @@ class Processes:
         return self._all[name].port
 
     def free_port(self) -> int:
-        """Return a port that nobody listens on, and that no process written down here is about to."""
+        """Return a port that nobody listens on, and that no process written down here is about to.
+
+        Not one of those that the system gives to whoever connects: another program's connection could have it before
+        the process that it is for.
+        """
+        known = {process.port for process in self._all.values()}
         while True:
-            with socket.socket() as one:
-                one.bind(("127.0.0.1", 0))
-                port: int = one.getsockname()[1]
-            if port not in {process.port for process in self._all.values()}:
-                return port
+            port = _PORTS.start + randbelow(len(_PORTS))
+            with socket.socket() as one, suppress(OSError):
+                one.bind(("127.0.0.1", port))
+                if port not in known:
+                    return port
 
     def start(self, name: str, command: Sequence[str], port: int, environment: Mapping[str, str]) -> Process:
         """Start a process whose output goes to ``<name>.log``, and write it down before anything else happens."""

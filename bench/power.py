@@ -1,0 +1,63 @@
+"""What less memory, and so less of a CPU, makes of a call: ``python -m bench.power``, by root, on Linux.
+
+Lambda gives a function a part of a CPU in proportion to its memory, by periods of 20 ms; Linux does the same. Calls
+follow each other without a pause, which is the worst: one that waits for its provider finds its part whole.
+"""
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import click
+
+from bench import process
+from bench.__main__ import _built, _upstreams
+from bench.handler import Handler
+from ops.cost import FULL_MEMORY
+
+MEMORIES: Final = (128, 256, 512, 1024, FULL_MEMORY)
+_PERIOD_US: Final = 20_000
+_CGROUPS: Final = Path("/sys/fs/cgroup")
+
+
+@contextmanager
+def _part_of_a_cpu(memory: int) -> Iterator[None]:
+    """Within, this process and those that it starts have what Lambda gives with so much memory."""
+    is_v2 = (_CGROUPS / "cgroup.controllers").exists()
+    root = _CGROUPS if is_v2 else _CGROUPS / "cpu"
+    group = root / "api-particulier-bench"
+    group.mkdir(exist_ok=True)
+    quota = _PERIOD_US * memory // FULL_MEMORY
+    if is_v2:
+        (group / "cpu.max").write_text(f"{quota} {_PERIOD_US}")
+    else:
+        (group / "cpu.cfs_period_us").write_text(str(_PERIOD_US))
+        (group / "cpu.cfs_quota_us").write_text(str(quota))
+    (group / "cgroup.procs").write_text(str(os.getpid()))
+    try:
+        yield
+    finally:
+        (root / "cgroup.procs").write_text(str(os.getpid()))
+        group.rmdir()
+
+
+def main() -> None:
+    """Print a table, a memory a line, of a dataset of each provider."""
+    folder = _built()
+    with _upstreams(secrets.randbelow(2**32)) as answering:
+        for dataset in ("avis_imposition", "composition_familiale"):
+            handler = Handler.of_dataset(dataset, folder, answering)
+            click.echo(f"\n| {dataset} | of a CPU | p50 ms | p99 ms | first call ms | imports ms |\n|{'---:|' * 6}")
+            for memory in MEMORIES:
+                with _part_of_a_cpu(memory):
+                    found = process.measure(handler, calls=300, cold_starts=3)
+                told = (found[name] for name in ("p50_ms", "p99_ms", "init_ms", "start_ms"))
+                cells = " | ".join(f"{one:,.1f}" for one in told)
+                click.echo(f"| {memory} MB | {memory / FULL_MEMORY:.0%} | {cells} |")
+
+
+if __name__ == "__main__":
+    main()
