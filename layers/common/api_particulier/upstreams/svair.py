@@ -34,7 +34,8 @@ _FORGOTTEN: Final = frozenset({302, 500})
 
 _TITLE: Final = re.compile(r"impôt ?([0-9]{4}) ?sur les revenus de l'année ?([0-9]{4})")
 _ADDRESS: Final = re.compile(r"adresse déclarée au 1 ?er janvier ?([0-9]{4})")
-_ID: Final = etree.XPath("//*[@id=$name]")
+_WITH_ID: Final = etree.XPath("descendant-or-self::*[@id]")
+_WITH_CLASS: Final = etree.XPath("descendant-or-self::*[@class]")
 _VIEW_STATE: Final = etree.XPath("//input[@name='javax.faces.ViewState']/@value")
 _PAGE_TYPES: Final = frozenset({"text/html", "application/xhtml+xml"})
 
@@ -149,13 +150,13 @@ def _is_bare_form(page: etree._Element) -> bool:
     return (
         bool(_VIEW_STATE(page))
         and _years(page) is None
-        and not _by_id(page, "nonTrouve")
-        and not _by_class(page, "interdit")
+        and "nonTrouve" not in _by_id(page)
+        and not _is_refusal(page)
     )
 
 
 def _check_not_refused(page: etree._Element) -> None:
-    if _by_class(page, "interdit"):
+    if _is_refusal(page):
         raise ProviderRefused
 
 
@@ -165,7 +166,8 @@ def _read(page: etree._Element) -> Document | None:
     None for a page that says that there is no such notice.
     """
     _check_not_refused(page)
-    if _by_id(page, "nonTrouve"):
+    identified = _by_id(page)
+    if "nonTrouve" in identified:
         return None
     years = _years(page)
     rows = {
@@ -185,7 +187,7 @@ def _read(page: etree._Element) -> Document | None:
             document["foyerFiscal"] = {"annee": int(address[1]), "adresse": " ".join(filter(None, cells))}
     document |= years
     for name in ("erreurCorrectif", "situationPartielle"):
-        text = "".join(_raw_text(one) for one in _by_id(page, name))
+        text = "".join(_raw_text(one) for one in identified.get(name, ()))
         if text := re.sub(r"[\r\n\t]", "", text).strip():
             document[name] = text
     return document
@@ -258,7 +260,9 @@ def _text(element: etree._Element) -> str:
 
 
 def _raw_text(element: etree._Element) -> str:
-    return "".join(map(str, element.itertext())) if len(element) else element.text or ""
+    if not len(element):  # as nearly every cell
+        return element.text or ""
+    return etree.tostring(element, method="text", encoding="unicode", with_tail=False)
 
 
 def _amount(text: str) -> int | None:
@@ -288,12 +292,20 @@ def _count(text: str) -> int:
     return int(_parts(text))
 
 
-def _by_id(page: etree._Element, name: str) -> list[etree._Element]:
-    return _ID(page, name=name)  # type: ignore[return-value]  # an expression that finds elements
+def _by_id(page: etree._Element) -> dict[str, list[etree._Element]]:
+    """Return the elements that have an identifier, by it; a page of the service repeats some."""
+    found: dict[str, list[etree._Element]] = {}
+    for element in _elements(_WITH_ID, page):
+        found.setdefault(element.get("id", ""), []).append(element)
+    return found
 
 
-def _by_class(page: etree._Element, name: str) -> list[etree._Element]:
-    return [element for element in page.iter() if name in (element.get("class") or "").split()]
+def _is_refusal(page: etree._Element) -> bool:
+    return any("interdit" in element.get("class", "").split() for element in _elements(_WITH_CLASS, page))
+
+
+def _elements(expression: etree.XPath, page: etree._Element) -> list[etree._Element]:
+    return expression(page)  # type: ignore[return-value]  # what our expressions find
 
 
 _PERSONS: Final = {
