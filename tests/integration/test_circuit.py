@@ -103,6 +103,14 @@ def test_somebody_hears_of_it_once(key: str, dgfip: Provider, capfd: pytest.Capt
     assert written.count('"alert":"circuit_opened"') == 1
 
 
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a provider take its time: what happens meanwhile is slow where the machine is busy."""
+    monkeypatch.setenv("PROVIDER_READ_TIMEOUT", "10")
+    monkeypatch.setenv("PROVIDER_DEADLINE", "20")
+
+
+@pytest.mark.usefixtures("slow")
 def test_one_question_tries_while_all_others_are_refused_and_its_answer_lets_everybody_in(
     key: str, dgfip: Provider, cloud: Cloud, clock: Clock, capfd: pytest.CaptureFixture[str]
 ) -> None:
