@@ -148,10 +148,7 @@ def _parse(answer: Answer) -> etree._Element:
 def _is_bare_form(page: etree._Element) -> bool:
     """Tell whether the service shows its empty form again, having forgotten the one that was posted."""
     return (
-        bool(_VIEW_STATE(page))
-        and _years(page) is None
-        and "nonTrouve" not in _by_id(page)
-        and not _is_refusal(page)
+        bool(_VIEW_STATE(page)) and _years(page) is None and "nonTrouve" not in _by_id(page) and not _is_refusal(page)
     )
 
 
