@@ -1,13 +1,14 @@
 """Logs, metrics and traces, none of which can carry personal data.
 
-- A log line is a name of ``Event`` with fields of ``FIELDS``, and nothing else leaves: the formatter rebuilds every
-  line from these, so that a message, an argument, an exception's text or the chatter of a library has no way out.
+- A log line is a name of ``Event`` with fields of ``FIELDS``, and nothing else leaves: ``log`` writes it without the
+  machinery of ``logging``, where libraries speak, and of whose lines only the logger's name is written. A message, an
+  argument or an exception's text has no way out.
 - A metric's dimensions are the dataset, the status and the provider. CloudWatch counts calls and questions from their
   lines (filters of ``template.yaml``); what is rare is a line of Powertools' that is its own metric.
 - A trace has one subsegment a provider, with its duration and outcome; nothing is patched, because the patches of the
   X-Ray SDK write URLs, and no exception is recorded, because it would be with its text.
 
-Importing this module sets logging up, so that no library speaks before the formatter stands in its way.
+Importing this module sets logging up, so that no library speaks before.
 """
 
 import json
@@ -22,8 +23,7 @@ from os import environ
 from time import monotonic
 from typing import Any, Final, override
 
-from aws_lambda_powertools import Logger, Tracer
-from aws_lambda_powertools.logging.formatter import BasePowertoolsFormatter
+from aws_lambda_powertools import Tracer
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 from api_particulier.errors import ApiError, BadRequest, InternalError, NotFound
@@ -102,7 +102,6 @@ FIELDS: Final = frozenset(
     }
 )
 """What a line may say besides its name."""
-_ORDER: Final = tuple(sorted(FIELDS))
 
 
 _EXPECTED: Final = frozenset(
@@ -114,60 +113,31 @@ _EXPECTED: Final = frozenset(
 """The others are errors."""
 
 
-class _Formatter(BasePowertoolsFormatter):
-    """Rebuilds each line from the catalogue; what is not in it is not written."""
-
-    @override
-    def format(self, record: logging.LogRecord) -> str:
-        line: dict[str, object] = {
-            # RFC 3339 with its Z, without which Lambda takes every line for INFO.
-            "timestamp": f"{datetime.fromtimestamp(record.created, UTC):%Y-%m-%dT%H:%M:%S}.{int(record.msecs):03}Z",
-            "level": record.levelname,
-            "service": SERVICE,
-        }
-        event = getattr(record, "event", None)
-        if isinstance(event, Event):
-            line["event"] = event.value
-            line |= {name: value for name in _ORDER if (value := getattr(record, name, None)) is not None}
-        else:  # somebody else's line: that there was one is all that can be told
-            line |= {"event": "library", "logger": record.name}
-        return json.dumps(line, ensure_ascii=False)
-
-    @override
-    def append_keys(self, **additional_keys: object) -> None:
-        """Do nothing: a line's fields are those of its call."""
-
-    @override
-    def clear_state(self) -> None:
-        """Do nothing: there is no state."""
+def _write(level: str, **said: object) -> None:
+    """Write a line to whatever standard output is at the time."""
+    # RFC 3339 with its Z, without which Lambda takes every line for INFO.
+    moment = datetime.now(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00")
+    line = {"timestamp": f"{moment}Z", "level": level, "service": SERVICE, **said}
+    sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
-class _Stdout(logging.Handler):
-    """Writes to whatever standard output is at the time."""
+class _Libraries(logging.Handler):
+    """Stands where libraries log: that one spoke is all that can be told."""
 
     @override
     def emit(self, record: logging.LogRecord) -> None:
-        sys.stdout.write(self.format(record) + "\n")
+        _write(record.levelname, event="library", logger=record.name)
 
 
-def _set_up() -> Logger:
-    # Who logs is not asked of the system, a line at a time: no line of ours says it.
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    formatter, handler = _Formatter(), _Stdout()
-    handler.setFormatter(formatter)
+def _set_up() -> None:
     # Libraries log through the root; what the Lambda runtime put there prints their messages as they are.
-    root = _Stdout(logging.WARNING)
-    root.setFormatter(formatter)
-    logging.getLogger().handlers[:] = [root]
+    logging.getLogger().handlers[:] = [_Libraries(logging.WARNING)]
     logging.captureWarnings(capture=True)
     # Its warnings are of invocations that Lambda does not trace; they would be two lines a call.
     logging.getLogger("aws_xray_sdk").setLevel(logging.ERROR)
-    return Logger(
-        service=SERVICE, level=environ.get("LOG_LEVEL", "INFO"), logger_handler=handler, logger_formatter=formatter
-    )
 
 
-_LOGGER: Final = _set_up()
+_set_up()
 
 
 def log(event: Event, **fields: str | int | None) -> None:
@@ -175,8 +145,8 @@ def log(event: Event, **fields: str | int | None) -> None:
     if unknown := fields.keys() - FIELDS:
         msg = f"not a field of a log line: {', '.join(sorted(unknown))}"
         raise ValueError(msg)
-    write = _LOGGER.info if event in _EXPECTED else _LOGGER.error
-    write(event.value, extra={"event": event, **fields})
+    said = {name: fields[name] for name in sorted(fields) if fields[name] is not None}
+    _write("INFO" if event in _EXPECTED else "ERROR", event=event.value, **said)
 
 
 def log_unforeseen(error: Exception, request_id: str) -> None:

@@ -80,8 +80,8 @@ class Client:
         self._base_url = base_url
         self._prefix = urlsplit(base_url).path
         self._budget = Budget()
-        self.cookies = CookieJar()
-        """Those of the provider's session, which ``send`` sends and keeps."""
+        self._cookies = CookieJar()
+        self._last_cookie: tuple[str, dict[str, str]] = ("", {})
         self.tls = tls or (trusting_public_authorities() if base_url.startswith("https") else None)
         self._connections = connections_to(base_url, self.tls)
         self._connections.ConnectionCls = partial(_connection, self._connections.ConnectionCls, self._budget)  # type: ignore[assignment, arg-type]  # called only
@@ -164,17 +164,26 @@ class Client:
         except (HTTPError, OSError, ValueError):
             raise ProviderUnreadable from None
 
+    def forget_session(self) -> None:
+        """Drop the cookies of the provider's session."""
+        self._cookies.clear()
+        self._last_cookie = "", {}
+
     def _cookie(self, path: str) -> dict[str, str]:
-        if not len(self.cookies):
+        """Return the header to send: that of the last question, for the same path and until another cookie is set."""
+        if not len(self._cookies):
             return {}
-        asking = Request(f"{self._base_url}{path}")  # noqa: S310 - only described
-        self.cookies.add_cookie_header(asking)
-        cookie = asking.get_header("Cookie")
-        return {"Cookie": cookie} if cookie else {}
+        if self._last_cookie[0] != path:
+            asking = Request(f"{self._base_url}{path}")  # noqa: S310 - only described
+            self._cookies.add_cookie_header(asking)
+            cookie = asking.get_header("Cookie")
+            self._last_cookie = path, {"Cookie": cookie} if cookie else {}
+        return self._last_cookie[1]
 
     def _keep_cookies(self, path: str, response: BaseHTTPResponse) -> None:
         if "Set-Cookie" in response.headers:
-            self.cookies.extract_cookies(response, Request(f"{self._base_url}{path}"))  # type: ignore[arg-type]  # noqa: S310 - only described; urllib3's answers are made for it
+            self._cookies.extract_cookies(response, Request(f"{self._base_url}{path}"))  # type: ignore[arg-type]  # noqa: S310 - only described; urllib3's answers are made for it
+            self._last_cookie = "", {}
 
 
 class _ConnectionLostError(Exception):

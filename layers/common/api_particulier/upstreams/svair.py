@@ -77,7 +77,7 @@ class _Svair:
             self._form = self._fetch_form()  # the last one's session is over
 
     def _fetch_form(self) -> _Form:
-        self.client.cookies.clear()
+        self.client.forget_session()
         page = _parse(self.client.send("GET", _FORM_PATH))
         _check_not_refused(page)
         found = _VIEW_STATE(page)
