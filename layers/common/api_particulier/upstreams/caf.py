@@ -210,9 +210,9 @@ def _root_part(answer: Answer) -> bytes:
     return payload.strip()
 
 
-def _parse(document: bytes, encoding: str | None = None) -> etree._Element:
-    """Parse without fetching or expanding anything; ``encoding`` prevails over what the document declares."""
-    parser = etree.XMLParser(
+@lru_cache(maxsize=2)
+def _parser(encoding: str | None) -> etree.XMLParser:
+    return etree.XMLParser(
         encoding=encoding,
         resolve_entities=False,
         no_network=True,
@@ -221,8 +221,12 @@ def _parse(document: bytes, encoding: str | None = None) -> etree._Element:
         remove_comments=True,
         remove_pis=True,
     )
+
+
+def _parse(document: bytes, encoding: str | None = None) -> etree._Element:
+    """Parse without fetching or expanding anything; ``encoding`` prevails over what the document declares."""
     try:
-        root = etree.fromstring(document, parser)
+        root = etree.fromstring(document, _parser(encoding))
     except (etree.LxmlError, ValueError):
         raise ProviderUnreadable from None
     if root.getroottree().docinfo.internalDTD is not None:

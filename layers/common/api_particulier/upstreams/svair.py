@@ -118,6 +118,11 @@ def ping() -> None:
 # ── The page ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@lru_cache(maxsize=1)
+def _parser() -> etree.HTMLParser:
+    return etree.HTMLParser(encoding="utf-8", no_network=True, remove_comments=True, remove_pis=True)
+
+
 @lru_cache(maxsize=8)
 def _content_type(told: str) -> tuple[str, str]:
     """Return what a header says: the kind of the page, and how its characters are written."""
@@ -132,9 +137,7 @@ def _parse(answer: Answer) -> etree._Element:
         raise ProviderUnreadable
     try:
         text = answer.content.decode(charset).removeprefix("\ufeff")
-        page = etree.fromstring(
-            text.encode(), etree.HTMLParser(encoding="utf-8", no_network=True, remove_comments=True, remove_pis=True)
-        )
+        page = etree.fromstring(text.encode(), _parser())
     except (UnicodeError, LookupError, etree.LxmlError, ValueError):
         raise ProviderUnreadable from None
     if page is None:
