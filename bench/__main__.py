@@ -4,21 +4,17 @@ import json
 import os
 import secrets
 import shutil
-import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from platform import machine
 from typing import Any, Final
 
 import click
 
 from bench import process, runtime
-from bench.handler import COMPARED_WITH, DATASETS, FOLDER, Handler
+from bench.handler import COMPARED_WITH, DATASETS, FOLDER, Handler, answering, built_here
 from bench.process import flame
-from ops.build import ROOT, ToolError, build, run_tool
+from ops.build import ROOT, ToolError, run_tool
 
 _COLUMNS: Final = (
     ("cpu_ms", "CPU ms"),
@@ -34,28 +30,6 @@ _COLUMNS: Final = (
     ("log_bytes", "log B"),
     ("instructions_m", "M instr."),
 )
-
-
-@contextmanager
-def _upstreams(seed: int) -> Iterator[dict[str, str]]:
-    """Serve the answers, in a process of their own; yields the environment of a function that asks them."""
-    command = [sys.executable, "-m", "bench.upstreams", str(FOLDER), str(seed)]
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:  # noqa: S603 - a program of ours
-        assert server.stdout is not None  # noqa: S101 - a pipe, as asked
-        try:
-            plain, tls = server.stdout.readline().split()
-            yield {
-                "AWS_ENDPOINT_URL": f"http://127.0.0.1:{plain}",
-                "DGFIP_SVAIR_URL": f"http://127.0.0.1:{plain}",
-                "BAN_URL": f"http://127.0.0.1:{plain}",
-                "CAF_URL": f"https://127.0.0.1:{tls}",
-            }
-        finally:
-            server.terminate()
-
-
-def _built() -> Path:
-    return build(FOLDER / "build", "arm64" if machine() in {"arm64", "aarch64"} else "x86_64").parent
 
 
 def _measure(handler: Handler, mode: str, calls: int, cold_starts: int) -> dict[str, float]:
@@ -140,8 +114,8 @@ def main(  # noqa: PLR0913 - one parameter an option
     seed = secrets.randbelow(2**32) if seed is None else seed
     calls = calls or (100 if mode == "instructions" else 1000)
     try:
-        built = _built()
-        with _upstreams(seed) as upstreams:
+        built = built_here()
+        with answering(seed) as upstreams:
             measured = [Handler.of_dataset(name, built, upstreams) for name in only or DATASETS]
             if mode == "flame":
                 for handler in measured:

@@ -2,14 +2,19 @@
 
 import json
 import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from platform import machine
 from typing import Final
 
 import requests
 
 from bench.upstreams import KEY
-from ops.build import ROOT
+from ops.build import ROOT, build
 
 FOLDER: Final = ROOT / ".local/bench"
 PYTHON: Final = ROOT / ".local/tools/runtime/bin/python"
@@ -73,3 +78,26 @@ def _environment(name: str, upstreams: dict[str, str], paths: list[Path]) -> dic
         "AWS_LAMBDA_FUNCTION_NAME": name,
         "_X_AMZN_TRACE_ID": "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=0",
     }
+
+
+@contextmanager
+def answering(seed: int) -> Iterator[dict[str, str]]:
+    """Serve the answers, in a process of their own; yields the environment of a function that asks them."""
+    command = [sys.executable, "-m", "bench.upstreams", str(FOLDER), str(seed)]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:  # noqa: S603 - a program of ours
+        assert server.stdout is not None  # noqa: S101 - a pipe, as asked
+        try:
+            plain, tls = server.stdout.readline().split()
+            yield {
+                "AWS_ENDPOINT_URL": f"http://127.0.0.1:{plain}",
+                "DGFIP_SVAIR_URL": f"http://127.0.0.1:{plain}",
+                "BAN_URL": f"http://127.0.0.1:{plain}",
+                "CAF_URL": f"https://127.0.0.1:{tls}",
+            }
+        finally:
+            server.terminate()
+
+
+def built_here() -> Path:
+    """Build what would be deployed, for this machine's processor, and return where; ``ToolError`` when it fails."""
+    return build(FOLDER / "build", "arm64" if machine() in {"arm64", "aarch64"} else "x86_64").parent

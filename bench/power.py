@@ -14,8 +14,7 @@ from typing import Final
 import click
 
 from bench import process
-from bench.__main__ import _built, _upstreams
-from bench.handler import Handler
+from bench.handler import Handler, answering, built_here
 from ops.cost import FULL_MEMORY
 
 MEMORIES: Final = (128, 256, 512, 1024, FULL_MEMORY)
@@ -46,10 +45,10 @@ def _part_of_a_cpu(memory: int) -> Iterator[None]:
 
 def main() -> None:
     """Print a table, a memory a line, of a dataset of each provider."""
-    folder = _built()
-    with _upstreams(secrets.randbelow(2**32)) as answering:
+    folder = built_here()
+    with answering(secrets.randbelow(2**32)) as upstreams:
         for dataset in ("avis_imposition", "composition_familiale"):
-            handler = Handler.of_dataset(dataset, folder, answering)
+            handler = Handler.of_dataset(dataset, folder, upstreams)
             click.echo(f"\n| {dataset} | of a CPU | p50 ms | p99 ms | first call ms | imports ms |\n|{'---:|' * 6}")
             for memory in MEMORIES:
                 with _part_of_a_cpu(memory):
