@@ -29,17 +29,11 @@ def draw(told: dict[str, Any], picture: Path) -> None:
     cpu.barh(was, list(_SERVER_OF_2020.values()), color=_PALE)
     cpu.axvline(_TARGET_CPU, color=_ORANGE, linestyle="--", label="target")
     cpu.set(title="CPU of a warm call, ms")
-    left = [0.0] * len(rows)
-    for figure_name, label, colour in (
-        ("floor", "Python and Lambda's client", _GREY),
-        ("imports_ms", "imports", _BLUE),
-        ("init_ms", "first call", _PALE),
-    ):
-        part = [
-            row["start_ms"] - row["imports_ms"] if figure_name == "floor" else row[figure_name] for row in rows.values()
-        ]
-        cold.barh(names, part, left=left, color=colour, label=label)
-        left = [so_far + more for so_far, more in zip(left, part, strict=True)]
+    runtime = [row["start_ms"] - row["imports_ms"] for row in rows.values()]
+    started = [row["start_ms"] for row in rows.values()]
+    cold.barh(names, runtime, color=_GREY, label="Python and Lambda's client")
+    cold.barh(names, [row["imports_ms"] for row in rows.values()], left=runtime, color=_BLUE, label="imports")
+    cold.barh(names, [row["init_ms"] for row in rows.values()], left=started, color=_PALE, label="first call")
     cold.axvline(_TARGET_COLD, color=_ORANGE, linestyle="--", label="target")
     cold.set(title="cold start without a snapshot, ms")
     cold.legend(frameon=False, loc="lower right")

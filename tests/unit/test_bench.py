@@ -48,5 +48,5 @@ def test_the_page_says_what_is_beyond_the_bare_handler(monkeypatch: pytest.Monke
     saved["floor"]["cpu_ms"], saved["datasets"]["avis_imposition"]["cpu_ms"] = 0.25, 1.75
     (tmp_path / "bench/measured.json").write_text(json.dumps(saved))
     monkeypatch.setattr(page, "ROOT", tmp_path)
-    (row,) = (line for line in page.table().splitlines() if line.startswith("| tax notice |"))
+    (row,) = (line for line in page.table().splitlines() if line.startswith("| `avis_imposition` |"))
     assert row.split(" | ")[1:3] == ["1.75", "1.50"]

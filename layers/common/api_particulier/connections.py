@@ -1,7 +1,6 @@
 """Connections to a server, kept alive; a request leaves in one write, its head with its body.
 
-``http.client`` writes them apart: twice the system calls, TLS records and packets, for bodies of a kilobyte. A write
-less is 0.05 ms of CPU, two a call (docs/performance.md).
+``http.client`` writes them apart: twice the system calls, TLS records and packets, for bodies of a kilobyte.
 """
 
 import ssl
