@@ -59,7 +59,7 @@ bench: setup $(TOOLS)/runtime/.ready $(TOOLS)/load/.ready ## what a call of each
 
 # What the Lambda runtime ships is left out of the layer: docs/decisions/0002-dependencies.md.
 PIN := pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-header --no-annotate
-RUNTIME := boto3 botocore jmespath python-dateutil six
+RUNTIME := boto3 botocore jmespath python-dateutil six urllib3
 
 lock: $(UV) ## pin again every requirement, with hashes
 	$(UV) $(PIN) $(addprefix --no-emit-package ,$(RUNTIME)) requirements/layer.in -o layers/common/requirements.txt

@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from functools import lru_cache
 from random import random
+from ssl import SSLError
 from time import sleep
 from typing import Any, Final
 
@@ -18,21 +19,17 @@ from botocore.credentials import ContainerProvider, CredentialResolver, Credenti
 from botocore.exceptions import (
     ClientError,
     ConnectionError,  # noqa: A004 - botocore's name
-    ConnectTimeoutError,
     EndpointConnectionError,
     HTTPClientError,
     NoCredentialsError,
     ReadTimeoutError,
 )
-from urllib3 import Timeout
-from urllib3 import exceptions as wire
 
-from api_particulier.connections import connections_to, trusting_public_authorities
+from api_particulier.connections import Connection, LostError, UnreadableError, trusting_public_authorities
 from api_particulier.settings import settings
 
 TRY_SECONDS: Final = 1.0
 """To connect, and again to wait for the answer's next bytes."""
-_TIMEOUT: Final = Timeout(connect=TRY_SECONDS, read=TRY_SECONDS)
 PAUSE_SECONDS: Final = 0.1
 """At most, before the second and last try."""
 _PASSING: Final = frozenset(
@@ -47,6 +44,8 @@ _PASSING: Final = frozenset(
 """Errors that another try may not get; HTTP's own 5xx besides."""
 _OK: Final = 200
 _FAILING: Final = 500
+_MAX_BYTES: Final = 16 * 1024 * 1024
+"""A page of DynamoDB's is one megabyte of items; told in JSON, a few."""
 
 
 class Service:
@@ -57,9 +56,8 @@ class Service:
         self._region = settings().aws_default_region
         self._name, self._target = name, target
         self._url = f"{settings().aws_endpoint_url or f'https://{name}.{self._region}.amazonaws.com'}/"
-        self._connections = connections_to(
-            self._url, trusting_public_authorities() if self._url.startswith("https") else None
-        )
+        tls = trusting_public_authorities() if self._url.startswith("https") else None
+        self._connection = Connection(self._url, tls, _Patience(), at_most=_MAX_BYTES)
 
     def call(self, operation: str, request: Mapping[str, object]) -> dict[str, Any]:
         """Return what an operation answers, as boto3's client would; ``ClientError`` or ``BotoCoreError`` likewise.
@@ -100,18 +98,19 @@ class Service:
 
     def _send(self, request: AWSRequest) -> tuple[int, bytes]:
         try:
-            answer = self._connections.urlopen(
-                "POST", "/", request.data, dict(request.headers), redirect=False, timeout=_TIMEOUT
-            )
-        except wire.NewConnectionError:  # which urllib3 takes for a time-out too
-            raise EndpointConnectionError(endpoint_url=self._url) from None
-        except wire.ConnectTimeoutError:
-            raise ConnectTimeoutError(endpoint_url=self._url) from None
-        except wire.ReadTimeoutError:
+            answer = self._connection.ask("POST", "/", dict(request.headers), request.data)
+        except TimeoutError:
             raise ReadTimeoutError(endpoint_url=self._url) from None
-        except wire.HTTPError:
+        except (LostError, UnreadableError, SSLError):
             raise EndpointConnectionError(endpoint_url=self._url) from None
-        return answer.status, answer.data
+        return answer.status, answer.content
+
+
+class _Patience:
+    def to_connect(self) -> float:
+        return TRY_SECONDS
+
+    to_read = to_connect
 
 
 class _PassingError(ClientError):

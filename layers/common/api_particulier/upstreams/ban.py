@@ -17,10 +17,11 @@ from urllib.parse import urlencode
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from api_particulier.connections import Answer
 from api_particulier.errors import ProviderError, ProviderUnreadable
 from api_particulier.scopes import Document
 from api_particulier.settings import settings
-from api_particulier.upstreams.client import Answer, Client
+from api_particulier.upstreams.client import Client
 
 PROVIDER: Final = "ban"
 NOWHERE: Final[Document] = {"adresseStructuree": None, "coordonnees": None, "score": None, "adresses": []}

@@ -26,12 +26,13 @@ from lxml import etree
 from pydantic import BaseModel
 
 from api_particulier.aws import secretsmanager
+from api_particulier.connections import Answer
 from api_particulier.errors import ApiError, BadRequest, InternalError, NotFound, ProviderFailed, ProviderUnreadable
 from api_particulier.observability import Event, log
 from api_particulier.parameters import AllocataireNumbers
 from api_particulier.scopes import Document
 from api_particulier.settings import settings
-from api_particulier.upstreams.client import Answer, Client
+from api_particulier.upstreams.client import Client
 
 PROVIDER: Final = "caf"
 

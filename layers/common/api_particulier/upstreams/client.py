@@ -9,28 +9,21 @@ Whatever goes wrong on the way is one of these, its cause dropped (it would prin
   ``ProviderUnreadable``
 """
 
-import io
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
-from http.client import HTTPException, HTTPResponse
+from email.message import Message
 from http.cookiejar import CookieJar
-from socket import socket
+from io import BytesIO
 from time import monotonic
-from typing import Any, Final, override
+from typing import Final
 from urllib.parse import urlencode, urlsplit
 from urllib.request import Request
-
-from urllib3 import BaseHTTPResponse, Timeout
-from urllib3.connection import HTTPConnection
-from urllib3.exceptions import HTTPError, NewConnectionError, ProtocolError, SSLError
-from urllib3.exceptions import TimeoutError as WireTimeoutError
+from urllib.response import addinfo
 
 from api_particulier import deadline as call_deadline
 from api_particulier.circuit import Circuit
-from api_particulier.connections import connections_to, trusting_public_authorities
+from api_particulier.connections import Answer, Connection, LostError, UnreadableError, trusting_public_authorities
 from api_particulier.errors import ProviderRefused, ProviderUnreachable, ProviderUnreadable
 from api_particulier.observability import provider_call
 from api_particulier.settings import settings
@@ -38,18 +31,8 @@ from api_particulier.upstreams.retries import Retries
 
 MAX_BYTES: Final = 2 * 1024 * 1024
 """A notice is 5 kB, a family file 3 kB: what is a thousand times that is no answer."""
-_CHUNK: Final = 64 * 1024
 OK: Final = frozenset({200})
 _HEADERS: Final = {"User-Agent": "api-particulier", "Accept": "*/*", "Accept-Encoding": "identity"}
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a provider answered, whole."""
-
-    status: int
-    headers: Mapping[str, str]
-    content: bytes
 
 
 class Budget:
@@ -61,8 +44,13 @@ class Budget:
     def start(self, seconds: float) -> None:
         self._end = monotonic() + seconds
 
-    def left(self, at_most: float) -> float:
-        """Return the seconds to wait for the next bytes; ``TimeoutError`` when there are none left."""
+    def to_connect(self) -> float:
+        return self._left(settings().provider_connect_timeout)
+
+    def to_read(self) -> float:
+        return self._left(settings().provider_read_timeout)
+
+    def _left(self, at_most: float) -> float:
         left = self._end - monotonic()
         if left <= 0:
             raise TimeoutError
@@ -83,8 +71,7 @@ class Client:
         self._cookies = CookieJar()
         self._last_cookie: tuple[str, dict[str, str]] = ("", {})
         self.tls = tls or (trusting_public_authorities() if base_url.startswith("https") else None)
-        self._connections = connections_to(base_url, self.tls)
-        self._connections.ConnectionCls = partial(_connection, self._connections.ConnectionCls, self._budget)  # type: ignore[assignment, arg-type]  # called only
+        self._connection = Connection(base_url, self.tls, self._budget, at_most=MAX_BYTES)
 
     @contextmanager
     def question(self, *, deadline: float | None = None) -> Iterator[None]:
@@ -118,51 +105,27 @@ class Client:
         self._retries.earn()
         try:
             return self._send(method, path, body, said, expected)
-        except _ConnectionLostError:
+        except LostError:
             if not self._retries.take():
                 raise ProviderUnreachable from None
             try:
                 return self._send(method, path, body, said, expected)
-            except _ConnectionLostError:
+            except LostError:
                 raise ProviderUnreachable from None
 
     def _send(
         self, method: str, path: str, body: bytes | None, headers: dict[str, str], expected: frozenset[int]
     ) -> Answer:
+        said = headers | self._cookie(path)
         try:
-            response = self._connections.urlopen(
-                method,
-                f"{self._prefix}{path}",
-                body,
-                headers | self._cookie(path),
-                redirect=False,
-                preload_content=False,
-                timeout=Timeout(
-                    connect=self._budget.left(at_most=settings().provider_connect_timeout),
-                    read=self._budget.left(at_most=settings().provider_read_timeout),
-                ),
-            )
-            try:
-                self._keep_cookies(path, response)
-                _check_status(response.status, expected)
-                return Answer(response.status, response.headers, _read(response))
-            finally:
-                if not response.closed:  # an answer that was not read to its end takes its connection with it
-                    response.close()
-                response.release_conn()
-        except NewConnectionError:  # which urllib3 takes for a time-out too
-            raise _ConnectionLostError from None
-        except (WireTimeoutError, TimeoutError, SSLError):
+            answer = self._connection.ask(method, f"{self._prefix}{path}", said, body, expected=expected)
+        except (TimeoutError, ssl.SSLError):
             raise ProviderUnreachable from None
-        except ProtocolError as error:
-            causes = list(_causes(error))
-            if any(isinstance(cause, TimeoutError) for cause in causes):
-                raise ProviderUnreachable from None
-            if any(isinstance(cause, HTTPException) and not isinstance(cause, OSError) for cause in causes):
-                raise ProviderUnreadable from None  # it does not speak HTTP
-            raise _ConnectionLostError from None
-        except (HTTPError, OSError, ValueError):
+        except (UnreadableError, ValueError):
             raise ProviderUnreadable from None
+        self._keep_cookies(path, answer)
+        _check_status(answer.status, expected)
+        return answer
 
     def forget_session(self) -> None:
         """Drop the cookies of the provider's session."""
@@ -180,14 +143,13 @@ class Client:
             self._last_cookie = path, {"Cookie": cookie} if cookie else {}
         return self._last_cookie[1]
 
-    def _keep_cookies(self, path: str, response: BaseHTTPResponse) -> None:
-        if "Set-Cookie" in response.headers:
-            self._cookies.extract_cookies(response, Request(f"{self._base_url}{path}"))  # type: ignore[arg-type]  # noqa: S310 - only described; urllib3's answers are made for it
+    def _keep_cookies(self, path: str, answer: Answer) -> None:
+        if answer.cookies:
+            said = Message()
+            for cookie in answer.cookies:
+                said["Set-Cookie"] = cookie
+            self._cookies.extract_cookies(addinfo(BytesIO(), said), Request(f"{self._base_url}{path}"))  # type: ignore[arg-type]  # noqa: S310 - only described
             self._last_cookie = "", {}
-
-
-class _ConnectionLostError(Exception):
-    """The connection was refused, or fell before an answer began."""
 
 
 def _check_status(status: int, expected: frozenset[int]) -> None:
@@ -198,58 +160,3 @@ def _check_status(status: int, expected: frozenset[int]) -> None:
     if status >= 500:  # noqa: PLR2004 - HTTP's own families
         raise ProviderUnreachable
     raise ProviderUnreadable
-
-
-def _read(response: BaseHTTPResponse) -> bytes:
-    """Read the body; what is too large or cut short is not an answer."""
-    content = bytearray()
-    try:
-        while chunk := response.read1(_CHUNK, decode_content=True):
-            content += chunk
-            if len(content) > MAX_BYTES:
-                raise ProviderUnreadable
-    except ProtocolError:  # cut short, or chunks that are none
-        raise ProviderUnreadable from None
-    return bytes(content)
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an exception and those at the bottom of it: ``urllib3`` calls many things a protocol error."""
-    while error is not None:
-        yield error
-        inner = [*reversed(error.args), error.__context__]
-        error = next((one for one in inner if isinstance(one, BaseException)), None)
-
-
-def _connection(connection: type[HTTPConnection], budget: Budget, *args: Any, **kwargs: Any) -> HTTPConnection:
-    made = connection(*args, **kwargs)
-    made.response_class = partial(_PacedResponse, budget)  # type: ignore[assignment]  # called only
-    return made
-
-
-class _PacedResponse(HTTPResponse):
-    """A response whose every read, of headers as of body, ends with the budget."""
-
-    def __init__(self, budget: Budget, sock: socket, *args: Any, **kwargs: Any) -> None:
-        super().__init__(sock, *args, **kwargs)
-        raw = self.fp.detach()
-        self.fp = io.BufferedReader(_Paced(raw, sock, budget))
-
-
-class _Paced(io.RawIOBase):
-    def __init__(self, raw: io.RawIOBase, sock: socket, budget: Budget) -> None:
-        self._raw, self._sock, self._budget = raw, sock, budget
-
-    @override
-    def readable(self) -> bool:
-        return True
-
-    @override
-    def readinto(self, buffer: Any, /) -> int | None:
-        self._sock.settimeout(self._budget.left(at_most=settings().provider_read_timeout))
-        return self._raw.readinto(buffer)
-
-    @override
-    def close(self) -> None:
-        self._raw.close()
-        super().close()

@@ -25,12 +25,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from api_particulier.aws import secretsmanager
+from api_particulier.connections import Answer
 from api_particulier.errors import InternalError, ProviderRefused, ProviderUnreadable, UnknownNotice
 from api_particulier.observability import Event, log
 from api_particulier.parameters import AvisNumbers
 from api_particulier.scopes import Document
 from api_particulier.settings import settings
-from api_particulier.upstreams.client import Answer, Client
+from api_particulier.upstreams.client import Client
 
 PROVIDER: Final = "dgfip"
 

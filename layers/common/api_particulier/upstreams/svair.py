@@ -18,11 +18,12 @@ from typing import Final
 
 from lxml import etree
 
+from api_particulier.connections import Answer
 from api_particulier.errors import ProviderRefused, ProviderUnreadable, UnknownNotice
 from api_particulier.parameters import AvisNumbers
 from api_particulier.scopes import BLANK, Document
 from api_particulier.settings import settings
-from api_particulier.upstreams.client import Answer, Client
+from api_particulier.upstreams.client import Client
 
 PROVIDER: Final = "dgfip"
 
@@ -132,7 +133,7 @@ def _content_type(told: str) -> tuple[str, str]:
 
 
 def _parse(answer: Answer) -> etree._Element:
-    kind, charset = _content_type(answer.headers.get("Content-Type") or "text/html")
+    kind, charset = _content_type(answer.headers.get("content-type") or "text/html")
     if kind not in _PAGE_TYPES:
         raise ProviderUnreadable
     try:
