@@ -55,7 +55,7 @@ class Connection:
         """Speak TLS as ``tls`` says; an answer of more than ``at_most`` bytes is none."""
         parts = urlsplit(url)
         self._address = parts.hostname or "", parts.port or (443 if tls else 80)
-        self._host = parts.netloc.rpartition("@")[2].removesuffix(":443" if tls else ":80")
+        self.host = parts.netloc.rpartition("@")[2].removesuffix(":443" if tls else ":80")
         self._tls, self._patience, self._at_most = tls, patience, at_most
         self._kept: _Wire | None = None
         if tls:
@@ -75,7 +75,7 @@ class Connection:
         ``LostError``, ``UnreadableError``, ``TimeoutError``, ``ssl.SSLError``; ``ValueError`` for a request that HTTP
         cannot say.
         """
-        request = _request(method, path, {"Host": self._host, **headers}, body)
+        request = _request(method, path, {"Host": self.host, **headers}, body)
         wire, self._kept = self._kept, None
         if wire and wire.has_something_to_say():  # that it is closed, or what nobody asked for
             wire.close()

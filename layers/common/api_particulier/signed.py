@@ -7,6 +7,7 @@ describe services of which three operations are used. What is left here is the p
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from random import random
 from ssl import SSLError
@@ -14,7 +15,6 @@ from time import sleep
 from typing import Any, Final
 
 from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
 from botocore.credentials import ContainerProvider, CredentialResolver, Credentials, EnvProvider
 from botocore.exceptions import (
     ClientError,
@@ -86,24 +86,35 @@ class Service:
         told = {"Error": {"Code": code, "Message": ""}, "ResponseMetadata": {"HTTPStatusCode": status}}
         raise _named(code, _PassingError if passing else ClientError)(answer | told, operation)
 
-    def _sign(self, operation: str, body: bytes) -> AWSRequest:
-        headers = {
-            "X-Amz-Target": f"{self._target}.{operation}",
-            # DynamoDB says 1.0 and the others 1.1; their bodies are the same.
-            "Content-Type": f"application/x-amz-json-{'1.0' if self._name == 'dynamodb' else '1.1'}",
-        }
-        request = AWSRequest("POST", self._url, headers=headers, data=body)
-        SigV4Auth(_credentials().get_frozen_credentials(), self._name, self._region).add_auth(request)
+    def _sign(self, operation: str, body: bytes) -> "_Request":
+        request = _Request(self._url, body)
+        request.headers["Host"] = self._connection.host
+        request.headers["X-Amz-Target"] = f"{self._target}.{operation}"
+        # DynamoDB says 1.0 and the others 1.1; their bodies are the same.
+        request.headers["Content-Type"] = f"application/x-amz-json-{'1.0' if self._name == 'dynamodb' else '1.1'}"
+        SigV4Auth(_credentials().get_frozen_credentials(), self._name, self._region).add_auth(request)  # type: ignore[arg-type]  # the parts of one that it reads
         return request
 
-    def _send(self, request: AWSRequest) -> tuple[int, bytes]:
+    def _send(self, request: "_Request") -> tuple[int, bytes]:
         try:
-            answer = self._connection.ask("POST", "/", dict(request.headers), request.data)
+            answer = self._connection.ask(request.method, "/", request.headers, request.body)
         except TimeoutError:
             raise ReadTimeoutError(endpoint_url=self._url) from None
         except (LostError, UnreadableError, SSLError):
             raise EndpointConnectionError(endpoint_url=self._url) from None
         return answer.status, answer.content
+
+
+@dataclass
+class _Request:
+    """What botocore's signer reads of its ``AWSRequest``, which prepares itself anew at each look, and writes."""
+
+    url: str
+    body: bytes
+    method: str = "POST"
+    params: None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    context: dict[str, Any] = field(default_factory=dict)
 
 
 class _Patience:

@@ -36,7 +36,7 @@ _FORGOTTEN: Final = frozenset({302, 500})
 _TITLE: Final = re.compile(r"impôt ?([0-9]{4}) ?sur les revenus de l'année ?([0-9]{4})")
 _ADDRESS: Final = re.compile(r"adresse déclarée au 1 ?er janvier ?([0-9]{4})")
 _WITH_ID: Final = etree.XPath("descendant-or-self::*[@id]")
-_WITH_CLASS: Final = etree.XPath("descendant-or-self::*[@class]")
+_CLASSES: Final = etree.XPath("descendant-or-self::*/@class", smart_strings=False)
 _VIEW_STATE: Final = etree.XPath("//input[@name='javax.faces.ViewState']/@value")
 _PAGE_TYPES: Final = frozenset({"text/html", "application/xhtml+xml"})
 
@@ -256,7 +256,10 @@ def _label(text: str) -> str:
 
 def _text(element: etree._Element) -> str:
     """Return what a person reads in a cell: line breaks and tabs of the source are one space."""
-    lines = _raw_text(element).replace("\r", "\n").replace("\t", "\n").split("\n")
+    text = _raw_text(element).strip()
+    if text.isprintable():  # on one line, as nearly always
+        return text
+    lines = text.replace("\r", "\n").replace("\t", "\n").split("\n")
     return " ".join(filter(None, map(str.strip, lines)))
 
 
@@ -296,17 +299,15 @@ def _count(text: str) -> int:
 def _by_id(page: etree._Element) -> dict[str, list[etree._Element]]:
     """Return the elements that have an identifier, by it; a page of the service repeats some."""
     found: dict[str, list[etree._Element]] = {}
-    for element in _elements(_WITH_ID, page):
+    elements: list[etree._Element] = _WITH_ID(page)  # type: ignore[assignment]  # what the expression finds
+    for element in elements:
         found.setdefault(element.get("id", ""), []).append(element)
     return found
 
 
 def _is_refusal(page: etree._Element) -> bool:
-    return any("interdit" in element.get("class", "").split() for element in _elements(_WITH_CLASS, page))
-
-
-def _elements(expression: etree.XPath, page: etree._Element) -> list[etree._Element]:
-    return expression(page)  # type: ignore[return-value]  # what our expressions find
+    classes: list[str] = _CLASSES(page)  # type: ignore[assignment]  # what the expression finds
+    return any("interdit" in one.split() for one in classes)
 
 
 _PERSONS: Final = {
