@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pydantic import GetJsonSchemaHandler
     from pydantic_core import CoreSchema
 
-type Document = Mapping[str, object]
+type Document = dict[str, object]
 """What a provider said, by the API's field names. A field that the provider does not show is absent."""
 
 
@@ -125,12 +125,11 @@ def select(document: Document, model: type[BaseModel], opened: frozenset[str], *
     always absent, and so is an object of which nothing is left.
     """
     selection = Selection({}, [], [])
-    for path, _ in _paths(model):
-        *parents, leaf = path.split(".")
+    for path, parents, leaf in _steps(model):
         source: object = document
         for parent in parents:
-            source = source.get(parent) if isinstance(source, Mapping) else None
-        if not isinstance(source, Mapping) or leaf not in source:
+            source = source.get(parent) if isinstance(source, dict) else None
+        if not isinstance(source, dict) or leaf not in source:
             continue
         if path not in opened:
             selection.withheld.append(path)
@@ -147,5 +146,6 @@ def select(document: Document, model: type[BaseModel], opened: frozenset[str], *
 
 
 @lru_cache(maxsize=64)
-def _paths(model: type[BaseModel]) -> tuple[tuple[str, str], ...]:
-    return tuple(fields_of(model))
+def _steps(model: type[BaseModel]) -> tuple[tuple[str, list[str], str], ...]:
+    """Return each field's path, whole and as the objects that it goes through and its name in the last."""
+    return tuple((path, path.split(".")[:-1], path.split(".")[-1]) for path, _ in fields_of(model))

@@ -17,7 +17,7 @@ from http.cookiejar import CookieJar
 from io import BytesIO
 from time import monotonic
 from typing import Final
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlsplit
 from urllib.request import Request
 from urllib.response import addinfo
 
@@ -91,17 +91,17 @@ class Client:
         method: str,
         path: str,
         *,
-        body: bytes | Mapping[str, str] | None = None,
+        body: bytes | str | None = None,
         headers: Mapping[str, str] | None = None,
         expected: frozenset[int] = OK,
     ) -> Answer:
         """Ask, and perhaps once more if the connection fell before an answer began: every question only reads.
 
-        A ``body`` of names and values is sent as a form. A redirection is never followed.
+        A ``body`` that is a text is a form, as ``urlencode`` writes it. A redirection is never followed.
         """
         said = {**_HEADERS, **(headers or {})}
-        if isinstance(body, Mapping):
-            body, said["Content-Type"] = urlencode(body).encode(), "application/x-www-form-urlencoded"
+        if isinstance(body, str):
+            body, said["Content-Type"] = body.encode(), "application/x-www-form-urlencoded"
         self._retries.earn()
         try:
             return self._send(method, path, body, said, expected)

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from time import monotonic
 from typing import Annotated, Final
+from urllib.parse import urlencode
 from uuid import uuid4
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -101,7 +102,7 @@ class _ImpotParticulier:
             _TOKEN_PATH,
             expected=frozenset({_OK, _MALFORMED, _UNAUTHORIZED}),
             headers={"Authorization": f"Basic {b64encode(credentials.encode()).decode()}"},
-            body={"grant_type": "client_credentials", "scope": _SCOPE},
+            body=urlencode({"grant_type": "client_credentials", "scope": _SCOPE}),
         )
         granted = _grant(answer)
         headers = {"Authorization": f"Bearer {granted.access_token}", "ID_Teleservice": oauth_client.id_teleservice}

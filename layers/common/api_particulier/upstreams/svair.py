@@ -15,6 +15,7 @@ from email.message import Message
 from functools import lru_cache
 from time import monotonic
 from typing import Final
+from urllib.parse import urlencode
 
 from lxml import etree
 
@@ -23,7 +24,7 @@ from api_particulier.errors import ProviderRefused, ProviderUnreadable, UnknownN
 from api_particulier.parameters import AvisNumbers
 from api_particulier.scopes import BLANK, Document
 from api_particulier.settings import settings
-from api_particulier.upstreams.client import Client
+from api_particulier.upstreams.client import OK, Client
 
 PROVIDER: Final = "dgfip"
 
@@ -32,6 +33,7 @@ _NOTICE_PATH: Final = "/secavis/faces/commun/index.jsf"
 _FORM_SECONDS: Final = 600
 # How a JSF server says that it has forgotten the form: an error (ViewExpiredException), or back to the start.
 _FORGOTTEN: Final = frozenset({302, 500})
+_PAGE_OR_FORGOTTEN: Final = OK | _FORGOTTEN
 
 _TITLE: Final = re.compile(r"impôt ?([0-9]{4}) ?sur les revenus de l'année ?([0-9]{4})")
 _ADDRESS: Final = re.compile(r"adresse déclarée au 1 ?er janvier ?([0-9]{4})")
@@ -43,7 +45,8 @@ _PAGE_TYPES: Final = frozenset({"text/html", "application/xhtml+xml"})
 
 @dataclass(frozen=True)
 class _Form:
-    view_state: str
+    posted: str
+    """What is posted with every question: its button and its state, written once."""
     until: float
 
 
@@ -84,20 +87,16 @@ class _Svair:
         found = _VIEW_STATE(page)
         if not isinstance(found, list) or not found or not found[0]:
             raise ProviderUnreadable
-        return _Form(str(found[0]), monotonic() + _FORM_SECONDS)
+        posted = urlencode({"j_id_7:j_id_l": "Valider", "j_id_7_SUBMIT": "1", "javax.faces.ViewState": str(found[0])})
+        return _Form(posted, monotonic() + _FORM_SECONDS)
 
     def _post(self, form: _Form, numbers: AvisNumbers, *, may_be_forgotten: bool = False) -> Answer:
+        asked = urlencode({"j_id_7:spi": numbers.numero_fiscal, "j_id_7:num_facture": numbers.reference_avis})
         return self.client.send(
             "POST",
             _NOTICE_PATH,
-            expected=frozenset({200}) | (_FORGOTTEN if may_be_forgotten else frozenset()),
-            body={
-                "j_id_7:spi": numbers.numero_fiscal,
-                "j_id_7:num_facture": numbers.reference_avis,
-                "j_id_7:j_id_l": "Valider",
-                "j_id_7_SUBMIT": "1",
-                "javax.faces.ViewState": form.view_state,
-            },
+            expected=_PAGE_OR_FORGOTTEN if may_be_forgotten else OK,
+            body=f"{asked}&{form.posted}",
         )
 
 
