@@ -4,12 +4,15 @@ import socket
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
+from fcntl import ioctl
 from functools import partial
 from http.server import BaseHTTPRequestHandler
 from itertools import repeat
 from socketserver import BaseRequestHandler, ThreadingTCPServer
 from ssl import SSLContext
+from termios import TIOCOUTQ
 from threading import Event, Thread
+from time import sleep
 from typing import TYPE_CHECKING, override
 
 from werkzeug.test import EnvironBuilder, run_wsgi_app
@@ -124,6 +127,13 @@ def read_request(connection: socket.socket) -> bytes:
     while lengths and len(body) < int(lengths[0]):
         body += connection.recv(65536)
     return head + b"\r\n\r\n" + body
+
+
+def deliver(connection: socket.socket, content: bytes) -> None:
+    """Send, and return once the other side's system has it all."""
+    connection.sendall(content)
+    while any(ioctl(connection, TIOCOUTQ, bytes(4))):
+        sleep(0.001)
 
 
 def response(body: bytes, *, status: int = 200, headers: Mapping[str, str] | None = None) -> bytes:

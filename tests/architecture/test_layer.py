@@ -47,11 +47,11 @@ def test_pins_are_hashed_and_name_no_registry() -> None:
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_only_the_clients_speak_http(path: Path) -> None:
-    http = packages(path) & {"requests", "urllib3", "httpx", "aiohttp", "socket"} | imported(path) & {
+def test_only_one_module_speaks_http(path: Path) -> None:
+    http = packages(path) & {"requests", "urllib3", "httpx", "httptools", "aiohttp", "socket"} | imported(path) & {
         *("http.client", "urllib.request"),
     }
-    assert not http or name_of(path) in {"connections.py", "upstreams/client.py", "signed.py"}  # to providers, to AWS
+    assert not http or name_of(path) == "connections.py"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
