@@ -21,6 +21,8 @@ KEPT: Final[Mapping[str, tuple[str, ...]]] = {
         *("*.py", "exceptions", "logging", "metrics", "shared", "tracing", "warnings"),
         *("utilities/__init__.py", "utilities/jmespath_utils", "utilities/typing"),
     ),
+    # the parser of HTTP; not its sources in Cython
+    "httptools": ("*.py", "parser/*.py", "parser/*.so"),
     # the parser; not its sources in Cython and C, nor what cleans HTML or makes objects of XML
     "lxml": ("__init__.py", "etree.*.so", "_elementpath.*.so"),
     # certificates; not the 100 other standards

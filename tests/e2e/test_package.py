@@ -14,7 +14,7 @@ from tests.template import ROOT, resources
 BUILT = ROOT / FOLDER / "build"
 LAYER = BUILT / "CommonLayer"
 FUNCTIONS = tuple(resources("AWS::Serverless::Function"))
-OF_THE_RUNTIME = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "six")
+OF_THE_RUNTIME = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "six", "urllib3")
 """What AWS's Python brings, and so the layer does not."""
 IMPORT_ALL = """
 import ast, sys
