@@ -105,6 +105,9 @@ FAILURES: Final = {
     "fails with 500": _unreachable(_status(500)),
     "fails with 502": _unreachable(_status(502)),
     "fails with 503": _unreachable(_status(503)),
+    "fails with 503, compressed": _unreachable(
+        wire.answering(wire.response(gzip.compress(PAGE), status=503, headers={"Content-Encoding": "gzip"}))
+    ),
     "refuses with 403": _refused(_status(403)),
     "refuses with 429": _refused(_status(429)),
     "redirects": _unreadable(_status(301)),

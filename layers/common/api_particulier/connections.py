@@ -142,11 +142,14 @@ class _Wire:
             broken = not self._parse(chunk) if chunk else not self._ends_with_its_connection()
             if self._status and self._status not in expected:
                 self.lasts = False
-                break
+                return self._answer()
             if (broken and not self._whole) or received > at_most:
                 raise UnreadableError
-        if self._headers.get("content-encoding", "identity") != "identity":
+        if self._headers.get("content-encoding", "identity").lower() != "identity":
             raise UnreadableError
+        return self._answer()
+
+    def _answer(self) -> Answer:
         return Answer(self._status, self._headers, tuple(self._cookies), b"".join(self._content))
 
     def _begin(self) -> None:
