@@ -142,15 +142,15 @@ class _Wire:
             broken = not self._parse(chunk) if chunk else not self._ends_with_its_connection()
             if self._status and self._status not in expected:
                 self.lasts = False
-                return self._answer()
+                return self._answer(b"")
             if (broken and not self._whole) or received > at_most:
                 raise UnreadableError
         if self._headers.get("content-encoding", "identity").lower() != "identity":
             raise UnreadableError
-        return self._answer()
+        return self._answer(b"".join(self._content))
 
-    def _answer(self) -> Answer:
-        return Answer(self._status, self._headers, tuple(self._cookies), b"".join(self._content))
+    def _answer(self, content: bytes) -> Answer:
+        return Answer(self._status, self._headers, tuple(self._cookies), content)
 
     def _begin(self) -> None:
         self._status, self._whole, self.lasts = 0, False, False
