@@ -1,4 +1,4 @@
-"""A connection to a server, kept alive: HTTP/1.1 whose answers llhttp parses, the parser of Node.js.
+"""Connections to a server, kept alive: HTTP/1.1 whose answers llhttp parses, the parser of Node.js.
 
 A request leaves in one write, its head with its body; every wait has an end. Whatever is not a whole answer closes the
 connection: the next request is never answered by what was left of another (docs/decisions/0030-connections.md).
@@ -8,6 +8,7 @@ import select
 import socket
 import ssl
 from collections.abc import Container, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Protocol
@@ -48,16 +49,16 @@ class Answer:
     content: bytes
 
 
-class Connection:
-    """One to a URL's server, for one request at a time; no proxy of the environment turns away from it."""
+class Connections:
+    """Those to a URL's server, as many as there are requests at once; no proxy of the environment turns away from it."""
 
     def __init__(self, url: str, tls: ssl.SSLContext | None, patience: Patience, *, at_most: int) -> None:
         """Speak TLS as ``tls`` says; an answer of more than ``at_most`` bytes is none."""
+        self._idle: list[_Wire] = []
         parts = urlsplit(url)
         self._address = parts.hostname or "", parts.port or (443 if tls else 80)
         self.host = parts.netloc.rpartition("@")[2].removesuffix(":443" if tls else ":80")
         self._tls, self._patience, self._at_most = tls, patience, at_most
-        self._kept: _Wire | None = None
         if tls:
             tls.set_alpn_protocols(["http/1.1"])
 
@@ -76,24 +77,29 @@ class Connection:
         cannot say.
         """
         request = _request(method, path, {"Host": self.host, **headers}, body)
-        wire, self._kept = self._kept, None
-        if wire and wire.has_something_to_say():  # that it is closed, or what nobody asked for
-            wire.close()
-            wire = None
-        wire = wire or self._connect()
+        wire = self._take() or self._connect()
         try:
             answer = wire.ask(request, expected, self._at_most)
-            if wire.lasts:
-                self._kept = wire
-        finally:
-            if self._kept is None:
-                wire.close()
+        except BaseException:
+            wire.close()
+            raise
+        if wire.lasts:
+            self._idle.append(wire)
+        else:
+            wire.close()
         return answer
 
     def __del__(self) -> None:
         """Close what nobody can ask any more."""
-        if self._kept:
-            self._kept.close()
+        for wire in self._idle:
+            wire.close()
+
+    def _take(self) -> "_Wire | None":
+        with suppress(IndexError):  # there is none, or another thread took it
+            while (wire := self._idle.pop()).has_something_to_say():  # that it is closed, or what nobody asked for
+                wire.close()
+            return wire
+        return None
 
     def _connect(self) -> "_Wire":
         try:

@@ -25,7 +25,7 @@ from botocore.exceptions import (
     ReadTimeoutError,
 )
 
-from api_particulier.connections import Connection, LostError, UnreadableError, trusting_public_authorities
+from api_particulier.connections import Connections, LostError, UnreadableError, trusting_public_authorities
 from api_particulier.settings import settings
 
 TRY_SECONDS: Final = 1.0
@@ -57,7 +57,7 @@ class Service:
         self._name, self._target = name, target
         self._url = f"{settings().aws_endpoint_url or f'https://{name}.{self._region}.amazonaws.com'}/"
         tls = trusting_public_authorities() if self._url.startswith("https") else None
-        self._connection = Connection(self._url, tls, _Patience(), at_most=_MAX_BYTES)
+        self._connections = Connections(self._url, tls, _Patience(), at_most=_MAX_BYTES)
 
     def call(self, operation: str, request: Mapping[str, object]) -> dict[str, Any]:
         """Return what an operation answers, as boto3's client would; ``ClientError`` or ``BotoCoreError`` likewise.
@@ -88,7 +88,7 @@ class Service:
 
     def _sign(self, operation: str, body: bytes) -> "_Request":
         request = _Request(self._url, body)
-        request.headers["Host"] = self._connection.host
+        request.headers["Host"] = self._connections.host
         request.headers["X-Amz-Target"] = f"{self._target}.{operation}"
         # DynamoDB says 1.0 and the others 1.1; their bodies are the same.
         request.headers["Content-Type"] = f"application/x-amz-json-{'1.0' if self._name == 'dynamodb' else '1.1'}"
@@ -97,7 +97,7 @@ class Service:
 
     def _send(self, request: "_Request") -> tuple[int, bytes]:
         try:
-            answer = self._connection.ask(request.method, "/", request.headers, request.body)
+            answer = self._connections.ask(request.method, "/", request.headers, request.body)
         except TimeoutError:
             raise ReadTimeoutError(endpoint_url=self._url) from None
         except (LostError, UnreadableError, SSLError):

@@ -23,7 +23,7 @@ from urllib.response import addinfo
 
 from api_particulier import deadline as call_deadline
 from api_particulier.circuit import Circuit
-from api_particulier.connections import Answer, Connection, LostError, UnreadableError, trusting_public_authorities
+from api_particulier.connections import Answer, Connections, LostError, UnreadableError, trusting_public_authorities
 from api_particulier.errors import ProviderRefused, ProviderUnreachable, ProviderUnreadable
 from api_particulier.observability import provider_call
 from api_particulier.settings import settings
@@ -71,7 +71,7 @@ class Client:
         self._cookies = CookieJar()
         self._last_cookie: tuple[str, dict[str, str]] = ("", {})
         self.tls = tls or (trusting_public_authorities() if base_url.startswith("https") else None)
-        self._connection = Connection(base_url, self.tls, self._budget, at_most=MAX_BYTES)
+        self._connections = Connections(base_url, self.tls, self._budget, at_most=MAX_BYTES)
 
     @contextmanager
     def question(self, *, deadline: float | None = None) -> Iterator[None]:
@@ -118,7 +118,7 @@ class Client:
     ) -> Answer:
         said = headers | self._cookie(path)
         try:
-            answer = self._connection.ask(method, f"{self._prefix}{path}", said, body, expected=expected)
+            answer = self._connections.ask(method, f"{self._prefix}{path}", said, body, expected=expected)
         except (TimeoutError, ssl.SSLError):
             raise ProviderUnreachable from None
         except (UnreadableError, ValueError):
