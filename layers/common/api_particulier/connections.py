@@ -50,7 +50,7 @@ class Answer:
 
 
 class Connections:
-    """Those to a URL's server, as many as there are requests at once; no proxy of the environment turns away from it."""
+    """Those to a URL's server, as many as there are requests at once; no proxy turns away from it."""
 
     def __init__(self, url: str, tls: ssl.SSLContext | None, patience: Patience, *, at_most: int) -> None:
         """Speak TLS as ``tls`` says; an answer of more than ``at_most`` bytes is none."""
