@@ -50,6 +50,25 @@ def test_an_entry_of_the_last_minute_may_be_in_no_seal_yet(sealing: Sealing, ent
     assert (verified.entries, verified.pending, verified.findings) == (len(entries) + 2, 2, [])
 
 
+@pytest.mark.parametrize("at", ["before the list", "after it"])
+def test_a_seal_made_meanwhile_is_not_missing(
+    sealing: Sealing, entries: Entries, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    listed = audit._kept  # noqa: SLF001 - the moment between two reads, which nothing else tells
+
+    def kept(on: Any) -> Any:
+        if at == "before the list":
+            sealing.sealed(1)
+        found = listed(on)
+        if at == "after it":
+            sealing.sealed(1)
+        return found
+
+    monkeypatch.setattr(audit, "_kept", kept)
+    verified = audit.verify(sealing.on, EVER)
+    assert (verified.entries, verified.findings) == (len(entries) + 1, [])
+
+
 # ── Entries ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
