@@ -1,8 +1,12 @@
 """Calls of AWS that do not go by boto3: signed as it signs, tried again as it would, failing with its errors."""
 
+import gc
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from socket import socket
+from threading import Barrier, Event
 from typing import Any
 
 import boto3
@@ -21,7 +25,18 @@ from botocore.exceptions import (
 from api_particulier import signed
 from api_particulier.aws import dynamodb, kms, secretsmanager
 from tests.conftest import Cloud
-from tests.wire import Server, answering, closing_after, dripping, read_request, refusing, resetting, response, silent
+from tests.wire import (
+    Server,
+    answering,
+    closing_after,
+    converse,
+    dripping,
+    read_request,
+    refusing,
+    resetting,
+    response,
+    silent,
+)
 
 ITEM: Any = {"pk": {"S": "é"}, "sk": {"S": "1"}, "n": {"N": "1"}, "list": {"L": [{"S": "a"}, {"NULL": True}]}}
 KEY: Any = {name: ITEM[name] for name in ("pk", "sk")}
@@ -221,3 +236,27 @@ def listening(*answers: bytes) -> Iterator[tuple[str, list[bytes]]]:
 
     with converse(answer) as url:
         yield url, heard
+
+
+def test_calls_at_once_have_a_connection_each_and_leave_none_open(
+    at: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both, connections = Barrier(2), list[int]()
+
+    def answer(connection: socket, _: Event) -> None:
+        while read_request(connection):
+            connections.append(connection.getpeername()[1])
+            if len(connections) <= both.parties:
+                both.wait(10)  # neither is answered before the other has asked
+            connection.sendall(GOOD)
+
+    with converse(answer) as url:
+        at(url)
+        monkeypatch.setattr(signed, "TRY_SECONDS", 10)
+        with ThreadPoolExecutor(2) as pool:
+            assert list(pool.map(lambda _: get(), range(2))) == [{"Item": {}}] * 2
+        assert get() == get() == {"Item": {}}
+        assert len(connections) == 4
+        assert len(set(connections)) == len(set(connections[:2])) == 2
+        dynamodb.cache_clear()  # an unclosed one would be warned of, which fails a test
+        gc.collect()
