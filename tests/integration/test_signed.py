@@ -253,6 +253,7 @@ def test_calls_at_once_have_a_connection_each_and_leave_none_open(
     with converse(answer) as url:
         at(url)
         monkeypatch.setattr(signed, "TRY_SECONDS", 10)
+        dynamodb()  # one for both: two threads that are the first would make one each
         with ThreadPoolExecutor(2) as pool:
             assert list(pool.map(lambda _: get(), range(2))) == [{"Item": {}}] * 2
         assert get() == get() == {"Item": {}}
