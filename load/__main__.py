@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import click
 
-from api_particulier import keys as key_service
+from api_particulier.keys import lifecycle
 from load.day import Town, steady, towns
 from load.plan import INTROSPECT, Question, of_fictional_people, plan
 from load.report import report, text
@@ -30,18 +30,18 @@ def _issued(on: Deployment, everybody: list[Town]) -> Iterator[dict[Town, str]]:
     now, made = datetime.now(UTC), []
     try:
         for town in everybody:
-            new = key_service.NewToken(
-                id=key_service.NewToken.new_id(),
+            new = lifecycle.NewToken(
+                id=lifecycle.NewToken.new_id(),
                 organisation=f"Essai de charge {town.name}",
                 siret="21000015400018",
                 scopes=frozenset({"dgfip_avis_imposition", "cnaf_attestation_droits"}),
                 expires=now + timedelta(days=1),
             )
-            made.append(key_service.issue(on.gateway, new, now))
-        yield {town: key_service.reveal(on.gateway, token) for town, token in zip(everybody, made, strict=True)}
+            made.append(lifecycle.issue(on.gateway, new, now))
+        yield {town: lifecycle.reveal(on.gateway, token) for town, token in zip(everybody, made, strict=True)}
     finally:
         for token in made:
-            key_service.revoke(on.gateway, token)
+            lifecycle.revoke(on.gateway, token)
 
 
 def _drive(planned: dict[str, Any], seconds: int, in_flight: int) -> list[dict[str, Any]]:

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Final
 from boto3.dynamodb.conditions import Attr, Key
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 
-from api_particulier.audit import RETENTION
-from api_particulier.canonical import canonical
-from api_particulier.seals import GAP, Place, Seal, key_of, leaf, root, time_of
+from api_particulier.audit.canonical_json import canonical_json
+from api_particulier.audit.merkle import leaf, root
+from api_particulier.audit.record import RETENTION
+from api_particulier.audit.seals import MAX_SEAL_DELAY, RecordKey, Seal, key_of, time_of
 from ops import verify_file
 from ops.deployment import Deployment
 from ops.verify_file import NotProvenError
@@ -132,8 +133,8 @@ def _number(key: str) -> int:
 
 def _within(kept: Mapping[int, _Kept], period: Period) -> dict[int, _Kept]:
     """Keep the seals that may hold entries of a period: a stream brings an entry within a day, mostly in seconds."""
-    since = period.since - GAP if period.since else None
-    until = period.until + timedelta(days=1) + GAP if period.until else None
+    since = period.since - MAX_SEAL_DELAY if period.since else None
+    until = period.until + timedelta(days=1) + MAX_SEAL_DELAY if period.until else None
     numbers = [
         number
         for number, one in kept.items()
@@ -194,7 +195,7 @@ def verify(on: Deployment, period: Period) -> Verification:
     head = on.stats.get_item(Key={"pk": "seal", "sk": "head"}, ConsistentRead=True).get("Item", {})
     kept = _kept(on)
     chosen = _within(kept, period)
-    sealed: dict[Place, tuple[str, int]] = {}
+    sealed: dict[RecordKey, tuple[str, int]] = {}
     last_number = max([int(str(head.get("number", 0))), *kept])
     about_seals = [(number, Finding(f"seal {number}", "it is missing")) for number in range(1, last_number + 1)]
     about_seals = [one for one in about_seals if one[0] not in kept]
@@ -228,7 +229,9 @@ def verify_settled(on: Deployment, period: Period, wait: Callable[[float], None]
     """Verify, then ``wait`` (seconds) for what was in no seal yet, until it is, or is older than an entry may be."""
     began = datetime.now(UTC)
     verified = verify(on, period)
-    recent = Period(max(filter(None, (period.since, began - 2 * GAP))), min(filter(None, (period.until, began))))
+    recent = Period(
+        max(filter(None, (period.since, began - 2 * MAX_SEAL_DELAY))), min(filter(None, (period.until, began)))
+    )
     pending, findings = verified.pending, verified.findings
     while pending:
         wait(_PAUSE)
@@ -239,7 +242,7 @@ def verify_settled(on: Deployment, period: Period, wait: Callable[[float], None]
 
 
 def _check_chain(
-    on: Deployment, key: "EllipticCurvePublicKey", kept: Mapping[int, _Kept], sealed: dict[Place, tuple[str, int]]
+    on: Deployment, key: "EllipticCurvePublicKey", kept: Mapping[int, _Kept], sealed: dict[RecordKey, tuple[str, int]]
 ) -> Iterator[tuple[int, Finding]]:
     """Check seals one after the other, and put what they sealed in ``sealed``; yield findings with their number."""
     previous: Seal | None = None
@@ -268,7 +271,7 @@ def _check_seal(key: "EllipticCurvePublicKey", number: int, seal: Seal, previous
     except NotProvenError as error:
         return str(error).partition(": ")[2]
     leaves = [sealed_leaf for _, _, sealed_leaf in seal.entries]
-    listed = sha256(canonical(seal.entries)).hexdigest()
+    listed = sha256(canonical_json(seal.entries)).hexdigest()
     if listed != seal.header["entries"] or len(leaves) != seal.header["count"]:
         return "its list of entries is not the one that was signed"
     if root(leaves) != seal.header["root"]:
@@ -286,17 +289,17 @@ def leaf_of(item: Item) -> str:
         return ""
 
 
-def is_young(place: Place, now: datetime) -> bool:
+def is_young(place: RecordKey, now: datetime) -> bool:
     """Tell whether an entry may still be on its way to its seal."""
     try:
-        return now - time_of(place[1]) <= GAP
+        return now - time_of(place[1]) <= MAX_SEAL_DELAY
     except ValueError:
         return False
 
 
-def _has_expired(place: Place, now: datetime) -> bool:
+def _has_expired(place: RecordKey, now: datetime) -> bool:
     return time_of(place[1]) + RETENTION <= now
 
 
-def named(place: Place) -> str:
+def named(place: RecordKey) -> str:
     return f"entry {place[0]}/{place[1]}"

@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from api_particulier import keys as key_service
-from api_particulier import notices
-from api_particulier.tokens import Token
+from api_particulier.habilitations import expiry_reminders
+from api_particulier.keys import lifecycle
+from api_particulier.keys.token import Token
 from ops import keys as operators
 from ops.cli_audit import audit
 from ops.cli_citizens import citizen
@@ -80,20 +80,20 @@ def issue(  # noqa: PLR0913 - one parameter an option
     now = datetime.now(UTC)
     if expires is not None and expires <= now:
         click.echo("Warning: this key is issued already expired.", err=True)
-    token_id = token_id or key_service.NewToken.new_id()
+    token_id = token_id or lifecycle.NewToken.new_id()
     click.echo(
         f"Issuing {token_id}. Were this interrupted, the same command with --id {token_id} finishes it.", err=True
     )
-    new = key_service.NewToken(
+    new = lifecycle.NewToken(
         id=token_id,
         organisation=organisation,
         siret=siret,
         scopes=frozenset(scopes),
-        expires=expires or now.replace(microsecond=0) + key_service.LIFETIME,
+        expires=expires or now.replace(microsecond=0) + lifecycle.LIFETIME,
         allowed=allowed,
         purpose=purpose,
     )
-    _print_key(on, key_service.issue(on.gateway, new, now), as_json=as_json)
+    _print_key(on, lifecycle.issue(on.gateway, new, now), as_json=as_json)
 
 
 @keys.command(name="list")
@@ -101,7 +101,7 @@ def issue(  # noqa: PLR0913 - one parameter an option
 @on_a_deployment
 def list_keys(on: Deployment, *, unused_since: int | None, as_json: bool) -> None:
     """List every key, the latest first."""
-    tokens = key_service.list_all(on.gateway)
+    tokens = lifecycle.list_all(on.gateway)
     if unused_since is not None:
         now = datetime.now(UTC)
         since = now - timedelta(days=unused_since)
@@ -119,7 +119,7 @@ def list_keys(on: Deployment, *, unused_since: int | None, as_json: bool) -> Non
 @on_a_deployment
 def ending(on: Deployment, *, as_json: bool) -> None:
     """List the keys that end within 90 days, or ended this month, and who is told of it."""
-    found = sorted(notices.ending(on.gateway, on.register, datetime.now(UTC)), key=lambda one: one.ends)
+    found = sorted(expiry_reminders.expiring_keys(on.gateway, on.register, datetime.now(UTC)), key=lambda one: one.ends)
     described = [
         {"id": one.token.id, "organisation": one.token.organisation, "expires": one.ends.isoformat(), "days": one.days}
         | {"told": list(one.recipients)}
@@ -137,7 +137,7 @@ def ending(on: Deployment, *, as_json: bool) -> None:
 @on_a_deployment
 def show(on: Deployment, token_id: str, *, as_json: bool) -> None:
     """Show what a key is and when it last made a call, within 90 days; never the key itself."""
-    token, now = key_service.find(on.gateway, token_id), datetime.now(UTC)
+    token, now = lifecycle.find(on.gateway, token_id), datetime.now(UTC)
     used = operators.last_use(on.audit, token, now - operators.LOOKED_BACK, now)
     described = _describe(token) | {"last_use": used.isoformat(timespec="seconds") if used else None}
     (print_json if as_json else print_text)(described)
@@ -148,7 +148,7 @@ def show(on: Deployment, token_id: str, *, as_json: bool) -> None:
 @click.option(
     *("--overlap", "days"),
     type=click.IntRange(0, 90),
-    default=key_service.OVERLAP.days,
+    default=lifecycle.OVERLAP.days,
     show_default=True,
     metavar="DAYS",
     help="How long the old key still works.",
@@ -156,8 +156,8 @@ def show(on: Deployment, token_id: str, *, as_json: bool) -> None:
 @on_a_deployment
 def rotate(on: Deployment, token_id: str, *, days: int, as_json: bool) -> None:
     """Issue a second key that opens the same, and print it; the old one works until the overlap's end."""
-    token = key_service.find(on.gateway, token_id)
-    made = key_service.rotate(on.gateway, token, timedelta(days=days), datetime.now(UTC))
+    token = lifecycle.find(on.gateway, token_id)
+    made = lifecycle.rotate(on.gateway, token, timedelta(days=days), datetime.now(UTC))
     _note(on, made, "key_rotated")
     _print_key(on, made, as_json=as_json)
 
@@ -168,8 +168,8 @@ def rotate(on: Deployment, token_id: str, *, days: int, as_json: bool) -> None:
 @on_a_deployment
 def prolong(on: Deployment, token_id: str, *, expires: datetime, as_json: bool) -> None:
     """Let a key live until another date; one that has expired lives again."""
-    token = key_service.find(on.gateway, token_id)
-    changed = key_service.prolong(on.gateway, token, expires, datetime.now(UTC))
+    token = lifecycle.find(on.gateway, token_id)
+    changed = lifecycle.extend(on.gateway, token, expires, datetime.now(UTC))
     _note(on, changed, "key_prolonged")
     _print_token(changed, as_json=as_json)
 
@@ -180,8 +180,8 @@ def prolong(on: Deployment, token_id: str, *, expires: datetime, as_json: bool) 
 @on_a_deployment
 def narrow(on: Deployment, token_id: str, *, scopes: list[str], as_json: bool) -> None:
     """Let a key open less, within a minute, without changing it."""
-    token = key_service.find(on.gateway, token_id)
-    changed = key_service.narrow(on.gateway, token, frozenset(scopes))
+    token = lifecycle.find(on.gateway, token_id)
+    changed = lifecycle.reduce_scopes(on.gateway, token, frozenset(scopes))
     _note(on, changed, "key_narrowed")
     _print_token(changed, as_json=as_json)
 
@@ -195,7 +195,7 @@ def allow(on: Deployment, token_id: str, ranges: tuple[str, ...], *, anywhere: b
     """Let a key be used from these ranges of addresses only, within a minute."""
     if anywhere is bool(ranges):
         raise click.UsageError("say ranges, or --anywhere")
-    changed = key_service.allow(on.gateway, key_service.find(on.gateway, token_id), ranges)
+    changed = lifecycle.set_allowed_ips(on.gateway, lifecycle.find(on.gateway, token_id), ranges)
     _note(on, changed, "key_allowed")
     _print_token(changed, as_json=as_json)
 
@@ -205,7 +205,7 @@ def allow(on: Deployment, token_id: str, ranges: tuple[str, ...], *, anywhere: b
 @on_a_deployment
 def revoke(on: Deployment, token_id: str, *, as_json: bool) -> None:
     """Take a key away, at once."""
-    changed = key_service.revoke(on.gateway, key_service.find(on.gateway, token_id))
+    changed = lifecycle.revoke(on.gateway, lifecycle.find(on.gateway, token_id))
     _note(on, changed, "key_revoked")
     _print_token(changed, as_json=as_json)
 
@@ -215,9 +215,9 @@ def revoke(on: Deployment, token_id: str, *, as_json: bool) -> None:
 @on_a_deployment
 def resume(on: Deployment, token_id: str, *, as_json: bool) -> None:
     """Let a key work again that was suspended for an enumeration, and forget what it was suspected for."""
-    token = key_service.find(on.gateway, token_id)
+    token = lifecycle.find(on.gateway, token_id)
     operators.forget_suspicions(on.stats, token)
-    changed = key_service.resume(on.gateway, token, datetime.now(UTC))
+    changed = lifecycle.resume(on.gateway, token, datetime.now(UTC))
     _note(on, changed, "key_resumed")
     _print_token(changed, as_json=as_json)
 
@@ -231,7 +231,7 @@ def unused_scopes(on: Deployment, token_id: str, *, days: int, as_json: bool) ->
 
     A field that providers seldom show is seldom released: ask before narrowing a key for it.
     """
-    token, now = key_service.find(on.gateway, token_id), datetime.now(UTC)
+    token, now = lifecycle.find(on.gateway, token_id), datetime.now(UTC)
     found = operators.scopes_used(on.audit, token, now - timedelta(days=days), now)
     described = {
         "id": token.id,
@@ -249,11 +249,11 @@ def unused_scopes(on: Deployment, token_id: str, *, days: int, as_json: bool) ->
 def repair(on: Deployment, *, as_json: bool) -> None:
     """Undo the issues that were interrupted and that nobody finished; revoke the keys that ended 90 days ago."""
     now = datetime.now(UTC)
-    undone, ended = key_service.died(on.gateway, now), key_service.long_ended(on.gateway, now)
+    undone, ended = lifecycle.stale_issuances(on.gateway, now), lifecycle.long_expired(on.gateway, now)
     for token_id in undone:
-        key_service.abandon(on.gateway, token_id)
+        lifecycle.cancel_issuance(on.gateway, token_id)
     for token in ended:
-        _note(on, key_service.revoke(on.gateway, token), "key_revoked")
+        _note(on, lifecycle.revoke(on.gateway, token), "key_revoked")
     (print_json if as_json else print_text)({"undone": undone, "revoked": [token.id for token in ended]})
 
 
@@ -264,7 +264,7 @@ def _note(on: Deployment, token: Token, change: str) -> None:
 
 
 def _print_key(on: Deployment, token: Token, *, as_json: bool) -> None:
-    key, described = key_service.reveal(on.gateway, token), _describe(token)
+    key, described = lifecycle.reveal(on.gateway, token), _describe(token)
     if as_json:
         print_json({"id": token.id, "key": key} | {name: described[name] for name in ("scopes", "expires")})
     else:

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 
 import click
 
-from api_particulier import citizens
+from api_particulier.api.parameters import AllocataireNumbers, AvisNumbers
+from api_particulier.audit import access_log
 from api_particulier.errors import BadRequest
-from api_particulier.parameters import AllocataireNumbers, AvisNumbers
 from ops.deployment import Deployment
 from ops.options import on_a_deployment, print_json
 
@@ -63,7 +63,9 @@ def access(
 
     You answer for having checked who asks: unlike the public route, nothing here puts the numbers to the provider.
     """
-    log = citizens.access_log(on.archive, citizen_of(numero_fiscal, numero_allocataire, code_postal), datetime.now(UTC))
+    log = access_log.access_log(
+        on.archive, citizen_of(numero_fiscal, numero_allocataire, code_postal), datetime.now(UTC)
+    )
     if as_json:
         print_json(log)
         return

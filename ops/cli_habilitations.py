@@ -7,9 +7,18 @@ from typing import Any
 import click
 from pydantic import ValidationError
 
-from api_particulier.granting import live_keys
-from api_particulier.habilitations import Contact, Event, Habilitation, Kind, Request, State, Unprocessable, Vendor
-from api_particulier.handover import LIFETIME
+from api_particulier.habilitations.key_link import LIFETIME
+from api_particulier.habilitations.model import (
+    ApplicantType,
+    Contact,
+    Habilitation,
+    HabilitationEventType,
+    Request,
+    State,
+    UnprocessableEvent,
+    Vendor,
+)
+from api_particulier.habilitations.provisioning import active_keys
 from ops import habilitations as operators
 from ops.deployment import Deployment
 from ops.dry_run import dry_run
@@ -63,7 +72,7 @@ def show(on: Deployment, habilitation_id: str, *, as_json: bool) -> None:
 
 @habilitations.command()
 @click.argument("habilitation_id", metavar="[ID]", required=False)
-@click.option("--kind", type=click.Choice([one.value for one in Kind]), help="Who asks.")
+@click.option("--kind", type=click.Choice([one.value for one in ApplicantType]), help="Who asks.")
 @click.option("--organisation", help="The administration that is entitled.")
 @click.option("--siret", type=Siret(), help="Its SIRET.")
 @click.option("--vendor", type=Siret(), help="The SIRET of the vendor that asks for it.")
@@ -88,7 +97,12 @@ def grant(on: Deployment, habilitation_id: str | None, *, note: str, as_json: bo
         known = on.register.find(habilitation_id).request
         request = known.model_copy(update={"scopes": tuple(told["scopes"])}) if known and told["scopes"] else known
     standing = operators.tell(
-        on, habilitation_id or operators.new_id(), Event.APPROVE, datetime.now(UTC), request=request, note=note
+        on,
+        habilitation_id or operators.new_id(),
+        HabilitationEventType.APPROVE,
+        datetime.now(UTC),
+        request=request,
+        note=note,
     )
     _print(on, standing, as_json=as_json)
 
@@ -100,7 +114,11 @@ def grant(on: Deployment, habilitation_id: str | None, *, note: str, as_json: bo
 def refuse(on: Deployment, habilitation_id: str, *, note: str, as_json: bool) -> None:
     """Refuse a request; of one that changes an approved one, what was approved stands."""
     on.register.find(habilitation_id)
-    _print(on, operators.tell(on, habilitation_id, Event.REFUSE, datetime.now(UTC), note=note), as_json=as_json)
+    _print(
+        on,
+        operators.tell(on, habilitation_id, HabilitationEventType.REFUSE, datetime.now(UTC), note=note),
+        as_json=as_json,
+    )
 
 
 @habilitations.command()
@@ -110,7 +128,11 @@ def refuse(on: Deployment, habilitation_id: str, *, note: str, as_json: bool) ->
 def revoke(on: Deployment, habilitation_id: str, *, note: str, as_json: bool) -> None:
     """Revoke a habilitation, and take its keys away at once."""
     on.register.find(habilitation_id)
-    _print(on, operators.tell(on, habilitation_id, Event.REVOKE, datetime.now(UTC), note=note), as_json=as_json)
+    _print(
+        on,
+        operators.tell(on, habilitation_id, HabilitationEventType.REVOKE, datetime.now(UTC), note=note),
+        as_json=as_json,
+    )
 
 
 @habilitations.command()
@@ -175,7 +197,7 @@ def _request(told: dict[str, Any]) -> Request:
         )
     except ValidationError:
         msg = "a SIRET has 14 digits, of which the last is computed from the others"
-        raise Unprocessable(msg) from None
+        raise UnprocessableEvent(msg) from None
 
 
 def _describe(found: Habilitation) -> dict[str, Any]:
@@ -201,7 +223,7 @@ def _describe(found: Habilitation) -> dict[str, Any]:
 def _keys(on: Deployment, found: Habilitation) -> list[dict[str, Any]]:
     return [
         {"id": one.id, "scopes": sorted(one.scopes), "expires": one.expires.isoformat() if one.expires else None}
-        for one in live_keys(on.gateway, found.id, datetime.now(UTC))
+        for one in active_keys(on.gateway, found.id, datetime.now(UTC))
     ]
 
 

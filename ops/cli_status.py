@@ -6,7 +6,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from api_particulier.health import Maintenance
+from api_particulier.providers.health import Maintenance
 from ops.deployment import Deployment
 from ops.maintenance import Board, NotAnnouncedError
 from ops.options import Moment, on_a_deployment, print_json

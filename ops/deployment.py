@@ -11,9 +11,9 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from api_particulier.citizens import Archive
-from api_particulier.gateway import Gateway
-from api_particulier.register import Register
+from api_particulier.audit.access_log import AuditArchive
+from api_particulier.habilitations.repository import HabilitationRepository
+from api_particulier.keys.store import KeyStore
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -70,9 +70,9 @@ class Deployment:
         return other
 
     @cached_property
-    def gateway(self) -> Gateway:
+    def gateway(self) -> KeyStore:
         """Where keys are made and kept."""
-        return Gateway(
+        return KeyStore(
             api=self._client("apigateway"),
             dynamodb=self._client("dynamodb"),
             usage_plan=self.outputs["UsagePlanId"],
@@ -80,16 +80,16 @@ class Deployment:
         )
 
     @cached_property
-    def register(self) -> Register:
+    def register(self) -> HabilitationRepository:
         """Where habilitations are kept."""
-        return Register(self._client("dynamodb"), self.outputs["HabilitationsTable"])
+        return HabilitationRepository(self._client("dynamodb"), self.outputs["HabilitationsTable"])
 
     @cached_property
-    def archive(self) -> Archive:
+    def archive(self) -> AuditArchive:
         """Where what was asked about a citizen is found."""
         # Several threads ask at once: connections for each.
         config = Config(max_pool_connections=16)
-        return Archive(
+        return AuditArchive(
             dynamodb=self.session.client("dynamodb", endpoint_url=self.endpoint_url, config=config),
             table=self.outputs["AuditTable"],
             kms=self.session.client("kms", endpoint_url=self.endpoint_url, config=config),

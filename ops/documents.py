@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from itertools import chain
 from typing import Final
 
-from api_particulier.scopes import BUNDLES, fields_of, is_opened
+from api_particulier.scopes import BUNDLES, fields_of, is_granted
 from ops import capacity, performance
 from ops.documentation import openapi
 from ops.functions import ROOT, datasets
@@ -40,7 +40,7 @@ def scopes_page() -> str:
         lines.append(f"| `{scope}` | {fields} | {routes} |")
     lines += ["", "## Bundles of 2020, still accepted", "", "| bundle | stands for |", "|---|---|"]
     for bundle in BUNDLES:
-        stands_for = ", ".join(f"`{scope}`" for scope in sorted(opened) if is_opened(scope, [bundle]))
+        stands_for = ", ".join(f"`{scope}`" for scope in sorted(opened) if is_granted(scope, [bundle]))
         lines.append(f"| `{bundle}` | {stands_for} |")
     return "\n".join(lines) + "\n"
 
@@ -64,7 +64,7 @@ def providers() -> str:
 
 
 DOCUMENTS: Final[Mapping[str, Callable[[], str]]] = {
-    "layers/common/api_particulier/datasets.json": providers,
+    "layers/common/api_particulier/public/datasets.json": providers,
     "docs/scopes.md": scopes_page,
     "docs/capacity.md": capacity.page,
     "docs/performance.md": performance.page,

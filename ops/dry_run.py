@@ -3,14 +3,14 @@
 from collections.abc import Iterable
 from typing import Any, Final
 
-from api_particulier.errors import NoFieldOpened
-from api_particulier.habilitations import known_scopes
-from api_particulier.scopes import Document, opened_fields, select
+from api_particulier.errors import InsufficientScopes
+from api_particulier.habilitations.model import known_scopes
+from api_particulier.scopes import ProviderData, allowed_fields, mask
 from ops.functions import datasets
 
 _NAME: Final = {"nom": "EXEMPLE", "nomNaissance": "EXEMPLE", "prenoms": "Alix", "dateNaissance": "01/01/1980"}
 _ADDRESS: Final = "1 RUE DE L'EXEMPLE 01234 BOURG-EXEMPLE"
-SOMEBODY: Final[dict[str, Document]] = {
+SOMEBODY: Final[dict[str, ProviderData]] = {
     "dgfip": {
         "declarant1": _NAME,
         "declarant2": dict.fromkeys(_NAME, ""),
@@ -71,9 +71,11 @@ def dry_run(scopes: Iterable[str], dataset: str | None = None) -> dict[str, Any]
         if dataset in {None, one.name}:
             route = next(route for route in one.routes if "/v2/" in route)
             model = one.routes[route]
-            opened = opened_fields(model, granted)
+            opened = allowed_fields(model, granted)
             body = (
-                select(SOMEBODY[one.provider], model, opened, keep_blank=True).body if opened else NoFieldOpened().body
+                mask(SOMEBODY[one.provider], model, opened, keep_blank=True).body
+                if opened
+                else InsufficientScopes().body
             )
-            answers[one.name] = {"route": route, "status": 200 if opened else NoFieldOpened.status, "body": body}
+            answers[one.name] = {"route": route, "status": 200 if opened else InsufficientScopes.status, "body": body}
     return {"unknown": sorted(granted - known_scopes()), "datasets": answers}

@@ -11,7 +11,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
-from api_particulier.seals import Seal, proof
+from api_particulier.audit.merkle import proof
+from api_particulier.audit.seals import Seal
 from ops import verify_file
 from ops.audit import Item, Period, is_young, leaf_of, named, of_token, public_key, scan, seals_of
 from ops.deployment import Deployment

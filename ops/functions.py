@@ -4,8 +4,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
-from api_particulier.dataset import Dataset
-from api_particulier.parameters import Parameters
+from api_particulier.api.dataset import Dataset
+from api_particulier.api.parameters import Parameters
 
 ROOT: Final = Path(__file__).parent.parent
 

@@ -6,10 +6,16 @@ from typing import TYPE_CHECKING
 
 from uuid6 import uuid7
 
-from api_particulier import datapass, granting, handover
-from api_particulier.habilitations import Change, Event, Habilitation, Request, Unprocessable
-from api_particulier.keys import NotLive
-from api_particulier.tokens import Token
+from api_particulier.habilitations import datapass, key_link, provisioning
+from api_particulier.habilitations.model import (
+    Habilitation,
+    HabilitationEvent,
+    HabilitationEventType,
+    Request,
+    UnprocessableEvent,
+)
+from api_particulier.keys.lifecycle import KeyNotActive
+from api_particulier.keys.token import Token
 from ops.deployment import Deployment
 
 if TYPE_CHECKING:
@@ -33,26 +39,26 @@ def new_id() -> str:
 def tell(  # noqa: PLR0913 - what an operator does, each part by its name
     on: Deployment,
     habilitation_id: str,
-    event: Event,
+    event: HabilitationEventType,
     now: datetime,
     *,
     request: Request | None = None,
     note: str = "",
 ) -> Habilitation:
     """Apply an operator's event, with what follows from it; ``Unprocessable`` when it makes no sense."""
-    change = Change.by_operator(habilitation_id, event, on.operator, now, request=request, note=note)
-    standing = granting.grant(on.register, on.gateway, change, now)
+    change = HabilitationEvent.by_operator(habilitation_id, event, on.operator, now, request=request, note=note)
+    standing = provisioning.process(on.register, on.gateway, change, now)
     return standing or on.register.find(habilitation_id)
 
 
 def link(on: Deployment, habilitation_id: str, now: datetime) -> tuple[str, Token]:
     """Make a one-time link to the latest key of a habilitation; ``NotLive`` when none lives."""
     on.register.find(habilitation_id)
-    live = granting.live_keys(on.gateway, habilitation_id, now)
+    live = provisioning.active_keys(on.gateway, habilitation_id, now)
     if not live:
-        raise NotLive(f"of the habilitation {habilitation_id}")
-    secret = handover.make(on.register, habilitation_id, live[0].id, on.operator, now)
-    return handover.link(on.base_url, secret), live[0]
+        raise KeyNotActive(f"of the habilitation {habilitation_id}")
+    secret = key_link.create(on.register, habilitation_id, live[0].id, on.operator, now)
+    return key_link.link(on.base_url, secret), live[0]
 
 
 def replay(on: Deployment, now: datetime) -> list[Replayed]:
@@ -81,12 +87,12 @@ def replay(on: Deployment, now: datetime) -> list[Replayed]:
 def _replay(on: Deployment, body: bytes, now: datetime) -> Replayed:
     try:
         change = datapass.read(body, now)
-    except Unprocessable as why:
+    except UnprocessableEvent as why:
         return Replayed(None, None, str(why))
     if change is None:
         return Replayed(None, None, "applied")
     try:
-        granting.grant(on.register, on.gateway, change, now)
-    except Unprocessable as why:
+        provisioning.process(on.register, on.gateway, change, now)
+    except UnprocessableEvent as why:
         return Replayed(change.habilitation, change.event, str(why))
     return Replayed(change.habilitation, change.event, "applied")

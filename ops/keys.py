@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from boto3.dynamodb.conditions import Key
 
-from api_particulier.scopes import fields_of, is_opened
-from api_particulier.tokens import Token
+from api_particulier.keys.token import Token
+from api_particulier.scopes import fields_of, is_granted
 from ops.functions import datasets
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def scopes_used(audit: "Table", token: Token, since: datetime, now: datetime) ->
         if entry["released"]:
             calls += 1
             used |= {scope_of[at] for path in entry["released"] if (at := (str(entry["route"]), path)) in scope_of}
-    granted = {scope for scope in scope_of.values() if is_opened(scope, token.scopes)}
+    granted = {scope for scope in scope_of.values() if is_granted(scope, token.scopes)}
     return ScopesUsed(calls, tuple(sorted(used & granted)), tuple(sorted(granted - used)))
 
 

@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from api_particulier import health, status
-from api_particulier.health import Maintenance
+from api_particulier.providers import health
+from api_particulier.providers.health import Maintenance
+from api_particulier.public import status
 from ops.deployment import Deployment
 
 if TYPE_CHECKING:

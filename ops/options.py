@@ -11,8 +11,8 @@ from zoneinfo import ZoneInfo
 import click
 from botocore.exceptions import BotoCoreError, ClientError
 
-from api_particulier.gateway import KeyRefused
-from api_particulier.habilitations import UnknownHabilitationError, Unprocessable, checked_siret
+from api_particulier.habilitations.model import UnknownHabilitation, UnprocessableEvent, checked_siret
+from api_particulier.keys.store import KeyRefused
 from ops.deployment import Deployment, DeploymentError
 from ops.export import ExportError
 
@@ -31,9 +31,9 @@ def on_a_deployment[**P](verb: Callable[P, None]) -> Callable[..., None]:
         try:
             on = Deployment.on_local_stack(stack_name) if local else Deployment.on_aws(stack_name, region)
             verb(on, *args, **options)  # type: ignore[arg-type]  # click calls by name
-        except (DeploymentError, ExportError, KeyRefused, Unprocessable, BotoCoreError, ClientError) as error:
+        except (DeploymentError, ExportError, KeyRefused, UnprocessableEvent, BotoCoreError, ClientError) as error:
             raise click.ClickException(str(error)) from None
-        except UnknownHabilitationError as error:
+        except UnknownHabilitation as error:
             raise click.ClickException(f"no habilitation has the id {error}") from None
 
     return run

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from time import sleep
 from typing import TYPE_CHECKING, Any, Final
 
-from api_particulier.seals import GAP
+from api_particulier.audit.seals import MAX_SEAL_DELAY
 from ops import audit
 from ops.deployment import Deployment, DeploymentError
 from ops.template import resources
@@ -66,7 +66,7 @@ def restore(on: Deployment, table: str, at: datetime | None, name: str | None, t
     tell("Counting and checking.")
     verification = None
     if table == "audit":
-        verification = audit.verify(on.using(AuditTable=name), audit.Period(until=at - GAP))
+        verification = audit.verify(on.using(AuditTable=name), audit.Period(until=at - MAX_SEAL_DELAY))
     stream = dynamodb.describe_table(TableName=name)["Table"].get("LatestStreamArn")
     counted = _count(dynamodb, name), _count(dynamodb, source)
     return Restored(source, name, at, stream, *counted, verification)

@@ -12,8 +12,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from api_particulier import statistics
-from api_particulier.statistics import Answered, Figures, Key, NotAnEntry
+from api_particulier.public import statistics
+from api_particulier.public.statistics import CountedCall, Figures, Key, NotAnEntry
 from ops.deployment import Deployment
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Recount:
     last: date
     audited: int
     """Entries of datasets."""
-    uncounted: Sequence[Answered]
+    uncounted: Sequence[CountedCall]
     differences: Sequence[Difference]
     unreadable: Sequence[str]
     """Items of the audit table that are not entries, by their key: nobody can count them."""
@@ -99,7 +99,7 @@ class Books:
         marks = {
             mark
             for number in range(statistics.PERIOD)
-            for mark in statistics.marked(self._dynamodb, self._table, first + timedelta(number))
+            for mark in statistics.counted_ids(self._dynamodb, self._table, first + timedelta(number))
         }
         late = datetime.now(UTC) - LATE
         audited = Counter(entry.key for entry in entries if entry.id in marks or entry.at < late)
@@ -166,12 +166,12 @@ class Books:
             }
         }
 
-    def _audited(self, first: date) -> tuple[list[Answered], list[str]]:
+    def _audited(self, first: date) -> tuple[list[CountedCall], list[str]]:
         """Return the datasets' entries since a day, and the keys of what is not an entry.
 
         The table's keys are tokens and citizens, of which nobody has the list: it is read from end to end.
         """
-        entries, unreadable = dict[str, Answered](), list[str]()
+        entries, unreadable = dict[str, CountedCall](), list[str]()
         since = datetime.combine(first, time(), _PARIS).astimezone(UTC)
         pages = self._dynamodb.get_paginator("scan").paginate(
             TableName=self.deployment.outputs["AuditTable"],
@@ -185,7 +185,7 @@ class Books:
         )
         for item in (item for page in pages for item in page["Items"]):
             try:
-                entry = Answered.of(item)
+                entry = CountedCall.of(item)
             except NotAnEntry:
                 unreadable.append(" ".join(_text(item.get(name)) for name in ("token_day", "id")))
             else:

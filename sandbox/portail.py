@@ -22,12 +22,12 @@ from flask.typing import ResponseReturnValue
 from pydantic import BaseModel, ConfigDict
 from werkzeug.serving import make_server
 
-from api_particulier import website
+from api_particulier.public import site
 from ops.website import BUILT
 from sandbox.demarches import TOWN, Asked, Demarche, Source, demarches
 from sandbox.simulators import Silent
 
-_POLICY: Final = website.POLICY.replace("form-action 'none'", "form-action 'self'")
+_POLICY: Final = site.POLICY.replace("form-action 'none'", "form-action 'self'")
 _NUMBERS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
     "impots": {
         "numeroFiscal": (r"\d{13}", "Le numéro fiscal a 13 chiffres."),
@@ -94,7 +94,7 @@ def app(portal: Portal, town: Path = TOWN) -> Flask:
 
     @service.get("/assets/<path:name>")
     def asset(name: str) -> ResponseReturnValue:
-        answer: Any = website.answer(
+        answer: Any = site.answer(
             f"assets/{name}", "portail", accepts_gzip=request.accept_encodings.quality("gzip") > 0
         )
         return Response(b64decode(answer["body"]), answer["statusCode"], answer["headers"])
@@ -152,7 +152,7 @@ def _wrong(source: Source, typed: Mapping[str, str], *, agreed: bool) -> dict[st
 def _asset(name: str) -> str:
     """Return where a file of the site's is, by its name before it was built."""
     stem, suffix = name.rsplit(".", 1)
-    return next(path for path in website.paths() if re.fullmatch(rf"assets/{re.escape(stem)}\.\w+\.{suffix}", path))
+    return next(path for path in site.paths() if re.fullmatch(rf"assets/{re.escape(stem)}\.\w+\.{suffix}", path))
 
 
 def _euros(price: float) -> str:

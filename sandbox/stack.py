@@ -19,8 +19,8 @@ from typing import Any
 
 import requests
 
-from api_particulier import keys
-from api_particulier.gateway import Gateway
+from api_particulier.keys import lifecycle
+from api_particulier.keys.store import KeyStore
 from ops import website
 from ops.build import ROOT, build, run_tool
 from ops.deployment import Deployment
@@ -221,14 +221,14 @@ class LocalStack:
         api_key = self.description().get("api_key")
         if api_key is None:
             now = datetime.now(UTC)
-            demonstration = keys.NewToken(
-                id=keys.NewToken.new_id(),
+            demonstration = lifecycle.NewToken(
+                id=lifecycle.NewToken.new_id(),
                 organisation="Ville de démonstration",
                 siret=demarches.SIRET,
                 scopes=frozenset(EVERY_SCOPE),
-                expires=now + keys.LIFETIME,
+                expires=now + lifecycle.LIFETIME,
             )
-            api_key = keys.reveal(deployment.gateway, keys.issue(deployment.gateway, demonstration, now))
+            api_key = lifecycle.reveal(deployment.gateway, lifecycle.issue(deployment.gateway, demonstration, now))
         return {
             "api_url": f"{_base_url(url, outputs)}/api",
             "api_key": api_key,
@@ -256,24 +256,24 @@ class LocalStack:
         return f"http://127.0.0.1:{port}/"
 
     @staticmethod
-    def _town_keys(gateway: Gateway) -> dict[str, str]:
+    def _town_keys(gateway: KeyStore) -> dict[str, str]:
         """Return the key of each démarche: that which lives and opens what it asks, or one issued now."""
         now = datetime.now(UTC)
-        live = [one for one in keys.list_all(gateway) if one.is_active(now) and one.siret == demarches.SIRET]
+        live = [one for one in lifecycle.list_all(gateway) if one.is_active(now) and one.siret == demarches.SIRET]
         found = {(one.purpose, one.scopes): one for one in live}
         return {
-            one.chemin: keys.reveal(
+            one.chemin: lifecycle.reveal(
                 gateway,
                 found.get((one.finalite, one.portees))
-                or keys.issue(
+                or lifecycle.issue(
                     gateway,
-                    keys.NewToken(
-                        id=keys.NewToken.new_id(),
+                    lifecycle.NewToken(
+                        id=lifecycle.NewToken.new_id(),
                         organisation=demarches.ORGANISATION,
                         siret=demarches.SIRET,
                         scopes=one.portees,
                         purpose=one.finalite,
-                        expires=now + keys.LIFETIME,
+                        expires=now + lifecycle.LIFETIME,
                     ),
                     now,
                 ),

@@ -1,15 +1,15 @@
 """Adresse CAF: the postal address of a family file, line by line (contract §3.4)."""
 
-from api_particulier import caf
-from api_particulier.dataset import Dataset
-from api_particulier.parameters import AllocataireNumbers
-from api_particulier.scopes import Partial
+from api_particulier.api.dataset import Dataset
+from api_particulier.api.parameters import AllocataireNumbers
+from api_particulier.providers import caf, caf_fields
+from api_particulier.scopes import DatasetModel
 
 
-class AdresseCaf(Partial):
+class AdresseCaf(DatasetModel):
     """L'adresse du dossier telle que la CAF la connaît."""
 
-    adresse: caf.AdresseDuDossier
+    adresse: caf_fields.AdresseDuDossier
 
 
 DATASET = Dataset(

@@ -2,34 +2,33 @@
 
 from collections.abc import Mapping
 
-from api_particulier import dgfip
-from api_particulier.dataset import Dataset, Question
-from api_particulier.parameters import AvisNumbers
-from api_particulier.scopes import Document, Partial
-from api_particulier.upstreams import ban
+from api_particulier.api.dataset import Dataset, Question
+from api_particulier.api.parameters import AvisNumbers
+from api_particulier.providers import ban, dgfip, dgfip_fields
+from api_particulier.scopes import DatasetModel, ProviderData
 
 
-class AdresseFiscale(Partial):
+class AdresseFiscale(DatasetModel):
     """L'adresse connue au 1er janvier de l'année d'imposition."""
 
-    annee: dgfip.AnneeAdresse
-    dateReference: dgfip.DateReference
-    adresse: dgfip.Adresse
-    adresseStructuree: dgfip.AdresseStructuree
-    coordonnees: dgfip.Coordonnees
-    score: dgfip.Score
+    annee: dgfip_fields.AnneeAdresse
+    dateReference: dgfip_fields.DateReference
+    adresse: dgfip_fields.Adresse
+    adresseStructuree: dgfip_fields.AdresseStructuree
+    coordonnees: dgfip_fields.Coordonnees
+    score: dgfip_fields.Score
 
 
-class AdresseFiscaleV1(Partial):
+class AdresseFiscaleV1(DatasetModel):
     """L'adresse connue au 1er janvier de l'année d'imposition, et les déclarants."""
 
-    adresses: dgfip.Adresses
-    declarant1: dgfip.Declarant1
-    declarant2: dgfip.Declarant2
-    foyerFiscal: dgfip.FoyerFiscal
+    adresses: dgfip_fields.Adresses
+    declarant1: dgfip_fields.Declarant1
+    declarant2: dgfip_fields.Declarant2
+    foyerFiscal: dgfip_fields.FoyerFiscal
 
 
-def _ask(question: Question[AvisNumbers]) -> Document:
+def _ask(question: Question[AvisNumbers]) -> ProviderData:
     avis = dgfip.avis(question.parameters)
     foyer = avis.get("foyerFiscal")
     known = foyer if isinstance(foyer, Mapping) else {}
@@ -38,7 +37,7 @@ def _ask(question: Question[AvisNumbers]) -> Document:
     return {**avis, **known, **_locate(known.get("adresse"), question)}
 
 
-def _locate(address: object, question: Question[AvisNumbers]) -> Document:
+def _locate(address: object, question: Question[AvisNumbers]) -> ProviderData:
     """Ask the geocoder, for who may see what it says; without it the answer is whole but for its fields."""
     if not question.opened & ban.NOWHERE.keys():
         return ban.NOWHERE

@@ -10,22 +10,25 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from api_particulier import caf, citizens, dgfip, limits, pseudonyms
-from api_particulier.audit import CITIZEN, Entry
+from api_particulier.api import rate_limit
+from api_particulier.api.handler import serve_audited
+from api_particulier.api.openapi import OF_PROVIDER, Route
+from api_particulier.api.parameters import AllocataireNumbers, AvisNumbers, Query
+from api_particulier.api.request import Request
+from api_particulier.api.response import Response
+from api_particulier.audit import access_log, pseudonyms
+from api_particulier.audit.record import CITIZEN, AuditRecord
 from api_particulier.aws import dynamodb_client, kms_client
-from api_particulier.calls import Request, serve_audited
 from api_particulier.errors import (
     AuditUnavailable,
     BadRequest,
     NotFound,
-    ProviderFailed,
-    TooManyTries,
+    ProviderError,
+    TooManyAttempts,
     UnavailableYear,
     UnknownNotice,
 )
-from api_particulier.parameters import AllocataireNumbers, AvisNumbers, Query
-from api_particulier.responses import Response
-from api_particulier.routes import OF_PROVIDER, Route
+from api_particulier.providers import caf, dgfip
 from api_particulier.settings import settings
 
 _WHICH = "Donnez soit numeroFiscal et referenceAvis, soit numeroAllocataire et codePostal."
@@ -86,9 +89,9 @@ ROUTES = (
             BadRequest(_WHICH),
             UnknownNotice,
             UnavailableYear,
-            TooManyTries,
+            TooManyAttempts,
             *OF_PROVIDER,
-            ProviderFailed,
+            ProviderError,
             AuditUnavailable,
         ),
     ),
@@ -100,15 +103,15 @@ def lambda_handler(event: dict[str, Any], _context: object) -> Response:
     return serve_audited(event, "citizen_access", _tell, CITIZEN)
 
 
-def _tell(request: Request, entry: Entry) -> dict[str, Any]:
+def _tell(request: Request, entry: AuditRecord) -> dict[str, Any]:
     entry.address = ""  # it is a person's own: unless it can be kept as a pseudonym, it is not kept
-    entry.address = pseudonyms.pseudonym(f"address:{limits.network_of(request.address)}", entry.at)
-    limits.count(entry.address, settings().citizen_tries_by_address)
+    entry.address = pseudonyms.pseudonym(f"address:{rate_limit.network_of(request.address)}", entry.at)
+    rate_limit.hit(entry.address, settings().citizen_tries_by_address)
     numbers = _numbers(request.query)
     entry.citizen = pseudonyms.pseudonym(numbers.citizen, entry.at)
-    limits.count(pseudonyms.pseudonym(f"number:{numbers.number}", entry.at), settings().citizen_tries_by_citizen)
+    rate_limit.hit(pseudonyms.pseudonym(f"number:{numbers.number}", entry.at), settings().citizen_tries_by_citizen)
     _verify(numbers, entry)
-    return citizens.access_log(_archive(), numbers.citizen, datetime.now(UTC))
+    return access_log.access_log(_archive(), numbers.citizen, datetime.now(UTC))
 
 
 def _numbers(query: Query) -> AvisNumbers | AllocataireNumbers:
@@ -121,7 +124,7 @@ def _numbers(query: Query) -> AvisNumbers | AllocataireNumbers:
     return AvisNumbers.read(query) if asks_dgfip else AllocataireNumbers.read(query)
 
 
-def _verify(numbers: AvisNumbers | AllocataireNumbers, entry: Entry) -> None:
+def _verify(numbers: AvisNumbers | AllocataireNumbers, entry: AuditRecord) -> None:
     """Ask the provider; ``UnknownNotice``, whatever the reason, when the numbers are not those of somebody."""
     entry.provider = "dgfip" if isinstance(numbers, AvisNumbers) else "caf"
     started = monotonic()
@@ -139,8 +142,8 @@ def _verify(numbers: AvisNumbers | AllocataireNumbers, entry: Entry) -> None:
         entry.provider_ms = round((monotonic() - started) * 1000)
 
 
-def _archive() -> citizens.Archive:
+def _archive() -> access_log.AuditArchive:
     known = settings()
     former = known.former_pseudonym_key_ids.split(",")
     key_ids = [key_id for key_id in (known.pseudonym_key_id, *former) if key_id]
-    return citizens.Archive(dynamodb_client(), known.audit_table, kms_client(), key_ids)
+    return access_log.AuditArchive(dynamodb_client(), known.audit_table, kms_client(), key_ids)

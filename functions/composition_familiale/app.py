@@ -1,20 +1,20 @@
 """Composition familiale: the whole family file, masked by scopes (contract §3.4)."""
 
-from api_particulier import caf
-from api_particulier.dataset import Dataset
-from api_particulier.parameters import AllocataireNumbers
-from api_particulier.scopes import Partial
+from api_particulier.api.dataset import Dataset
+from api_particulier.api.parameters import AllocataireNumbers
+from api_particulier.providers import caf, caf_fields
+from api_particulier.scopes import DatasetModel
 
 
-class CompositionFamiliale(Partial):
+class CompositionFamiliale(DatasetModel):
     """Le dossier de la famille tel que la CAF le certifie."""
 
-    allocataires: caf.Allocataires
-    enfants: caf.Enfants
-    adresse: caf.AdresseDuDossier
-    quotientFamilial: caf.QuotientFamilial
-    mois: caf.Mois
-    annee: caf.Annee
+    allocataires: caf_fields.Allocataires
+    enfants: caf_fields.Enfants
+    adresse: caf_fields.AdresseDuDossier
+    quotientFamilial: caf_fields.QuotientFamilial
+    mois: caf_fields.Mois
+    annee: caf_fields.Annee
 
 
 DATASET = Dataset(

@@ -1,16 +1,16 @@
 """Déclarants: the taxpayer and their spouse or partner - names and dates of birth."""
 
-from api_particulier import dgfip
-from api_particulier.dataset import Dataset
-from api_particulier.parameters import AvisNumbers
-from api_particulier.scopes import Partial
+from api_particulier.api.dataset import Dataset
+from api_particulier.api.parameters import AvisNumbers
+from api_particulier.providers import dgfip, dgfip_fields
+from api_particulier.scopes import DatasetModel
 
 
-class Declarants(Partial):
+class Declarants(DatasetModel):
     """Les déclarants du foyer fiscal."""
 
-    declarant1: dgfip.Declarant1
-    declarant2: dgfip.Declarant2
+    declarant1: dgfip_fields.Declarant1
+    declarant2: dgfip_fields.Declarant2
 
 
 DATASET = Dataset(

@@ -3,11 +3,10 @@
 from pathlib import Path
 from typing import Any, Final
 
-from api_particulier import responses
-from api_particulier.calls import Request
-from api_particulier.observability import count_call
-from api_particulier.responses import Response
-from api_particulier.routes import Route
+from api_particulier.api.openapi import Route
+from api_particulier.api.request import Request
+from api_particulier.api.response import Response, text, with_headers
+from api_particulier.observability import record_call
 
 _KEPT: Final = 3600
 """Seconds that anybody between us and the reader may keep it."""
@@ -39,6 +38,6 @@ ROUTES = tuple(
 def lambda_handler(event: dict[str, Any], _context: object) -> Response:
     """Answer ``GET`` at both addresses. Anyone may read it, from any page."""
     request = Request.of(event)
-    response = responses.text(_TEXTS[request.route], _MEDIA_TYPE, request.id)
-    count_call("documentation", 200, 0, route=request.route, request_id=request.id)
-    return responses.with_headers(response, _HEADERS)
+    response = text(_TEXTS[request.route], _MEDIA_TYPE, request.id)
+    record_call("documentation", 200, 0, route=request.route, request_id=request.id)
+    return with_headers(response, _HEADERS)

@@ -4,10 +4,10 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from api_particulier.calls import Call, serve
+from api_particulier.api.handler import Call, serve
+from api_particulier.api.openapi import Route
+from api_particulier.api.response import Response
 from api_particulier.errors import NotAcceptable
-from api_particulier.responses import Response
-from api_particulier.routes import Route
 
 
 class Jeton(BaseModel):

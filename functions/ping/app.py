@@ -9,12 +9,13 @@ from datetime import UTC, datetime
 from time import time
 from typing import Any, Final, Literal
 
-from api_particulier import health
+from api_particulier.api.handler import serve_without_key
+from api_particulier.api.openapi import Route
+from api_particulier.api.request import Request
+from api_particulier.api.response import Response
 from api_particulier.aws import dynamodb
-from api_particulier.calls import Request, serve_without_key
-from api_particulier.errors import ApiError, NotAcceptable, ProviderInMaintenance, ProviderUnreachable
-from api_particulier.responses import Response
-from api_particulier.routes import Route
+from api_particulier.errors import ApiError, NotAcceptable, ProviderInMaintenance, ProviderUnavailable
+from api_particulier.providers import health
 from api_particulier.settings import settings
 
 PERIOD: Final = 60
@@ -39,7 +40,7 @@ ROUTES = (
             answer=Literal["pong"],
             example="pong",
             xml=True,
-            errors=(NotAcceptable, ProviderUnreachable, ProviderInMaintenance),
+            errors=(NotAcceptable, ProviderUnavailable, ProviderInMaintenance),
         )
         for provider, who, path in (("dgfip", "La DGFIP", "/api/impots/ping"), ("caf", "La CAF", "/api/caf/ping"))
     ),
@@ -47,13 +48,13 @@ ROUTES = (
 
 
 def _ping_dgfip() -> None:
-    from api_particulier import dgfip  # noqa: PLC0415 - a plain ping does not pay for it
+    from api_particulier.providers import dgfip  # noqa: PLC0415 - a plain ping does not pay for it
 
     dgfip.ping()
 
 
 def _ping_caf() -> None:
-    from api_particulier.upstreams import caf  # noqa: PLC0415 - a plain ping does not pay for the parser
+    from api_particulier.providers import caf  # noqa: PLC0415 - a plain ping does not pay for the parser
 
     caf.ping()
 
@@ -85,7 +86,7 @@ def _check(provider: str, ping: Callable[[], None]) -> None:
     if maintenance := known.maintenance(datetime.now(UTC)):
         raise ProviderInMaintenance(maintenance.end, maintenance.message)
     answers = known.answers
-    if time() - known.asked_at >= PERIOD and health.claim(provider, PERIOD):
+    if time() - known.asked_at >= PERIOD and health.acquire_ping_slot(provider, PERIOD):
         try:
             ping()
         except ApiError:
@@ -94,4 +95,4 @@ def _check(provider: str, ping: Callable[[], None]) -> None:
             answers = True
         health.record(provider, answers=answers)
     if answers is False:
-        raise ProviderUnreachable
+        raise ProviderUnavailable

@@ -1,17 +1,17 @@
 """Quotient familial: what the price of canteens and nurseries follows, with its month and year."""
 
-from api_particulier import caf
-from api_particulier.dataset import Dataset
-from api_particulier.parameters import AllocataireNumbers
-from api_particulier.scopes import Partial
+from api_particulier.api.dataset import Dataset
+from api_particulier.api.parameters import AllocataireNumbers
+from api_particulier.providers import caf, caf_fields
+from api_particulier.scopes import DatasetModel
 
 
-class QuotientFamilial(Partial):
+class QuotientFamilial(DatasetModel):
     """Le quotient familial du dossier et le mois pour lequel il est calculé."""
 
-    quotientFamilial: caf.QuotientFamilial
-    mois: caf.Mois
-    annee: caf.Annee
+    quotientFamilial: caf_fields.QuotientFamilial
+    mois: caf_fields.Mois
+    annee: caf_fields.Annee
 
 
 DATASET = Dataset(

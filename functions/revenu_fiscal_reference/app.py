@@ -1,18 +1,18 @@
 """Revenu fiscal de référence: the figure that most towns need, and the household's parts."""
 
-from api_particulier import dgfip
-from api_particulier.dataset import Dataset
-from api_particulier.parameters import AvisNumbers
-from api_particulier.scopes import Partial
+from api_particulier.api.dataset import Dataset
+from api_particulier.api.parameters import AvisNumbers
+from api_particulier.providers import dgfip, dgfip_fields
+from api_particulier.scopes import DatasetModel
 
 
-class RevenuFiscalReference(Partial):
+class RevenuFiscalReference(DatasetModel):
     """Le revenu fiscal de référence et le nombre de parts du foyer."""
 
-    revenuFiscalReference: dgfip.RevenuFiscalReference
-    nombreParts: dgfip.NombreParts
-    anneeImpots: dgfip.AnneeImpots
-    anneeRevenus: dgfip.AnneeRevenus
+    revenuFiscalReference: dgfip_fields.RevenuFiscalReference
+    nombreParts: dgfip_fields.NombreParts
+    anneeImpots: dgfip_fields.AnneeImpots
+    anneeRevenus: dgfip_fields.AnneeRevenus
 
 
 DATASET = Dataset(

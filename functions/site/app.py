@@ -2,9 +2,9 @@
 
 from typing import Any, Final
 
-from api_particulier import website
-from api_particulier.observability import Event, log
-from api_particulier.responses import Response
+from api_particulier.api.response import Response
+from api_particulier.observability import LogEvent, log
+from api_particulier.public import site
 
 _HOME: Final = "/"
 
@@ -14,11 +14,11 @@ def lambda_handler(event: dict[str, Any], _context: object) -> Response:
     route, request_id = event["resource"], event["requestContext"]["requestId"]
     path = event["path"].strip("/")
     if route == _HOME and not event["requestContext"]["path"].endswith("/"):
-        response = website.with_slash(event["requestContext"]["path"], request_id)
+        response = site.with_slash(event["requestContext"]["path"], request_id)
     else:
         headers = {name.lower(): value for name, value in (event["headers"] or {}).items()}
-        response = website.answer(path, request_id, accepts_gzip="gzip" in headers.get("accept-encoding", ""))
+        response = site.answer(path, request_id, accepts_gzip="gzip" in headers.get("accept-encoding", ""))
     status = response["statusCode"]
     assert isinstance(status, int)  # noqa: S101 - made by website
-    log(Event.ANSWERED, dataset="site", route=route, status=status, request_id=request_id)
+    log(LogEvent.ANSWERED, dataset="site", route=route, status=status, request_id=request_id)
     return response

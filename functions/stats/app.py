@@ -5,11 +5,12 @@ from typing import Any, Final
 
 from pydantic import BaseModel, Field
 
-from api_particulier import responses, statistics
-from api_particulier.calls import Request, serve_without_key
+from api_particulier.api.handler import serve_without_key
+from api_particulier.api.openapi import Route
+from api_particulier.api.request import Request
+from api_particulier.api.response import Response, for_any_page
 from api_particulier.errors import NotAcceptable
-from api_particulier.responses import Response
-from api_particulier.routes import Route
+from api_particulier.public import statistics
 
 _DETAILS: Final = "/api/stats/details"
 
@@ -71,7 +72,7 @@ ROUTES = (
 def lambda_handler(event: dict[str, Any], _context: object) -> Response:
     """Answer the number alone, or what it is made of. Anyone may ask, from any page."""
     response = serve_without_key(event, "stats", _figures, or_xml=True)
-    return responses.for_any_page(response, statistics.REMEMBERED)
+    return for_any_page(response, statistics.REMEMBERED)
 
 
 def _figures(request: Request) -> object:

@@ -5,10 +5,10 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, Field
 
-from api_particulier import responses, status
-from api_particulier.calls import serve_without_key
-from api_particulier.responses import Response
-from api_particulier.routes import Route
+from api_particulier.api.handler import serve_without_key
+from api_particulier.api.openapi import Route
+from api_particulier.api.response import Response, for_any_page
+from api_particulier.public import status
 
 type _Etat = Literal["disponible", "perturbe", "indisponible", "maintenance"]
 type _EtatFournisseur = Literal["disponible", "indisponible", "maintenance", "inconnu"]
@@ -109,4 +109,4 @@ ROUTES = (
 def lambda_handler(event: dict[str, Any], _context: object) -> Response:
     """Answer the status."""
     response = serve_without_key(event, "status", lambda _: status.current())
-    return responses.for_any_page(response, status.REMEMBERED)
+    return for_any_page(response, status.REMEMBERED)

@@ -17,10 +17,10 @@ from typing import Any, Final
 import time_machine
 from werkzeug.serving import make_server
 
-from api_particulier.dataset import Dataset, Question
+from api_particulier.api.dataset import Dataset, Question
+from api_particulier.api.parameters import Parameters
 from api_particulier.errors import ApiError
-from api_particulier.parameters import Parameters
-from api_particulier.scopes import fields_of, select
+from api_particulier.scopes import fields_of, mask
 from ops.functions import datasets
 from sandbox import ban, caf, svair
 from sandbox.simulators import PEOPLE, Silent
@@ -69,7 +69,7 @@ def _answer(dataset: Dataset[Parameters], route: str, query: Mapping[str, str]) 
     opened = frozenset(path for path, _ in fields_of(model))
     parameters = dataset.parameters.read({name: [value] for name, value in query.items()})
     document = dataset.ask(Question(parameters, opened))
-    return select(document, model, opened, keep_blank="/v2/" in route).body
+    return mask(document, model, opened, keep_blank="/v2/" in route).body
 
 
 def _refusal(dataset: Dataset[Parameters], query: Mapping[str, str]) -> dict[str, object]:

@@ -19,11 +19,10 @@ from aws_lambda_powertools.event_handler.openapi.models import APIKey, APIKeyIn,
 from aws_lambda_powertools.event_handler.openapi.params import Body, Header, Query
 from aws_lambda_powertools.event_handler.openapi.types import OpenAPIResponse
 
-from api_particulier import responses
-from api_particulier.dataset import Dataset
-from api_particulier.parameters import Parameter, Parameters
-from api_particulier.responses import RATE_LIMIT
-from api_particulier.routes import Route
+from api_particulier.api.dataset import Dataset
+from api_particulier.api.openapi import Route
+from api_particulier.api.parameters import Parameter, Parameters
+from api_particulier.api.response import RATE_LIMIT, in_xml
 from api_particulier.scopes import fields_of
 from ops.documentation import refusals
 from ops.documentation.examples import examples
@@ -232,7 +231,7 @@ def _success(
     own = {name: {"description": what, "schema": {"type": "string"}} for name, what in (more or {}).items()}
     content: dict[str, Any] = {media_type: {"model": model, "examples": {"exemple": {"value": example}}}}
     if xml:
-        text = responses.in_xml("result", example)
+        text = in_xml("result", example)
         content["application/xml"] = {"model": model, "examples": {"exemple": {"value": text}}}
     return {"description": "La réponse", "headers": headers | own, "content": content}
 

@@ -15,12 +15,13 @@ from typing import Any, Final
 from aws_lambda_powertools.event_handler.openapi.types import OpenAPIResponse
 from pydantic import BaseModel, Field
 
-from api_particulier import errors, responses
-from api_particulier.dataset import Dataset
+from api_particulier import errors
+from api_particulier.api.dataset import Dataset
+from api_particulier.api.openapi import OF_PROVIDER
+from api_particulier.api.parameters import Parameters
+from api_particulier.api.response import in_xml
 from api_particulier.errors import ApiError
-from api_particulier.parameters import Parameters
-from api_particulier.routes import OF_PROVIDER
-from api_particulier.upstreams import caf
+from api_particulier.providers import caf
 from ops.documentation.examples import examples
 from ops.template import resources
 
@@ -76,7 +77,7 @@ _EXAMPLES: Final[Mapping[type[ApiError], ApiError]] = {
     errors.ProviderInMaintenance: errors.ProviderInMaintenance(
         datetime(2026, 11, 28, 5, tzinfo=UTC), "mise à jour annuelle"
     ),
-    errors.TooManyTries: errors.TooManyTries(retry_after=1800),
+    errors.TooManyAttempts: errors.TooManyAttempts(retry_after=1800),
 }
 """Those that are not always the same."""
 
@@ -96,7 +97,7 @@ def of_service(
 def of_dataset(dataset: Dataset[Parameters], *, is_v2: bool) -> dict[int, OpenAPIResponse]:
     """Return the error responses of a route of a dataset, by status."""
     cases = [
-        Case.of(errors.NoFieldOpened()),
+        Case.of(errors.InsufficientScopes()),
         Case.of(errors.EnumerationSuspected()),
         *_bad_parameters(dataset.parameters),
     ]
@@ -107,7 +108,7 @@ def of_dataset(dataset: Dataset[Parameters], *, is_v2: bool) -> dict[int, OpenAP
     else:
         cases += [Case.of(errors.NotFound(words), f"Caf{code}") for code, words in caf.NOT_FOUND.items()]
         cases += [Case.of(errors.BadRequest(words), f"Caf{code}") for code, words in caf.BAD_REQUEST.items()]
-        cases.append(Case.of(errors.ProviderFailed()))
+        cases.append(Case.of(errors.ProviderError()))
     cases += [Case.of(_answered(error)) for error in OF_PROVIDER]
     return _responses([*cases, *_common(key=True, body=False)], xml=not is_v2)
 
@@ -165,8 +166,8 @@ def _response(cases: list[Case], *, xml: bool) -> OpenAPIResponse:
             "examples": {case.name: {"summary": case.when, "value": dict(case.body)} for case in cases},
         }
     }
-    in_xml = [case for case in cases if not case.json_only]
-    if xml and in_xml:
-        text = responses.in_xml("error", in_xml[0].body)
-        content["application/xml"] = {"model": Erreur, "examples": {in_xml[0].name: {"value": text}}}
+    with_xml = [case for case in cases if not case.json_only]
+    if xml and with_xml:
+        text = in_xml("error", with_xml[0].body)
+        content["application/xml"] = {"model": Erreur, "examples": {with_xml[0].name: {"value": text}}}
     return {"description": f"{codes}\n\n{whens}", "headers": headers("X-Request-Id", *retry_after), "content": content}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.template import ROOT
+from tests.support.template import ROOT
 
 PAGE = (ROOT / "docs/adding-a-dataset.md").read_text()
 COPIED = ("bench", "docs", "events", "functions", "layers", "ops", "sandbox", "tests", "website")

@@ -3,7 +3,7 @@
 import pytest
 
 from ops.functions import datasets
-from tests.template import resources, template
+from tests.support.template import resources, template
 
 DATASETS = {
     name: function

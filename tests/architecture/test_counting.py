@@ -1,6 +1,6 @@
 """What stands between the audit's stream and the counters: nothing is dropped unsaid."""
 
-from tests.template import resources
+from tests.support.template import resources
 
 FUNCTION = resources("AWS::Serverless::Function")["Statistics"]
 

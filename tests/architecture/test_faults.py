@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.template import ROOT
+from tests.support.template import ROOT
 
 PAGE = (ROOT / "docs/operations.md").read_text()
 (TABLE,) = re.findall(r"^\| fault \|.*\n\|-.*\n((?:\|.*\n)+)", PAGE, re.MULTILINE)

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from api_particulier.dataset import Dataset
+from api_particulier.api.dataset import Dataset
 from api_particulier.scopes import fields_of
-from tests.scopes import CNAF, DGFIP
-from tests.template import ROOT, resources
+from tests.support.scopes import CNAF, DGFIP
+from tests.support.template import ROOT, resources
 
 FOLDERS = sorted(path.name for path in (ROOT / "functions").iterdir() if path.name != "__pycache__")
 FUNCTIONS = resources("AWS::Serverless::Function")
@@ -110,10 +110,8 @@ def test_a_dataset_is_named_as_its_folder_and_has_one_v2_route(folder: str) -> N
 
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_tests_name_it(folder: str) -> None:
-    tests = "".join(
-        path.read_text() for path in (ROOT / "tests").rglob("test_*.py") if "architecture" not in path.parts
-    )
-    called = (f'"{folder}/', f'"{folder}"', f"from functions.{folder}.app import")
+    tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("*.py") if "architecture" not in path.parts)
+    called = (f'"{folder}/', f'"{folder}"', f"functions.{folder}.app")
     assert any(one in tests for one in called), f'no test calls ask("{folder}/…")'
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.template import ROOT
+from tests.support.template import ROOT
 
 LAYER = ROOT / "layers" / "common"
 PACKAGE = LAYER / "api_particulier"

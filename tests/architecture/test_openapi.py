@@ -13,8 +13,8 @@ from ops.documentation.openapi import UndocumentedRouteError, openapi
 from ops.functions import datasets, modules
 from sandbox import caf, svair
 from sandbox.simulators import PEOPLE
-from tests.openapi import document, pointer, violations
-from tests.template import resources
+from tests.support.openapi import document, pointer, violations
+from tests.support.template import resources
 
 
 def routes() -> set[tuple[str, str]]:

@@ -7,7 +7,7 @@ from subprocess import run
 
 import pytest
 
-from tests.template import ROOT
+from tests.support.template import ROOT
 
 A_HOME = re.compile(r"(?<![\w.$~}-])/(?:root|home|Users|work|workspace|mnt)/\w")
 A_REGISTRY = re.compile(r"--(?:extra-)?index-url|--find-links|//[^/\s]+:[^/\s]+@")

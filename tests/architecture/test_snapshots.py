@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.template import ROOT, resources
+from tests.support.template import ROOT, resources
 
 SNAPPED = [name for name, one in resources("AWS::Serverless::Function").items() if "SnapStart" in one]
 INITIALISE = """

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from api_particulier.api.response import RATE_LIMIT
 from api_particulier.errors import AccessDenied, InternalError
-from api_particulier.responses import RATE_LIMIT
 from ops.build import stamped
-from tests.template import ROOT, resources, template
+from tests.support.template import ROOT, resources, template
 
 FUNCTIONS = resources("AWS::Serverless::Function")
 SHARED = resources("AWS::IAM::ManagedPolicy")

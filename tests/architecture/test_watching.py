@@ -8,9 +8,9 @@ from typing import Any, Final, NamedTuple
 import pytest
 
 from api_particulier import observability
-from api_particulier.observability import FIELDS, Event
-from api_particulier.upstreams import ban, caf, impot_particulier, svair
-from tests.template import ROOT, resources, template
+from api_particulier.observability import FIELDS, LogEvent
+from api_particulier.providers import ban, caf, impot_particulier, svair
+from tests.support.template import ROOT, resources, template
 
 ALARMS = resources("AWS::CloudWatch::Alarm")
 COMPOSITE = resources("AWS::CloudWatch::CompositeAlarm")
@@ -60,7 +60,7 @@ def said(value: Any) -> str:
 
 def emitted(capsys: pytest.CaptureFixture[str]) -> set[Metric]:
     """Return what our code counts, as CloudWatch reads it from the lines that it writes."""
-    observability.alert(Event.LINK_REOPENED)
+    observability.alert(LogEvent.LINK_REOPENED)
     observability.count_seal(3, 1.5)
     observability.count_tampering()
     observability.measure_certificate("caf", 90)
@@ -107,7 +107,7 @@ def watched(alarm: dict[str, Any]) -> Iterator[tuple[Metric, dict[str, Any]]]:
 def test_an_alarm_watches_what_is_measured(name: str, known: set[Metric]) -> None:
     for metric, values in watched(ALARMS[name]):
         assert metric in known
-        assert values.get("alert") is None or values["alert"] in Event
+        assert values.get("alert") is None or values["alert"] in LogEvent
         assert values.get("provider") is None or values["provider"] in PROVIDERS
         assert values.get("service") in {None, observability.SERVICE, "Lambda"}
         assert said(values.get("ApiName", API["Name"])) == said(API["Name"])
@@ -169,7 +169,7 @@ def test_what_is_looked_for_in_a_log_is_written_there(name: str) -> None:
     values = [transformation["MetricValue"], *(each["Value"] for each in transformation.get("Dimensions", []))]
     named = re.findall(r"\$\.([\w.]+)", " ".join([one["FilterPattern"], *values]))
     assert set(named) <= written
-    assert set(re.findall(r'\$\.event = "(\w+)"', one["FilterPattern"])) <= set(Event)
+    assert set(re.findall(r'\$\.event = "(\w+)"', one["FilterPattern"])) <= set(LogEvent)
 
 
 def test_the_keys_that_are_throttled_are_read_from_the_gateways_log() -> None:

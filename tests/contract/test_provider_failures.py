@@ -10,8 +10,8 @@ import boto3
 import pytest
 
 from sandbox import impot_particulier
-from tests import wire
-from tests.conftest import Answer, Cloud, ask
+from tests.support import wire
+from tests.support.function import Answer, Cloud, ask
 
 HIDDEN: Final = "CE-QUE-DIT-LE-FOURNISSEUR"
 PAGE: Final = f"<html><body><p>{HIDDEN} à lire</p></body></html>".encode()

@@ -21,9 +21,9 @@ from flask import Flask
 from lxml import etree
 
 from sandbox import caf, svair
-from tests.conftest import Answer, Cloud, call, event
-from tests.template import ROOT, resources
-from tests.wire import serve
+from tests.support.function import Answer, Cloud, call, event
+from tests.support.template import ROOT, resources
+from tests.support.wire import serve
 
 OLDEST_NOTICE: Final = 2010
 """The record is of years that cannot be had any more."""

@@ -13,9 +13,9 @@ import requests
 
 from sandbox.demarches import demarches
 from sandbox.svair import Declarant, Person, app_of
-from tests.e2e.conftest import FOLDER, Stack, bring_up
-from tests.template import ROOT
-from tests.wire import serve
+from tests.support.stack import FOLDER, Stack, bring_up
+from tests.support.template import ROOT
+from tests.support.wire import serve
 
 CANTEEN = demarches()[0]
 _RANDOM = random.SystemRandom()

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from uuid6 import UUID
 
-from api_particulier.seals import GAP, Seal, key_of, time_of
+from api_particulier.audit.seals import MAX_SEAL_DELAY, Seal, key_of, time_of
 from ops import audit
-from tests.e2e.conftest import Stack
 from tests.integration.seals.test_exporting import OFFLINE
-from tests.template import ROOT
+from tests.support.stack import Stack
+from tests.support.template import ROOT
 
 PURPOSE = "Tarification de la restauration scolaire"
 
@@ -71,7 +71,7 @@ def test_calls_are_sealed_within_a_minute_each_once(stack: Stack, entries: list[
     sealed = {entry: seal for seal in seals(stack).values() for _, entry, _ in seal.entries}
     assert sum(len(seal.entries) for seal in seals(stack).values()) == len(sealed)
     for entry in entries:
-        assert sealed[entry["id"]].at - time_of(entry["id"]) <= GAP
+        assert sealed[entry["id"]].at - time_of(entry["id"]) <= MAX_SEAL_DELAY
 
 
 @contextmanager

@@ -7,10 +7,10 @@ import pytest
 from werkzeug.exceptions import NotFound
 from werkzeug.middleware.http_proxy import ProxyMiddleware
 
-from tests.aws import ERRORS, Aws
-from tests.e2e.conftest import Stack
 from tests.e2e.test_outage import Caller, nothing_is_lost
-from tests.wire import serve
+from tests.support.aws import ERRORS, Aws
+from tests.support.stack import Stack
+from tests.support.wire import serve
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication

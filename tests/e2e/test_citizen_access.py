@@ -8,9 +8,7 @@ import requests
 
 from sandbox import caf, svair
 from sandbox.simulators import PEOPLE
-from tests.e2e.conftest import Stack, bring_up
-from tests.e2e.test_families_and_addresses import FAMILY_NUMBERS
-from tests.e2e.test_journey import NUMBERS, RFR_ROUTE
+from tests.support.stack import FAMILY_NUMBERS, NUMBERS, RFR_ROUTE, Stack, bring_up
 
 SOON = 5.0
 """Seconds within which a call is in its citizen's log."""

@@ -11,9 +11,7 @@ from typing import Any
 
 import requests
 
-from tests.e2e.conftest import Stack
-from tests.e2e.test_families_and_addresses import FAMILY_NUMBERS
-from tests.e2e.test_journey import NUMBERS, RFR_ROUTE
+from tests.support.stack import FAMILY_NUMBERS, NUMBERS, RFR_ROUTE, Stack
 
 ALGORITHMS = ("md5", "sha1", "sha256", "sha512")
 EVERY_NUMBER = 10_000_000

@@ -8,9 +8,7 @@ from typing import Any
 import pytest
 import requests
 
-from tests.e2e.conftest import Stack
-from tests.e2e.test_families_and_addresses import FAMILY_NUMBERS
-from tests.e2e.test_journey import NUMBERS, RFR_ROUTE
+from tests.support.stack import FAMILY_NUMBERS, NUMBERS, RFR_ROUTE, Stack
 
 ENDED = 100
 """The answer that a walk must not get."""

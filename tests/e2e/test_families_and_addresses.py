@@ -7,13 +7,8 @@ from xml.etree import ElementTree as ET
 import pytest
 import requests
 
-from sandbox import caf
-from sandbox.simulators import PEOPLE
-from tests.e2e.conftest import Stack, bring_up
-from tests.e2e.test_journey import NUMBERS, RFR_ROUTE
+from tests.support.stack import FAMILY_NUMBERS, NUMBERS, RFR_ROUTE, Stack, bring_up
 
-FAMILY = caf.familles(PEOPLE / "familles.toml")[0]
-FAMILY_NUMBERS = {"numeroAllocataire": FAMILY.numero_allocataire, "codePostal": FAMILY.code_postal}
 DGFIP_ROUTES = ("/v2/avis-imposition", RFR_ROUTE, "/v2/declarants", "/v2/adresse-fiscale")
 GEOCODED = {"adresseStructuree", "coordonnees", "score"}
 """What no tax provider gives."""

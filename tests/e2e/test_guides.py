@@ -15,9 +15,9 @@ from flask import request as asked
 
 from sandbox import caf, svair
 from sandbox.simulators import PEOPLE
-from tests.e2e.conftest import Stack
-from tests.template import ROOT
-from tests.wire import serve
+from tests.support.stack import Stack
+from tests.support.template import ROOT
+from tests.support.wire import serve
 
 GUIDES: Final = {path.stem: path.read_text() for path in sorted((ROOT / "docs/guides").glob("*.md"))}
 NODE: Final = ROOT / ".local/tools/node/bin/node"

@@ -13,9 +13,8 @@ from typing import Any
 import pytest
 import requests
 
-from tests.datapass import OTHER_SIRET, SIRET, VENDOR_SIRET, told
-from tests.e2e.conftest import Stack
-from tests.e2e.test_journey import NUMBERS, RFR_ROUTE
+from tests.support.datapass import OTHER_SIRET, SIRET, VENDOR_SIRET, told
+from tests.support.stack import NUMBERS, RFR_ROUTE, Stack
 
 WEBHOOK = "/datapass/v2/api_particulier/webhook"
 REFUSED = {

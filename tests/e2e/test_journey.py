@@ -7,13 +7,7 @@ from itertools import repeat
 import pytest
 import requests
 
-from sandbox import svair
-from sandbox.simulators import PEOPLE
-from tests.e2e.conftest import Stack
-
-CITIZEN = svair.people(PEOPLE / "avis.toml")[0]
-NUMBERS = {"numeroFiscal": CITIZEN.numero_fiscal, "referenceAvis": CITIZEN.reference_avis}
-RFR_ROUTE = "/v2/revenu-fiscal-reference"
+from tests.support.stack import NUMBERS, RFR_ROUTE, Stack
 
 
 def test_a_citizens_two_numbers_give_the_rfr(stack: Stack) -> None:

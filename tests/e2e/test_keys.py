@@ -10,10 +10,9 @@ from typing import Any
 
 import pytest
 
-from api_particulier import keys
+from api_particulier.keys import lifecycle
 from sandbox import cloud
-from tests.e2e.conftest import Stack
-from tests.e2e.test_journey import NUMBERS, RFR_ROUTE
+from tests.support.stack import NUMBERS, RFR_ROUTE, Stack
 
 PACE = 0.1
 """Seconds between two calls: 10 a second."""
@@ -78,33 +77,33 @@ def test_a_key_is_changed_under_load_without_one_refusal(stack: Stack) -> None:
 def test_the_call_that_follows_a_revocation_is_refused(stack: Stack) -> None:
     made = stack.issue("dgfip_nombre_parts")
     gateway = stack.deployment.gateway
-    token = keys.find(gateway, made["id"])
+    token = lifecycle.find(gateway, made["id"])
     assert stack.get(RFR_ROUTE, key=made["key"], **NUMBERS).status_code == 200  # functions remember the token now
-    keys.revoke(gateway, token)
+    lifecycle.revoke(gateway, token)
     assert stack.get(RFR_ROUTE, key=made["key"], **NUMBERS).status_code == 401
 
 
 def test_ten_who_issue_at_once_make_one_key(stack: Stack) -> None:
     gateway = stack.deployment.gateway
     now = datetime.now(UTC)
-    new = keys.NewToken(
-        id=keys.NewToken.new_id(),
+    new = lifecycle.NewToken(
+        id=lifecycle.NewToken.new_id(),
         organisation="VILLE EXEMPLE",
         siret="21000015400018",
         scopes=frozenset({"dgfip_nombre_parts"}),
-        expires=now + keys.LIFETIME,
+        expires=now + lifecycle.LIFETIME,
     )
     with ThreadPoolExecutor(10) as pool:
-        issued = list(pool.map(lambda _: keys.issue(gateway, new, now), range(10)))
+        issued = list(pool.map(lambda _: lifecycle.issue(gateway, new, now), range(10)))
     assert len(set(issued)) == 1
     found = gateway.api.get_api_keys(nameQuery=f"api-particulier-{new.id}")["items"]
     assert [one["id"] for one in found] == [issued[0].gateway_key_id]
-    assert stack.get("/introspect", key=keys.reveal(gateway, issued[0])).status_code == 200
-    assert keys.died(gateway, now + timedelta(hours=1)) == []
+    assert stack.get("/introspect", key=lifecycle.reveal(gateway, issued[0])).status_code == 200
+    assert lifecycle.stale_issuances(gateway, now + timedelta(hours=1)) == []
 
 
 def test_an_issue_is_finished_by_its_id_and_shows_the_same_key(stack: Stack) -> None:
-    token_id = keys.NewToken.new_id()
+    token_id = lifecycle.NewToken.new_id()
     first, again = (stack.issue("dgfip_nombre_parts", options=("--id", token_id)) for _ in range(2))
     assert first == again
     assert first["id"] == token_id
@@ -164,15 +163,15 @@ def ending(stack: Stack) -> str:
         },
     }
     stack.client("dynamodb").put_item(TableName=stack.description["tables"]["habilitations"], Item=habilitation)
-    new = keys.NewToken(
-        id=keys.NewToken.new_id(),
+    new = lifecycle.NewToken(
+        id=lifecycle.NewToken.new_id(),
         organisation="VILLE EXEMPLE",
         siret="21000015400018",
         scopes=frozenset({"dgfip_nombre_parts"}),
         expires=now + timedelta(days=15),
         habilitation="e2e-notices",
     )
-    return keys.issue(stack.deployment.gateway, new, now - timedelta(days=10)).id
+    return lifecycle.issue(stack.deployment.gateway, new, now - timedelta(days=10)).id
 
 
 def run_the_job(stack: Stack) -> Any:

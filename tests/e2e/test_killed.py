@@ -9,9 +9,8 @@ import psutil
 
 from ops import audit
 from sandbox.processes import Processes
-from tests.e2e.conftest import FOLDER, Stack
-from tests.e2e.test_journey import NUMBERS, RFR_ROUTE
-from tests.template import ROOT
+from tests.support.stack import FOLDER, NUMBERS, RFR_ROUTE, Stack
+from tests.support.template import ROOT
 
 CALLS = 1000
 KEYS = 10

@@ -2,8 +2,7 @@
 
 import pytest
 
-from tests.e2e.conftest import Stack
-from tests.e2e.test_journey import NUMBERS, RFR_ROUTE
+from tests.support.stack import NUMBERS, RFR_ROUTE, Stack
 
 
 @pytest.mark.parametrize(

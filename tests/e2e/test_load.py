@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import FOLDER, Stack
-from tests.e2e.test_journey import NUMBERS, RFR_ROUTE
-from tests.template import ROOT
+from tests.support.stack import FOLDER, NUMBERS, RFR_ROUTE, Stack
+from tests.support.template import ROOT
 
 pytestmark = pytest.mark.skipif(
     not (ROOT / ".local/tools/load/.ready").exists(), reason="Locust is not installed: `make test` and `make load` do"

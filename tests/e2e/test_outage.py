@@ -11,8 +11,7 @@ import pytest
 import requests
 
 from ops import audit
-from tests.e2e.conftest import Stack, sandbox
-from tests.e2e.test_journey import NUMBERS, RFR_ROUTE
+from tests.support.stack import NUMBERS, RFR_ROUTE, Stack, sandbox
 
 FAMILY = {"numeroAllocataire": "2600001", "codePostal": "75011"}
 CAF_ROUTE = "/v2/quotient-familial"

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from ops.build import zipped_bytes
-from tests.e2e.conftest import FOLDER
-from tests.template import ROOT, resources
+from tests.support.stack import FOLDER
+from tests.support.template import ROOT, resources
 
 BUILT = ROOT / FOLDER / "build"
 LAYER = BUILT / "CommonLayer"

@@ -7,10 +7,9 @@ import pytest
 import requests
 from playwright.sync_api import Browser, expect
 
-from tests.e2e.browser import DESKTOP, PHONE, Visit, note, visit
-from tests.e2e.conftest import Stack
-from tests.e2e.test_journey import NUMBERS, RFR_ROUTE
-from tests.template import ROOT
+from tests.support.browser import DESKTOP, PHONE, Visit, note, visit
+from tests.support.stack import NUMBERS, RFR_ROUTE, Stack
+from tests.support.template import ROOT
 
 GUIDES = sorted(f"guide/{path.stem}" for path in (ROOT / "docs/guides").glob("*.md"))
 PAGES = [

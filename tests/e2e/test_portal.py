@@ -8,10 +8,9 @@ from playwright.sync_api import Browser, Page, expect
 from sandbox import caf
 from sandbox.demarches import Source, demarches
 from sandbox.simulators import PEOPLE
-from tests.e2e.browser import DESKTOP, PHONE, Visit, visit
-from tests.e2e.conftest import FOLDER, Stack
-from tests.e2e.test_journey import CITIZEN, NUMBERS
-from tests.template import ROOT
+from tests.support.browser import DESKTOP, PHONE, Visit, visit
+from tests.support.stack import CITIZEN, FOLDER, NUMBERS, Stack
+from tests.support.template import ROOT
 
 FAMILY = caf.familles(PEOPLE / "familles.toml")[0]
 TYPED: dict[Source, dict[str, str]] = {

@@ -1,7 +1,6 @@
 """A table of the deployed stack restored by the command; MiniStack restores it as it is now, whatever the instant."""
 
-from tests.e2e.conftest import Stack
-from tests.e2e.test_journey import NUMBERS, RFR_ROUTE
+from tests.support.stack import NUMBERS, RFR_ROUTE, Stack
 
 
 def test_the_audit_is_restored_beside_the_one_that_is_used_and_held_against_its_seals(stack: Stack) -> None:

@@ -11,8 +11,8 @@ import sys
 import psutil
 import pytest
 
-from tests.e2e.conftest import FOLDER, Stack
-from tests.template import ROOT
+from tests.support.stack import FOLDER, Stack
+from tests.support.template import ROOT
 
 ELSEWHERE = ".local/e2e-run"
 

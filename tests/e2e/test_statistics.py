@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 import requests
 
-from tests.e2e.conftest import Stack
-from tests.e2e.test_journey import NUMBERS, RFR_ROUTE
+from tests.support.stack import NUMBERS, RFR_ROUTE, Stack
 
 _PATIENCE = 30.0
 """Seconds that a call may take to be counted, on a busy machine."""

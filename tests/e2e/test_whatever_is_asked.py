@@ -10,9 +10,9 @@ import requests
 import yaml
 
 from ops import fuzz
-from tests.e2e.conftest import Stack
-from tests.openapi import document
-from tests.template import ROOT
+from tests.support.openapi import document
+from tests.support.stack import Stack
+from tests.support.template import ROOT
 
 
 def test_no_answer_contradicts_the_documentation(stack: Stack) -> None:

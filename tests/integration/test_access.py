@@ -6,9 +6,9 @@ from typing import Any, override
 
 import pytest
 
-from api_particulier import tokens
-from tests.conftest import Answer, Cloud, ask, call, event, forget
-from tests.integration.conftest import Provider
+from api_particulier.keys import token
+from tests.support.function import Answer, Cloud, ask, call, event, forget
+from tests.support.tax_service import Provider
 
 NOT_FOUND_OR_INACTIVE = {
     "error": "access_denied",
@@ -158,7 +158,7 @@ def test_a_revocation_is_seen_once_the_time_of_the_cache_is_over(cloud: Cloud, m
 
 def test_a_refused_key_is_accepted_as_soon_as_it_exists(cloud: Cloud) -> None:
     key = cloud.token("dgfip_avis_imposition")
-    item = cloud.tokens.delete_item(Key={"key_hash": tokens.hash_key(key)}, ReturnValues="ALL_OLD")["Attributes"]
+    item = cloud.tokens.delete_item(Key={"key_hash": token.hash_key(key)}, ReturnValues="ALL_OLD")["Attributes"]
     assert_denied(ask("avis_imposition/v2", key=key))
     cloud.tokens.put_item(Item=item)
     assert ask("avis_imposition/v2", key=key).status == 200
@@ -173,7 +173,7 @@ def test_an_expiry_is_checked_at_every_use_of_a_remembered_token(cloud: Cloud, m
 
     key = cloud.token("dgfip_avis_imposition", expires=(datetime.now(UTC) + timedelta(minutes=30)).isoformat())
     assert ask("avis_imposition/v2", key=key).status == 200
-    monkeypatch.setattr(tokens, "datetime", InAnHour)
+    monkeypatch.setattr(token, "datetime", InAnHour)
     assert_denied(ask("avis_imposition/v2", key=key))
 
 
@@ -211,8 +211,8 @@ def test_a_key_is_stored_nowhere(cloud: Cloud) -> None:
 
 def revoke(cloud: Cloud, key: str) -> None:
     cloud.tokens.update_item(
-        Key={"key_hash": tokens.hash_key(key)},
+        Key={"key_hash": token.hash_key(key)},
         UpdateExpression="SET #state = :revoked",
         ExpressionAttributeNames={"#state": "state"},
-        ExpressionAttributeValues={":revoked": tokens.REVOKED},
+        ExpressionAttributeValues={":revoked": token.REVOKED},
     )

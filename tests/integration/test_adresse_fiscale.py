@@ -11,10 +11,10 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from sandbox import ban
-from tests import wire
-from tests.conftest import Cloud, ask, forget
-from tests.integration.conftest import NOTICE, Provider, page
-from tests.template import ROOT
+from tests.support import wire
+from tests.support.function import Cloud, ask, forget
+from tests.support.tax_service import NOTICE, Provider, page
+from tests.support.template import ROOT
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

@@ -11,10 +11,11 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError
 
-from api_particulier import audit, dgfip, pseudonyms
-from tests.conftest import Answer, Cloud, ask, call, event, forget
-from tests.integration.conftest import BLANK_PAGE, NOT_FOUND_PAGE, NOTICE, REFUSED_PAGE, Provider, page
-from tests.template import resources
+from api_particulier.audit import pseudonyms, record
+from api_particulier.providers import dgfip
+from tests.support.function import Answer, Cloud, ask, call, event, forget
+from tests.support.tax_service import BLANK_PAGE, NOT_FOUND_PAGE, NOTICE, REFUSED_PAGE, Provider, page
+from tests.support.template import resources
 
 UNAVAILABLE = {
     "error": "audit_unavailable",
@@ -229,7 +230,7 @@ def test_nothing_leaves_when_the_table_refuses_the_entry(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], door: str, error: Exception
 ) -> None:
     table = RefusingTable(error)
-    monkeypatch.setattr(audit, "dynamodb", lambda: table)
+    monkeypatch.setattr(record, "dynamodb", lambda: table)
     answer = ask(door, key=good_key(cloud))
     assert_unavailable(answer)
     assert cloud.entries() == []
@@ -243,7 +244,7 @@ def test_nothing_leaves_when_nobody_knows_whether_the_entry_is_written(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table = RefusingTable(ConnectTimeoutError(endpoint_url="https://dynamodb"), written=True)
-    monkeypatch.setattr(audit, "dynamodb", lambda: table)
+    monkeypatch.setattr(record, "dynamodb", lambda: table)
     assert_unavailable(ask("avis_imposition/v2", key=good_key(cloud)))
 
 
@@ -324,8 +325,8 @@ def test_a_month_of_pseudonyms_costs_an_environment_one_call_of_kms(
         derived.append(asked[-1])
         return pseudonyms_derive(*asked)
 
-    pseudonyms_derive = pseudonyms.derive
-    monkeypatch.setattr(pseudonyms, "derive", derive)
+    pseudonyms_derive = pseudonyms.derive_month_key
+    monkeypatch.setattr(pseudonyms, "derive_month_key", derive)
     for number in range(5):
         ask("avis_imposition/v2", key=good_key(cloud), numeroFiscal=f"269000000001{number}", referenceAvis="2" * 13)
     assert derived == [f"{datetime.now(UTC):%Y-%m}"]

@@ -6,13 +6,13 @@ from typing import Any
 import boto3
 import pytest
 
-from api_particulier import circuit
-from api_particulier.health import Maintenance, key_of
+from api_particulier.providers import circuit_breaker
+from api_particulier.providers.health import Maintenance, key_of
 from api_particulier.settings import Settings, settings
 from api_particulier.signed import Service
-from tests import wire
-from tests.conftest import Answer, Cloud, ask, forget
-from tests.integration.conftest import NOT_FOUND_PAGE, REFUSED_PAGE, Provider
+from tests.support import wire
+from tests.support.function import Answer, Cloud, ask, forget
+from tests.support.tax_service import NOT_FOUND_PAGE, REFUSED_PAGE, Provider
 
 NUMBERS: dict[str, Any] = {"numeroFiscal": "2690000000095", "referenceAvis": "2690000000096"}
 REFUSALS = {404: NOT_FOUND_PAGE, 503: REFUSED_PAGE, 502: "<p>?</p>"}
@@ -32,8 +32,8 @@ class Clock:
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(circuit, "time", clock)
-    monkeypatch.setattr(circuit, "monotonic", clock)
+    monkeypatch.setattr(circuit_breaker, "time", clock)
+    monkeypatch.setattr(circuit_breaker, "monotonic", clock)
     return clock
 
 
@@ -54,7 +54,7 @@ def call_from_another_environment(key: str, event: str = "avis_imposition/v2") -
 def open_circuit(key: str, dgfip: Provider) -> None:
     """Have the tax service fail until it is not asked any more."""
     dgfip.status = 503
-    for _ in range(circuit.FAILURES):
+    for _ in range(circuit_breaker.FAILURES):
         assert call_from_another_environment(key).status == 503
     dgfip.asked.clear()
 
@@ -70,13 +70,13 @@ def test_an_open_time_is_longer_than_a_question_so_that_one_tries_at_a_time(monk
     for name in ("PROVIDER_DEADLINE", "PROVIDER_CONNECT_TIMEOUT", "PROVIDER_READ_TIMEOUT"):
         monkeypatch.delenv(name)
     assert settings().circuit_seconds > settings().provider_deadline
-    assert circuit.REMEMBERED <= 1
+    assert circuit_breaker.REMEMBERED <= 1
 
 
 def test_however_many_environments_there_are_a_dead_provider_is_asked_five_times(key: str, dgfip: Provider) -> None:
     dgfip.status = 503
     answers = [call_from_another_environment(key) for _ in range(60)]
-    assert len(dgfip.asked) == circuit.FAILURES == 5
+    assert len(dgfip.asked) == circuit_breaker.FAILURES == 5
     assert {(one.status, one.body["error"]) for one in answers} == {(503, "network_error")}
 
 
@@ -147,7 +147,9 @@ def test_an_environment_that_dies_while_it_tries_is_followed_by_another(
     dgfip.status = 200
     clock.now += PERIOD
     with monkeypatch.context() as patched:
-        patched.setattr(circuit.Circuit, "_count_answer", lambda *_, **__: None)  # dead before it could tell
+        patched.setattr(
+            circuit_breaker.CircuitBreaker, "_count_answer", lambda *_, **__: None
+        )  # dead before it could tell
         assert call_from_another_environment(key).status == 200
     assert call_from_another_environment(key).status == 503
     clock.now += PERIOD

@@ -10,15 +10,16 @@ import boto3
 import pytest
 from click.testing import CliRunner, Result
 
-from api_particulier import audit, citizens, pseudonyms
+from api_particulier.audit import access_log, pseudonyms
+from api_particulier.audit.record import DATASET, RETENTION, AuditRecord, write
 from api_particulier.errors import UnknownNotice
 from ops.cli import main
 from ops.deployment import Deployment
-from tests import caf as family
-from tests.caf import Caf
-from tests.conftest import Answer, Cloud, ask, event, forget
-from tests.conftest import call as invoke
-from tests.integration.conftest import NOT_FOUND_PAGE, REFUSED_PAGE, Provider
+from tests.support import caf as family
+from tests.support.caf import Caf
+from tests.support.function import Answer, Cloud, ask, event, forget
+from tests.support.function import call as invoke
+from tests.support.tax_service import NOT_FOUND_PAGE, REFUSED_PAGE, Provider
 
 CITIZEN: dict[str, Any] = {"numeroFiscal": "2690000000011", "referenceAvis": "2690000000022"}
 NEIGHBOUR: dict[str, Any] = {"numeroFiscal": "2690000000012", "referenceAvis": "2690000000022"}
@@ -101,9 +102,9 @@ def test_a_family_is_told_what_was_asked_with_its_number_and_postcode(cloud: Clo
 
 def test_36_months_are_told_and_the_period_says_so(cloud: Cloud) -> None:
     now = datetime.now(UTC)
-    ages = [timedelta(0), timedelta(days=31), timedelta(days=500), audit.RETENTION - timedelta(hours=1)]
-    for age in [*ages, audit.RETENTION + timedelta(days=1)]:  # the time to live may be two days late
-        write(now - age)
+    ages = [timedelta(0), timedelta(days=31), timedelta(days=500), RETENTION - timedelta(hours=1)]
+    for age in [*ages, RETENTION + timedelta(days=1)]:  # the time to live may be two days late
+        write_access(now - age)
     body = accesses(**CITIZEN).body
     assert body["total"] == len(ages)
     assert [datetime.fromisoformat(one["date"]) for one in body["acces"]] == sorted(
@@ -114,20 +115,20 @@ def test_36_months_are_told_and_the_period_says_so(cloud: Cloud) -> None:
     assert cloud.entries()
 
 
-def write(at: datetime) -> None:
+def write_access(at: datetime) -> None:
     """Write the entry of an access at a moment, as the function of a dataset did then."""
-    entry = audit.Entry(at, "r", "avis_imposition", "/api/impots/svair", "203.0.113.7", audit.DATASET)
+    entry = AuditRecord(at, "r", "avis_imposition", "/api/impots/svair", "203.0.113.7", DATASET)
     entry.organisation, entry.siret, entry.token, entry.status = "VILLE EXEMPLE", "21000015400018", "jeton", 200
     entry.citizen = pseudonyms.pseudonym(f"dgfip:{CITIZEN['numeroFiscal']}", at)
-    audit.write(entry)
+    write(entry)
 
 
 @pytest.mark.usefixtures("cloud")
 def test_who_was_consulted_thousands_of_times_is_told_the_latest_and_the_total(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(citizens, "_SHOWN", 3)
+    monkeypatch.setattr(access_log, "_SHOWN", 3)
     moments = [datetime.now(UTC) - timedelta(minutes=age) for age in range(5)]
     for moment in moments:
-        write(moment)
+        write_access(moment)
     body = accesses(**CITIZEN).body
     assert body["total"] == 5
     assert [datetime.fromisoformat(one["date"]) for one in body["acces"]] == [
@@ -187,13 +188,13 @@ def test_a_provider_that_does_not_answer_leaves_the_citizen_without_an_answer(mo
 
 def test_an_audit_that_cannot_be_read_whole_is_not_told_in_part(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     ask("avis_imposition/v2", key=town(cloud, "dgfip_nombre_parts"), **CITIZEN)
-    derive = pseudonyms.derive
+    derive = pseudonyms.derive_month_key
     lost = f"{datetime.now(UTC) - timedelta(days=300):%Y-%m}"
 
     def failing(kms: Any, key_id: str, month: str) -> bytes:
         return derive(kms, "nowhere" if month == lost else key_id, month)
 
-    monkeypatch.setattr(pseudonyms, "derive", failing)
+    monkeypatch.setattr(pseudonyms, "derive_month_key", failing)
     assert accesses(**CITIZEN).status == 500
 
 

@@ -19,11 +19,11 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Cloud, ask, call, event
-from tests.integration.conftest import BLANK_PAGE, NOT_FOUND_PAGE, NOTICE, REFUSED_PAGE, Provider, page
 from tests.integration.test_masking import paths
-from tests.runtime import Step, play
-from tests.wire import closing_after, resetting, response
+from tests.support.function import Cloud, ask, call, event
+from tests.support.runtime import Step, play
+from tests.support.tax_service import BLANK_PAGE, NOT_FOUND_PAGE, NOTICE, REFUSED_PAGE, Provider, page
+from tests.support.wire import closing_after, resetting, response
 
 TRACE = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1"
 

@@ -9,9 +9,9 @@ from typing import Final
 
 import pytest
 
-from tests import wire
-from tests.conftest import Cloud
-from tests.svair import COUPLE, NOTICE, rendered, v2, written
+from tests.support import wire
+from tests.support.function import Cloud
+from tests.support.svair import COUPLE, NOTICE, rendered, v2, written
 
 FORM: Final = wire.response(b"<input name='javax.faces.ViewState' value='a'>")
 PAGE: Final = rendered(COUPLE).encode()

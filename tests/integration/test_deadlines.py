@@ -5,12 +5,12 @@ from typing import Any
 import boto3
 import pytest
 
-from api_particulier import deadline
-from api_particulier.health import key_of
-from api_particulier.upstreams import client, retries
-from tests import wire
-from tests.conftest import Answer, Cloud, ask
-from tests.integration.conftest import Provider
+from api_particulier.api import deadline
+from api_particulier.providers import http, retries
+from api_particulier.providers.health import key_of
+from tests.support import wire
+from tests.support.function import Answer, Cloud, ask
+from tests.support.tax_service import Provider
 
 NUMBERS: dict[str, Any] = {"numeroFiscal": "2690000000095", "referenceAvis": "2690000000096"}
 
@@ -24,13 +24,13 @@ def key(cloud: Cloud) -> str:
 def given(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The seconds that each question was given."""
     seconds: list[float] = []
-    start = client.Budget.start
+    start = http.Budget.start
 
-    def started(budget: client.Budget, for_seconds: float) -> None:
+    def started(budget: http.Budget, for_seconds: float) -> None:
         seconds.append(for_seconds)
         start(budget, for_seconds)
 
-    monkeypatch.setattr(client.Budget, "start", started)
+    monkeypatch.setattr(http.Budget, "start", started)
     return seconds
 
 
@@ -66,8 +66,8 @@ def test_too_late_to_ask_is_said_and_audited_and_held_against_nobody(
     assert {(one.status, one.body["error"]) for one in answers} == {(503, "network_error")}
     assert [entry["error"] for entry in cloud.entries()] == ["network_error"] * 6
     assert dgfip.asked == []
-    client: Any = boto3.client("dynamodb")
-    assert "Item" not in client.get_item(TableName=cloud.stats.name, Key=key_of("dgfip"))
+    http: Any = boto3.client("dynamodb")
+    assert "Item" not in http.get_item(TableName=cloud.stats.name, Key=key_of("dgfip"))
 
 
 def test_outside_of_a_call_nobody_waits() -> None:

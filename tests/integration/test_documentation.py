@@ -4,8 +4,8 @@ import pytest
 import yaml
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from tests.conftest import ask
-from tests.openapi import document
+from tests.support.function import ask
+from tests.support.openapi import document
 
 
 @pytest.mark.parametrize("door", ["documentation/open-api", "documentation/v1"])

@@ -14,15 +14,15 @@ from cachetools import LRUCache
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from api_particulier import enumeration
+from api_particulier.api import enumeration
 from api_particulier.aws import dynamodb_client
 from api_particulier.errors import EnumerationSuspected
-from functions.suspension.app import lambda_handler as suspend
-from tests import caf as family
-from tests.caf import Caf
-from tests.conftest import Answer, Cloud, ask, forget
-from tests.integration.conftest import NOT_FOUND_PAGE, Provider
-from tests.template import ROOT, template
+from functions.token_suspension.app import lambda_handler as suspend
+from tests.support import caf as family
+from tests.support.caf import Caf
+from tests.support.function import Answer, Cloud, ask, forget
+from tests.support.tax_service import NOT_FOUND_PAGE, Provider
+from tests.support.template import ROOT, template
 
 SLOWED = template()["Parameters"]["EnumerationSlowedAt"]["Default"]
 ANSWERED = {200, 404}
@@ -318,7 +318,7 @@ def test_more_people_is_never_less_suspicious(people: int, calls: int, is_walk: 
     calls = max(people, calls)
     order = [None, "slowed", "suspended"]
     now, then = (
-        enumeration.judge(count, calls + more, is_walk=is_walk) for count, more in ((people, 0), (people + 1, 1))
+        enumeration.classify(count, calls + more, is_walk=is_walk) for count, more in ((people, 0), (people + 1, 1))
     )
     assert order.index(then) >= order.index(now)
     if people < SLOWED:
@@ -345,7 +345,7 @@ def is_enabled(gateway_id: str) -> bool:
 
 
 def suspicion(at: datetime | None = None, token: str = "jeton-1") -> dict[str, Any]:  # noqa: S107 - an id
-    made: dict[str, Any] = json.loads((ROOT / "events/suspension/suspicion.json").read_text())
+    made: dict[str, Any] = json.loads((ROOT / "events/token_suspension/suspicion.json").read_text())
     made["Records"][0]["body"] = json.dumps({"token": token, "at": (at or datetime.now(UTC)).isoformat()})
     return made
 

@@ -13,14 +13,14 @@ from typing import Any
 import boto3
 import pytest
 
-from api_particulier.upstreams import caf as adapter
+from api_particulier.providers import caf as adapter
 from sandbox import certificates as made
 from sandbox.certificates import Certificates, ensure
-from tests.aws import ERRORS, Aws
-from tests.caf import DOORS, ask_file, caf_at
-from tests.conftest import Answer, Cloud, ask, forget, moto_app
-from tests.integration.conftest import Provider
-from tests.wire import serve
+from tests.support.aws import ERRORS, Aws
+from tests.support.caf import DOORS, ask_file, caf_at
+from tests.support.function import Answer, Cloud, ask, forget, moto_app
+from tests.support.tax_service import Provider
+from tests.support.wire import serve
 
 NUMBERS: dict[str, Any] = {"numeroFiscal": "2690000000095", "referenceAvis": "2690000000096"}
 UNAVAILABLE = (503, "audit_unavailable")
@@ -163,7 +163,7 @@ def test_a_certificate_of_ours_that_has_ended_is_refused_by_the_caf_and_was_meas
 
 
 def probe() -> None:
-    from functions.probes.app import lambda_handler
+    from functions.provider_probes.app import lambda_handler
 
     forget()
     lambda_handler({}, None)

@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lxml import etree
 
-from api_particulier import responses
-from tests.conftest import Answer, Cloud, ask, call, event
-from tests.integration.conftest import BLANK_PAGE, NOT_FOUND_PAGE, NOTICE, REFUSED_PAGE, Provider, page
+from api_particulier.api.response import data
+from tests.support.function import Answer, Cloud, ask, call, event
+from tests.support.tax_service import BLANK_PAGE, NOT_FOUND_PAGE, NOTICE, REFUSED_PAGE, Provider, page
 
 JSON, XML = "application/json; charset=utf-8", "application/xml; charset=utf-8"
 NOT_ACCEPTABLE = {
@@ -170,14 +170,14 @@ def test_xml_is_well_formed_whatever_a_notice_says(key: str, dgfip: Provider, no
 )
 @pytest.mark.parametrize("parse", [etree.fromstring, ET.fromstring])
 def test_a_hostile_value_is_only_text(parse: Callable[[bytes], ET.Element], text: str, in_xml: str | None) -> None:
-    body = responses.data({"nom": text, "noms": [text, text]}, "id", xml=True)["body"]
+    body = data({"nom": text, "noms": [text, text]}, "id", xml=True)["body"]
     assert isinstance(body, str)
     root = parse(body.encode())
     assert [one.text for one in root] == [in_xml or text] * 3
 
 
 def test_half_a_character_does_not_break_an_answer() -> None:
-    assert responses.data({"nom": "TILL\ud800EUL"}, "id")["body"] == '{"nom":"TILL?EUL"}'
+    assert data({"nom": "TILL\ud800EUL"}, "id")["body"] == '{"nom":"TILL?EUL"}'
 
 
 def readable_in_xml(text: str) -> str:

@@ -12,12 +12,26 @@ import time_machine
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api_particulier import aws, habilitations, keys
-from api_particulier.habilitations import Event, Kind, Request, State, Vendor, known_scopes
+from api_particulier import aws
+from api_particulier.habilitations.model import (
+    ALIASES,
+    FINAL_STATES,
+    LIFETIME,
+    ApplicantType,
+    Habilitation,
+    HabilitationEvent,
+    HabilitationEventType,
+    Request,
+    State,
+    UnprocessableEvent,
+    Vendor,
+    known_scopes,
+)
+from api_particulier.habilitations.transitions import apply_event
+from api_particulier.keys import lifecycle
 from api_particulier.scopes import BUNDLES, fields_of
 from ops.functions import datasets
-from tests.conftest import Answer, Cloud, call, event, forget
-from tests.datapass import (
+from tests.support.datapass import (
     FIRED_AT,
     OTHER_SIRET,
     SCOPES,
@@ -28,6 +42,7 @@ from tests.datapass import (
     signed,
     told,
 )
+from tests.support.function import Answer, Cloud, call, event, forget
 
 REFUSED = {
     "error": "access_denied",
@@ -41,7 +56,7 @@ def town(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Town:
     return Town(cloud, monkeypatch)
 
 
-def state(town: Town, habilitation: str = "26001") -> habilitations.Habilitation:
+def state(town: Town, habilitation: str = "26001") -> Habilitation:
     return town.register.find(habilitation)
 
 
@@ -76,13 +91,13 @@ WRONG = {
 def test_a_wrong_signature_is_refused_and_nothing_changes(town: Town, header: str) -> None:
     made = signed(BODY)
     made["headers"]["X-Hub-Signature-256"] = header
-    answer = call(made, "datapass")
+    answer = call(made, "datapass_webhook")
     assert (answer.status, answer.body) == (401, REFUSED)
     assert (town.kept(), town.tokens(), town.gateway_keys(), town.dead_letters()) == ([], [], [], [])
 
 
 def test_no_signature_is_a_wrong_one(town: Town) -> None:
-    answer = call(without_signature(), "datapass")
+    answer = call(without_signature(), "datapass_webhook")
     assert (answer.status, answer.body) == (401, REFUSED)
     assert town.kept() == []
 
@@ -90,28 +105,28 @@ def test_no_signature_is_a_wrong_one(town: Town) -> None:
 def test_what_is_signed_is_the_body_to_the_byte(town: Town) -> None:
     made = signed(told())
     made["body"] = json.dumps(json.loads(made["body"]), indent=1)
-    assert call(made, "datapass").status == 401
+    assert call(made, "datapass_webhook").status == 401
     assert town.kept() == []
 
 
 def test_a_body_in_base64_is_read_as_it_was_sent(town: Town) -> None:
     made = signed(told())
     made |= {"body": b64encode(made["body"].encode()).decode(), "isBase64Encoded": True}
-    assert call(made, "datapass").body.keys() == {"token_id"}
+    assert call(made, "datapass_webhook").body.keys() == {"token_id"}
     assert len(town.tokens()) == 1
 
 
 def test_the_signatures_header_is_known_whatever_its_case(town: Town) -> None:
     made = signed(told())
     made["headers"]["x-hub-signature-256"] = made["headers"].pop("X-Hub-Signature-256")
-    assert call(made, "datapass").status == 200
+    assert call(made, "datapass_webhook").status == 200
     assert len(town.tokens()) == 1
 
 
 def test_without_a_secret_nobody_is_listened_to(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     empty = boto3.client("secretsmanager").create_secret(Name="empty", SecretString=" ")["ARN"]
     monkeypatch.setenv("DATAPASS_SECRET_ID", empty)
-    assert call(signed(told(), ""), "datapass").status == 401
+    assert call(signed(told(), ""), "datapass_webhook").status == 401
     assert town.kept() == []
 
 
@@ -129,14 +144,14 @@ def test_an_approval_makes_a_key_that_opens_exactly_what_was_approved(town: Town
     (token,) = town.tokens()
     assert (answer.status, answer.body) == (200, {"token_id": token.id})
     assert (token.organisation, token.siret, token.habilitation) == ("VILLE IMAGINAIRE", SIRET, "26001")
-    assert token.expires == datetime.fromtimestamp(FIRED_AT, UTC) + habilitations.LIFETIME
+    assert token.expires == datetime.fromtimestamp(FIRED_AT, UTC) + LIFETIME
     (key,) = town.gateway_keys()
     assert town.introspect(key).body == {"_id": token.id, "name": "VILLE IMAGINAIRE", "scopes": sorted(SCOPES)}
     assert key not in answer.text
 
 
 def test_the_example_of_the_repository_is_one_that_works(town: Town) -> None:
-    assert call(event("datapass/approve"), "datapass").status == 200
+    assert call(event("datapass_webhook/approve"), "datapass_webhook").status == 200
     assert len(town.tokens()) == 1
 
 
@@ -146,7 +161,7 @@ def test_it_keeps_who_asked_what_for_and_how_it_came(town: Town) -> None:
     town.tell()
     request = state(town).request
     assert request is not None
-    assert (request.kind, request.purpose) == (Kind.COLLECTIVITE, "Tarif de la cantine")
+    assert (request.kind, request.purpose) == (ApplicantType.COLLECTIVITE, "Tarif de la cantine")
     assert "L114-8" in request.legal_basis
     assert {one.role: one.email.split("@")[0] for one in request.contacts} == {
         "applicant": "direction",
@@ -175,7 +190,7 @@ def test_the_same_event_twice_is_one(town: Town) -> None:
 
 def test_the_same_event_ten_times_at_once_makes_one_key(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     town.one_at_a_time(monkeypatch)
-    monkeypatch.setattr(keys, "_PATIENCE", 60)
+    monkeypatch.setattr(lifecycle, "_PATIENCE", 60)
     with ThreadPoolExecutor(10) as pool:
         answers = list(pool.map(lambda _: town.tell(), range(10)))
     (token,) = town.tokens()
@@ -187,7 +202,7 @@ def test_the_same_event_ten_times_at_once_makes_one_key(town: Town, monkeypatch:
 
 def test_different_events_at_once_are_all_kept(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     town.one_at_a_time(monkeypatch)
-    monkeypatch.setattr(keys, "_PATIENCE", 60)
+    monkeypatch.setattr(lifecycle, "_PATIENCE", 60)
     names = ["create", "update", "submit", "approve", "a new one"] * 2
     with ThreadPoolExecutor(10) as pool:
         answers = list(pool.map(lambda one: town.tell(one[1], FIRED_AT + one[0]), enumerate(names)))
@@ -202,7 +217,7 @@ def test_an_approval_that_died_is_finished_by_the_next_delivery(town: Town, monk
         raise ConnectionError
 
     with monkeypatch.context() as patch:
-        patch.setattr(keys, "issue", die)
+        patch.setattr(lifecycle, "issue", die)
         assert town.tell().status == 500
     assert (town.tokens(), len(town.dead_letters())) == ([], 1)
     reserved = state(town).token_id
@@ -221,14 +236,14 @@ def test_approving_again_prolongs_and_opens_otherwise_without_a_new_key(town: To
     assert town.gateway_keys() == [key]
     assert town.introspect(key).body["scopes"] == ["cnaf_adresse", "dgfip_annee_impot"]
     (token,) = town.tokens()
-    assert token.expires == datetime.fromtimestamp(FIRED_AT + 86_400, UTC) + habilitations.LIFETIME
+    assert token.expires == datetime.fromtimestamp(FIRED_AT + 86_400, UTC) + LIFETIME
 
 
 def test_approving_again_after_a_rotation_is_for_the_key_in_use(town: Town) -> None:
     now = datetime.now(UTC)
     town.tell()
     (old,) = town.tokens()
-    new = keys.rotate(town.gateway, old, timedelta(days=1), now)
+    new = lifecycle.rotate(town.gateway, old, timedelta(days=1), now)
     town.tell("approve", FIRED_AT + 10**6, scopes=["cnaf_adresse"])
     after = {token.id: token for token in town.tokens()}
     assert len(after) == 2
@@ -239,7 +254,7 @@ def test_approving_again_after_a_rotation_is_for_the_key_in_use(town: Town) -> N
 
 def test_approving_again_when_the_key_is_dead_makes_another(town: Town) -> None:
     first = town.tell().body["token_id"]
-    keys.revoke(town.gateway, town.tokens()[0])
+    lifecycle.revoke(town.gateway, town.tokens()[0])
     second = town.tell("approve", FIRED_AT + 1).body["token_id"]
     assert first != second
     assert {token.id: token.state for token in town.tokens()} == {first: "revoked", second: "active"}
@@ -249,7 +264,7 @@ def test_approving_again_when_the_key_is_dead_makes_another(town: Town) -> None:
 def test_approving_again_does_not_lift_a_suspension_and_holds_once_it_is_lifted(town: Town, later: timedelta) -> None:
     first = town.tell().body
     (key,) = town.gateway_keys()
-    keys.suspend(town.gateway, town.tokens()[0])
+    lifecycle.suspend(town.gateway, town.tokens()[0])
     with time_machine.travel(datetime.now(UTC) + later, tick=True):
         again = int((datetime.now(UTC) - timedelta(hours=1)).timestamp())
         assert town.tell("approve", again, scopes=["cnaf_adresse"]).body == first
@@ -257,16 +272,16 @@ def test_approving_again_does_not_lift_a_suspension_and_holds_once_it_is_lifted(
         assert (token.state, [*token.scopes]) == ("suspended", ["cnaf_adresse"])
         assert not town.api.get_api_key(apiKey=token.gateway_key_id or "")["enabled"]
         assert town.introspect(key).status == 401
-        keys.resume(town.gateway, token, datetime.now(UTC))
+        lifecycle.resume(town.gateway, token, datetime.now(UTC))
         forget()
         assert town.introspect(key).body["scopes"] == ["cnaf_adresse"]
-        assert town.tokens()[0].expires == datetime.fromtimestamp(again, UTC) + habilitations.LIFETIME
+        assert town.tokens()[0].expires == datetime.fromtimestamp(again, UTC) + LIFETIME
     assert town.dead_letters() == []
 
 
 def test_a_delivery_again_does_not_widen_what_was_narrowed_since(town: Town) -> None:
     town.tell()
-    keys.narrow(town.gateway, town.tokens()[0], frozenset({"dgfip_nombre_parts"}))
+    lifecycle.reduce_scopes(town.gateway, town.tokens()[0], frozenset({"dgfip_nombre_parts"}))
     town.tell()
     assert town.tokens()[0].scopes == {"dgfip_nombre_parts"}
 
@@ -338,8 +353,8 @@ def test_each_event_has_its_effect(town: Town, events: list[str], expected: Stat
 
 
 def test_every_event_is_in_one_of_these_lives() -> None:
-    assert {habilitations.ALIASES.get(one, one) for events, _ in LIVES for one in events} >= set(Event) - {
-        Event.TRANSFER  # it has a test of its own
+    assert {ALIASES.get(one, one) for events, _ in LIVES for one in events} >= set(HabilitationEventType) - {
+        HabilitationEventType.TRANSFER  # it has a test of its own
     }
 
 
@@ -347,7 +362,7 @@ def test_every_event_is_in_one_of_these_lives() -> None:
 def test_what_ends_it_takes_its_keys_away(town: Town, end: str) -> None:
     town.tell()
     (key,) = town.gateway_keys()
-    keys.rotate(town.gateway, town.tokens()[0], timedelta(days=30), datetime.now(UTC))
+    lifecycle.rotate(town.gateway, town.tokens()[0], timedelta(days=30), datetime.now(UTC))
     assert len(town.gateway_keys()) == 2
     assert town.introspect(key).status == 200
     assert town.tell(end, FIRED_AT + 1).body == {}
@@ -389,14 +404,14 @@ def test_an_approval_that_comes_after_the_later_revocation_makes_no_key(town: To
 
 
 def test_a_revocation_while_the_key_is_being_made_leaves_none(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    issue = keys.issue
+    issue = lifecycle.issue
 
     def interrupted(*arguments: Any) -> Any:
-        monkeypatch.setattr(keys, "issue", issue)
+        monkeypatch.setattr(lifecycle, "issue", issue)
         town.tell("revoke", FIRED_AT + 1)
         return issue(*arguments)
 
-    monkeypatch.setattr(keys, "issue", interrupted)
+    monkeypatch.setattr(lifecycle, "issue", interrupted)
     assert town.tell().body == {}
     assert town.gateway_keys() == []
     assert {token.state for token in town.tokens()} <= {"revoked"}
@@ -411,7 +426,7 @@ def test_what_died_taking_keys_away_is_finished_by_the_next_delivery(
         raise ConnectionError
 
     with monkeypatch.context() as patch:
-        patch.setattr(keys, "revoke", die)
+        patch.setattr(lifecycle, "revoke", die)
         assert town.tell("revoke", FIRED_AT + 1).status == 500
     assert len(town.gateway_keys()) == 1
     town.tell("revoke", FIRED_AT + 1)
@@ -493,25 +508,25 @@ def test_nothing_of_a_contact_is_logged(town: Town, capfd: pytest.CaptureFixture
 # ── Who is entitled ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def request_of(kind: Kind, **changes: Any) -> Request:
+def request_of(kind: ApplicantType, **changes: Any) -> Request:
     return Request(**{"kind": kind, "organisation": "VILLE", "siret": SIRET, "justification": "Simplifie"} | changes)
 
 
-@pytest.mark.parametrize("kind", [Kind.COLLECTIVITE, Kind.ADMINISTRATION])
-def test_administrations_are_entitled(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", [ApplicantType.COLLECTIVITE, ApplicantType.ADMINISTRATION])
+def test_administrations_are_entitled(kind: ApplicantType) -> None:
     assert request_of(kind).refusal is None
 
 
-@pytest.mark.parametrize("kind", [Kind.PARTICULIER, Kind.ENTREPRISE])
-def test_people_and_companies_are_not_and_are_told_why(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", [ApplicantType.PARTICULIER, ApplicantType.ENTREPRISE])
+def test_people_and_companies_are_not_and_are_told_why(kind: ApplicantType) -> None:
     assert request_of(kind).refusal == "Seules les administrations sont habilitées à utiliser API Particulier."
 
 
 def test_a_vendor_is_for_the_entity_that_it_names_if_it_says_why() -> None:
     vendor = Vendor(name="ÉDITEUR", siret=VENDOR_SIRET)
-    assert request_of(Kind.EDITEUR, vendor=vendor).refusal is None
-    assert "SIRET" in (request_of(Kind.EDITEUR).refusal or "")
-    assert "justifier" in (request_of(Kind.EDITEUR, vendor=vendor, justification="").refusal or "")
+    assert request_of(ApplicantType.EDITEUR, vendor=vendor).refusal is None
+    assert "SIRET" in (request_of(ApplicantType.EDITEUR).refusal or "")
+    assert "justifier" in (request_of(ApplicantType.EDITEUR, vendor=vendor, justification="").refusal or "")
 
 
 def test_each_administration_of_a_vendor_has_its_own_key(town: Town) -> None:
@@ -523,8 +538,8 @@ def test_each_administration_of_a_vendor_has_its_own_key(town: Town) -> None:
     town.tell(model_id=3)
     served = town.register.of_vendor(VENDOR_SIRET)
     assert [(one.id, one.request and one.request.siret, one.request and one.request.kind) for one in served] == [
-        ("1", SIRET, Kind.EDITEUR),
-        ("2", OTHER_SIRET, Kind.EDITEUR),
+        ("1", SIRET, ApplicantType.EDITEUR),
+        ("2", OTHER_SIRET, ApplicantType.EDITEUR),
     ]
     assert len({one.token_id for one in served}) == 2
     assert len(town.gateway_keys()) == 3  # each counted apart by the usage plan
@@ -546,7 +561,7 @@ def test_each_administration_of_a_vendor_has_its_own_key(town: Town) -> None:
 )
 def test_a_siret_is_checked_la_postes_too(number: str, valid: bool) -> None:  # noqa: FBT001 - a table
     try:
-        made = request_of(Kind.ADMINISTRATION, siret=number)
+        made = request_of(ApplicantType.ADMINISTRATION, siret=number)
     except ValueError:
         assert not valid
     else:
@@ -557,18 +572,22 @@ def test_a_siret_is_checked_la_postes_too(number: str, valid: bool) -> None:  # 
 # ── Whatever the order ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@given(st.lists(st.sampled_from([*Event, "unheard_of"]), min_size=1, max_size=6, unique=True), st.randoms())
+@given(
+    st.lists(st.sampled_from([*HabilitationEventType, "unheard_of"]), min_size=1, max_size=6, unique=True), st.randoms()
+)
 def test_what_ended_stays_ended_whatever_comes_after(events: list[str], random: Any) -> None:
-    standing: habilitations.Habilitation | None = None
+    standing: Habilitation | None = None
     for at, name in enumerate(random.sample(events, len(events))):
-        change = habilitations.Change("1", name, at, "DataPass", str(at), request_of(Kind.COLLECTIVITE, scopes=SCOPES))
+        change = HabilitationEvent(
+            "1", name, at, "DataPass", str(at), request_of(ApplicantType.COLLECTIVITE, scopes=SCOPES)
+        )
         before = standing
         try:
-            standing = habilitations.after(standing, change) or standing
-        except habilitations.Unprocessable:
+            standing = apply_event(standing, change) or standing
+        except UnprocessableEvent:
             assert standing is not None
-            assert standing.state in habilitations.OVER
-        if before is not None and before.state in habilitations.OVER:
+            assert standing.state in FINAL_STATES
+        if before is not None and before.state in FINAL_STATES:
             assert standing == before
 
 
@@ -584,4 +603,4 @@ def test_the_secret_is_read_anew_within_a_minute(town: Town) -> None:
     boto3.client("secretsmanager").put_secret_value(SecretId="datapass", SecretString="changed")
     aws.secretsmanager()
     forget()
-    assert call(signed(told(at=FIRED_AT + 1), "changed"), "datapass").status == 200
+    assert call(signed(told(at=FIRED_AT + 1), "changed"), "datapass_webhook").status == 200

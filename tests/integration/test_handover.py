@@ -10,10 +10,12 @@ from typing import Any
 import boto3
 import pytest
 
-from api_particulier import aws, handover, keys
-from tests.conftest import Answer, Cloud, ask, call, event
-from tests.datapass import FIRED_AT, SCOPES, Town
-from tests.site import opened
+from api_particulier import aws
+from api_particulier.habilitations import key_link
+from api_particulier.keys import lifecycle
+from tests.support.datapass import FIRED_AT, SCOPES, Town
+from tests.support.function import Answer, Cloud, ask, call, event
+from tests.support.site import opened
 
 
 @pytest.fixture
@@ -25,15 +27,15 @@ def town(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Town:
 
 def link(town: Town, age: timedelta = timedelta()) -> str:
     (token,) = town.tokens()
-    return handover.make(town.register, "26001", token.id, "somebody", datetime.now(UTC) - age)
+    return key_link.create(town.register, "26001", token.id, "somebody", datetime.now(UTC) - age)
 
 
 def show(secret: object) -> Answer:
-    return call(event("key_handover/show") | {"body": json.dumps({"lien": secret})}, "key_handover")
+    return call(event("key_link/show") | {"body": json.dumps({"lien": secret})}, "key_link")
 
 
 def report(body: object) -> Answer:
-    return call(event("key_compromised/report") | {"body": json.dumps(body)}, "key_compromised")
+    return call(event("key_report/report") | {"body": json.dumps(body)}, "key_report")
 
 
 def steps(town: Town) -> list[str]:
@@ -93,7 +95,7 @@ def test_a_gateway_that_fails_does_not_use_the_link_up(town: Town, monkeypatch: 
         raise ConnectionError
 
     with monkeypatch.context() as patch:
-        patch.setattr(keys, "reveal", die)
+        patch.setattr(lifecycle, "reveal", die)
         assert show(secret).status == 500
     assert show(secret).status == 200
 
@@ -107,7 +109,7 @@ def test_an_unknown_link_is_not_found(town: Town, secret: str) -> None:
 @pytest.mark.parametrize("body", [None, "", "[]", "{}", '{"lien": 1}', '{"lien": ""}', "{"])
 def test_what_is_no_opening_is_a_bad_request(town: Town, body: str | None) -> None:
     assert town.tokens()
-    answer = call(event("key_handover/show") | {"body": body}, "key_handover")
+    answer = call(event("key_link/show") | {"body": body}, "key_link")
     assert (answer.status, answer.body["error"]) == (400, "bad_request")
 
 
@@ -128,7 +130,7 @@ def test_neither_a_key_nor_a_link_is_kept_or_logged(town: Town, capfd: pytest.Ca
 
 @pytest.mark.usefixtures("site")
 def test_the_page_does_nothing_but_what_it_says(cloud: Cloud) -> None:
-    page = opened(ask("key_handover/page"))
+    page = opened(ask("key_link/page"))
     assert page.status == 200
     assert page.headers["Content-Type"] == "text/html; charset=utf-8"
     assert page.headers["Referrer-Policy"] == "no-referrer"
@@ -151,10 +153,10 @@ def test_the_page_does_nothing_but_what_it_says(cloud: Cloud) -> None:
 def mails(monkeypatch: pytest.MonkeyPatch) -> list[tuple[tuple[str, ...], str]]:
     """The messages that leave, by hand: to whom, and what they say."""
     sent: list[tuple[tuple[str, ...], str]] = []
-    from api_particulier import mail
+    from api_particulier.habilitations import email
 
     monkeypatch.setenv("MAIL_SENDER", "cles@api.exemple.fr")
-    monkeypatch.setattr(mail, "send", lambda to, _subject, text: sent.append((tuple(to), text)))
+    monkeypatch.setattr(email, "send", lambda to, _subject, text: sent.append((tuple(to), text)))
     return sent
 
 
@@ -194,15 +196,15 @@ def test_without_a_technical_contact_the_applicant_gets_it(
 def test_a_mail_that_fails_costs_datapass_nothing_and_is_told(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch, mails: list[Any]
 ) -> None:
-    from api_particulier import mail
+    from api_particulier.habilitations import email
 
     town = Town(cloud, monkeypatch)
 
     def fail(*_: object) -> None:
-        raise mail.MailFailed("ClientError")
+        raise email.MailFailed("ClientError")
 
     with monkeypatch.context() as patch:
-        patch.setattr(mail, "send", fail)
+        patch.setattr(email, "send", fail)
         assert town.tell().body == {"token_id": town.tokens()[0].id}
     assert len(town.dead_letters()) == 1
     town.tell()
@@ -218,7 +220,7 @@ def test_a_link_that_could_not_be_made_is_sent_by_the_next_delivery(
         raise ConnectionError
 
     with monkeypatch.context() as patch:
-        patch.setattr(handover, "make", die)
+        patch.setattr(key_link, "create", die)
         assert town.tell().status == 500
     assert mails == []
     town.tell()

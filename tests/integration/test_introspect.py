@@ -2,8 +2,8 @@
 
 from lxml import etree
 
-from tests.conftest import Cloud, ask
-from tests.integration.conftest import Provider
+from tests.support.function import Cloud, ask
+from tests.support.tax_service import Provider
 
 
 def test_a_key_says_what_it_opens_and_no_more(cloud: Cloud) -> None:

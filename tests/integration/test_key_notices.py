@@ -11,13 +11,14 @@ import pytest
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.sesv2.models import sesv2_backends
 
-from api_particulier import keys, notices
-from api_particulier.gateway import Gateway
-from api_particulier.habilitations import Contact, Habilitation, Kind, Request, State
-from api_particulier.mail import MailFailed
-from api_particulier.register import Register
-from api_particulier.tokens import Token, item_of
-from tests.conftest import Cloud, forget
+from api_particulier.habilitations import expiry_reminders
+from api_particulier.habilitations.email import MailFailed
+from api_particulier.habilitations.model import ApplicantType, Contact, Habilitation, Request, State
+from api_particulier.habilitations.repository import HabilitationRepository
+from api_particulier.keys import lifecycle
+from api_particulier.keys.store import KeyStore
+from api_particulier.keys.token import Token, item_of
+from tests.support.function import Cloud, forget
 
 ENDS = datetime(2027, 6, 15, 14, 30, tzinfo=UTC)
 SENDER = "ne-pas-repondre@api-particulier.exemple.fr"
@@ -58,13 +59,13 @@ class Mailbox:
 class Town:
     """A town, its habilitation and its key."""
 
-    gateway: Gateway
-    register: Register
+    gateway: KeyStore
+    register: HabilitationRepository
     token: Token
     mailbox: Mailbox = field(default_factory=Mailbox)
 
     def run(self, now: datetime) -> int:
-        return notices.send_due(self.gateway, self.register, now, self.mailbox)
+        return expiry_reminders.send_due(self.gateway, self.register, now, self.mailbox)
 
     def run_daily(self, first: int, last: int) -> None:
         for days in range(first, last - 1, -1):
@@ -77,7 +78,7 @@ def town(cloud: Cloud) -> Town:
         id="42",
         state=State.VALIDATED,
         request=Request(
-            kind=Kind.COLLECTIVITE,
+            kind=ApplicantType.COLLECTIVITE,
             organisation="VILLE EXEMPLE",
             siret="13002526500013",
             contacts=(
@@ -90,7 +91,7 @@ def town(cloud: Cloud) -> Town:
         expires=ENDS,
     )
     store(cloud, habilitation)
-    return Town(Gateway.of_function(), Register.of_function(), put(cloud))
+    return Town(KeyStore.of_function(), HabilitationRepository.of_function(), put(cloud))
 
 
 def store(cloud: Cloud, habilitation: Habilitation) -> None:
@@ -114,7 +115,7 @@ def put(cloud: Cloud, **changes: Any) -> Token:
         siret="13002526500013",
         scopes=frozenset({"dgfip_nombre_parts"}),
         state="active",
-        created=ENDS - keys.LIFETIME,
+        created=ENDS - lifecycle.LIFETIME,
         expires=ENDS,
         habilitation="42",
     )
@@ -165,14 +166,14 @@ def test_a_job_that_missed_the_end_says_that_the_key_has_ended(town: Town) -> No
 
 def test_a_key_that_is_prolonged_is_counted_anew(town: Town) -> None:
     town.run_daily(100, 20)
-    keys.prolong(town.gateway, town.token, ENDS + timedelta(days=200), morning(20))
+    lifecycle.extend(town.gateway, town.token, ENDS + timedelta(days=200), morning(20))
     town.run_daily(19, -220)
     assert town.mailbox.days == [90, 60, 30, 90, 60, 30, 15, 7, 0]
 
 
 def test_a_key_prolonged_a_little_is_not_told_what_was_known_when_it_was(town: Town) -> None:
     town.run_daily(100, 7)
-    keys.prolong(town.gateway, town.token, ENDS + timedelta(days=14), morning(7))
+    lifecycle.extend(town.gateway, town.token, ENDS + timedelta(days=14), morning(7))
     town.run_daily(7, -20)
     assert town.mailbox.days == [90, 60, 30, 15, 7, 15, 7, 0]
 
@@ -189,7 +190,7 @@ def test_a_key_issued_for_a_short_time_is_told_of_what_comes_after(
 def test_a_key_whose_end_a_rotation_brings_near_is_told_of_what_comes_after(town: Town) -> None:
     plan = boto3.client("apigateway").create_usage_plan(name="api-particulier")["id"]
     gateway = replace(town.gateway, usage_plan=plan)
-    keys.rotate(gateway, town.token, timedelta(days=30), morning(200))
+    lifecycle.rotate(gateway, town.token, timedelta(days=30), morning(200))
     town.run_daily(200, 165)
     assert town.mailbox.days == [15, 7, 0]
     assert "Une nouvelle clé a été émise" in town.mailbox.kept[0][2]
@@ -233,7 +234,7 @@ def test_a_key_without_contact_is_logged_and_told_to_nobody(
     assert town.run(morning(7)) == 0
     assert town.mailbox.kept == []
     assert '"event": "notice_not_sent", "outcome": "nobody to tell"' in capsys.readouterr().out
-    (one,) = notices.ending(town.gateway, town.register, morning(7))
+    (one,) = expiry_reminders.expiring_keys(town.gateway, town.register, morning(7))
     assert (one.days, one.crossed, one.recipients) == (7, [90, 60, 30, 15, 7], ())
 
 
@@ -278,7 +279,7 @@ def test_killed_before_it_sent_the_next_run_sends_once(town: Town) -> None:
         raise Killed
 
     with pytest.raises(Killed):
-        notices.send_due(town.gateway, town.register, morning(30), killed)
+        expiry_reminders.send_due(town.gateway, town.register, morning(30), killed)
     town.run(morning(30) + timedelta(minutes=1))  # for all that one knows, it is being sent
     assert town.mailbox.kept == []
     town.run_daily(29, 16)
@@ -291,7 +292,7 @@ def test_two_jobs_at_once_send_once(town: Town) -> None:
         assert town.run(morning(30)) == 0  # the other job, amid this one's sending
         town.mailbox(to, subject, text)
 
-    notices.send_due(town.gateway, town.register, morning(30), at_once)
+    expiry_reminders.send_due(town.gateway, town.register, morning(30), at_once)
     town.run(morning(30))
     assert town.mailbox.days == [30]
 
@@ -299,10 +300,10 @@ def test_two_jobs_at_once_send_once(town: Town) -> None:
 @pytest.mark.usefixtures("only_30")
 def test_a_key_prolonged_as_its_notice_leaves_is_counted_anew(town: Town) -> None:
     def prolonging(to: Sequence[str], subject: str, text: str) -> None:
-        keys.prolong(town.gateway, town.token, ENDS + timedelta(days=60), morning(30))
+        lifecycle.extend(town.gateway, town.token, ENDS + timedelta(days=60), morning(30))
         town.mailbox(to, subject, text)
 
-    notices.send_due(town.gateway, town.register, morning(30), prolonging)
+    expiry_reminders.send_due(town.gateway, town.register, morning(30), prolonging)
     town.run_daily(30, 0)
     assert town.mailbox.days == [30, 60]
 
@@ -320,7 +321,7 @@ def sender(monkeypatch: pytest.MonkeyPatch, cloud: Cloud) -> str:  # noqa: ARG00
 
 @pytest.mark.usefixtures("town")
 def test_every_morning_the_function_sends_what_is_due(cloud: Cloud, sender: str) -> None:
-    from functions.key_notices.app import lambda_handler
+    from functions.key_expiry_reminders.app import lambda_handler
 
     put(cloud, expires=datetime.now(UTC) + timedelta(days=30), end_set=datetime.now(UTC) - timedelta(days=9))
     for _ in range(2):
@@ -331,7 +332,7 @@ def test_every_morning_the_function_sends_what_is_due(cloud: Cloud, sender: str)
 
 @pytest.mark.usefixtures("town")
 def test_without_a_sender_the_function_fails_and_says_so_to_lambda(cloud: Cloud) -> None:
-    from functions.key_notices.app import NoticesNotSent, lambda_handler
+    from functions.key_expiry_reminders.app import NoticesNotSent, lambda_handler
 
     put(cloud, expires=datetime.now(UTC) + timedelta(days=30), end_set=datetime.now(UTC) - timedelta(days=9))
     with pytest.raises(NoticesNotSent):

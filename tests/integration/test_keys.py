@@ -12,35 +12,35 @@ from typing import Any
 import boto3
 import pytest
 
-from api_particulier import keys
-from api_particulier.gateway import LEASE, Gateway
-from api_particulier.tokens import Token, hash_key
-from tests.conftest import Cloud, ask, forget
+from api_particulier.keys import lifecycle
+from api_particulier.keys.store import LEASE, KeyStore
+from api_particulier.keys.token import Token, hash_key
+from tests.support.function import Cloud, ask, forget
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 LATER = NOW + LEASE
 SCOPES = frozenset({"dgfip_adresse", "dgfip_nombre_parts"})
 
 
-def new(**changes: Any) -> keys.NewToken:
-    made = keys.NewToken(
-        id=keys.NewToken.new_id(),
+def new(**changes: Any) -> lifecycle.NewToken:
+    made = lifecycle.NewToken(
+        id=lifecycle.NewToken.new_id(),
         organisation="VILLE EXEMPLE",
         siret="13002526500013",
         scopes=SCOPES,
-        expires=NOW + keys.LIFETIME,
+        expires=NOW + lifecycle.LIFETIME,
     )
     return replace(made, **changes)
 
 
 @pytest.fixture
-def gateway(cloud: Cloud) -> Gateway:
+def gateway(cloud: Cloud) -> KeyStore:
     api = boto3.client("apigateway")
     plan = api.create_usage_plan(name="api-particulier-local")["id"]
-    return Gateway(api, boto3.client("dynamodb"), plan, cloud.tokens.name)
+    return KeyStore(api, boto3.client("dynamodb"), plan, cloud.tokens.name)
 
 
-def whole(gateway: Gateway, cloud: Cloud) -> Counter[str]:
+def whole(gateway: KeyStore, cloud: Cloud) -> Counter[str]:
     """Return the ids of the tokens; each has its one gateway key, in the plan, and nothing else is anywhere."""
     items = cloud.tokens.scan()["Items"]
     made = gateway.api.get_api_keys(includeValues=True, limit=500)["items"]
@@ -53,34 +53,34 @@ def whole(gateway: Gateway, cloud: Cloud) -> Counter[str]:
     return Counter(str(item["id"]) for item in items)
 
 
-def opens(gateway: Gateway, token: Token) -> int:
+def opens(gateway: KeyStore, token: Token) -> int:
     """Return what a caller with the token's key gets, of an environment that remembers nothing."""
     forget()
-    return ask("introspect/introspect", key=keys.reveal(gateway, token)).status
+    return ask("introspect/introspect", key=lifecycle.reveal(gateway, token)).status
 
 
 # ── Issuing ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_key_opens_its_scopes_and_only_the_gateway_knows_it(gateway: Gateway, cloud: Cloud) -> None:
-    token = keys.issue(gateway, new(), NOW)
-    key = keys.reveal(gateway, token)
+def test_a_key_opens_its_scopes_and_only_the_gateway_knows_it(gateway: KeyStore, cloud: Cloud) -> None:
+    token = lifecycle.issue(gateway, new(), NOW)
+    key = lifecycle.reveal(gateway, token)
     assert (len(key), int(key, 16) > 0) == (64, True)
     assert ask("introspect/introspect", key=key).body["scopes"] == sorted(SCOPES)
     assert key not in str(cloud.tokens.scan()["Items"])
-    assert keys.find(gateway, token.id) == token
+    assert lifecycle.find(gateway, token.id) == token
 
 
-def test_issuing_twice_makes_one_key(gateway: Gateway, cloud: Cloud) -> None:
+def test_issuing_twice_makes_one_key(gateway: KeyStore, cloud: Cloud) -> None:
     asked = new()
-    assert keys.issue(gateway, asked, NOW) == keys.issue(gateway, asked, LATER)
+    assert lifecycle.issue(gateway, asked, NOW) == lifecycle.issue(gateway, asked, LATER)
     assert whole(gateway, cloud) == Counter([asked.id])
 
 
-def test_issuing_again_a_key_that_was_taken_away_makes_none(gateway: Gateway) -> None:
+def test_issuing_again_a_key_that_was_taken_away_makes_none(gateway: KeyStore) -> None:
     asked = new()
-    keys.revoke(gateway, keys.issue(gateway, asked, NOW))
-    assert keys.issue(gateway, asked, LATER).state == "revoked"
+    lifecycle.revoke(gateway, lifecycle.issue(gateway, asked, NOW))
+    assert lifecycle.issue(gateway, asked, LATER).state == "revoked"
     assert gateway.api.get_api_keys()["items"] == []
 
 
@@ -91,7 +91,7 @@ class Killed(BaseException):
 class Process:
     """A process with clients of its own, killed once its n-th call has taken effect: it does nothing more."""
 
-    def __init__(self, gateway: Gateway, calls: float) -> None:
+    def __init__(self, gateway: KeyStore, calls: float) -> None:
         self.made: list[str] = []
         self._left = calls
         self.gateway = replace(gateway, api=boto3.client("apigateway"), dynamodb=boto3.client("dynamodb"))
@@ -110,7 +110,7 @@ class Process:
             raise Killed
 
 
-def kill_at_each_step(gateway: Gateway, act: Callable[[Gateway, datetime], Token]) -> list[str]:
+def kill_at_each_step(gateway: KeyStore, act: Callable[[KeyStore, datetime], Token]) -> list[str]:
     """Kill ``act`` after one call more each time, then let it be done again; return the calls of the last, unharmed."""
     for calls in range(1, 100):
         process = Process(gateway, calls)
@@ -123,65 +123,65 @@ def kill_at_each_step(gateway: Gateway, act: Callable[[Gateway, datetime], Token
     pytest.fail("it never ends")
 
 
-def test_killed_after_any_step_and_run_again_it_leaves_one_whole_key(gateway: Gateway, cloud: Cloud) -> None:
+def test_killed_after_any_step_and_run_again_it_leaves_one_whole_key(gateway: KeyStore, cloud: Cloud) -> None:
     asked = [new() for _ in range(100)]
     rest = iter(asked)
-    current: dict[datetime, keys.NewToken] = {}
+    current: dict[datetime, lifecycle.NewToken] = {}
 
-    def act(on: Gateway, now: datetime) -> Token:
+    def act(on: KeyStore, now: datetime) -> Token:
         if now == NOW:
             current[NOW] = next(rest)
-        return keys.issue(on, current[NOW], now)
+        return lifecycle.issue(on, current[NOW], now)
 
     made = kill_at_each_step(gateway, act)
     assert {"PutItem", "CreateApiKey", "CreateUsagePlanKey", "TransactWriteItems"} <= set(made)
     assert whole(gateway, cloud) == Counter(one.id for one in asked[: len(made) + 1])
 
 
-def test_a_rotation_killed_after_any_step_and_run_again_leaves_two_whole_keys(gateway: Gateway, cloud: Cloud) -> None:
+def test_a_rotation_killed_after_any_step_and_run_again_leaves_two_whole_keys(gateway: KeyStore, cloud: Cloud) -> None:
     olds: list[Token] = []
 
-    def act(on: Gateway, now: datetime) -> Token:
+    def act(on: KeyStore, now: datetime) -> Token:
         if now == NOW:
-            olds.append(keys.issue(gateway, new(), NOW))
+            olds.append(lifecycle.issue(gateway, new(), NOW))
         try:
-            return keys.rotate(on, olds[-1], timedelta(days=7), now)
-        except keys.TwoLiveKeys:  # what was killed, or run before, had done all
-            return keys.find(gateway, str(keys.find(gateway, olds[-1].id).successor))
+            return lifecycle.rotate(on, olds[-1], timedelta(days=7), now)
+        except lifecycle.TooManyActiveKeys:  # what was killed, or run before, had done all
+            return lifecycle.find(gateway, str(lifecycle.find(gateway, olds[-1].id).successor))
 
     made = kill_at_each_step(gateway, act)
     assert {"UpdateItem", "CreateApiKey", "TransactWriteItems"} <= set(made)
     assert set(whole(gateway, cloud).values()) == {1}
     for old in olds:
-        after = keys.find(gateway, old.id)
-        made_of_it = keys.find(gateway, str(after.successor))
+        after = lifecycle.find(gateway, old.id)
+        made_of_it = lifecycle.find(gateway, str(after.successor))
         assert after.expires in {NOW + timedelta(days=7), LATER + timedelta(days=7)}
         assert (made_of_it.replaces, made_of_it.scopes) == (old.id, old.scopes)
-    assert len(keys.list_all(gateway)) == 2 * len(olds)
+    assert len(lifecycle.list_all(gateway)) == 2 * len(olds)
 
 
-def test_what_died_can_be_undone_instead(gateway: Gateway, cloud: Cloud) -> None:
-    kept = keys.issue(gateway, new(), NOW)
+def test_what_died_can_be_undone_instead(gateway: KeyStore, cloud: Cloud) -> None:
+    kept = lifecycle.issue(gateway, new(), NOW)
     for calls in range(1, 100):
         process = Process(gateway, calls)
         try:
-            keys.issue(process.gateway, new(), NOW)
+            lifecycle.issue(process.gateway, new(), NOW)
         except Killed:
-            assert keys.died(gateway, NOW) == []  # for all that one knows, it is being issued
-            for dead in keys.died(gateway, LATER):
-                keys.abandon(gateway, dead)
-            assert keys.died(gateway, LATER) == []
+            assert lifecycle.stale_issuances(gateway, NOW) == []  # for all that one knows, it is being issued
+            for dead in lifecycle.stale_issuances(gateway, LATER):
+                lifecycle.cancel_issuance(gateway, dead)
+            assert lifecycle.stale_issuances(gateway, LATER) == []
         else:
             break
         whole(gateway, cloud)
-    keys.abandon(gateway, kept.id)
+    lifecycle.cancel_issuance(gateway, kept.id)
     assert opens(gateway, kept) == 200
 
 
-def test_ten_at_once_make_one_key(gateway: Gateway, cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ten_at_once_make_one_key(gateway: KeyStore, cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     # A call to AWS is atomic; moto's are so only one at a time.
     lock = RLock()
-    monkeypatch.setattr(keys, "_PATIENCE", 60)
+    monkeypatch.setattr(lifecycle, "_PATIENCE", 60)
     processes = [Process(gateway, float("inf")) for _ in range(10)]
     for process in processes:
         clients: list[Any] = [process.gateway.api, process.gateway.dynamodb]
@@ -195,162 +195,162 @@ def test_ten_at_once_make_one_key(gateway: Gateway, cloud: Cloud, monkeypatch: p
             monkeypatch.setattr(client, "_make_api_call", alone)
     asked = new()
     with ThreadPoolExecutor(10) as pool:
-        issued = list(pool.map(lambda process: keys.issue(process.gateway, asked, NOW), processes))
+        issued = list(pool.map(lambda process: lifecycle.issue(process.gateway, asked, NOW), processes))
     assert len(set(issued)) == 1
     assert whole(gateway, cloud) == Counter([asked.id])
     assert sum(process.made.count("CreateApiKey") for process in processes) == 1
 
 
 def test_an_id_that_somebody_is_issuing_is_waited_for_then_refused(
-    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+    gateway: KeyStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = new()
     with pytest.raises(Killed):
-        keys.issue(Process(gateway, 3).gateway, asked, NOW)
-    monkeypatch.setattr(keys, "_PATIENCE", 0)
-    with pytest.raises(keys.StillIssuing, match=asked.id):
-        keys.issue(gateway, asked, NOW)
-    assert keys.issue(gateway, asked, LATER).id == asked.id
+        lifecycle.issue(Process(gateway, 3).gateway, asked, NOW)
+    monkeypatch.setattr(lifecycle, "_PATIENCE", 0)
+    with pytest.raises(lifecycle.IssuanceInProgress, match=asked.id):
+        lifecycle.issue(gateway, asked, NOW)
+    assert lifecycle.issue(gateway, asked, LATER).id == asked.id
 
 
-def test_a_key_that_came_through_late_is_removed(gateway: Gateway, cloud: Cloud) -> None:
+def test_a_key_that_came_through_late_is_removed(gateway: KeyStore, cloud: Cloud) -> None:
     asked = new()
     for _ in range(2):  # two issuers, each killed as the gateway made its key
         gateway.api.create_api_key(name=f"api-particulier-{asked.id}", value=secrets.token_hex(32))
-    keys.issue(gateway, asked, NOW)
+    lifecycle.issue(gateway, asked, NOW)
     assert whole(gateway, cloud) == Counter([asked.id])
 
 
-def test_a_function_finds_its_usage_plan_by_its_name(gateway: Gateway) -> None:
-    assert Gateway.of_function().plan == gateway.usage_plan
-    assert opens(gateway, keys.issue(Gateway.of_function(), new(), NOW)) == 200
+def test_a_function_finds_its_usage_plan_by_its_name(gateway: KeyStore) -> None:
+    assert KeyStore.of_function().plan == gateway.usage_plan
+    assert opens(gateway, lifecycle.issue(KeyStore.of_function(), new(), NOW)) == 200
 
 
 # ── Rotating ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_both_keys_of_a_rotation_work_until_the_overlaps_end(gateway: Gateway) -> None:
-    old = keys.issue(gateway, new(allowed=("203.0.113.0/24",), habilitation="42"), NOW)
-    fresh = keys.rotate(gateway, old, timedelta(days=7), NOW)
+def test_both_keys_of_a_rotation_work_until_the_overlaps_end(gateway: KeyStore) -> None:
+    old = lifecycle.issue(gateway, new(allowed=("203.0.113.0/24",), habilitation="42"), NOW)
+    fresh = lifecycle.rotate(gateway, old, timedelta(days=7), NOW)
     assert (opens(gateway, old), opens(gateway, fresh)) == (200, 200)
     assert (fresh.scopes, fresh.allowed, fresh.habilitation) == (old.scopes, old.allowed, "42")
-    assert fresh.expires == NOW + keys.LIFETIME
-    old = keys.find(gateway, old.id)
+    assert fresh.expires == NOW + lifecycle.LIFETIME
+    old = lifecycle.find(gateway, old.id)
     assert old.is_active(NOW + timedelta(days=7, seconds=-1))
     assert not old.is_active(NOW + timedelta(days=7))
 
 
-def test_an_old_key_is_not_made_to_live_longer(gateway: Gateway) -> None:
-    old = keys.issue(gateway, new(expires=NOW + timedelta(days=2)), NOW)
-    keys.rotate(gateway, old, timedelta(days=7), NOW)
-    assert keys.find(gateway, old.id).expires == old.expires
+def test_an_old_key_is_not_made_to_live_longer(gateway: KeyStore) -> None:
+    old = lifecycle.issue(gateway, new(expires=NOW + timedelta(days=2)), NOW)
+    lifecycle.rotate(gateway, old, timedelta(days=7), NOW)
+    assert lifecycle.find(gateway, old.id).expires == old.expires
 
 
 @pytest.mark.parametrize("habilitation", [None, "42"])
-def test_two_keys_live_at_most(gateway: Gateway, cloud: Cloud, habilitation: str | None) -> None:
-    first = keys.issue(gateway, new(habilitation=habilitation), NOW)
-    second = keys.rotate(gateway, first, timedelta(days=7), NOW)
+def test_two_keys_live_at_most(gateway: KeyStore, cloud: Cloud, habilitation: str | None) -> None:
+    first = lifecycle.issue(gateway, new(habilitation=habilitation), NOW)
+    second = lifecycle.rotate(gateway, first, timedelta(days=7), NOW)
     for one in (first, second):
-        with pytest.raises(keys.TwoLiveKeys, match=f"{first.id} and {second.id}"):
-            keys.rotate(gateway, one, timedelta(days=7), NOW)
+        with pytest.raises(lifecycle.TooManyActiveKeys, match=f"{first.id} and {second.id}"):
+            lifecycle.rotate(gateway, one, timedelta(days=7), NOW)
     assert len(whole(gateway, cloud)) == 2
     after = NOW + timedelta(days=7)
-    third = keys.rotate(gateway, second, timedelta(days=7), after)
-    with pytest.raises(keys.NotLive, match=first.id):
-        keys.rotate(gateway, first, timedelta(days=7), after)
+    third = lifecycle.rotate(gateway, second, timedelta(days=7), after)
+    with pytest.raises(lifecycle.KeyNotActive, match=first.id):
+        lifecycle.rotate(gateway, first, timedelta(days=7), after)
     if habilitation:
-        with pytest.raises(keys.TwoLiveKeys):
-            keys.prolong(gateway, first, after + timedelta(days=90), after)
-        assert {one.id for one in keys.of_habilitation(gateway, "42")} == {first.id, second.id, third.id}
+        with pytest.raises(lifecycle.TooManyActiveKeys):
+            lifecycle.extend(gateway, first, after + timedelta(days=90), after)
+        assert {one.id for one in lifecycle.list_for_habilitation(gateway, "42")} == {first.id, second.id, third.id}
 
 
-def test_a_new_key_that_was_taken_away_can_be_made_again(gateway: Gateway) -> None:
-    old = keys.issue(gateway, new(), NOW)
-    lost = keys.rotate(gateway, old, timedelta(days=7), NOW)
-    keys.revoke(gateway, lost)
-    again = keys.rotate(gateway, old, timedelta(days=7), NOW)
+def test_a_new_key_that_was_taken_away_can_be_made_again(gateway: KeyStore) -> None:
+    old = lifecycle.issue(gateway, new(), NOW)
+    lost = lifecycle.rotate(gateway, old, timedelta(days=7), NOW)
+    lifecycle.revoke(gateway, lost)
+    again = lifecycle.rotate(gateway, old, timedelta(days=7), NOW)
     assert again.id != lost.id
     assert opens(gateway, again) == 200
 
 
-def test_a_key_revoked_amid_its_rotation_gets_no_successor(gateway: Gateway) -> None:
-    old = keys.issue(gateway, new(), NOW)
+def test_a_key_revoked_amid_its_rotation_gets_no_successor(gateway: KeyStore) -> None:
+    old = lifecycle.issue(gateway, new(), NOW)
     process = Process(gateway, float("inf"))
 
     def revoke(model: Any, **_: Any) -> None:
         if model.name == "CreateUsagePlanKey":
-            keys.revoke(gateway, old)
+            lifecycle.revoke(gateway, old)
 
     process.gateway.api.meta.events.register("after-call", revoke)
-    with pytest.raises(keys.NotLive):
-        keys.rotate(process.gateway, old, timedelta(days=7), NOW)
+    with pytest.raises(lifecycle.KeyNotActive):
+        lifecycle.rotate(process.gateway, old, timedelta(days=7), NOW)
     assert gateway.api.get_api_keys()["items"] == []
-    assert [one.state for one in keys.list_all(gateway)] == ["revoked"]
-    assert keys.died(gateway, LATER) == []
+    assert [one.state for one in lifecycle.list_all(gateway)] == ["revoked"]
+    assert lifecycle.stale_issuances(gateway, LATER) == []
 
 
 # ── Changing, and taking away ────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_prolonged_key_works_again(gateway: Gateway) -> None:
-    token = keys.issue(gateway, new(expires=NOW - timedelta(days=1)), NOW)
+def test_a_prolonged_key_works_again(gateway: KeyStore) -> None:
+    token = lifecycle.issue(gateway, new(expires=NOW - timedelta(days=1)), NOW)
     assert opens(gateway, token) == 401
-    token = keys.prolong(gateway, token, NOW + timedelta(days=1), NOW)
+    token = lifecycle.extend(gateway, token, NOW + timedelta(days=1), NOW)
     assert opens(gateway, token) == 200
 
 
-def test_a_narrowed_key_opens_less_and_never_more(gateway: Gateway) -> None:
-    token = keys.issue(gateway, new(), NOW)
-    narrowed = keys.narrow(gateway, token, frozenset({"dgfip_declarant1_nom", "dgfip_nombre_parts"}))
-    assert ask("introspect/introspect", key=keys.reveal(gateway, token)).body["scopes"] == sorted(narrowed.scopes)
+def test_a_narrowed_key_opens_less_and_never_more(gateway: KeyStore) -> None:
+    token = lifecycle.issue(gateway, new(), NOW)
+    narrowed = lifecycle.reduce_scopes(gateway, token, frozenset({"dgfip_declarant1_nom", "dgfip_nombre_parts"}))
+    assert ask("introspect/introspect", key=lifecycle.reveal(gateway, token)).body["scopes"] == sorted(narrowed.scopes)
     for wider in ("dgfip_declarant1_prenoms", "dgfip_adresse", "dgfip_avis_imposition", "cnaf_enfants", "unknown"):
-        with pytest.raises(keys.NotNarrower, match=wider):
-            keys.narrow(gateway, token, frozenset({"dgfip_nombre_parts", wider}))
-    with pytest.raises(keys.NotNarrower):
-        keys.narrow(gateway, token, frozenset())
-    assert keys.find(gateway, token.id) == narrowed
+        with pytest.raises(lifecycle.ScopesNotReduced, match=wider):
+            lifecycle.reduce_scopes(gateway, token, frozenset({"dgfip_nombre_parts", wider}))
+    with pytest.raises(lifecycle.ScopesNotReduced):
+        lifecycle.reduce_scopes(gateway, token, frozenset())
+    assert lifecycle.find(gateway, token.id) == narrowed
 
 
-def test_a_bundle_may_become_the_smaller_one_that_it_holds(gateway: Gateway) -> None:
-    token = keys.issue(gateway, new(scopes=frozenset({"dgfip_avis_imposition"})), NOW)
-    assert keys.narrow(gateway, token, frozenset({"dgfip_adresse"})).scopes == {"dgfip_adresse"}
+def test_a_bundle_may_become_the_smaller_one_that_it_holds(gateway: KeyStore) -> None:
+    token = lifecycle.issue(gateway, new(scopes=frozenset({"dgfip_avis_imposition"})), NOW)
+    assert lifecycle.reduce_scopes(gateway, token, frozenset({"dgfip_adresse"})).scopes == {"dgfip_adresse"}
 
 
-def test_a_key_is_used_from_its_ranges_only(gateway: Gateway) -> None:
-    token = keys.issue(gateway, new(), NOW)
-    keys.allow(gateway, token, ["192.0.2.0/24"])
+def test_a_key_is_used_from_its_ranges_only(gateway: KeyStore) -> None:
+    token = lifecycle.issue(gateway, new(), NOW)
+    lifecycle.set_allowed_ips(gateway, token, ["192.0.2.0/24"])
     assert opens(gateway, token) == 403
-    keys.allow(gateway, token, ["192.0.2.0/24", "203.0.113.0/24"])
+    lifecycle.set_allowed_ips(gateway, token, ["192.0.2.0/24", "203.0.113.0/24"])
     assert opens(gateway, token) == 200
-    keys.allow(gateway, token, [])
+    lifecycle.set_allowed_ips(gateway, token, [])
     assert opens(gateway, token) == 200
 
 
-def test_a_key_taken_away_is_nowhere_at_the_gateway_and_never_comes_back(gateway: Gateway) -> None:
-    token = keys.issue(gateway, new(), NOW)
-    key = keys.reveal(gateway, token)
-    assert keys.revoke(gateway, token) == keys.revoke(gateway, token)
+def test_a_key_taken_away_is_nowhere_at_the_gateway_and_never_comes_back(gateway: KeyStore) -> None:
+    token = lifecycle.issue(gateway, new(), NOW)
+    key = lifecycle.reveal(gateway, token)
+    assert lifecycle.revoke(gateway, token) == lifecycle.revoke(gateway, token)
     assert gateway.api.get_api_keys()["items"] == []
     assert ask("introspect/introspect", key=key).status == 401
     for change in (
-        lambda: keys.reveal(gateway, token),
-        lambda: keys.prolong(gateway, token, NOW + timedelta(days=900), NOW),
-        lambda: keys.narrow(gateway, token, frozenset({"dgfip_nombre_parts"})),
-        lambda: keys.allow(gateway, token, []),
-        lambda: keys.rotate(gateway, token, timedelta(days=7), NOW),
+        lambda: lifecycle.reveal(gateway, token),
+        lambda: lifecycle.extend(gateway, token, NOW + timedelta(days=900), NOW),
+        lambda: lifecycle.reduce_scopes(gateway, token, frozenset({"dgfip_nombre_parts"})),
+        lambda: lifecycle.set_allowed_ips(gateway, token, []),
+        lambda: lifecycle.rotate(gateway, token, timedelta(days=7), NOW),
     ):
-        with pytest.raises(keys.NotLive, match=token.id):
+        with pytest.raises(lifecycle.KeyNotActive, match=token.id):
             change()
 
 
-def test_a_key_that_ended_gives_its_place_back_after_the_time_to_prolong_it(gateway: Gateway) -> None:
-    ended, _ = keys.issue(gateway, new(expires=NOW), NOW), keys.issue(gateway, new(), NOW)
-    assert keys.long_ended(gateway, NOW + keys.KEPT - timedelta(seconds=1)) == []
-    assert keys.long_ended(gateway, NOW + keys.KEPT) == [ended]
-    keys.revoke(gateway, ended)
-    assert keys.long_ended(gateway, NOW + keys.KEPT) == []
+def test_a_key_that_ended_gives_its_place_back_after_the_time_to_prolong_it(gateway: KeyStore) -> None:
+    ended, _ = lifecycle.issue(gateway, new(expires=NOW), NOW), lifecycle.issue(gateway, new(), NOW)
+    assert lifecycle.long_expired(gateway, NOW + lifecycle.KEPT - timedelta(seconds=1)) == []
+    assert lifecycle.long_expired(gateway, NOW + lifecycle.KEPT) == [ended]
+    lifecycle.revoke(gateway, ended)
+    assert lifecycle.long_expired(gateway, NOW + lifecycle.KEPT) == []
 
 
-def test_an_unknown_id_is_said_to_be(gateway: Gateway) -> None:
-    with pytest.raises(keys.UnknownToken, match="nobody"):
-        keys.find(gateway, "nobody")
+def test_an_unknown_id_is_said_to_be(gateway: KeyStore) -> None:
+    with pytest.raises(lifecycle.UnknownToken, match="nobody"):
+        lifecycle.find(gateway, "nobody")

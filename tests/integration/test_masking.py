@@ -13,11 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from api_particulier.scopes import BLANK
-from tests.conftest import EVERY_SCOPE, Answer, Cloud, ask, call, event
-from tests.integration.conftest import NOTICE, Provider, page
-from tests.scopes import BUNDLES, CNAF, DGFIP
-from tests.template import ROOT
+from api_particulier.scopes import EMPTY
+from tests.support.function import EVERY_SCOPE, Answer, Cloud, ask, call, event
+from tests.support.scopes import BUNDLES, CNAF, DGFIP
+from tests.support.tax_service import NOTICE, Provider, page
+from tests.support.template import ROOT
 
 ORDER = {
     "/api/v2/avis-imposition": list(NOTICE),
@@ -92,7 +92,7 @@ def test_a_route_answers_the_opened_fields_and_only_them(cloud: Cloud, folder: s
     @ONE_CLOUD
     @given(scopes=scope_sets, said=said)
     def check(scopes: set[str], said: dict[str, object]) -> None:
-        leaves = {path: BLANK if value == "blank" else value for path, value in said.items() if value != "absent"}
+        leaves = {path: EMPTY if value == "blank" else value for path, value in said.items() if value != "absent"}
         played = replace(dataset, ask=lambda _: document(leaves))
         key = cloud.token(*scopes)
         response: Any = played.handler(event_of(folder, route, key), None)
@@ -105,9 +105,9 @@ def test_a_route_answers_the_opened_fields_and_only_them(cloud: Cloud, folder: s
             return
         assert response["statusCode"] == 200
         expected = {
-            path: None if value is BLANK else value
+            path: None if value is EMPTY else value
             for path, value in leaves.items()
-            if path in opened and (value is not BLANK or route.startswith("/api/v2/"))
+            if path in opened and (value is not EMPTY or route.startswith("/api/v2/"))
         }
         body = json.loads(response["body"])
         assert paths(body) == expected

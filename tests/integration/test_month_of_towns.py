@@ -17,10 +17,11 @@ from typing import Any
 import pytest
 from cachetools import LRUCache
 
-from api_particulier import enumeration, pseudonyms
-from api_particulier.audit import Entry
+from api_particulier.api import enumeration
+from api_particulier.api.parameters import AllocataireNumbers, AvisNumbers
+from api_particulier.audit import pseudonyms
+from api_particulier.audit.record import AuditRecord
 from api_particulier.errors import EnumerationSuspected, UnknownNotice
-from api_particulier.parameters import AllocataireNumbers, AvisNumbers
 
 SEED = 20_261_125
 TOWNS = 300
@@ -66,10 +67,10 @@ class World:
         """Put one question; tell whether it was answered."""
         self.calls += 1
         self._serving = self._environments[environment]
-        entry = Entry(at, "", "", "", "", id="")
+        entry = AuditRecord(at, "", "", "", "", id="")
         entry.citizen = pseudonyms.pseudonym(numbers.citizen, at)
         try:
-            with enumeration.watch(town, numbers, entry):
+            with enumeration.guard(town, numbers, entry):
                 if not known:
                     raise UnknownNotice  # noqa: TRY301 - as a provider does
         except EnumerationSuspected:

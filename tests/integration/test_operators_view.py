@@ -4,11 +4,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from api_particulier.gateway import Gateway
-from api_particulier.keys import NewToken, find
-from api_particulier.tokens import Token
+from api_particulier.keys.lifecycle import NewToken, find
+from api_particulier.keys.store import KeyStore
+from api_particulier.keys.token import Token
 from ops.keys import last_use, last_uses, scopes_used
-from tests.conftest import Cloud, ask
+from tests.support.function import Cloud, ask
 
 LONG_AGO = datetime.now(UTC) - timedelta(days=400)
 
@@ -17,7 +17,7 @@ def token_of(cloud: Cloud, *scopes: str) -> tuple[str, Token]:
     """Return the key, and the token, of a town that has had it for long."""
     token_id = NewToken.new_id()
     key = cloud.token(*scopes, id=token_id, created=LONG_AGO.isoformat())
-    return key, find(Gateway.of_function(), token_id)
+    return key, find(KeyStore.of_function(), token_id)
 
 
 def later(days: float) -> datetime:

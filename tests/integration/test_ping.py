@@ -4,8 +4,8 @@ import importlib
 
 import pytest
 
-from tests.conftest import Answer, Cloud, ask, forget
-from tests.integration.conftest import BLANK_PAGE, REFUSED_PAGE, Provider
+from tests.support.function import Answer, Cloud, ask, forget
+from tests.support.tax_service import BLANK_PAGE, REFUSED_PAGE, Provider
 
 DOWN = {
     "error": "network_error",
@@ -27,7 +27,7 @@ class Clock:
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch, cloud: Cloud) -> Clock:  # noqa: ARG001 - the tables are needed
     clock = Clock()
-    for module in ("functions.ping.app", "api_particulier.health"):
+    for module in ("functions.ping.app", "api_particulier.providers.health"):
         monkeypatch.setattr(importlib.import_module(module), "time", clock)
     return clock
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.conftest import Answer, Cloud, call, event
-from tests.integration.conftest import Provider
+from tests.support.function import Answer, Cloud, call, event
+from tests.support.tax_service import Provider
 
 SPACES = " \t\n\N{NO-BREAK SPACE}\N{NARROW NO-BREAK SPACE}"
 

@@ -24,8 +24,8 @@ from botocore.exceptions import (
 
 from api_particulier import signed
 from api_particulier.aws import dynamodb, kms, secretsmanager
-from tests.conftest import Cloud
-from tests.wire import (
+from tests.support.function import Cloud
+from tests.support.wire import (
     Server,
     answering,
     closing_after,
@@ -222,7 +222,7 @@ def test_a_value_is_read_as_it_was_written() -> None:
 @contextmanager
 def listening(*answers: bytes) -> Iterator[tuple[str, list[bytes]]]:
     """Answer these one after another, the last for ever; an empty one closes the connection. Yields what is heard."""
-    from tests.wire import converse
+    from tests.support.wire import converse
 
     heard = list[bytes]()
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Answer, call, event
-from tests.site import opened
+from tests.support.function import Answer, call, event
+from tests.support.site import opened
 
 pytestmark = pytest.mark.usefixtures("site")
 

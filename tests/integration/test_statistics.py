@@ -15,14 +15,15 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-from api_particulier import audit, statistics
-from api_particulier.statistics import Answered, Key
+from api_particulier.audit import record as audit_record
+from api_particulier.public import statistics
+from api_particulier.public.statistics import CountedCall, Key
 from ops.deployment import Deployment
 from ops.statistics import Books
-from tests.conftest import Cloud, ask, forget
-from tests.dynamodb import PlayedTable
-from tests.integration.conftest import Provider
-from tests.template import ROOT, resources
+from tests.support.function import Cloud, ask, forget
+from tests.support.played_table import PlayedTable
+from tests.support.tax_service import Provider
+from tests.support.template import ROOT, resources
 
 pytestmark = pytest.mark.usefixtures("cloud")
 
@@ -57,16 +58,24 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return told
 
 
-def entry(at: datetime = NOW, dataset: str = "declarants", status: int = 200, **changes: Any) -> audit.Entry:
-    made = {"request_id": "r", "route": "/api", "address": "203.0.113.7", "kind": audit.DATASET, "id": str(uuid4())}
-    return audit.Entry(at=at, dataset=dataset, status=status, **(made | changes))
+def entry(
+    at: datetime = NOW, dataset: str = "declarants", status: int = 200, **changes: Any
+) -> audit_record.AuditRecord:
+    made = {
+        "request_id": "r",
+        "route": "/api",
+        "address": "203.0.113.7",
+        "kind": audit_record.DATASET,
+        "id": str(uuid4()),
+    }
+    return audit_record.AuditRecord(at=at, dataset=dataset, status=status, **(made | changes))
 
 
 @pytest.fixture
 def write(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Write entries as calls do, and return the records that the stream makes of them."""
 
-    def written(*entries: audit.Entry) -> list[dict[str, Any]]:
+    def written(*entries: audit_record.AuditRecord) -> list[dict[str, Any]]:
         images: list[dict[str, Any]] = []
 
         class Table:
@@ -74,9 +83,9 @@ def write(monkeypatch: pytest.MonkeyPatch) -> Any:
                 images.append(Item)
 
         with monkeypatch.context() as patched:
-            patched.setattr(audit, "dynamodb", Table)
+            patched.setattr(audit_record, "dynamodb", Table)
             for one in entries:
-                audit.write(one)
+                audit_record.write(one)
         return [record(image) for image in images]
 
     return written
@@ -93,7 +102,7 @@ def record(image: dict[str, Any], event_name: str = "INSERT") -> dict[str, Any]:
 def deliver(records: list[dict[str, Any]]) -> list[str]:
     """Hand a batch to the function, as Lambda does, and return the sequence numbers that it says have failed."""
     # What Lambda hands over is JSON.
-    answer = importlib.import_module("functions.statistics.app").lambda_handler(
+    answer = importlib.import_module("functions.stats_stream.app").lambda_handler(
         json.loads(json.dumps({"Records": records})), None
     )
     return [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
@@ -144,7 +153,7 @@ def test_the_number_is_that_of_the_answers_200_of_datasets(cloud: Cloud, dgfip: 
 
 
 def test_a_batch_of_the_stream_is_as_lambda_brings_it() -> None:
-    batch = json.loads((ROOT / "events" / "statistics/batch.json").read_text())["Records"]
+    batch = json.loads((ROOT / "events" / "stats_stream/batch.json").read_text())["Records"]
     assert deliver(batch) == deliver(batch) == []
     assert counters() == {Key(TODAY, "declarants", 404): 1}
 
@@ -373,7 +382,7 @@ class Stream:
         return self.position < len(self.records)
 
 
-def random_entries(chance: random.Random, number: int) -> Iterator[audit.Entry]:
+def random_entries(chance: random.Random, number: int) -> Iterator[audit_record.AuditRecord]:
     datasets = ["declarants", "avis_imposition", "quotient_familial", "adresse_fiscale"]
     for _ in range(number):
         at = NOW - timedelta(seconds=chance.randrange(39 * 86_400))
@@ -383,7 +392,7 @@ def random_entries(chance: random.Random, number: int) -> Iterator[audit.Entry]:
             min(at, NOW),
             dataset=chance.choice(datasets),
             status=chance.choices([200, 400, 401, 403, 404, 502, 503], [60, 5, 5, 2, 20, 1, 7])[0],
-            kind=chance.choices([audit.DATASET, None], [9, 1])[0],
+            kind=chance.choices([audit_record.DATASET, None], [9, 1])[0],
         )
 
 
@@ -444,10 +453,10 @@ def books(cloud: Cloud) -> Books:  # noqa: ARG001 - moto
     return Books(deployment)
 
 
-def keep(*entries: audit.Entry) -> list[dict[str, Any]]:
+def keep(*entries: audit_record.AuditRecord) -> list[dict[str, Any]]:
     """Write entries in the audit table, and return their records."""
     for one in entries:
-        audit.write(one)
+        audit_record.write(one)
     ids = {one.id for one in entries}
     items = boto3.client("dynamodb").scan(TableName="audit")["Items"]
     return [record(item) for item in items if item["id"]["S"] in ids]
@@ -494,7 +503,7 @@ def test_a_recount_while_calls_are_counted_finds_nothing_wrong(
 ) -> None:
     records = keep(*(entry() for _ in range(4)))
     deliver(records[:1])
-    marked = statistics.marked
+    marked = statistics.counted_ids
 
     def meanwhile(client: Any, table: str, day: date) -> set[str]:
         deliver(records[1:2] if day < TODAY else records[2:3])
@@ -503,7 +512,7 @@ def test_a_recount_while_calls_are_counted_finds_nothing_wrong(
         return found
 
     clock.pass_by(301)
-    monkeypatch.setattr(statistics, "marked", meanwhile)
+    monkeypatch.setattr(statistics, "counted_ids", meanwhile)
     found = books.recount()
     assert [*found.differences] == []
     books.rebuild()
@@ -538,6 +547,6 @@ def test_a_replay_keeps_the_messages_until_somebody_has_looked_at_what_is_not_an
 def test_an_entry_is_marked_with_its_day() -> None:
     deliver(keep(entry(datetime(2026, 11, 22, 23, 30, tzinfo=UTC))))
     client = boto3.client("dynamodb")
-    assert len(statistics.marked(client, "stats", TODAY)) == 1
-    assert statistics.marked(client, "stats", TODAY - timedelta(1)) == set()
-    assert Answered.of({**(keep(entry())[0]["dynamodb"]["NewImage"])}) is not None
+    assert len(statistics.counted_ids(client, "stats", TODAY)) == 1
+    assert statistics.counted_ids(client, "stats", TODAY - timedelta(1)) == set()
+    assert CountedCall.of({**(keep(entry())[0]["dynamodb"]["NewImage"])}) is not None

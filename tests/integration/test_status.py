@@ -9,15 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api_particulier import availability, status
-from api_particulier.availability import EVERY, Day, incidents, uptime
-from api_particulier.health import Health, Maintenance, key_of
-from api_particulier.statistics import today
+from api_particulier.providers import uptime
+from api_particulier.providers.health import Health, Maintenance, key_of
+from api_particulier.providers.uptime import EVERY, Day, incidents, percentage
+from api_particulier.public import status
+from api_particulier.public.statistics import today
 from sandbox.certificates import Certificates
-from tests.caf import Caf
-from tests.conftest import Answer, Cloud, ask, forget
-from tests.integration.conftest import NOT_FOUND_PAGE, Provider
-from tests.template import resources
+from tests.support.caf import Caf
+from tests.support.function import Answer, Cloud, ask, forget
+from tests.support.tax_service import NOT_FOUND_PAGE, Provider
+from tests.support.template import resources
 
 IDENTITIES = {
     "numeroFiscal": "2690000000001",
@@ -47,7 +48,7 @@ def identities(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: 
 
 def probe() -> None:
     """Let the clock call the probes, in a new environment."""
-    from functions.probes.app import lambda_handler
+    from functions.provider_probes.app import lambda_handler
 
     forget()
     lambda_handler({}, None)
@@ -237,7 +238,7 @@ START = datetime(2026, 11, 1, tzinfo=UTC)
 def test_uptime_is_the_share_of_probes_that_were_answered(counts: list[tuple[int, int]]) -> None:
     days = [Day(date(2026, 11, 1), max(one), min(one)) for one in counts]
     probes, answered = sum(max(one) for one in counts), sum(min(one) for one in counts)
-    assert uptime(days) == (round(100 * answered / probes, 3) if probes else None)
+    assert percentage(days) == (round(100 * answered / probes, 3) if probes else None)
 
 
 @given(st.lists(st.booleans(), max_size=200))
@@ -259,6 +260,6 @@ def test_probes_of_a_day_are_added_up(cloud: Cloud) -> None:
     client = boto3.client("dynamodb")
     at = datetime.now(UTC)
     for number in range(6):
-        availability.record(client, cloud.stats.name, "caf", at, answered=number != 3)
-    day = availability.history(client, cloud.stats.name, "caf", today())[-1]
+        uptime.record(client, cloud.stats.name, "caf", at, answered=number != 3)
+    day = uptime.history(client, cloud.stats.name, "caf", today())[-1]
     assert (day.probes, day.answered, len(day.failures)) == (6, 5, 1)

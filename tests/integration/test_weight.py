@@ -11,10 +11,10 @@ import pytest
 from ops.cost import ENTRY_BYTES, WRITES
 from ops.functions import datasets
 from sandbox import ban
-from tests import wire
-from tests.caf import Caf
-from tests.conftest import EVERY_SCOPE, Cloud, ask
-from tests.integration.conftest import Provider
+from tests.support import wire
+from tests.support.caf import Caf
+from tests.support.function import EVERY_SCOPE, Cloud, ask
+from tests.support.tax_service import Provider
 
 DOORS = [(one.name, route) for one in datasets() for route in one.routes]
 

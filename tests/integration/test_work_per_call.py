@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from api_particulier.signed import Service
-from tests.caf import Caf
-from tests.conftest import EVERY_SCOPE, Answer, Cloud, ask
-from tests.integration.conftest import Provider
+from tests.support.caf import Caf
+from tests.support.function import EVERY_SCOPE, Answer, Cloud, ask
+from tests.support.tax_service import Provider
 
 DOORS = ("avis_imposition/v2", "revenu_fiscal_reference/v2", "composition_familiale/v2")
 WARM = [("PutItem", "audit")]

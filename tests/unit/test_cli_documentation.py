@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from ops.cli import main
-from tests.template import ROOT
+from tests.support.template import ROOT
 
 PAGE = (ROOT / "docs" / "operations.md").read_text()
 EVERYWHERE = {"--local", "--stack-name", "--region", "--json"}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ops.documentation.compatibility import breaks, last_release, read
-from tests.openapi import document
+from tests.support.openapi import document
 
 RFR = "/api/v2/revenu-fiscal-reference"
 CLES = "/api/cles/remise"

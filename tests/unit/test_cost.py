@@ -12,7 +12,7 @@ from ops.cost import BUSY_SECONDS, Calls, bill
 from ops.cost_page import VOLUMES
 from ops.prices import EUROS_PER_DOLLAR, price
 from ops.server_of_2020 import machines, server_of_2020
-from tests.template import ROOT
+from tests.support.template import ROOT
 
 MEASURED = {
     "one": {"cpu_ms": 1.0, "p50_ms": 3.0, "log_bytes": 400.0},

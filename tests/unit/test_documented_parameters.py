@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from api_particulier.api.parameters import AllocataireNumbers, AvisNumbers, Parameters
 from api_particulier.errors import BadRequest
-from api_particulier.parameters import AllocataireNumbers, AvisNumbers, Parameters
 
 GOOD: Final = {
     "numeroFiscal": "2690000000001",

@@ -3,7 +3,7 @@
 import pytest
 
 from ops.documents import DOCUMENTS
-from tests.template import ROOT
+from tests.support.template import ROOT
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from api_particulier.dataset import Dataset
-from api_particulier.parameters import Parameters
+from api_particulier.api.dataset import Dataset
+from api_particulier.api.parameters import Parameters
 from api_particulier.scopes import BUNDLES, fields_of
 from ops.dry_run import dry_run
 from ops.functions import datasets

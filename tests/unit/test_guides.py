@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from tests.openapi import document
-from tests.scopes import CNAF, DGFIP
-from tests.template import ROOT
+from tests.support.openapi import document
+from tests.support.scopes import CNAF, DGFIP
+from tests.support.template import ROOT
 
 USE_CASES = [
     "portail-famille-tarif-restauration-scolaire",

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from api_particulier.errors import ProviderUnreachable, UnknownNotice
-from api_particulier.observability import FIELDS, Event, count_call, log, log_unforeseen, provider_call
+from api_particulier.errors import ProviderUnavailable, UnknownNotice
+from api_particulier.observability import FIELDS, LogEvent, log, log_unexpected, provider_call, record_call
 
 SECRET = "2690000000001 TILLEUL"
 
@@ -31,7 +31,7 @@ class Logged:
 
 def test_a_line_is_what_is_told_and_when(logged: Logged) -> None:
     before = datetime.now(UTC).replace(microsecond=0)
-    log(Event.ANSWERED, dataset="declarants", status=200, token=None, duration_ms=12)
+    log(LogEvent.ANSWERED, dataset="declarants", status=200, token=None, duration_ms=12)
     (line,) = logged.lines()
     timestamp = line.pop("timestamp")
     assert line == {
@@ -47,15 +47,15 @@ def test_a_line_is_what_is_told_and_when(logged: Logged) -> None:
     assert before <= datetime.fromisoformat(timestamp) <= datetime.now(UTC)
 
 
-@pytest.mark.parametrize("event", [Event.PROVIDER_FAILED, Event.AUDIT_FAILED, Event.INTERNAL_ERROR])
-def test_a_failure_is_an_error(logged: Logged, event: Event) -> None:
+@pytest.mark.parametrize("event", [LogEvent.PROVIDER_FAILED, LogEvent.AUDIT_FAILED, LogEvent.INTERNAL_ERROR])
+def test_a_failure_is_an_error(logged: Logged, event: LogEvent) -> None:
     log(event)
     assert [line["level"] for line in logged.lines()] == ["ERROR"]
 
 
 def test_what_is_not_in_the_catalogue_cannot_be_logged(logged: Logged) -> None:
     with pytest.raises(ValueError, match=r"not a field of a log line: nom, numero$"):
-        log(Event.ANSWERED, numero=SECRET, nom=SECRET, status=200)
+        log(LogEvent.ANSWERED, numero=SECRET, nom=SECRET, status=200)
     assert logged.lines() == []
     assert not FIELDS & {"message", "exc_info", "query", "headers", "path", "address", "user", "citizen", "key"}
 
@@ -84,17 +84,17 @@ def test_an_unforeseen_exception_is_its_type_and_its_line(logged: Logged) -> Non
 
     with pytest.raises(LookupError) as raised:
         at_fault()
-    log_unforeseen(raised.value, "3f0c")
+    log_unexpected(raised.value, "3f0c")
     (line,) = logged.lines()
     assert (line["event"], line["exception"], line["request_id"]) == ("internal_error", "LookupError", "3f0c")
     assert str(line["at_line"]).endswith(f"at_fault:{at_fault.__code__.co_firstlineno + 1}")
     assert "TILLEUL" not in repr(line)
-    log_unforeseen(LookupError(SECRET), "3f0c")  # one that was never raised
+    log_unexpected(LookupError(SECRET), "3f0c")  # one that was never raised
     assert "at_line" not in logged.lines()[0]
 
 
 def test_a_call_is_counted_by_dataset_and_status(logged: Logged) -> None:
-    count_call("declarants", 404, 12, route="/api/v2/declarants", token=None)
+    record_call("declarants", 404, 12, route="/api/v2/declarants", token=None)
     (line,) = logged.lines()
     assert line.pop("timestamp")
     assert line == {
@@ -113,7 +113,7 @@ def test_a_call_is_counted_by_dataset_and_status(logged: Logged) -> None:
     [
         (None, "ok", "provider_answered"),
         (UnknownNotice(), "not_found", "provider_answered"),
-        (ProviderUnreachable(), "network_error", "provider_failed"),
+        (ProviderUnavailable(), "network_error", "provider_failed"),
         (KeyError(SECRET), "internal_server_error", "provider_failed"),
     ],
 )

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from api_particulier.api.parameters import AllocataireNumbers, AvisNumbers
 from api_particulier.errors import BadRequest
-from api_particulier.parameters import AllocataireNumbers, AvisNumbers
 
 SPACES = " \t\n\r\N{NO-BREAK SPACE}\N{NARROW NO-BREAK SPACE}\N{THIN SPACE}\N{IDEOGRAPHIC SPACE}"
 NUMERO, REFERENCE = "2690000000012", "2690000000034"

@@ -7,19 +7,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from api_particulier.scopes import BLANK, BUNDLES, OpenedBy, fields_of, is_opened, opened_fields, select
+from api_particulier.scopes import BUNDLES, EMPTY, Scope, allowed_fields, fields_of, is_granted, mask
 
 
 class Inner(BaseModel):
-    nom: Annotated[str, OpenedBy("x_nom")]
-    age: Annotated[int, OpenedBy("x_age")]
+    nom: Annotated[str, Scope("x_nom")]
+    age: Annotated[int, Scope("x_age")]
 
 
 class Outer(BaseModel):
     personne: Inner
-    ville: Annotated[str, OpenedBy("x_ville")]
-    dossier: Annotated[Inner, OpenedBy("x_dossier")]
-    noms: Annotated[list[str], OpenedBy("x_nom")]
+    ville: Annotated[str, Scope("x_ville")]
+    dossier: Annotated[Inner, Scope("x_dossier")]
+    noms: Annotated[list[str], Scope("x_nom")]
 
 
 def test_a_field_says_its_scope_or_that_of_the_object_it_is_in() -> None:
@@ -34,7 +34,7 @@ def test_a_field_says_its_scope_or_that_of_the_object_it_is_in() -> None:
 
 def test_nothing_is_open_by_omission() -> None:
     class Forgotten(BaseModel):
-        nom: Annotated[str, OpenedBy("x_nom")]
+        nom: Annotated[str, Scope("x_nom")]
         age: int
 
     class Deeper(BaseModel):
@@ -42,13 +42,13 @@ def test_nothing_is_open_by_omission() -> None:
 
     for model in (Forgotten, Deeper):
         with pytest.raises(TypeError, match="age says no scope"):
-            opened_fields(model, frozenset({"x_nom"}))
+            allowed_fields(model, frozenset({"x_nom"}))
 
 
 def test_a_scope_opens_its_fields_and_no_scope_none() -> None:
-    assert opened_fields(Outer, frozenset({"x_nom"})) == {"personne.nom", "noms"}
-    assert opened_fields(Outer, frozenset({"x_dossier", "other"})) == {"dossier"}
-    assert opened_fields(Outer, frozenset()) == frozenset()
+    assert allowed_fields(Outer, frozenset({"x_nom"})) == {"personne.nom", "noms"}
+    assert allowed_fields(Outer, frozenset({"x_dossier", "other"})) == {"dossier"}
+    assert allowed_fields(Outer, frozenset()) == frozenset()
 
 
 @given(
@@ -64,14 +64,14 @@ def test_a_scope_opens_its_fields_and_no_scope_none() -> None:
     ),
 )
 def test_a_scope_that_is_no_bundle_opens_itself_alone(given_scope: str, scope: str) -> None:
-    assert is_opened(scope, [given_scope]) == (given_scope == scope or given_scope in BUNDLES)
+    assert is_granted(scope, [given_scope]) == (given_scope == scope or given_scope in BUNDLES)
 
 
 @pytest.mark.parametrize(
     "nearly", ["DGFIP_AVIS_IMPOSITION", "dgfip_avis_imposition ", "dgfip_avis", "dgfip_", "dgfip", "_", "*", "cnaf"]
 )
 def test_what_looks_like_a_bundle_is_none(nearly: str) -> None:
-    assert not is_opened("dgfip_declarant1_nom", [nearly])
+    assert not is_granted("dgfip_declarant1_nom", [nearly])
 
 
 @pytest.mark.parametrize(
@@ -90,12 +90,12 @@ def test_what_looks_like_a_bundle_is_none(nearly: str) -> None:
     ],
 )
 def test_a_bundle_of_2020_opens_what_it_opened(bundle: str, scope: str, opened: bool) -> None:  # noqa: FBT001 - expected
-    assert is_opened(scope, [bundle]) is opened
+    assert is_granted(scope, [bundle]) is opened
 
 
 def test_a_document_is_answered_in_the_models_order_whatever_its_own() -> None:
     document = {"noms": ["a"], "dossier": {"age": 3}, "personne": {"age": 1, "nom": "b"}, "ville": "c", "autre": 1}
-    selection = select(document, Outer, opened_fields(Outer, frozenset({"x_nom", "x_age", "x_ville"})), keep_blank=True)
+    selection = mask(document, Outer, allowed_fields(Outer, frozenset({"x_nom", "x_age", "x_ville"})), keep_blank=True)
     assert list(selection.body) == ["personne", "ville", "noms"]
     assert selection.body == {"personne": {"nom": "b", "age": 1}, "ville": "c", "noms": ["a"]}
     assert (selection.released, selection.withheld) == (["personne.nom", "personne.age", "ville", "noms"], ["dossier"])
@@ -106,15 +106,15 @@ def test_a_field_without_a_value_is_null_in_v2_and_absent_in_v1(
     keep_blank: bool,  # noqa: FBT001 - a case
     body: dict[str, object],
 ) -> None:
-    document = {"personne": {"nom": BLANK, "age": BLANK}, "ville": BLANK}
-    opened = opened_fields(Outer, frozenset({"x_nom", "x_ville"}))
-    selection = select(document, Outer, opened, keep_blank=keep_blank)
+    document = {"personne": {"nom": EMPTY, "age": EMPTY}, "ville": EMPTY}
+    opened = allowed_fields(Outer, frozenset({"x_nom", "x_ville"}))
+    selection = mask(document, Outer, opened, keep_blank=keep_blank)
     assert selection.body == body
     assert selection.withheld == ["personne.age"]
 
 
 def test_an_object_that_the_provider_does_not_show_is_absent() -> None:
-    shown: list[object] = [{}, None, "?", BLANK]
+    shown: list[object] = [{}, None, "?", EMPTY]
     for personne in shown:
-        selection = select({"personne": personne}, Outer, opened_fields(Outer, frozenset({"x_nom"})), keep_blank=True)
+        selection = mask({"personne": personne}, Outer, allowed_fields(Outer, frozenset({"x_nom"})), keep_blank=True)
         assert (selection.body, selection.released, selection.withheld) == ({}, [], [])

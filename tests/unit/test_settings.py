@@ -3,10 +3,11 @@
 import pytest
 from pydantic import ValidationError
 
-from api_particulier import aws, deadline
+from api_particulier import aws
+from api_particulier.api import deadline
 from api_particulier.settings import Settings, settings
-from tests.conftest import forget
-from tests.template import template
+from tests.support.function import forget
+from tests.support.template import template
 
 
 def test_the_environment_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:

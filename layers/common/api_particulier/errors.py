@@ -79,7 +79,7 @@ class Forbidden(ApiError):
     code = "forbidden"
 
 
-class NoFieldOpened(Forbidden):
+class InsufficientScopes(Forbidden):
     """Le jeton n'ouvre aucun champ de ce jeu de données ; le fournisseur n'est pas interrogé."""
 
     # The sentence of the 2020 server: callers' clients have been matching it since.
@@ -170,7 +170,7 @@ class EnumerationSuspected(ApiError):
     retry_after = 60
 
 
-class TooManyTries(ApiError):
+class TooManyAttempts(ApiError):
     """Trop d'essais en une heure, depuis la même adresse ou pour le même numéro."""
 
     status = 429
@@ -183,11 +183,11 @@ class TooManyTries(ApiError):
         self.retry_after = retry_after
 
 
-class ProviderError(ApiError):
+class ProviderFailure(ApiError):
     """The provider of the data gave none."""
 
 
-class ProviderRefused(ProviderError):
+class ProviderRateLimited(ProviderFailure):
     """Le fournisseur refuse nos appels pour le moment."""
 
     status = 503
@@ -197,7 +197,7 @@ class ProviderRefused(ProviderError):
     retry_after = 60
 
 
-class ProviderUnreachable(ProviderError):
+class ProviderUnavailable(ProviderFailure):
     """Le fournisseur ne répond pas, ou pas à temps."""
 
     status = 503
@@ -207,7 +207,7 @@ class ProviderUnreachable(ProviderError):
     retry_after = 10
 
 
-class CircuitOpen(ProviderUnreachable):
+class CircuitOpen(ProviderUnavailable):
     """Le fournisseur n'a pas répondu ces derniers temps ; il n'est pas interrogé."""
 
     reason = "The data provider could not be reached, and is not asked for now"
@@ -217,7 +217,7 @@ class CircuitOpen(ProviderUnreachable):
         self.retry_after = retry_after
 
 
-class ProviderInMaintenance(ProviderUnreachable):
+class ProviderInMaintenance(ProviderUnavailable):
     """Le fournisseur est en maintenance, annoncée ; il n'est pas interrogé."""
 
     def __init__(self, end: datetime, words: str) -> None:
@@ -232,7 +232,7 @@ class ProviderInMaintenance(ProviderUnreachable):
         self.retry_after = max(1, ceil((end - datetime.now(UTC)).total_seconds()))
 
 
-class ProviderFailed(ProviderError):
+class ProviderError(ProviderFailure):
     """Le fournisseur répond qu'il n'a pas pu traiter la demande."""
 
     # Without Retry-After: nothing tells whether, or when, it would answer otherwise.
@@ -242,7 +242,7 @@ class ProviderFailed(ProviderError):
     message = "Le fournisseur de données n'a pas pu traiter la demande, veuillez réessayer plus tard"
 
 
-class ProviderUnreadable(ProviderError):
+class ProviderInvalidResponse(ProviderFailure):
     """La réponse du fournisseur ne peut pas être interprétée."""
 
     status = 502

@@ -32,7 +32,7 @@ from api_particulier.settings import settings
 SERVICE: Final = "api-particulier"
 
 
-class Event(StrEnum):
+class LogEvent(StrEnum):
     """Every line that the service can log."""
 
     ANSWERED = "answered"
@@ -106,8 +106,8 @@ FIELDS: Final = frozenset(
 
 _EXPECTED: Final = frozenset(
     {
-        *(Event.ANSWERED, Event.PROVIDER_ANSWERED, Event.CIRCUIT_CLOSED),
-        *(Event.HABILITATION_TOLD, Event.LINK_OPENED, Event.NOTICE_SENT, Event.SEALED),
+        *(LogEvent.ANSWERED, LogEvent.PROVIDER_ANSWERED, LogEvent.CIRCUIT_CLOSED),
+        *(LogEvent.HABILITATION_TOLD, LogEvent.LINK_OPENED, LogEvent.NOTICE_SENT, LogEvent.SEALED),
     }
 )
 """The others are errors."""
@@ -140,7 +140,7 @@ def _set_up() -> None:
 _set_up()
 
 
-def log(event: Event, **fields: str | int | None) -> None:
+def log(event: LogEvent, **fields: str | int | None) -> None:
     """Write one line; ``ValueError`` for a field that is not in ``FIELDS``."""
     if unknown := fields.keys() - FIELDS:
         msg = f"not a field of a log line: {', '.join(sorted(unknown))}"
@@ -149,13 +149,13 @@ def log(event: Event, **fields: str | int | None) -> None:
     _write("INFO" if event in _EXPECTED else "ERROR", event=event.value, **said)
 
 
-def log_unforeseen(error: Exception, request_id: str) -> None:
+def log_unexpected(error: Exception, request_id: str) -> None:
     """Log the type of an unforeseen exception and the line that raised it, never its text."""
     frame = error.__traceback__
     while frame is not None and frame.tb_next is not None:
         frame = frame.tb_next
     at_line = f"{frame.tb_frame.f_code.co_qualname}:{frame.tb_lineno}" if frame else None
-    log(Event.INTERNAL_ERROR, exception=type(error).__name__, at_line=at_line, request_id=request_id)
+    log(LogEvent.INTERNAL_ERROR, exception=type(error).__name__, at_line=at_line, request_id=request_id)
 
 
 def _metrics(**dimensions: str) -> EphemeralMetrics:
@@ -166,13 +166,13 @@ def _metrics(**dimensions: str) -> EphemeralMetrics:
     return metrics
 
 
-def count_call(dataset: str, status: int, duration_ms: int, **fields: str | int | None) -> None:
+def record_call(dataset: str, status: int, duration_ms: int, **fields: str | int | None) -> None:
     """Log one call of a dataset, with how long it took; CloudWatch counts the line by status."""
     # A dimension is a text.
-    log(Event.ANSWERED, dataset=dataset, status=str(status), duration_ms=duration_ms, **fields)
+    log(LogEvent.ANSWERED, dataset=dataset, status=str(status), duration_ms=duration_ms, **fields)
 
 
-def alert(event: Event, **fields: str | int | None) -> None:
+def alert(event: LogEvent, **fields: str | int | None) -> None:
     """Log what somebody must hear of, and count it: an alarm of the template watches the count."""
     log(event, **fields)
     metrics = _metrics(alert=event.value)
@@ -243,5 +243,5 @@ def provider_call(provider: str) -> Iterator[None]:
             if not answered:
                 subsegment.add_fault_flag()
             _tracer().provider.end_subsegment()
-        event = Event.PROVIDER_ANSWERED if answered else Event.PROVIDER_FAILED
+        event = LogEvent.PROVIDER_ANSWERED if answered else LogEvent.PROVIDER_FAILED
         log(event, provider=provider, outcome=outcome, duration_ms=duration_ms)

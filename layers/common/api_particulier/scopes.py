@@ -19,23 +19,23 @@ if TYPE_CHECKING:
     from pydantic import GetJsonSchemaHandler
     from pydantic_core import CoreSchema
 
-type Document = dict[str, object]
+type ProviderData = dict[str, object]
 """What a provider said, by the API's field names. A field that the provider does not show is absent."""
 
 
-class _Blank:
+class _Empty:
     """The type of ``BLANK``."""
 
     def __repr__(self) -> str:
         return "BLANK"
 
 
-BLANK: Final = _Blank()
+EMPTY: Final = _Empty()
 """In a ``Document``, a field that the provider shows without a value: ``null`` in v2, absent in v1 (contract §3.2)."""
 
 
 @dataclass(frozen=True)
-class OpenedBy:
+class Scope:
     """The scope that opens a field, and all that is inside it."""
 
     scope: str
@@ -49,7 +49,7 @@ def _nothing_required(schema: dict[str, Any]) -> None:
     schema.pop("required", None)
 
 
-class Partial(BaseModel):
+class DatasetModel(BaseModel):
     """An object of which any field may be absent: the token does not open it, or the provider does not show it."""
 
     model_config = ConfigDict(json_schema_extra=_nothing_required)
@@ -71,7 +71,7 @@ BUNDLES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 
-def is_opened(scope: str, granted: Iterable[str]) -> bool:
+def is_granted(scope: str, granted: Iterable[str]) -> bool:
     """Tell whether ``granted`` scopes, bundles included, give ``scope``."""
     return any(
         scope == given
@@ -83,7 +83,7 @@ def is_opened(scope: str, granted: Iterable[str]) -> bool:
 def includes(granted: Iterable[str], scope: str) -> bool:
     """Tell whether ``granted`` scopes give all that ``scope``, a bundle perhaps, gives."""
     given = frozenset(granted)
-    return scope in given or all(is_opened(one, given) for one in BUNDLES.get(scope, (scope,)))
+    return scope in given or all(is_granted(one, given) for one in BUNDLES.get(scope, (scope,)))
 
 
 def fields_of(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -93,7 +93,7 @@ def fields_of(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, s
     """
     for name, field in model.model_fields.items():
         path = f"{prefix}{name}"
-        scope = next((mark.scope for mark in field.metadata if isinstance(mark, OpenedBy)), None)
+        scope = next((mark.scope for mark in field.metadata if isinstance(mark, Scope)), None)
         if scope is not None:
             yield path, scope
         elif isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
@@ -104,13 +104,13 @@ def fields_of(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, s
 
 
 @lru_cache(maxsize=256)
-def opened_fields(model: type[BaseModel], granted: frozenset[str]) -> frozenset[str]:
+def allowed_fields(model: type[BaseModel], granted: frozenset[str]) -> frozenset[str]:
     """Return the dotted paths of the fields of ``model`` that ``granted`` scopes open."""
-    return frozenset(path for path, scope in fields_of(model) if is_opened(scope, granted))
+    return frozenset(path for path, scope in fields_of(model) if is_granted(scope, granted))
 
 
 @dataclass(frozen=True)
-class Selection:
+class MaskedData:
     """What of a document leaves: the answer's body, and the paths that the audit lists."""
 
     body: dict[str, object]
@@ -118,13 +118,13 @@ class Selection:
     withheld: list[str]
 
 
-def select(document: Document, model: type[BaseModel], opened: frozenset[str], *, keep_blank: bool) -> Selection:
+def mask(document: ProviderData, model: type[BaseModel], opened: frozenset[str], *, keep_blank: bool) -> MaskedData:
     """Keep of ``document`` the opened fields of ``model``, in the model's order.
 
     ``keep_blank`` makes a field without a value ``null`` (v2); else it is absent (v1). A field that is not opened is
     always absent, and so is an object of which nothing is left.
     """
-    selection = Selection({}, [], [])
+    selection = MaskedData({}, [], [])
     for path, parents, leaf in _steps(model):
         source: object = document
         for parent in parents:
@@ -135,12 +135,12 @@ def select(document: Document, model: type[BaseModel], opened: frozenset[str], *
             selection.withheld.append(path)
             continue
         value = source[leaf]
-        if value is BLANK and not keep_blank:
+        if value is EMPTY and not keep_blank:
             continue
         target = selection.body
         for parent in parents:
             target = target.setdefault(parent, {})  # type: ignore[assignment]  # the models nest objects only
-        target[leaf] = None if value is BLANK else value
+        target[leaf] = None if value is EMPTY else value
         selection.released.append(path)
     return selection
 

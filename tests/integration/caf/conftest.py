@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from sandbox.certificates import Certificates
-from tests.caf import Caf, caf_at
-from tests.conftest import Cloud
+from tests.support.caf import Caf, caf_at
+from tests.support.function import Cloud
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sandbox import caf as simulator
 from sandbox.caf import Famille
-from tests.caf import (
+from tests.support.caf import (
     FAILED,
     PEOPLE,
     PEOPLE_FILE,
@@ -24,8 +24,8 @@ from tests.caf import (
     envelope,
     multipart,
 )
-from tests.conftest import Cloud
-from tests.template import ROOT
+from tests.support.function import Cloud
+from tests.support.template import ROOT
 
 REFERENCE = Path(os.environ.get("REFERENCE_DATA", ROOT.parent / "shared" / "data")) / "cnaf-soap"
 needs_reference = pytest.mark.skipif(not REFERENCE.is_dir(), reason="needs REFERENCE_DATA, the recorded examples")

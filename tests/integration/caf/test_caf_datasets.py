@@ -8,9 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lxml import etree
 
-from api_particulier.scopes import is_opened
+from api_particulier.scopes import is_granted
 from sandbox.caf import Adresse, Famille, Personne, Quotient
-from tests.caf import (
+from tests.support.caf import (
     DOORS,
     FAMILY,
     FIELDS,
@@ -26,7 +26,7 @@ from tests.caf import (
     expected,
     multipart,
 )
-from tests.conftest import Cloud, ask, forget
+from tests.support.function import Cloud, ask, forget
 
 
 def quotient(amount: int, mois: int, annee: int) -> Quotient:
@@ -130,7 +130,7 @@ def test_a_scope_opens_its_fields_and_no_other(caf: Caf, cloud: Cloud, scope: st
     for door in DOORS:
         caf.asked.clear()
         fields = FIELDS[door.partition("/")[0]]
-        opened = [name for name in fields if is_opened(SCOPES[name], {scope})]
+        opened = [name for name in fields if is_granted(SCOPES[name], {scope})]
         answer, entry = ask_file(token, door), cloud.entries()[-1]
         if opened:
             assert answer.body == {name: FILE[name] for name in opened}

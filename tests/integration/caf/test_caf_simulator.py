@@ -6,8 +6,8 @@ import pytest
 from lxml import etree
 
 from sandbox import caf as simulator
-from tests.caf import FAMILY, PEOPLE_FILE, UNREACHABLE, Caf, ask_file, expected
-from tests.wire import serve
+from tests.support.caf import FAMILY, PEOPLE_FILE, UNREACHABLE, Caf, ask_file, expected
+from tests.support.wire import serve
 
 
 def test_the_simulated_families_are_all_understood(caf: Caf, key: str) -> None:

@@ -11,9 +11,9 @@ import pytest
 
 from api_particulier.settings import settings
 from sandbox.certificates import Certificates, ensure
-from tests.caf import DOORS, FILE, UNREACHABLE, Caf, ask_file
-from tests.conftest import Answer, Cloud
-from tests.wire import answering, response, silent
+from tests.support.caf import DOORS, FILE, UNREACHABLE, Caf, ask_file
+from tests.support.function import Answer, Cloud
+from tests.support.wire import answering, response, silent
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_a_certificate_of_another_host_is_not_trusted(
 
 
 def test_no_other_authority_is_trusted_than_that_of_the_secret(caf: Caf, key: str) -> None:
-    from api_particulier.upstreams import caf as adapter
+    from api_particulier.providers import caf as adapter
 
     assert ask_file(key).status == 200
     assert caf.asked

@@ -1,65 +1,16 @@
-"""API Impôt particulier, played by the simulator, and what it was asked (docs/decisions/0007-impot-particulier.md)."""
+"""Fixtures of the API Impôt particulier tests."""
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
-from flask import Flask
-from werkzeug.wrappers import Request
 
 from sandbox import impot_particulier
 from sandbox.svair import Person
-from tests import wire
-from tests.conftest import EVERY_SCOPE, Cloud
-from tests.integration.conftest import NOTICE
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIEnvironment
-
-NUMBERS = {"numeroFiscal": "2690000000001", "referenceAvis": "2690000000001"}
-PATH = "/impotparticulier/1.0/spi/2690000000001/situations/ir/assiettes/annrev/2025"
-_NOT_TOLD = {"erreurCorrectif", "situationPartielle"}
-BODY = {name: value for name, value in NOTICE.items() if name not in _NOT_TOLD} | {"montantImpot": 0}
-_DERIVED = {"foyerFiscal", "anneeImpots", "anneeRevenus"}
-PERSON = Person.model_validate(
-    {name: value for name, value in BODY.items() if name not in _DERIVED}
-    | NUMBERS
-    | {"adresse": ["BAT C", "3 allée des Frênes", "01234 BOURG-EXEMPLE"]}
-)
-SITUATION = impot_particulier.situation_of(PERSON)
-
-
-@dataclass
-class Service:
-    """The simulated service, what it was asked, and what it is told to answer instead."""
-
-    simulated: Flask
-    url: str = ""
-    asked: list[Request] = field(default_factory=list)
-    instead: dict[str, tuple[int, bytes]] = field(default_factory=dict)
-    """A status and a body for each path that is not to answer as it should."""
-
-    def __call__(self, environ: "WSGIEnvironment", start: "StartResponse") -> Any:
-        """Answer, as a WSGI application."""
-        request = Request(environ)
-        request.get_data(cache=True)
-        self.asked.append(request)
-        if request.path in self.instead:
-            status, content = self.instead[request.path]
-            start(f"{status} Status", [("Content-Type", "application/json"), ("Content-Length", str(len(content)))])
-            return [content]
-        environ["wsgi.input"].seek(0)
-        return self.simulated(environ, start)
-
-    def says(self, situation: object) -> None:
-        self.instead[PATH] = 200, json.dumps(situation).encode()
-
-    @property
-    def paths(self) -> list[str]:
-        return [request.path for request in self.asked]
+from tests.support import wire
+from tests.support.function import EVERY_SCOPE, Cloud
+from tests.support.impot_particulier import PERSON, Service
 
 
 @pytest.fixture
@@ -85,7 +36,3 @@ def service(cloud: Cloud, everybody: list[Person], monkeypatch: pytest.MonkeyPat
 def key(cloud: Cloud, service: Service) -> str:
     assert service.url
     return cloud.token(*EVERY_SCOPE)
-
-
-def put_secret(value: str) -> None:
-    boto3.client("secretsmanager").put_secret_value(SecretId="client", SecretString=value)

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from sandbox import impot_particulier
-from tests import wire
-from tests.conftest import Cloud, ask, forget
-from tests.integration.impot_particulier.conftest import BODY, PATH, SITUATION, Service
+from tests.support import wire
+from tests.support.function import Cloud, ask, forget
+from tests.support.impot_particulier import BODY, PATH, SITUATION, Service
 
 # ── What it cannot give, or will not ─────────────────────────────────────────────────────────────────────────────────
 

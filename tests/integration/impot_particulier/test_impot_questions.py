@@ -10,8 +10,8 @@ from pydantic import ValidationError
 
 from api_particulier.settings import settings
 from sandbox import impot_particulier
-from tests.conftest import ask
-from tests.integration.impot_particulier.conftest import BODY, NUMBERS, PATH, SITUATION, Service, put_secret
+from tests.support.function import ask
+from tests.support.impot_particulier import BODY, NUMBERS, PATH, SITUATION, Service, put_secret
 
 # ── The question ─────────────────────────────────────────────────────────────────────────────────────────────────────
 

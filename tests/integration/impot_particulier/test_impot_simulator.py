@@ -12,10 +12,10 @@ from openapi_schema_validator import OAS30Validator
 from sandbox import svair
 from sandbox.simulators import PEOPLE
 from sandbox.svair import Person
-from tests import wire
-from tests.conftest import ask, forget
-from tests.integration.impot_particulier.conftest import PATH, PERSON, SITUATION, Service
-from tests.template import ROOT
+from tests.support import wire
+from tests.support.function import ask, forget
+from tests.support.impot_particulier import PATH, PERSON, SITUATION, Service
+from tests.support.template import ROOT
 
 OPENAPI = (ROOT / environ.get("REFERENCE_DATA", "../shared/data")).resolve() / "openapi" / "api-impot-particulier.json"
 

@@ -21,10 +21,10 @@ from ops.cli import main
 from ops.deployment import Deployment
 from ops.export import Exported, ExportError, export
 from ops.verify_file import NotProvenError, verify
-from tests.conftest import ask
-from tests.integration.conftest import Provider
-from tests.integration.seals.conftest import Sealing, record
-from tests.template import ROOT
+from tests.support.function import ask
+from tests.support.sealing import Sealing, record
+from tests.support.tax_service import Provider
+from tests.support.template import ROOT
 
 
 def today() -> Period:

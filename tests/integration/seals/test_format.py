@@ -5,10 +5,10 @@ import re
 from hashlib import sha256
 from pathlib import Path
 
-from api_particulier.canonical import canonical
-from api_particulier.seals import leaf, root
+from api_particulier.audit.canonical_json import canonical_json
+from api_particulier.audit.merkle import leaf, root
 from ops.verify_file import hash_of, verify
-from tests.template import ROOT
+from tests.support.template import ROOT
 
 PAGE = (ROOT / "docs/audit-format.md").read_text()
 ENTRY, LISTED, HEADER, EXPORT = re.findall(r"^```json\n(.*?)\n```$", PAGE, re.MULTILINE | re.DOTALL)
@@ -23,9 +23,9 @@ def test_the_example_is_proven(tmp_path: Path) -> None:
 
 def test_every_hash_of_the_page_is_right() -> None:
     entry, listed, header, export = map(json.loads, (ENTRY, LISTED, HEADER, EXPORT))
-    assert canonical(entry).decode() == ENTRY
-    assert canonical(listed).decode() == LISTED
-    assert canonical(header).decode() == HEADER
+    assert canonical_json(entry).decode() == ENTRY
+    assert canonical_json(listed).decode() == LISTED
+    assert canonical_json(header).decode() == HEADER
     leaves = [one[2] for one in listed]
     assert export["entries"][0]["entry"] == entry
     assert leaf(entry) == leaves[1]

@@ -16,8 +16,8 @@ from moto.dynamodb.responses import DynamoHandler
 
 from ops.cli import main
 from ops.deployment import Deployment
-from tests.integration.seals.conftest import Sealing
-from tests.template import resources
+from tests.support.sealing import Sealing
+from tests.support.template import resources
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 
@@ -200,7 +200,7 @@ def test_backups_that_are_not_possible_yet_are_waited_for(
 def _age(sealing: Sealing, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """Return sealed entries; the period that is verified is moved, which makes them as old as a restore's are."""
     entries = sealing.sealed(3)
-    monkeypatch.setattr("ops.restore.GAP", -timedelta(hours=2))  # NOW is of when the suite began
+    monkeypatch.setattr("ops.restore.MAX_SEAL_DELAY", -timedelta(hours=2))  # NOW is of when the suite began
     return entries
 
 

@@ -13,13 +13,14 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 from hypothesis import given
 
-from api_particulier import seals
+from api_particulier.audit import seals
+from api_particulier.audit.canonical_json import canonical_json
+from api_particulier.audit.merkle import leaf, proof, root
+from api_particulier.audit.seals import GENESIS_HASH, SealFailed, key_of
 from api_particulier.aws import dynamodb, kms_client, s3
-from api_particulier.canonical import canonical
-from api_particulier.seals import FIRST, SealFailed, key_of, leaf, proof, root
 from ops.verify_file import root_from
-from tests.conftest import forget
-from tests.integration.seals.conftest import BUCKET, RECORD, Sealing, of_the_repository, record
+from tests.support.function import forget
+from tests.support.sealing import BUCKET, RECORD, Sealing, of_the_repository, record
 
 
 def head(sealing: Sealing) -> dict[str, Any]:
@@ -34,11 +35,11 @@ def test_a_batch_becomes_a_seal_in_order_of_id(sealing: Sealing) -> None:
     assert seal.header == {
         "format": "api-particulier/seal/1",
         "number": 1,
-        "previous": FIRST,
+        "previous": GENESIS_HASH,
         "at": seal.header["at"],
         "count": 5,
         "root": root([leaf(entry) for entry in entries]),
-        "entries": sha256(canonical(seal.entries)).hexdigest(),
+        "entries": sha256(canonical_json(seal.entries)).hexdigest(),
     }
     assert head(sealing) == {"pk": "seal", "sk": "head", "number": 1, "hash": seal.hash}
 
@@ -321,4 +322,4 @@ def test_a_proof_leads_from_its_leaf_alone_to_the_root(count: int, data: st.Data
 @pytest.mark.parametrize("value", [Decimal("1.5"), {"a"}, b"1", [float("nan")]])
 def test_what_has_no_canonical_text_is_refused(value: object) -> None:
     with pytest.raises(ValueError, match=r"^this has no canonical text$"):
-        canonical({"x": value})
+        canonical_json({"x": value})

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 from uuid6 import UUID
 
-from api_particulier.audit import RETENTION
-from api_particulier.canonical import canonical
-from api_particulier.seals import Seal, key_of, root
+from api_particulier.audit.canonical_json import canonical_json
+from api_particulier.audit.merkle import root
+from api_particulier.audit.record import RETENTION
+from api_particulier.audit.seals import Seal, key_of
 from ops import audit
 from ops.audit import Period
-from tests.integration.seals.conftest import BUCKET, Sealing, ours, record
+from tests.support.sealing import BUCKET, Sealing, ours, record
 
 type Entries = list[dict[str, Any]]
 EVER = Period()
@@ -145,7 +146,7 @@ def test_an_entry_inserted_at_this_moment_is_waited_for_and_named(
 
     def meanwhile(_: float) -> None:
         sealing.deliver(map(record, (honest, forged)))
-        monkeypatch.setattr(audit, "GAP", timedelta(0))  # a minute later
+        monkeypatch.setattr(audit, "MAX_SEAL_DELAY", timedelta(0))  # a minute later
 
     verified = audit.verify_settled(sealing.on, EVER, meanwhile)
     assert [f"{one.place}: {one.what}" for one in verified.findings] == [
@@ -248,7 +249,7 @@ def signed(sealing: Sealing, seal: Seal, **changes: Any) -> bytes:
 
     forged = header(seal, **changes)
     signature = sealing.on.kms.sign(
-        KeyId=sealing.on.outputs["SealKeyId"], Message=canonical(forged.header), SigningAlgorithm="ECDSA_SHA_256"
+        KeyId=sealing.on.outputs["SealKeyId"], Message=canonical_json(forged.header), SigningAlgorithm="ECDSA_SHA_256"
     )["Signature"]
     return replace(forged, signature=b64encode(signature).decode()).written()
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.conftest import Cloud
-from tests.svair import Service
-from tests.wire import serve
+from tests.support.function import Cloud
+from tests.support.svair import Service
+from tests.support.wire import serve
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from pydantic.alias_generators import to_camel
 
 from sandbox.svair import Declarant, Person
-from tests.conftest import Cloud
-from tests.svair import ABSENT, COUPLE, NARROW_NBSP, NBSP, NOBODY, Service, rendered, v1, v2, written
+from tests.support.function import Cloud
+from tests.support.svair import ABSENT, COUPLE, NARROW_NBSP, NBSP, NOBODY, Service, rendered, v1, v2, written
 
 # What may be printed, each with what is answered of it: None is "Non imposable", ABSENT no row, "" an empty cell.
 

@@ -6,8 +6,21 @@ from typing import Any, Final
 import pytest
 
 from sandbox.svair import Declarant
-from tests.conftest import ask
-from tests.svair import ABSENT, COUPLE, NARROW_NBSP, NBSP, NOBODY, NOTICE, NUMBERS, Service, changed, v1, v2, written
+from tests.support.function import ask
+from tests.support.svair import (
+    ABSENT,
+    COUPLE,
+    NARROW_NBSP,
+    NBSP,
+    NOBODY,
+    NOTICE,
+    NUMBERS,
+    Service,
+    changed,
+    v1,
+    v2,
+    written,
+)
 
 type Change = dict[str, Any]
 

@@ -10,9 +10,9 @@ from typing import Final
 
 import pytest
 
-from tests import wire
-from tests.svair import COUPLE, NBSP, NOTICE, Service, rendered, v1, v2, written
-from tests.template import ROOT
+from tests.support import wire
+from tests.support.svair import COUPLE, NBSP, NOTICE, Service, rendered, v1, v2, written
+from tests.support.template import ROOT
 
 
 def _cells(page: str, change: Callable[[str], str]) -> str:

@@ -9,9 +9,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tests import wire
-from tests.conftest import Cloud, ask
-from tests.svair import COUPLE, NOTICE, NUMBERS, Service, rendered, v1, v2, written
+from tests.support import wire
+from tests.support.function import Cloud, ask
+from tests.support.svair import COUPLE, NOTICE, NUMBERS, Service, rendered, v1, v2, written
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -175,7 +175,7 @@ def test_a_service_that_forgets_every_form_is_not_asked_for_ever(
 def test_a_form_of_ten_minutes_is_fetched_anew(service: Service, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     v2(key)
     later = monotonic() + 601
-    monkeypatch.setattr("api_particulier.upstreams.svair.monotonic", lambda: later)
+    monkeypatch.setattr("api_particulier.providers.svair.monotonic", lambda: later)
     v2(key)
     v2(key)
     assert service.methods == "GET POST GET POST POST"

@@ -12,10 +12,10 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from sandbox import svair
-from tests.conftest import Cloud
-from tests.svair import COUPLE, NBSP, v2
-from tests.template import ROOT
-from tests.wire import serve
+from tests.support.function import Cloud
+from tests.support.svair import COUPLE, NBSP, v2
+from tests.support.template import ROOT
+from tests.support.wire import serve
 
 PEOPLE_FILE: Final = ROOT / "sandbox/people/avis.toml"
 THIS_YEAR: Final = datetime.now(ZoneInfo("Europe/Paris")).year

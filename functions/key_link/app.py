@@ -1,0 +1,89 @@
+"""The page that a one-time link opens, and the key that it shows once.
+
+The link's secret is after ``#`` in its address: it reaches nobody but the page's own script, which sends it when the
+person asks for the key, and not before.
+"""
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from pydantic import BaseModel, Field, ValidationError
+
+from api_particulier.api.handler import serve_without_key
+from api_particulier.api.openapi import Route
+from api_particulier.api.request import Request
+from api_particulier.api.response import HEADERS, Response, with_headers
+from api_particulier.errors import BadRequest, LinkExpired, LinkOpened, UnknownLink
+from api_particulier.habilitations import key_link
+from api_particulier.habilitations.repository import HabilitationRepository
+from api_particulier.keys.store import KeyStore
+from api_particulier.public import site
+
+_MALFORMED: Final = 'Le corps de la requête doit être {"lien": "…"}, en JSON.'
+
+
+class Ouverture(BaseModel):
+    """Le lien reçu."""
+
+    lien: str = Field(min_length=1, max_length=256, repr=False, description="Ce qui suit # dans l'adresse du lien")
+
+
+class CleRemise(BaseModel):
+    """La clé, montrée une seule fois."""
+
+    cle: str = Field(description="La clé, à mettre dans l'en-tête X-API-Key")
+    jeton: str = Field(description="Identifiant du jeton")
+    organisation: str = Field(description="Administration à qui la clé est remise")
+    expire: datetime | None = Field(description="Quand elle cessera de fonctionner ; null si elle n'a pas de fin")
+
+
+ROUTES = (
+    Route(
+        name="page_cle",
+        path=key_link.ROUTE,
+        summary="La page d'un lien à usage unique",
+        answer=str,
+        example="<!DOCTYPE html>…",
+        media_type="text/html",
+    ),
+    Route(
+        name="remettre_cle",
+        path=key_link.ROUTE,
+        method="POST",
+        summary="Montrer, une seule fois, la clé d'un lien",
+        body=Ouverture,
+        body_example={"lien": "0" * 43},
+        answer=CleRemise,
+        example={
+            "cle": "0" * 64,
+            "jeton": "0123456789abcdef",
+            "organisation": "Ville de Fictive",
+            "expire": "2027-11-25T00:00:00+00:00",
+        },
+        errors=(BadRequest(_MALFORMED), UnknownLink, LinkOpened, LinkExpired),
+    ),
+)
+
+
+def lambda_handler(event: dict[str, Any], _context: object) -> Response:
+    """Answer ``GET`` with the page, and ``POST`` with the key."""
+    if event["httpMethod"] == "GET":
+        request = Request.of(event)
+        gzip = "gzip" in request.headers.get("accept-encoding", "")
+        page = site.answer(key_link.ROUTE.strip("/"), request.id, accepts_gzip=gzip)
+        return with_headers(page, HEADERS)  # of every answer: kept by nobody
+    return serve_without_key(event, "key_handover", _show)
+
+
+def _show(request: Request) -> dict[str, str | None]:
+    try:
+        secret = Ouverture.model_validate_json(request.body).lien
+    except ValidationError:
+        raise BadRequest(_MALFORMED) from None
+    shown = key_link.redeem(HabilitationRepository.of_function(), KeyStore.of_function(), secret, datetime.now(UTC))
+    return {
+        "cle": shown.key,
+        "jeton": shown.token,
+        "organisation": shown.organisation,
+        "expire": shown.expires.isoformat() if shown.expires else None,
+    }

@@ -1,0 +1,76 @@
+"""A key seen in public is killed by whoever holds it, at once and without asking anybody.
+
+The answer is the same for a key that is known and for one that is not, so that nobody learns here which keys exist.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import BaseModel, Field, ValidationError
+
+from api_particulier.api.handler import serve_without_key
+from api_particulier.api.openapi import Route
+from api_particulier.api.request import Request
+from api_particulier.api.response import Response
+from api_particulier.errors import AccessDenied, BadRequest
+from api_particulier.habilitations.repository import HabilitationRepository
+from api_particulier.keys import lifecycle
+from api_particulier.keys.store import KeyStore
+from api_particulier.keys.token import REVOKED, find
+from api_particulier.observability import LogEvent, alert
+
+_MALFORMED = 'Le corps de la requête doit être {"key": "…"}, en JSON.'
+_SEEN = {"message": "Si cette clé existait, elle ne fonctionne plus. Merci de l'avoir signalée."}
+
+
+class Signalement(BaseModel):
+    """Une clé vue en public."""
+
+    key: str = Field(min_length=1, max_length=256, repr=False, description="La clé")
+
+
+class Remerciement(BaseModel):
+    """La même réponse, que la clé existe ou non."""
+
+    message: str = Field(description="Ce qu'il est advenu de la clé, si elle existait")
+
+
+ROUTES = (
+    Route(
+        name="signaler_cle",
+        path="/api/keys/compromised",
+        method="POST",
+        summary="Signaler une clé vue en public",
+        description="La clé cesse aussitôt de fonctionner. Qui la détient peut la signaler, sans autre autorisation.",
+        body=Signalement,
+        body_example={"key": "0" * 64},
+        answer=Remerciement,
+        example=_SEEN,
+        errors=(BadRequest(_MALFORMED),),
+    ),
+)
+
+
+def lambda_handler(event: dict[str, Any], _context: object) -> Response:
+    """Answer ``POST /api/keys/compromised``."""
+    return serve_without_key(event, "key_compromised", _kill)
+
+
+def _kill(request: Request) -> dict[str, str]:
+    try:
+        key = Signalement.model_validate_json(request.body).key
+    except ValidationError:
+        raise BadRequest(_MALFORMED) from None
+    gateway = KeyStore.of_function()
+    try:
+        token = lifecycle.find(gateway, find(key).id)  # as it is, not as it was remembered
+    except AccessDenied:
+        return _SEEN
+    if token.state != REVOKED:
+        lifecycle.revoke(gateway, token)
+        if token.habilitation:
+            HabilitationRepository.of_function().note(
+                token.habilitation, "compromised", "who held the key", datetime.now(UTC)
+            )
+        alert(LogEvent.KEY_COMPROMISED, token=token.id, habilitation=token.habilitation, request_id=request.id)
+    return _SEEN

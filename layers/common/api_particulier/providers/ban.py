@@ -1,0 +1,167 @@
+"""The geocoder of the Base adresse nationale: an address's parts, and where it is on the map.
+
+``GET /search/?q=…&limit=1`` gives GeoJSON, the best match first, with a score of 0 to 1. It has been the
+Géoplateforme's (IGN) since api-adresse.data.gouv.fr closed at the end of January 2026, with the same answers:
+https://geoservices.ign.fr/documentation/services/services-geoplateforme/geocodage
+
+An answer can do without it: whatever goes wrong here is a ``NotLocated`` that says why in words of ours.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from math import isfinite
+from typing import Annotated, Final, Literal
+from urllib.parse import urlencode
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from api_particulier.connections import Answer
+from api_particulier.errors import ProviderFailure, ProviderInvalidResponse
+from api_particulier.providers.http import Client
+from api_particulier.scopes import ProviderData
+from api_particulier.settings import settings
+
+PROVIDER: Final = "ban"
+NOWHERE: Final[ProviderData] = {"adresseStructuree": None, "coordonnees": None, "score": None, "adresses": []}
+"""What is known of an address that is not located."""
+MIN_SCORE: Final = 0.5
+
+_LENGTH: Final = 500
+_PROPERTY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+_SAFE_INTEGER: Final = 2**53
+
+
+class NotLocated(Exception):
+    """Nothing usable came from the geocoder; its text says why."""
+
+
+type _Text = Annotated[str, Field(max_length=_LENGTH)] | None
+
+
+class _Properties(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    type: _Text = None
+    """``housenumber``, ``street``, ``locality`` or ``municipality``."""
+    housenumber: _Text = None
+    street: _Text = None
+    name: _Text = None
+    """The number and the street, the street, the place or the commune, by type."""
+    postcode: _Text = None
+    citycode: _Text = None
+    city: _Text = None
+    context: _Text = None
+    score: Annotated[float, Field(ge=0, le=1)]
+
+    @property
+    def way(self) -> str | None:
+        """The street or the place; what matched a commune as a whole has none."""
+        if self.type == "municipality":
+            return None
+        return self.street or (self.name or "").removeprefix(self.housenumber or "").strip() or None
+
+
+class _Geometry(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    type: Literal["Point"]
+    coordinates: tuple[Annotated[float, Field(ge=-180, le=180)], Annotated[float, Field(ge=-90, le=90)]]
+    """Longitude, latitude."""
+
+
+class _Feature(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    geometry: _Geometry
+    properties: dict[str, object]
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    type: Literal["FeatureCollection"]
+    features: list[_Feature]
+
+
+@dataclass(frozen=True)
+class _Match:
+    """The best match: its properties as they came, and those that have a meaning here."""
+
+    raw: Mapping[str, object]
+    properties: _Properties
+    longitude: float
+    latitude: float
+
+
+@lru_cache(maxsize=1)
+def _client() -> Client:
+    return Client(PROVIDER, settings().ban_url.removesuffix("/search"))
+
+
+def locate(address: str) -> ProviderData:
+    """Ask where an address is: the fields of ``NOWHERE``, known; ``NotLocated`` and nothing else when they are not."""
+    if not address.strip():
+        raise NotLocated("no address")
+    try:
+        with _client().question(deadline=settings().ban_deadline):
+            match = _read(_client().send("GET", f"/search/?{urlencode({'q': address, 'limit': '1'})}"))
+    except ProviderFailure as error:
+        raise NotLocated(error.code) from None
+    if match is None:
+        raise NotLocated("no result")
+    if match.properties.score < MIN_SCORE:
+        raise NotLocated(f"score under {MIN_SCORE}")
+    return _document(match)
+
+
+def _read(answer: Answer) -> _Match | None:
+    try:
+        features = _Answer.model_validate_json(answer.content).features
+        if not features:
+            return None
+        raw = features[0].properties
+        return _Match(raw, _Properties.model_validate(raw), *features[0].geometry.coordinates)
+    except ValidationError:
+        raise ProviderInvalidResponse from None
+
+
+def _document(match: _Match) -> ProviderData:
+    properties = match.properties
+    return {
+        "adresseStructuree": {
+            "numero": properties.housenumber,
+            "voie": properties.way,
+            "codePostal": properties.postcode,
+            "codeInsee": properties.citycode,
+            "commune": properties.city,
+            "contexte": properties.context,
+        },
+        "coordonnees": {"latitude": match.latitude, "longitude": match.longitude},
+        "score": properties.score,
+        "adresses": [
+            {
+                "adresse": {
+                    name: value
+                    for name, value in match.raw.items()
+                    if name != "id" and _PROPERTY.fullmatch(name) and _is_plain(value)
+                },
+                "geometry": {"type": "Point", "coordinates": [match.longitude, match.latitude]},
+            }
+        ],
+    }
+
+
+def _is_plain(value: object) -> bool:
+    """Tell whether a value that the geocoder adds to those above can be handed on, in JSON as in XML."""
+    match value:
+        case None | bool():
+            return True
+        case str():
+            return len(value) <= _LENGTH
+        case int():
+            return abs(value) < _SAFE_INTEGER
+        case float():
+            return isfinite(value)
+    return False

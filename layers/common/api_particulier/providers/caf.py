@@ -1,0 +1,356 @@
+"""The CAF's document service ("WSWDD"): SOAP 1.1 over mutual TLS, one operation, a family file.
+
+A POST of the two numbers gives a MIME multipart (XOP) whose first part is the SOAP envelope. Its ``codeRetour`` is 0
+when ``fluxRetour`` holds the file: a second XML document, escaped in the first. Any other code says why there is none.
+
+Both documents are read by a parser that fetches nothing; one that declares a type, hence could declare entities, is
+refused.
+
+Who we are and whom we trust - the client certificate, its key, the authority that signs the CAF's server - is one
+secret, read once an environment: another certificate takes effect as environments are renewed. Where the CAF is plain
+``http://``, on loopback then, the secret is not read.
+"""
+
+import re
+import ssl
+from collections.abc import Mapping
+from datetime import datetime
+from email.message import Message
+from email.parser import BytesParser
+from functools import lru_cache
+from tempfile import NamedTemporaryFile
+from typing import Final
+
+from botocore.exceptions import BotoCoreError, ClientError
+from lxml import etree
+from pydantic import BaseModel
+
+from api_particulier.api.parameters import AllocataireNumbers
+from api_particulier.aws import secretsmanager
+from api_particulier.connections import Answer
+from api_particulier.errors import ApiError, BadRequest, InternalError, NotFound, ProviderError, ProviderInvalidResponse
+from api_particulier.observability import LogEvent, log
+from api_particulier.providers.http import Client
+from api_particulier.scopes import ProviderData
+from api_particulier.settings import settings
+
+PROVIDER: Final = "caf"
+
+_PATH: Final = "/sgmap/wswdd/v1"
+_SOAP: Final = "http://schemas.xmlsoap.org/soap/envelope/"
+_SERVICE: Final = "http://v1.ws.wsdemandedocumentcafweb.cnaf/"
+_RETURN: Final = "{*}Body/{*}demanderDocumentWebResponse/{*}return/{*}beanRetourDemandeDocumentWeb"
+_GOOD: Final = 0
+_PEM_END: Final = "-----END CERTIFICATE-----"
+_BOUNDARY: Final = re.compile(rb"--([\w'()+,./:=?-]{1,70})[ \t]*\r?\n", re.ASCII)  # RFC 2046 §5.1.1
+_NOBODY: Final = AllocataireNumbers(numero="0000000", code_postal="00000")
+
+
+class _Caf:
+    """The client, which presents our certificate."""
+
+    def __init__(self) -> None:
+        url = (settings().caf_url or "").removesuffix(_PATH)
+        if not url:
+            msg = "CAF_URL is not set"
+            raise LookupError(msg)
+        # Plain HTTP is for loopback alone (settings see to it); anything else gets the certificate.
+        self.client = Client(PROVIDER, url, tls=None if url.startswith("http://") else _tls())
+
+    def famille(self, numbers: AllocataireNumbers) -> ProviderData:
+        with self.client.question():
+            code, flux = self._ask(numbers)
+            if code != _GOOD:
+                raise _refusal(code)
+            return _read(flux)
+
+    def ping(self) -> None:
+        with self.client.question():
+            self._ask(_NOBODY)
+
+    def _ask(self, numbers: AllocataireNumbers) -> tuple[int, str]:
+        """Return the service's ``codeRetour`` and ``fluxRetour``."""
+        answer = self.client.send(
+            "POST",
+            _PATH,
+            body=_envelope(numbers),
+            headers={"Content-Type": "text/xml; charset=utf-8", "SOAPAction": '""'},
+        )
+        returned = _parse(_root_part(answer)).find(_RETURN)
+        if returned is None:  # a SOAP fault among others
+            raise ProviderInvalidResponse
+        return _integer(_text(returned, "codeRetour")), _text(returned, "fluxRetour") or ""
+
+
+@lru_cache(maxsize=1)
+def _caf() -> _Caf:
+    return _Caf()
+
+
+def famille(numbers: AllocataireNumbers) -> ProviderData:
+    """Ask for a family file.
+
+    ``NotFound`` or ``BadRequest`` in the words of the table of return codes, else a ``ProviderError``;
+    ``InternalError`` when our certificate cannot be had.
+    """
+    return _caf().famille(numbers)
+
+
+def ping() -> None:
+    """Ask for a file that exists nowhere: whatever the return code, the service is up; else a ``ProviderError``."""
+    _caf().ping()
+
+
+# ── Mutual TLS ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class _Identity(BaseModel):
+    """The secret, a JSON object of three PEM texts."""
+
+    certificate: str
+    """Ours, followed by its chain."""
+    key: str
+    authority: str
+    """Whoever signs the CAF's server; nobody else is trusted."""
+
+
+def _identity() -> _Identity:
+    secret = secretsmanager().get_secret_value(SecretId=settings().caf_secret_id or "")
+    return _Identity.model_validate_json(secret["SecretString"])
+
+
+def _tls() -> ssl.SSLContext:
+    """Return a context that presents our certificate and trusts the CAF's authority alone.
+
+    ``InternalError`` when the secret cannot be read, is not filled, or is no certificate: the log says which.
+    """
+    # Not create_default_context: its strictness about what an authority's certificate must contain is for the public
+    # ones, and this one is the very certificate that an operator chose.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # that one may be an intermediate authority
+    try:
+        identity = _identity()
+        context.load_verify_locations(cadata=identity.authority)
+        # OpenSSL reads a certificate from a file only: one that nobody else can read, gone once it is read.
+        with NamedTemporaryFile("w", suffix=".pem") as file:
+            file.write(f"{identity.certificate}\n{identity.key}\n")
+            file.flush()
+            # A locked key is refused, instead of asked for at a terminal.
+            context.load_cert_chain(file.name, password=lambda: "")
+    except (BotoCoreError, ClientError, KeyError, OSError, ValueError) as error:
+        log(LogEvent.INTERNAL_ERROR, provider=PROVIDER, exception=type(error).__name__)
+        raise InternalError from None
+    return context
+
+
+def certificate_end() -> datetime | None:
+    """Return until when our certificate is good; None where the CAF is plain ``http://``, and gets none.
+
+    ``InternalError`` when the secret cannot be read, is not filled, or is no certificate.
+    """
+    if (settings().caf_url or "").startswith("http://"):
+        return None
+    from pyasn1.codec.der.decoder import decode  # noqa: PLC0415 - only who probes pays for it
+    from pyasn1.error import PyAsn1Error  # noqa: PLC0415 - see above
+    from pyasn1_modules.rfc5280 import Certificate  # type: ignore[import-untyped]  # noqa: PLC0415 - see above
+
+    try:
+        first = _identity().certificate.partition(_PEM_END)[0].strip() + _PEM_END
+        certificate, _ = decode(ssl.PEM_cert_to_DER_cert(first), asn1Spec=Certificate())
+        end: datetime = certificate["tbsCertificate"]["validity"]["notAfter"].getComponent().asDateTime
+    except (BotoCoreError, ClientError, KeyError, PyAsn1Error, ValueError) as error:
+        log(LogEvent.INTERNAL_ERROR, provider=PROVIDER, exception=type(error).__name__)
+        raise InternalError from None
+    return end
+
+
+# ── The question ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _envelope(numbers: AllocataireNumbers) -> bytes:
+    envelope = etree.Element(f"{{{_SOAP}}}Envelope", nsmap={"soapenv": _SOAP, "v1": _SERVICE})
+    body = etree.SubElement(envelope, f"{{{_SOAP}}}Body")
+    operation = etree.SubElement(body, f"{{{_SERVICE}}}demanderDocumentWeb")
+    argument = etree.SubElement(operation, "arg0")
+    etree.SubElement(argument, "app").text = "WDD"
+    etree.SubElement(argument, "id").text = "?"
+    asked = etree.SubElement(argument, "beanEntreeDemandeDocumentWeb")
+    etree.SubElement(asked, "codeAppli").text = "WDD"
+    etree.SubElement(asked, "matricule").text = numbers.numero
+    etree.SubElement(asked, "codePostal").text = numbers.code_postal
+    etree.SubElement(asked, "typeDocument").text = "4"
+    etree.SubElement(asked, "typeEnvoi").text = "5"
+    return etree.tostring(envelope, encoding="utf-8", xml_declaration=True)
+
+
+# ── The answer ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _root_part(answer: Answer) -> bytes:
+    """Return the SOAP envelope: the first part of a multipart answer, or the whole of one that has no parts.
+
+    The boundary is that of the body's first line, which holds whatever the header says; no XML document begins so.
+    """
+    content = answer.content.lstrip()
+    if not content.startswith(b"--"):
+        return content
+    boundary = _BOUNDARY.match(content)
+    if boundary is None:
+        raise ProviderInvalidResponse
+    header = b'Content-Type: multipart/related; boundary="%b"\r\n\r\n' % boundary[1]
+    try:
+        # By its default policy: that of HTTP understands every header, a fifth of what a call costs, and none is used.
+        parts = BytesParser().parsebytes(header + content).get_payload()
+    except RecursionError:  # parts within parts within parts
+        raise ProviderInvalidResponse from None
+    part = parts[0] if isinstance(parts, list) and parts else None
+    payload = part.get_payload(decode=True) if isinstance(part, Message) else None
+    if not isinstance(payload, bytes):
+        raise ProviderInvalidResponse
+    return payload.strip()
+
+
+@lru_cache(maxsize=2)
+def _parser(encoding: str | None) -> etree.XMLParser:
+    return etree.XMLParser(
+        encoding=encoding,
+        resolve_entities=False,
+        no_network=True,
+        load_dtd=False,
+        huge_tree=False,
+        remove_comments=True,
+        remove_pis=True,
+    )
+
+
+def _parse(document: bytes, encoding: str | None = None) -> etree._Element:
+    """Parse without fetching or expanding anything; ``encoding`` prevails over what the document declares."""
+    try:
+        root = etree.fromstring(document, _parser(encoding))
+    except (etree.LxmlError, ValueError):
+        raise ProviderInvalidResponse from None
+    if root.getroottree().docinfo.internalDTD is not None:
+        raise ProviderInvalidResponse
+    return root
+
+
+def _read(flux: str) -> ProviderData:
+    """Read the family file; an optional part that is absent is one that the family does not have."""
+    # It was decoded with the envelope: the encoding that it declares is no longer its own.
+    family = _parse(flux.strip().encode(), "utf-8")
+    people = family.find("{*}identePersonnes")
+    if etree.QName(family).localname != "drtData" or people is None:
+        raise ProviderInvalidResponse
+    address = family.find("{*}adresse")
+    return {
+        "allocataires": [_person(one) for one in people.iterfind("{*}UNEPERSONNE")],
+        "enfants": [_person(one) for one in family.iterfind("{*}identeEnfants/{*}UNENFANT")],
+        "adresse": _address(address) if address is not None else {},
+        **_quotient(family),
+    }
+
+
+def _person(element: etree._Element) -> dict[str, str]:
+    read = {name: _text(element, source) for source, name in _PERSON.items()}
+    return {name: text for name, text in read.items() if text is not None}
+
+
+def _address(element: etree._Element) -> dict[str, str]:
+    """Return the lines that say something; none does when the CAF knows no address."""
+    lines = {name: _text(element, f"LIBLIG{number}ADR") for number, name in enumerate(_ADDRESS, 1)}
+    return {name: line for name, line in lines.items() if line and not line.isspace()}
+
+
+def _quotient(family: etree._Element) -> dict[str, int | None]:
+    """Return the most recent quotient, its month and its year; three ``None`` when there is none."""
+    months = [
+        (_integer(_text(one, "DELANNEE")), _integer(_text(one, "DUMOIS")), _integer(quotient))
+        for one in family.iterfind("{*}quotients/{*}QFMOIS")
+        if (quotient := (_text(one, "QUOTIENTF") or "").strip())
+    ]
+    annee, mois, quotient_familial = max(months, key=lambda one: one[:2], default=(None, None, None))
+    return {"quotientFamilial": quotient_familial, "mois": mois, "annee": annee}
+
+
+def _text(parent: etree._Element, name: str) -> str | None:
+    """Return a child's text as sent, ``None`` when it is absent; ``ProviderUnreadable`` when it holds elements."""
+    child = parent.find(f"{{*}}{name}")
+    if child is None:
+        return None
+    if len(child):
+        raise ProviderInvalidResponse
+    return child.text or ""
+
+
+def _integer(text: str | None) -> int:
+    if text is None or not re.fullmatch(r"\s*-?[0-9]{1,9}\s*", text):
+        raise ProviderInvalidResponse
+    return int(text)
+
+
+_PERSON: Final = {"NOMPRENOM": "nomPrenom", "DATNAISS": "dateDeNaissance", "SEXE": "sexe"}
+_ADDRESS: Final = (
+    "identite",
+    "complementIdentite",
+    "complementIdentiteGeo",
+    "numeroRue",
+    "lieuDit",
+    "codePostalVille",
+    "pays",
+)
+
+
+# ── The return codes ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _refusal(code: int) -> ApiError:
+    """Return what a code other than 0 means to a caller; 2xx are the service's own failures, as any unknown one."""
+    if code in NOT_FOUND:
+        return NotFound(NOT_FOUND[code])
+    if code in BAD_REQUEST:
+        return BadRequest(BAD_REQUEST[code])
+    return ProviderError()
+
+
+# The words are the CAF's own, its misprints included: callers' clients have been matching them since 2020.
+NOT_FOUND: Final[Mapping[int, str]] = {
+    101: "Dossier radié. Le document ne peut être édité.",
+    102: "Dossier radié au cours de la période de référence. Le document ne peut être édité.",
+    111: "Dossier en cours d'affiliation sur la période de référence. Le document ne peut être édité.",
+    121: "Dossier suspendu. Le document ne peut être édité.",
+    122: "Dossier suspendu au cours de la période de référence. Le document ne peut être édité.",
+    132: "Décès MON/MME. Le document ne peut être édité.",
+    133: "Dossier allocataire inexistant. Le document ne peut être édité.",
+    141: "Non droit. Le document ne peut être édité.",
+    151: "Votre quotient familial (Qf) sur cette période est non disponible. Pour plus d'information, contactez-nous.",
+    161: "Absence ressources ou QF à 0 sur la période de référence. Le document ne peut être édité.",
+    171: (
+        "Le dossier n'est pas éligible à la réduction sociale téléphonique - Pas de droit AAH ou RSA à"
+        " la date de situation."
+    ),
+    191: "Pas de droit sur la période demandée pour la prestation sélectionnée (entre début période et date du jour)",
+    194: "Pas de droit sur la période demandée pour la prestation sélectionnée (entre début période et fin période)",
+    1113: "Pas de droit sur la période demandée pour la prestation sélectionnée.",
+    1114: "Pas de droit sur la période demandée pour la prestation sélectionnée et le bénéficiaire choisi",
+}
+BAD_REQUEST: Final[Mapping[int, str]] = {
+    103: (
+        "L’opérateurs téléphonique» ne propose pas de raccordement SMS avec un prestataire externe"
+        " (raccordement avec un numéro court). "
+    ),
+    131: "Absence du nom du responsable dossier. Le document ne peut être édité.",
+    181: "Absence de code confidentiel. Le document ne peut être édité.",
+    192: "Il existe des droits pour la prestation sélectionnée sur le dossier et/ou la période demandée",
+    193: (
+        "Il existe des droits pour la prestation sélectionnée sur le dossier et/ou la période demandée"
+        " (après date du jour)"
+    ),
+    195: "Allocataire non radié à la date de situation demandée",
+    196: (
+        "Il existe au moins un enfant pour lequel il existe un droit sur le dossier et/ou après la date"
+        " de situation demandée"
+    ),
+    197: "Il existe au moins un enfant pour lequel il existe un droit sur le dossier et/ou à la période demandée",
+    198: "Il existe au moins un enfant pour lequel il existe ou il a existé un droit sur le dossier",
+}
