@@ -18,7 +18,7 @@ from api_particulier.api.request import Request
 from api_particulier.api.response import Response
 from api_particulier.audit import access_log, pseudonyms
 from api_particulier.audit.record import CITIZEN, AuditRecord
-from api_particulier.aws import dynamodb_client, kms_client
+from api_particulier.aws import dynamodb, kms
 from api_particulier.errors import (
     AuditUnavailable,
     BadRequest,
@@ -146,4 +146,4 @@ def _archive() -> access_log.AuditArchive:
     known = settings()
     former = known.former_pseudonym_key_ids.split(",")
     key_ids = [key_id for key_id in (known.pseudonym_key_id, *former) if key_id]
-    return access_log.AuditArchive(dynamodb_client(), known.audit_table, kms_client(), key_ids)
+    return access_log.AuditArchive(dynamodb(), known.audit_table, kms(), key_ids)

@@ -5,11 +5,11 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.client import BaseClient
 
 from api_particulier.providers import circuit_breaker
 from api_particulier.providers.health import Maintenance, key_of
 from api_particulier.settings import Settings, settings
-from api_particulier.signed import Service
 from tests.support import wire
 from tests.support.function import Answer, Cloud, ask, forget
 from tests.support.tax_service import NOT_FOUND_PAGE, REFUSED_PAGE, Provider
@@ -207,13 +207,13 @@ def test_while_all_is_well_nothing_is_written_and_what_is_known_is_read_once_a_s
 ) -> None:
     asked: list[str] = []
 
-    call_of = Service.call
+    call_of = BaseClient._make_api_call  # type: ignore[attr-defined]  # noqa: SLF001 - every operation of boto3 goes through it
 
-    def count(service: Service, operation: str, request: Any) -> Any:
+    def count(service: BaseClient, operation: str, request: Any) -> Any:
         asked.append(operation)
         return call_of(service, operation, request)
 
-    monkeypatch.setattr(Service, "call", count)
+    monkeypatch.setattr(BaseClient, "_make_api_call", count)
     for _ in range(30):
         assert call(key).status == 200
         clock.now += 0.1

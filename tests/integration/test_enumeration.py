@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from api_particulier.api import enumeration
-from api_particulier.aws import dynamodb_client
+from api_particulier.aws import dynamodb
 from api_particulier.errors import EnumerationSuspected
 from functions.token_suspension.app import lambda_handler as suspend
 from tests.support import caf as family
@@ -379,7 +379,7 @@ def test_killed_and_brought_again_it_has_one_entry_and_one_line_of_history(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     cloud.token("dgfip_nombre_parts", id="jeton-1", habilitation="habilitation-9")
-    write = dynamodb_client().transact_write_items
+    write = dynamodb().transact_write_items
 
     def die(**asked: Any) -> None:
         if place == "once it is written":
@@ -387,7 +387,7 @@ def test_killed_and_brought_again_it_has_one_entry_and_one_line_of_history(
         raise ConnectionError
 
     with monkeypatch.context() as patch:
-        patch.setattr(dynamodb_client(), "transact_write_items", die)
+        patch.setattr(dynamodb(), "transact_write_items", die)
         with pytest.raises(ConnectionError):
             suspend(suspicion(), None)
     suspend(suspicion(), None)

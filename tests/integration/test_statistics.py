@@ -238,7 +238,7 @@ def test_a_batch_that_the_table_refuses_is_brought_again(
 
 def test_who_meets_another_at_a_counter_tries_again(write: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     table = PlayedTable()
-    monkeypatch.setattr(statistics, "dynamodb_client", lambda: table)
+    monkeypatch.setattr(statistics, "dynamodb", lambda: table)
     conflicts = [4]
 
     def conflict() -> None:
@@ -400,7 +400,7 @@ def random_entries(chance: random.Random, number: int) -> Iterator[audit_record.
 def test_20000_calls_are_counted_exactly_whatever_fails(write: Any, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     chance = random.Random(seed)  # noqa: S311 - a test's
     table = PlayedTable()
-    monkeypatch.setattr(statistics, "dynamodb_client", lambda: table)
+    monkeypatch.setattr(statistics, "dynamodb", lambda: table)
     entries = [*random_entries(chance, 20_000)]
     records = write(*entries)
     poison = [record({"id": {"S": "nothing of ours"}}) for _ in range(5)]

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from botocore.client import BaseClient
 
-from api_particulier.signed import Service
 from tests.support.caf import Caf
 from tests.support.function import EVERY_SCOPE, Answer, Cloud, ask
 from tests.support.tax_service import Provider
@@ -22,13 +22,13 @@ CIRCUIT = ("GetItem", "stats")
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     """Return the operations of AWS and their tables, as they are asked."""
     told: list[tuple[str, str]] = []
-    call = Service.call
+    call = BaseClient._make_api_call  # type: ignore[attr-defined]  # noqa: SLF001 - every operation of boto3 goes through it
 
-    def recorded(self: Service, operation: str, request: dict[str, Any]) -> dict[str, Any]:
+    def recorded(self: BaseClient, operation: str, request: dict[str, Any]) -> Any:
         told.append((operation, str(request.get("TableName", ""))))
         return call(self, operation, request)
 
-    monkeypatch.setattr(Service, "call", recorded)
+    monkeypatch.setattr(BaseClient, "_make_api_call", recorded)
     return told
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import boto3
 import pytest
 
-from api_particulier.aws import apigateway, dynamodb_client, sqs
+from api_particulier.aws import apigateway, dynamodb, sqs
 from api_particulier.habilitations.repository import HabilitationRepository
 from api_particulier.keys.store import KeyStore
 from api_particulier.keys.token import Token, token_of
@@ -103,7 +103,7 @@ class Town:
     def one_at_a_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Make each call to AWS atomic, as it is: moto's are so one at a time only."""
         lock = RLock()
-        for client in cast("tuple[Any, ...]", (apigateway(), dynamodb_client(), sqs())):
+        for client in cast("tuple[Any, ...]", (apigateway(), dynamodb(), sqs())):
             made = client._make_api_call  # noqa: SLF001 - the one way of every call
 
             def alone(operation: str, arguments: Any, made: Any = made) -> Any:

@@ -17,7 +17,7 @@ from api_particulier.audit import seals
 from api_particulier.audit.canonical_json import canonical_json
 from api_particulier.audit.merkle import leaf, proof, root
 from api_particulier.audit.seals import GENESIS_HASH, SealFailed, key_of
-from api_particulier.aws import dynamodb, kms_client, s3
+from api_particulier.aws import dynamodb, kms, s3
 from ops.verify_file import root_from
 from tests.support.function import forget
 from tests.support.sealing import BUCKET, RECORD, Sealing, of_the_repository, record
@@ -127,7 +127,7 @@ def failing_before(client: Any, operation: str, monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize("fail", [failing_before, failing_after])
 @pytest.mark.parametrize(
     ("client", "operation"),
-    [(s3, "put_object"), (s3, "get_object"), (kms_client, "sign"), (dynamodb, "update_item"), (dynamodb, "get_item")],
+    [(s3, "put_object"), (s3, "get_object"), (kms, "sign"), (dynamodb, "update_item"), (dynamodb, "get_item")],
 )
 def test_wherever_it_fails_the_batch_brought_again_is_sealed_once(
     sealing: Sealing,
@@ -171,7 +171,7 @@ def test_after_an_hour_of_failures_everything_is_sealed_once_and_nothing_is_held
 
 def test_two_environments_that_seal_at_once_make_one_chain(sealing: Sealing, monkeypatch: pytest.MonkeyPatch) -> None:
     mine, theirs = sealing.call(2), sealing.call(3)
-    sign = kms_client().sign
+    sign = kms().sign
     races = iter([theirs])
 
     def overtaken(**arguments: Any) -> Any:
@@ -179,7 +179,7 @@ def test_two_environments_that_seal_at_once_make_one_chain(sealing: Sealing, mon
             sealing.deliver(map(record, batch))
         return sign(**arguments)
 
-    monkeypatch.setattr(kms_client(), "sign", overtaken)
+    monkeypatch.setattr(kms(), "sign", overtaken)
     sealing.deliver(map(record, mine))
     one, two = sealing.seals()
     assert (len(one.entries), len(two.entries)) == (3, 2)
@@ -188,7 +188,7 @@ def test_two_environments_that_seal_at_once_make_one_chain(sealing: Sealing, mon
 
 def test_two_environments_given_the_same_batch_seal_it_once(sealing: Sealing, monkeypatch: pytest.MonkeyPatch) -> None:
     entries = sealing.call(2)
-    sign = kms_client().sign
+    sign = kms().sign
     races = iter([entries])
 
     def overtaken(**arguments: Any) -> Any:
@@ -196,7 +196,7 @@ def test_two_environments_given_the_same_batch_seal_it_once(sealing: Sealing, mo
             sealing.deliver(map(record, batch))
         return sign(**arguments)
 
-    monkeypatch.setattr(kms_client(), "sign", overtaken)
+    monkeypatch.setattr(kms(), "sign", overtaken)
     sealing.deliver(map(record, entries))
     assert [len(seal.entries) for seal in sealing.seals()] == [2]
 

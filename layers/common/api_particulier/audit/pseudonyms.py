@@ -9,7 +9,7 @@ pass or the KMS key is rotated (docs/decisions/0013-pseudonyms.md).
 import hmac
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -17,6 +17,9 @@ from api_particulier import aws
 from api_particulier.errors import AuditUnavailable
 from api_particulier.observability import LogEvent, log
 from api_particulier.settings import settings
+
+if TYPE_CHECKING:
+    from mypy_boto3_kms import KMSClient
 
 _LABEL: Final = "api-particulier/pseudonyms/"
 
@@ -47,7 +50,7 @@ def months(since: datetime, until: datetime) -> list[str]:
     return [f"{month // 12}-{month % 12 + 1:02}" for month in range(first, last + 1)]
 
 
-def derive_month_key(kms: aws.AnyKMS, key_id: str, month: str) -> bytes:
+def derive_month_key(kms: "KMSClient", key_id: str, month: str) -> bytes:
     """Have KMS derive the key of a month, 32 bytes; botocore's errors when it does not."""
     return kms.generate_mac(KeyId=key_id, MacAlgorithm="HMAC_SHA_256", Message=f"{_LABEL}{month}".encode())["Mac"]
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from uuid6 import uuid7
 
 from api_particulier.audit.mac import MAC, sign
-from api_particulier.aws import attribute, dynamodb
+from api_particulier.aws import dynamodb
+from api_particulier.dynamodb import serialize
 from api_particulier.errors import AuditUnavailable
 from api_particulier.keys.token import Token
 from api_particulier.observability import LogEvent, log
@@ -94,4 +95,4 @@ def _item(entry: AuditRecord) -> dict[str, "AttributeValueTypeDef"]:
         "expires_at": int((entry.at + RETENTION).timestamp()),
     }
     told = {name: value for name, value in values.items() if value is not None}
-    return {name: attribute(value) for name, value in (told | {MAC: sign(told, entry.at)}).items()}
+    return serialize(told | {MAC: sign(told, entry.at)})

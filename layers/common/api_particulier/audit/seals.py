@@ -24,7 +24,7 @@ from botocore.exceptions import ClientError
 from api_particulier.audit import mac
 from api_particulier.audit.canonical_json import canonical_json
 from api_particulier.audit.merkle import leaf, root
-from api_particulier.aws import dynamodb, kms_client, s3
+from api_particulier.aws import dynamodb, kms, s3
 from api_particulier.observability import LogEvent, count_seal, count_tampering, log
 from api_particulier.settings import settings
 
@@ -230,7 +230,7 @@ def _make(number: int, previous: str, arrived: Sequence[_StreamRecord]) -> Seal:
         "root": root([one.leaf for one in arrived]),
         "entries": sha256(canonical_json(entries)).hexdigest(),
     }
-    signature = kms_client().sign(
+    signature = kms().sign(
         KeyId=settings().seal_key_id,
         Message=canonical_json(header),
         MessageType="RAW",

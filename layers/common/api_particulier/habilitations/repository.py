@@ -14,7 +14,7 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
 from pydantic import BaseModel
 
-from api_particulier.aws import dynamodb_client
+from api_particulier.aws import dynamodb
 from api_particulier.habilitations.model import Habilitation, HabilitationEvent, HistoryEntry, UnknownHabilitation
 from api_particulier.habilitations.transitions import apply_event
 from api_particulier.settings import settings
@@ -37,7 +37,7 @@ class HabilitationRepository:
     @classmethod
     def of_function(cls) -> Self:
         """Return that of a function's environment."""
-        return cls(dynamodb_client(), settings().habilitations_table)
+        return cls(dynamodb(), settings().habilitations_table)
 
     def apply(
         self, change: HabilitationEvent, *, now: datetime, is_spent: Callable[[str], bool] = lambda _: False

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
 
-from api_particulier.aws import apigateway, dynamodb_client
+from api_particulier.aws import apigateway, dynamodb
 from api_particulier.keys.token import Token, token_of
 from api_particulier.settings import settings
 
@@ -47,7 +47,7 @@ class KeyStore:
         No variable names the usage plan: the stack would depend on itself, since the plan needs the API, and the API
         the functions behind its routes.
         """
-        return cls(apigateway(), dynamodb_client(), "", settings().tokens_table)
+        return cls(apigateway(), dynamodb(), "", settings().tokens_table)
 
     @cached_property
     def plan(self) -> str:

@@ -14,7 +14,8 @@ from ipaddress import ip_address, ip_network
 
 from cachetools import TTLCache
 
-from api_particulier.aws import dynamodb, value_of
+from api_particulier.aws import dynamodb
+from api_particulier.dynamodb import deserialize
 from api_particulier.errors import AccessDenied, AddressNotAllowed
 from api_particulier.settings import settings
 
@@ -75,7 +76,7 @@ def hash_key(key: str) -> str:
 
 
 def token_of(item: Mapping[str, object]) -> Token:
-    """Read an item of the tokens table, as ``value_of`` or boto3's ``TypeDeserializer`` gives it."""
+    """Read an item of the tokens table, as ``dynamodb.deserialize`` gives it."""
     expires, end_set, resumed = (item.get(name) for name in ("expires", "end_set", "resumed"))
     return Token(
         key_hash=str(item["key_hash"]),
@@ -143,7 +144,7 @@ def _find(key_hash: str) -> Token | None:
     found = dynamodb().get_item(TableName=settings().tokens_table, Key={"key_hash": {"S": key_hash}}).get("Item")
     if found is None:
         return None
-    token = token_of({name: value_of(attribute) for name, attribute in found.items()})
+    token = token_of(deserialize(found))
     _cache()[key_hash] = token
     return token
 

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 from botocore.exceptions import ClientError
 
-from api_particulier.aws import AnyDynamoDB, dynamodb
+from api_particulier.aws import dynamodb
 from api_particulier.settings import settings
 
 if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
 
@@ -79,7 +80,7 @@ def key_of(provider: str) -> dict[str, "AttributeValueTypeDef"]:
     return {"pk": {"S": f"provider#{provider}"}, "sk": {"S": "health"}}
 
 
-def read(client: AnyDynamoDB, table: str, provider: str) -> Health:
+def read(client: "DynamoDBClient", table: str, provider: str) -> Health:
     """Read what is known; botocore's errors when the table does not answer."""
     return Health.of(client.get_item(TableName=table, Key=key_of(provider)).get("Item", {}))
 

@@ -10,7 +10,6 @@ from datetime import date, datetime, timedelta
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from api_particulier.aws import AnyDynamoDB
 from api_particulier.public.statistics import day_of
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ class Incident:
     """None while it lasts."""
 
 
-def record(client: AnyDynamoDB, table: str, provider: str, at: datetime, *, answered: bool) -> None:
+def record(client: "DynamoDBClient", table: str, provider: str, at: datetime, *, answered: bool) -> None:
     """Add one probe to the history."""
     failure = "" if answered else ", failures = list_append(if_not_exists(failures, :none), :at)"
     values: dict[str, Any] = {":one": {"N": "1"}, ":end": {"N": f"{(at + _KEPT).timestamp():.0f}"}}

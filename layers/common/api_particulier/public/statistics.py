@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 from botocore.exceptions import BotoCoreError, ClientError
 
 from api_particulier.audit.record import DATASET
-from api_particulier.aws import dynamodb_client
+from api_particulier.aws import dynamodb
 from api_particulier.observability import LogEvent, log
 from api_particulier.settings import settings
 
@@ -137,7 +137,7 @@ def consume(records: Iterable[Mapping[str, Any]]) -> list[str]:
             if entry is not None:
                 answered[number] = entry
     try:
-        count(dynamodb_client(), settings().stats_table, answered.values())
+        count(dynamodb(), settings().stats_table, answered.values())
     except (BotoCoreError, ClientError) as error:
         log(LogEvent.NOT_COUNTED, exception=type(error).__name__)
         failed += answered  # those that were counted will be found to be
@@ -251,7 +251,7 @@ def figures() -> Figures:
 
 @lru_cache(maxsize=1)
 def _figures_at(last: date, _tick: int) -> Figures:
-    return read(dynamodb_client(), settings().stats_table, last)
+    return read(dynamodb(), settings().stats_table, last)
 
 
 def read(client: "DynamoDBClient", table: str, last: date) -> Figures:

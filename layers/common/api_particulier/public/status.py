@@ -8,7 +8,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from api_particulier.aws import dynamodb_client
+from api_particulier.aws import dynamodb
 from api_particulier.providers import health, uptime
 from api_particulier.providers.health import Health
 from api_particulier.public.statistics import day_of
@@ -48,7 +48,7 @@ def current() -> dict[str, Any]:
 
 @lru_cache(maxsize=1)
 def _current_at(_tick: int) -> dict[str, Any]:
-    return describe(dynamodb_client(), settings().stats_table, datetime.now(UTC))
+    return describe(dynamodb(), settings().stats_table, datetime.now(UTC))
 
 
 def describe(client: "DynamoDBClient", table: str, now: datetime) -> dict[str, Any]:
