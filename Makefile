@@ -43,13 +43,13 @@ format: setup ## let ruff write the format and the safe fixes
 	@.venv/bin/ruff check --fix --quiet . ; .venv/bin/ruff format --quiet .
 
 docs: setup ## write again the documents that follow from the code
-	@$(PY) -m ops.documents
+	@$(PY) -m release.documents
 
 build: setup ## what would be deployed to AWS, in .aws-sam/build
-	@$(PY) -m ops.website && $(PY) -m ops.build
+	@$(PY) -m release.website && $(PY) -m release.build
 
 fuzz: setup ## hold the running stack (make up) against its documentation, for a minute; ARGS=--help
-	@$(PY) -m ops.fuzz $(ARGS)
+	@$(PY) -m release.fuzz $(ARGS)
 
 load: setup $(TOOLS)/load/.ready ## a day of towns in a minute, on the stack that is up; ARGS=--help
 	@$(PY) -m load $(ARGS)

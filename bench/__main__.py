@@ -14,7 +14,7 @@ import click
 from bench import process, runtime
 from bench.handler import COMPARED_WITH, DATASETS, FOLDER, Handler, answering, built_here
 from bench.process import flame
-from ops.build import ROOT, ToolError, run_tool
+from release.build import ROOT, ToolError, run_tool
 
 _COLUMNS: Final = (
     ("cpu_ms", "CPU ms"),

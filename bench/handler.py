@@ -14,8 +14,8 @@ from typing import Final
 import requests
 
 from bench.upstreams import KEY
-from ops.build import ROOT, build
 from ops.functions import datasets
+from release.build import ROOT, build
 
 FOLDER: Final = ROOT / ".local/bench"
 PYTHON: Final = ROOT / ".local/tools/runtime/bin/python"

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final
 
-from ops.build import ROOT
+from release.build import ROOT
 
 _SERVER_OF_2020: Final = (
     "| *server of 2020, tax notice, no audit nor key, as measured then* | 5.4–6.2 | | 5.5 | | | 240 | | | | |\n"

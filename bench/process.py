@@ -14,7 +14,7 @@ from statistics import median
 from typing import Final
 
 from bench.handler import FOLDER, PYTHON, Handler
-from ops.build import ROOT, ToolError
+from release.build import ROOT, ToolError
 
 _WORKER: Final = str(ROOT / "bench/worker.py")
 _COUNTED: Final = re.compile(r"I\s+refs:\s+([\d,]+)")

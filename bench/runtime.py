@@ -21,7 +21,7 @@ import psutil
 import requests
 
 from bench.handler import FOLDER, PYTHON, WARM_UP, Handler
-from ops.build import ROOT, ToolError
+from release.build import ROOT, ToolError
 
 _LOG: Final = FOLDER / "runtime.log"
 _STARTED: Final = re.compile(r"INIT REPORT\(durationMs: ([\d.]+)\)")

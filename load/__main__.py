@@ -16,8 +16,8 @@ from api_particulier.keys import lifecycle
 from load.day import Town, steady, towns
 from load.plan import INTROSPECT, Question, of_fictional_people, plan
 from load.report import report, text
-from ops.build import ROOT, ToolError, run_tool
 from ops.deployment import Deployment, DeploymentError
+from release.build import ROOT, ToolError, run_tool
 from sandbox.stack import LocalStack
 
 FOLDER: Final = LocalStack.here().folder / "load"

@@ -6,18 +6,19 @@ off.
 """
 
 import json
+import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from math import ceil
 from statistics import mean
 from typing import Final
 
-from ops.capacity import SECONDS_PER_CALL
 from ops.prices import price
 from ops.template import ROOT, resources, template
 
-PROVIDER_MS: Final = SECONDS_PER_CALL * 1000
-"""What a call waits for a provider, and Lambda bills: the supposition that matters most."""
+PROVIDER_MS: Final = 1000.0
+"""What a call waits for a provider, and Lambda bills; a supposition: use the mean of the dashboard's latencies."""
 AWS_MS: Final = 6.0
 """What a call waits for DynamoDB to write its entry; a supposition."""
 FULL_MEMORY: Final = 1769
@@ -193,3 +194,33 @@ _PARTS: Final[Mapping[str, Callable[[Calls], float]]] = {
     "Traces": _traces,
     "Metrics, alarms, keys and secrets": _fixed,
 }
+
+
+# ── The server of 2020 ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@cache
+def _server_of_2020() -> dict[str, float]:
+    return tomllib.loads((ROOT / "ops/server_of_2020.toml").read_text())
+
+
+def machines_of_2020(calls: float) -> int:
+    """Return how many machines the server of 2020 needs for a month of ``calls``: its peak, and a spare one."""
+    figures = _server_of_2020()
+    peak = calls / BUSY_SECONDS * figures["peak"]
+    return max(int(figures["least_machines"]), ceil(peak / figures["calls_per_second"]) + 1)
+
+
+def bill_of_2020(calls: float) -> float:
+    """Return the euros of a month of the server of 2020."""
+    machines = machines_of_2020(calls)
+    return sum(
+        (
+            price("machine_hours", machines * HOURS),
+            price("disk_gb_months", machines * _server_of_2020()["disk_gb"]),
+            price("address_hours", (machines + 2) * HOURS),  # the load balancer has one in each of two zones
+            price("balancer_hours", HOURS),
+            price("balancer_unit_hours", calls / 25 / 3600),  # 25 new connections a second: one a call
+            price("data_out", calls * SENT_BYTES / 1e9),
+        )
+    )

@@ -8,7 +8,7 @@ from types import FrameType
 import click
 import requests
 
-from ops.build import ToolError
+from release.build import ToolError
 from sandbox import svair
 from sandbox.faults import CERTIFICATE, FAULTS
 from sandbox.simulators import PEOPLE, SIMULATORS

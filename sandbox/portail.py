@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict
 from werkzeug.serving import make_server
 
 from api_particulier.public import site
-from ops.website import BUILT
+from release.website import BUILT
 from sandbox.demarches import TOWN, Asked, Demarche, Source, demarches
 from sandbox.simulators import Silent
 

@@ -21,10 +21,10 @@ import requests
 
 from api_particulier.keys import lifecycle
 from api_particulier.keys.store import KeyStore
-from ops import website
-from ops.build import ROOT, build, run_tool
 from ops.deployment import Deployment
 from ops.template import template as declaration
+from release import website
+from release.build import ROOT, build, run_tool
 from sandbox import caf, cloud, demarches, impot_particulier, portail, simulators, svair
 from sandbox.processes import Processes
 from sandbox.simulators import PEOPLE, SIMULATORS, Simulator

@@ -11,7 +11,7 @@ import pytest
 from tests.support.template import ROOT
 
 PAGE = (ROOT / "docs/adding-a-dataset.md").read_text()
-COPIED = ("bench", "docs", "events", "functions", "layers", "ops", "sandbox", "tests", "website")
+COPIED = ("bench", "docs", "events", "functions", "layers", "ops", "release", "sandbox", "tests", "website")
 FILES = ("README.md", "pyproject.toml", "template.yaml")
 
 
@@ -54,7 +54,7 @@ def test_the_page_adds_a_dataset_without_touching_the_layer(copy: Path) -> None:
     (console,) = _blocks("console")
     for line in console.splitlines():
         subprocess.run(["/bin/sh", "-c", line.removeprefix("$ ")], cwd=copy, check=True)
-    _run(copy, "-m", "ops.documents")
+    _run(copy, "-m", "release.documents")
     passed = _run(
         copy,
         *("-m", "pytest", "-q", "-p", "no:cacheprovider"),

@@ -119,7 +119,7 @@ def _is_none(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) and node.value is None
 
 
-@pytest.mark.parametrize("folder", ["layers", "functions", "sandbox", "ops", "tests"])
+@pytest.mark.parametrize("folder", ["layers", "functions", "sandbox", "ops", "release", "tests"])
 def test_no_module_is_named_after_nothing(folder: str) -> None:
     names = {path.stem for path in (ROOT / folder).rglob("*.py")} | {
         path.name for path in (ROOT / folder).rglob("*") if path.is_dir() and path != LAYER

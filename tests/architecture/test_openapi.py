@@ -9,8 +9,8 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from api_particulier import errors
 from api_particulier.errors import ApiError
 from api_particulier.scopes import fields_of
-from ops.documentation.openapi import UndocumentedRouteError, openapi
 from ops.functions import datasets, modules
+from release.openapi.generator import UndocumentedRouteError, openapi
 from sandbox import caf, svair
 from sandbox.simulators import PEOPLE
 from tests.support.openapi import document, pointer, violations

@@ -9,7 +9,7 @@ import pytest
 
 from api_particulier.api.response import RATE_LIMIT
 from api_particulier.errors import AccessDenied, InternalError
-from ops.build import stamped
+from release.build import stamped
 from tests.support.template import ROOT, resources, template
 
 FUNCTIONS = resources("AWS::Serverless::Function")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.build import zipped_bytes
+from release.build import zipped_bytes
 from tests.support.stack import FOLDER
 from tests.support.template import ROOT, resources
 

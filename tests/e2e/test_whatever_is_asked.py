@@ -9,7 +9,7 @@ import subprocess
 import requests
 import yaml
 
-from ops import fuzz
+from release import fuzz
 from tests.support.openapi import document
 from tests.support.stack import Stack
 from tests.support.template import ROOT

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from api_particulier.audit import access_log, pseudonyms
 from api_particulier.audit.record import DATASET, RETENTION, AuditRecord, write
 from api_particulier.errors import UnknownNotice
-from ops.cli import main
+from ops.cli.main import main
 from ops.deployment import Deployment
 from tests.support import caf as family
 from tests.support.caf import Caf

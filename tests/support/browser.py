@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from ops.website import PACKAGES
+from release.website import PACKAGES
 from tests.support.template import ROOT
 
 CHROMIUM = Path("/usr/bin/chromium")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ops import website
+from release import website
 from tests.support.function import Answer
 
 

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from bench import page
 from bench.__main__ import main, table
 from bench.runtime import told
-from ops.build import ROOT, ToolError
+from release.build import ROOT, ToolError
 
 LOG = """25 Nov 2026 17:45:05,277 [INFO] (rapid) INIT REPORT(durationMs: 131.287000)
 {"event":"answered"}

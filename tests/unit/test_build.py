@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.build import ToolError, prune, zipped_bytes
+from release.build import ToolError, prune, zipped_bytes
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ops.capacity import Quota, page, quotas
+from release.capacity import Quota, page, quotas
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from ops.cli import main
+from ops.cli.main import main
 from tests.support.template import ROOT
 
 PAGE = (ROOT / "docs" / "operations.md").read_text()

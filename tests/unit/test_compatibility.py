@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ops.documentation.compatibility import breaks, last_release, read
+from release.openapi.compatibility import breaks, last_release, read
 from tests.support.openapi import document
 
 RFR = "/api/v2/revenu-fiscal-reference"

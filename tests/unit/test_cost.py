@@ -6,12 +6,12 @@ import tomllib
 import pytest
 from click.testing import CliRunner
 
-from ops import cost, cost_page, prices
-from ops.cli import main
-from ops.cost import BUSY_SECONDS, Calls, bill
-from ops.cost_page import VOLUMES
+from ops import cost, prices
+from ops.cli.main import main
+from ops.cost import BUSY_SECONDS, Calls, bill, bill_of_2020, machines_of_2020
 from ops.prices import EUROS_PER_DOLLAR, price
-from ops.server_of_2020 import machines, server_of_2020
+from release import cost_tables
+from release.cost_tables import VOLUMES
 from tests.support.template import ROOT
 
 MEASURED = {
@@ -141,11 +141,11 @@ def test_a_month_without_a_call_costs_its_alarms_metrics_keys_and_secrets(monkey
 
 @pytest.mark.parametrize(("a_second", "number"), [(1, 2), (56, 2), (57, 3), (168, 4)])
 def test_the_server_of_2020_needs_one_machine_more_than_its_peak(a_second: float, number: int) -> None:
-    assert machines(a_second * BUSY_SECONDS) == number
+    assert machines_of_2020(a_second * BUSY_SECONDS) == number
 
 
 def test_a_month_of_the_server_of_2020() -> None:
-    assert server_of_2020(9e6) == pytest.approx(
+    assert bill_of_2020(9e6) == pytest.approx(
         2 * 730 * 0.01 + 2 * 20 * 0.1 + 4 * 730 * 0.001 + 730 * 0.02 + 9e6 / 25 / 3600 * 0.01 + 9e6 * 3000 / 1e9 * 0.1
     )
 
@@ -166,7 +166,7 @@ def test_what_cannot_be_counted_is_refused(wrong: list[str]) -> None:
 
 
 def test_the_page_has_the_bill_at_each_volume() -> None:
-    (row,) = (line for line in cost_page.tables().splitlines() if line.startswith("| **all** |"))
+    (row,) = (line for line in cost_tables.tables().splitlines() if line.startswith("| **all** |"))
     totals = (sum(bill(Calls(number, cost.memory_of_datasets())).values()) for number in VOLUMES)
     assert row.split("**")[3::2] == [
         f"{total / number * 1e6:,.2f}" for total, number in zip(totals, VOLUMES, strict=True)

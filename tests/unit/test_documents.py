@@ -2,7 +2,7 @@
 
 import pytest
 
-from ops.documents import DOCUMENTS
+from release.documents import DOCUMENTS
 from tests.support.template import ROOT
 
 

@@ -3,7 +3,7 @@
 import pytest
 from click import BadParameter
 
-from ops.options import Siret
+from ops.cli.options import Siret
 
 
 def test_a_siret_is_read_without_its_spaces() -> None:

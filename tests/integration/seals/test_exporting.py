@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from ops import audit, verify_file
 from ops.audit import Period
-from ops.cli import main
+from ops.cli.main import main
 from ops.deployment import Deployment
 from ops.export import Exported, ExportError, export
 from ops.verify_file import NotProvenError, verify

@@ -14,7 +14,7 @@ from moto.dynamodb.models import DynamoDBBackend, dynamodb_backends
 from moto.dynamodb.models.table import RestoredPITTable
 from moto.dynamodb.responses import DynamoHandler
 
-from ops.cli import main
+from ops.cli.main import main
 from ops.deployment import Deployment
 from tests.support.sealing import Sealing
 from tests.support.template import resources

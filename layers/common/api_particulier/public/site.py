@@ -1,4 +1,4 @@
-"""The site's files, as ``ops/website.py`` built them in a layer of their own."""
+"""The site's files, as ``release/website.py`` built them in a layer of their own."""
 
 import gzip
 import json

@@ -5,8 +5,8 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from ops.cli.options import on_a_deployment, print_json
 from ops.deployment import Deployment
-from ops.options import on_a_deployment, print_json
 from ops.statistics import Books
 
 

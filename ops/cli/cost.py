@@ -2,9 +2,8 @@
 
 import click
 
-from ops.cost import PROVIDER_MS, Calls, bill, memory_of_datasets
-from ops.options import print_json
-from ops.server_of_2020 import machines, server_of_2020
+from ops.cli.options import print_json
+from ops.cost import PROVIDER_MS, Calls, bill, bill_of_2020, machines_of_2020, memory_of_datasets
 
 
 @click.command()
@@ -20,9 +19,14 @@ def cost(*, calls: float, provider_ms: float, memory: int | None, as_json: bool)
     """Say what a month of calls costs in Paris, in euros, by part, beside the server of 2020 on small machines."""
     month = Calls(calls, memory or memory_of_datasets(), provider_ms)
     parts = {name: round(euros, 2) for name, euros in bill(month).items()}
-    total, before = round(sum(parts.values()), 2), round(server_of_2020(calls), 2)
+    total, before = round(sum(parts.values()), 2), round(bill_of_2020(calls), 2)
+    machines = machines_of_2020(calls)
     if as_json:
-        print_json({"parts": parts, "total": total, "server_of_2020": {"machines": machines(calls), "total": before}})
+        print_json({"parts": parts, "total": total, "server_of_2020": {"machines": machines, "total": before}})
         return
-    for name, euros in [*parts.items(), ("all", total), (f"the server of 2020, {machines(calls)} machines", before)]:
+    for name, euros in [
+        *parts.items(),
+        ("all", total),
+        (f"the server of 2020, {machines} machines", before),
+    ]:
         click.echo(f"{euros:12,.2f} €  {name}")

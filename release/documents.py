@@ -1,6 +1,6 @@
 """The documents that follow from the code: ``make docs`` writes them, a test compares them.
 
-``python -m ops.documents`` writes; ``--check`` only tells, with exit code 1, which are out of date.
+``python -m release.documents`` writes; ``--check`` only tells, with exit code 1, which are out of date.
 """
 
 import argparse
@@ -12,9 +12,9 @@ from itertools import chain
 from typing import Final
 
 from api_particulier.scopes import BUNDLES, fields_of, is_granted
-from ops import capacity, performance
-from ops.documentation import openapi
 from ops.functions import ROOT, datasets
+from release import capacity, performance
+from release.openapi import generator
 
 _PROVIDERS: Final = {"dgfip": "DGFIP", "caf": "CAF"}
 
@@ -69,8 +69,8 @@ DOCUMENTS: Final[Mapping[str, Callable[[], str]]] = {
     "docs/capacity.md": capacity.page,
     "docs/performance.md": performance.page,
     "README.md": readme,
-    "docs/openapi.yaml": openapi.document,
-    "functions/documentation/openapi.yaml": openapi.document,  # what is served is in the function's package
+    "docs/openapi.yaml": generator.document,
+    "functions/documentation/openapi.yaml": generator.document,  # what is served is in the function's package
 }
 """Each document, by its place, with what writes it."""
 

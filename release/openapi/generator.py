@@ -24,10 +24,10 @@ from api_particulier.api.openapi import Route
 from api_particulier.api.parameters import Parameter, Parameters
 from api_particulier.api.response import RATE_LIMIT, in_xml
 from api_particulier.scopes import fields_of
-from ops.documentation import refusals
-from ops.documentation.examples import examples
 from ops.functions import ROOT, modules
 from ops.template import resources
+from release.openapi import refusals
+from release.openapi.examples import examples
 
 KEY: Final = "X-API-Key"
 _V2: Final = "/api/v2/"

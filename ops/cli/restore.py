@@ -5,8 +5,8 @@ from datetime import datetime
 
 import click
 
+from ops.cli.options import Moment, on_a_deployment, print_json, print_text
 from ops.deployment import Deployment
-from ops.options import Moment, on_a_deployment, print_json, print_text
 from ops.restore import TABLES, Restored
 from ops.restore import restore as restore_table
 

@@ -8,8 +8,8 @@ import click
 from api_particulier.api.parameters import AllocataireNumbers, AvisNumbers
 from api_particulier.audit import access_log
 from api_particulier.errors import BadRequest
+from ops.cli.options import on_a_deployment, print_json
 from ops.deployment import Deployment
-from ops.options import on_a_deployment, print_json
 
 
 def of_a_citizen[**P](verb: Callable[P, None]) -> Callable[P, None]:

@@ -13,10 +13,10 @@ import click
 
 from ops import audit as audit_service
 from ops import verify_file
-from ops.cli_citizens import citizen_of, of_a_citizen
+from ops.cli.citizens import citizen_of, of_a_citizen
+from ops.cli.options import on_a_deployment, print_json, print_text
 from ops.deployment import Deployment
 from ops.export import export as export_audit
-from ops.options import on_a_deployment, print_json, print_text
 
 _PARIS = ZoneInfo("Europe/Paris")
 

@@ -7,9 +7,9 @@ import click
 from click.core import ParameterSource
 
 from api_particulier.providers.health import Maintenance
+from ops.cli.options import Moment, on_a_deployment, print_json
 from ops.deployment import Deployment
 from ops.maintenance import Board, NotAnnouncedError
-from ops.options import Moment, on_a_deployment, print_json
 
 _of_a_provider = click.option(
     "--provider", required=True, type=click.Choice(["dgfip", "caf", "ban"]), help="The provider that is in maintenance."

@@ -1,4 +1,4 @@
-"""The ``api-particulier`` command. Exit codes: 0 done, 1 it could not be done, 2 the command is not right."""
+"""``api-particulier keys``: the keys of administrations, from their issue to their end."""
 
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
@@ -10,33 +10,11 @@ from api_particulier.habilitations import expiry_reminders
 from api_particulier.keys import lifecycle
 from api_particulier.keys.token import Token
 from ops import keys as operators
-from ops.cli_audit import audit
-from ops.cli_citizens import citizen
-from ops.cli_cost import cost
-from ops.cli_habilitations import habilitations
-from ops.cli_restore import restore
-from ops.cli_statistics import stats
-from ops.cli_status import status
+from ops.cli.options import Moment, Scopes, Siret, on_a_deployment, print_json, print_text
 from ops.deployment import Deployment
-from ops.options import Moment, Scopes, Siret, on_a_deployment, print_json, print_text
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="api-particulier")
-def main() -> None:
-    """Run API Particulier: habilitations and keys, on AWS or (with --local) on the local stack."""
-
-
-main.add_command(habilitations)
-main.add_command(audit)
-main.add_command(citizen)
-main.add_command(stats)
-main.add_command(status)
-main.add_command(restore)
-main.add_command(cost)
-
-
-@main.group()
+@click.group()
 def keys() -> None:
     """The keys of administrations, from their issue to their end."""
 

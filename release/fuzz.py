@@ -1,4 +1,4 @@
-"""Hold the running local stack against its documentation: ``python -m ops.fuzz [OPTIONS OF SCHEMATHESIS]``."""
+"""Hold the running local stack against its documentation: ``python -m release.fuzz [OPTIONS OF SCHEMATHESIS]``."""
 
 import json
 import os

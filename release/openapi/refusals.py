@@ -22,8 +22,8 @@ from api_particulier.api.parameters import Parameters
 from api_particulier.api.response import in_xml
 from api_particulier.errors import ApiError
 from api_particulier.providers import caf
-from ops.documentation.examples import examples
 from ops.template import resources
+from release.openapi.examples import examples
 
 
 class Erreur(BaseModel):

@@ -20,10 +20,10 @@ from api_particulier.habilitations.model import (
 )
 from api_particulier.habilitations.provisioning import active_keys
 from ops import habilitations as operators
+from ops.cli.options import Scopes, Siret, on_a_deployment, print_json, print_text
 from ops.deployment import Deployment
 from ops.dry_run import dry_run
 from ops.functions import datasets
-from ops.options import Scopes, Siret, on_a_deployment, print_json, print_text
 
 
 @click.group()

@@ -1,6 +1,6 @@
 """The pages that people read, as they are deployed: bundled by esbuild, written by Jinja, compressed.
 
-``python -m ops.website`` builds them in ``.local/website``, the content of the layer ``WebsiteLayer``. What is under
+``python -m release.website`` builds them in ``.local/website``, the content of the layer ``WebsiteLayer``. A file under
 ``assets/`` has its digest in its name, so that a browser may keep it for ever (docs/decisions/0024-website.md).
 """
 
@@ -18,7 +18,7 @@ from typing import Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markdown_it import MarkdownIt
 
-from ops.build import ROOT, ToolError, run_tool
+from release.build import ROOT, ToolError, run_tool
 
 SOURCE: Final = ROOT / "website"
 BUILT: Final = ROOT / ".local/website"

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Final
 
+from ops.cost import PROVIDER_MS
 from ops.template import resources, template
 
 RATES: Final = (10, 1_000, 100_000)
 """Calls a second."""
 
-SECONDS_PER_CALL: Final = 1.0
-"""A supposition, nearly all of it a provider's: put the mean of the dashboard's provider latency here."""
+SECONDS_PER_CALL: Final = PROVIDER_MS / 1000
+"""A supposition: nearly all of a call is the provider's."""
 BUSIEST_SHARE: Final = 0.5
 """Of the calls, that ask the busiest dataset; a supposition."""
 UNITS_PER_ENTRY: Final = 2
@@ -85,7 +86,7 @@ def _section(rate: int) -> Iterator[str]:
 _INTRODUCTION: Final = f"""# Capacity
 
 On paper, and not measured on AWS: what a rate of calls uses of AWS's quotas, by default, in one account and region.
-Written by `make docs` from `ops/capacity.py`, where the suppositions are: a call lasts {SECONDS_PER_CALL:g} s,
+Written by `make docs` from `release/capacity.py`, where the suppositions are: a call lasts {SECONDS_PER_CALL:g} s,
 {BUSIEST_SHARE:.0%} of the calls ask one dataset, an audit entry takes {UNITS_PER_ENTRY} write units. What is asked
 for is {HEADROOM} times what is used. A new account may have less than the default. What it costs is in
 [performance](performance.md#cost).

@@ -3,9 +3,16 @@
 from collections.abc import Iterator
 from typing import Final
 
-from ops.cost import KEPT_MONTHS, PROVIDER_MS, Calls, bill, memory_of_datasets
+from ops.cost import (
+    KEPT_MONTHS,
+    PROVIDER_MS,
+    Calls,
+    bill,
+    bill_of_2020,
+    machines_of_2020,
+    memory_of_datasets,
+)
 from ops.prices import EUROS_PER_DOLLAR, prices_not_found
-from ops.server_of_2020 import machines, server_of_2020
 
 VOLUMES: Final = (100_000, 1_000_000, 10_000_000, 100_000_000)
 """Calls a month."""
@@ -36,10 +43,10 @@ def _bills() -> Iterator[str]:
         yield _row(name, *(_per_million(one[name], number) for one, number in zip(bills, VOLUMES, strict=True)))
     totals = [sum(one.values()) for one in bills]
     yield _row("**all**", *(f"**{_per_million(*one)}**" for one in zip(totals, VOLUMES, strict=True)))
-    old = [server_of_2020(number) for number in VOLUMES]
+    old = [bill_of_2020(number) for number in VOLUMES]
     yield _row("the server of 2020", *(_per_million(*one) for one in zip(old, VOLUMES, strict=True)))
     yield _row("all, a month", *(f"{total:,.0f} €" for total in totals))
-    told = (f"{euros:,.0f} € ({machines(number)})" for euros, number in zip(old, VOLUMES, strict=True))
+    told = (f"{euros:,.0f} € ({machines_of_2020(number)})" for euros, number in zip(old, VOLUMES, strict=True))
     yield _row("the server of 2020, a month (machines)", *told)
     yield ""
     yield f"What is kept is that of {KEPT_MONTHS} months of such calls; the first month costs a {KEPT_MONTHS}th of it."

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from bench import page as figures
-from ops import cost_page
-from ops.build import ROOT
+from release import cost_tables
+from release.build import ROOT
 
-_TABLES: Final[Mapping[str, Callable[[], str]]] = {"figures": figures.table, "cost": cost_page.tables}
+_TABLES: Final[Mapping[str, Callable[[], str]]] = {"figures": figures.table, "cost": cost_tables.tables}
 
 
 def page() -> str:

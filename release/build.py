@@ -1,6 +1,6 @@
 """What is deployed: the functions and the layer, built by SAM, less what no function uses, and compiled.
 
-``python -m ops.build`` builds for AWS in ``.aws-sam/build``, where ``sam deploy`` looks.
+``python -m release.build`` builds for AWS in ``.aws-sam/build``, where ``sam deploy`` looks.
 """
 
 import os
@@ -61,7 +61,7 @@ def prune(package: Path, kept: tuple[str, ...]) -> None:
     """Remove the files of a package that no pattern names; ``ToolError`` for a pattern that names none."""
     named = {pattern: list(package.glob(pattern)) for pattern in kept}
     if stale := [pattern for pattern, found in named.items() if not found]:
-        msg = f"ops/build.py keeps what is not there: {package.name}/{', '.join(stale)}"
+        msg = f"release/build.py keeps what is not there: {package.name}/{', '.join(stale)}"
         raise ToolError(msg)
     roots = {path for found in named.values() for path in found}
     for path in sorted(package.rglob("*"), reverse=True):  # what a folder holds, before it

@@ -1,6 +1,6 @@
 """The documentation's examples: what the datasets really answer about the sandbox's first household and family.
 
-``python -m ops.documentation.examples`` prints them. It is a process of its own, for which it is always the same day,
+``python -m release.openapi.examples`` prints them. It is a process of its own, for which it is always the same day,
 and whose environment and connections are nobody else's.
 """
 

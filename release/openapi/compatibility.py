@@ -1,6 +1,6 @@
 """What would break who calls today: the public contract, against that of the last release.
 
-``python -m ops.documentation.compatibility`` compares ``docs/openapi.yaml`` with the newest of ``docs/releases/``.
+``python -m release.openapi.compatibility`` compares ``docs/openapi.yaml`` with the newest of ``docs/releases/``.
 ``jsoncompat`` tells whether one schema accepts all that another does; where schemas are, and which way each is read, is
 OpenAPI's and told here. What is not proven compatible is refused (docs/decisions/0023-breaking-changes.md).
 """

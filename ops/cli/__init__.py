@@ -1,0 +1,1 @@
+"""The ``api-particulier`` command: one module for each subject."""

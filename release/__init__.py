@@ -1,0 +1,1 @@
+"""What is done before a deployment: the build, the website, the documents that follow from the code."""
