@@ -18,8 +18,8 @@ from threading import Thread
 from typing import Any, Final, override
 from urllib.parse import urlencode
 
-from sandbox import ban, caf, svair
 from sandbox.certificates import Certificates, ensure
+from sandbox.simulators import ban, caf, svair
 
 KEY: Final = "0" * 64
 _PAGES: Final = 64

@@ -6,8 +6,7 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from load.day import Town, arrivals
-from sandbox import caf, svair
-from sandbox.simulators import PEOPLE
+from sandbox.simulators import PEOPLE, caf, svair
 
 type Question = Mapping[str, Any]
 """``route``, what follows ``/api``, and ``query``, its parameters."""

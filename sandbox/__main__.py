@@ -9,9 +9,8 @@ import click
 import requests
 
 from release.build import ToolError
-from sandbox import svair
 from sandbox.faults import CERTIFICATE, FAULTS
-from sandbox.simulators import PEOPLE, SIMULATORS
+from sandbox.simulators import PEOPLE, SIMULATORS, svair
 from sandbox.stack import LocalStack, StackError
 
 

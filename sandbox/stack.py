@@ -25,9 +25,10 @@ from ops.deployment import Deployment
 from ops.template import template as declaration
 from release import website
 from release.build import ROOT, build, run_tool
-from sandbox import caf, cloud, demarches, impot_particulier, portail, simulators, svair
+from sandbox import cloud, simulators
 from sandbox.processes import Processes
-from sandbox.simulators import PEOPLE, SIMULATORS, Simulator
+from sandbox.simulators import PEOPLE, SIMULATORS, Simulator, caf, impot_particulier, svair
+from sandbox.town import demarches, portail
 
 STACK_NAME = "api-particulier"
 EVERY_SCOPE = ("dgfip_avis_imposition", "cnaf_attestation_droits")

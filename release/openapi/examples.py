@@ -22,8 +22,7 @@ from api_particulier.api.parameters import Parameters
 from api_particulier.errors import ApiError
 from api_particulier.scopes import fields_of, mask
 from ops.functions import datasets
-from sandbox import ban, caf, svair
-from sandbox.simulators import PEOPLE, Silent
+from sandbox.simulators import PEOPLE, Silent, ban, caf, svair
 
 DAY: Final = "2026-11-25"
 """The day that they are of: notices and quotients follow the calendar, and a document that is compared must not."""

@@ -11,8 +11,7 @@ from api_particulier.errors import ApiError
 from api_particulier.scopes import fields_of
 from ops.functions import datasets, modules
 from release.openapi.generator import UndocumentedRouteError, openapi
-from sandbox import caf, svair
-from sandbox.simulators import PEOPLE
+from sandbox.simulators import PEOPLE, caf, svair
 from tests.support.openapi import document, pointer, violations
 from tests.support.template import resources
 

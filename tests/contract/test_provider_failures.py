@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 import boto3
 import pytest
 
-from sandbox import impot_particulier
+from sandbox.simulators import impot_particulier
 from tests.support import wire
 from tests.support.function import Answer, Cloud, ask
 

@@ -20,7 +20,7 @@ import pytest
 from flask import Flask
 from lxml import etree
 
-from sandbox import caf, svair
+from sandbox.simulators import caf, svair
 from tests.support.function import Answer, Cloud, call, event
 from tests.support.template import ROOT, resources
 from tests.support.wire import serve

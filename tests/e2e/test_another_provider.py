@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import requests
 
-from sandbox.demarches import demarches
-from sandbox.svair import Declarant, Person, app_of
+from sandbox.simulators.svair import Declarant, Person, app_of
+from sandbox.town.demarches import demarches
 from tests.support.stack import FOLDER, Stack, bring_up
 from tests.support.template import ROOT
 from tests.support.wire import serve

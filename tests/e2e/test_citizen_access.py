@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 import requests
 
-from sandbox import caf, svair
-from sandbox.simulators import PEOPLE
+from sandbox.simulators import PEOPLE, caf, svair
 from tests.support.stack import FAMILY_NUMBERS, NUMBERS, RFR_ROUTE, Stack, bring_up
 
 SOON = 5.0

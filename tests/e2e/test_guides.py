@@ -13,8 +13,7 @@ import pytest
 from flask import Flask, Response
 from flask import request as asked
 
-from sandbox import caf, svair
-from sandbox.simulators import PEOPLE
+from sandbox.simulators import PEOPLE, caf, svair
 from tests.support.stack import Stack
 from tests.support.template import ROOT
 from tests.support.wire import serve

@@ -5,9 +5,8 @@ import re
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from sandbox import caf
-from sandbox.demarches import Source, demarches
-from sandbox.simulators import PEOPLE
+from sandbox.simulators import PEOPLE, caf
+from sandbox.town.demarches import Source, demarches
 from tests.support.browser import DESKTOP, PHONE, Visit, visit
 from tests.support.stack import CITIZEN, FOLDER, NUMBERS, Stack
 from tests.support.template import ROOT

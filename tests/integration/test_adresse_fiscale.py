@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from sandbox import ban
+from sandbox.simulators import ban
 from tests.support import wire
 from tests.support.function import Cloud, ask, forget
 from tests.support.tax_service import NOTICE, Provider, page

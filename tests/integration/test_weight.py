@@ -10,7 +10,7 @@ import pytest
 
 from ops.cost import ENTRY_BYTES, WRITES
 from ops.functions import datasets
-from sandbox import ban
+from sandbox.simulators import ban
 from tests.support import wire
 from tests.support.caf import Caf
 from tests.support.function import EVERY_SCOPE, Cloud, ask

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from flask import Response, request
 
-from sandbox import caf as simulator
-from sandbox.caf import Adresse, Famille, Personne, Quotient
+from sandbox.simulators import caf as simulator
+from sandbox.simulators.caf import Adresse, Famille, Personne, Quotient
 from tests.support.function import Answer, ask
 from tests.support.template import ROOT
 from tests.support.wire import serve

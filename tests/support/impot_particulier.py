@@ -8,8 +8,8 @@ import boto3
 from flask import Flask
 from werkzeug.wrappers import Request
 
-from sandbox import impot_particulier
-from sandbox.svair import Person
+from sandbox.simulators import impot_particulier
+from sandbox.simulators.svair import Person
 from tests.support.tax_service import NOTICE
 
 if TYPE_CHECKING:

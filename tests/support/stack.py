@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import requests
 
 from ops.deployment import Deployment
-from sandbox import caf, cloud, svair
-from sandbox.simulators import PEOPLE
+from sandbox import cloud
+from sandbox.simulators import PEOPLE, caf, svair
 from tests.support.template import ROOT
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from html import escape
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import parse_qs
 
-from sandbox import svair
-from sandbox.svair import Declarant, Person
+from sandbox.simulators import svair
+from sandbox.simulators.svair import Declarant, Person
 from tests.support.function import Answer, ask
 
 if TYPE_CHECKING:

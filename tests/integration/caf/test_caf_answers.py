@@ -9,8 +9,8 @@ from flask import Response
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sandbox import caf as simulator
-from sandbox.caf import Famille
+from sandbox.simulators import caf as simulator
+from sandbox.simulators.caf import Famille
 from tests.support.caf import (
     FAILED,
     PEOPLE,

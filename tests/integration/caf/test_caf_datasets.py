@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from api_particulier.scopes import is_granted
-from sandbox.caf import Adresse, Famille, Personne, Quotient
+from sandbox.simulators.caf import Adresse, Famille, Personne, Quotient
 from tests.support.caf import (
     DOORS,
     FAMILY,

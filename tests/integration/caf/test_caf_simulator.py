@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from lxml import etree
 
-from sandbox import caf as simulator
+from sandbox.simulators import caf as simulator
 from tests.support.caf import FAMILY, PEOPLE_FILE, UNREACHABLE, Caf, ask_file, expected
 from tests.support.wire import serve
 

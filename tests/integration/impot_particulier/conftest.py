@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import boto3
 import pytest
 
-from sandbox import impot_particulier
-from sandbox.svair import Person
+from sandbox.simulators import impot_particulier
+from sandbox.simulators.svair import Person
 from tests.support import wire
 from tests.support.function import EVERY_SCOPE, Cloud
 from tests.support.impot_particulier import PERSON, Service

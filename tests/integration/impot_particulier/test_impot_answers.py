@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sandbox import impot_particulier
+from sandbox.simulators import impot_particulier
 from tests.support import wire
 from tests.support.function import Cloud, ask, forget
 from tests.support.impot_particulier import BODY, PATH, SITUATION, Service

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from api_particulier.settings import settings
-from sandbox import impot_particulier
+from sandbox.simulators import impot_particulier
 from tests.support.function import ask
 from tests.support.impot_particulier import BODY, NUMBERS, PATH, SITUATION, Service, put_secret
 

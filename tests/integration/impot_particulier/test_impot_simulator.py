@@ -9,9 +9,8 @@ from urllib.parse import parse_qsl
 import pytest
 from openapi_schema_validator import OAS30Validator
 
-from sandbox import svair
-from sandbox.simulators import PEOPLE
-from sandbox.svair import Person
+from sandbox.simulators import PEOPLE, svair
+from sandbox.simulators.svair import Person
 from tests.support import wire
 from tests.support.function import ask, forget
 from tests.support.impot_particulier import PATH, PERSON, SITUATION, Service

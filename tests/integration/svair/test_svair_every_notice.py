@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic.alias_generators import to_camel
 
-from sandbox.svair import Declarant, Person
+from sandbox.simulators.svair import Declarant, Person
 from tests.support.function import Cloud
 from tests.support.svair import ABSENT, COUPLE, NARROW_NBSP, NBSP, NOBODY, Service, rendered, v1, v2, written
 

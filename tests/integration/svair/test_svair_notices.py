@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import pytest
 
-from sandbox.svair import Declarant
+from sandbox.simulators.svair import Declarant
 from tests.support.function import ask
 from tests.support.svair import (
     ABSENT,

@@ -11,7 +11,7 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from sandbox import svair
+from sandbox.simulators import svair
 from tests.support.function import Cloud
 from tests.support.svair import COUPLE, NBSP, v2
 from tests.support.template import ROOT
@@ -184,7 +184,7 @@ def test_a_state_that_was_not_given_is_refused(state: str, client: FlaskClient) 
 def test_a_state_is_too_old_after_half_an_hour(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
     state = _state(client)
     later = datetime.now(ZoneInfo("UTC")).timestamp() + svair.FORM_SECONDS
-    monkeypatch.setattr("sandbox.svair.time.time", lambda: later)
+    monkeypatch.setattr("sandbox.simulators.svair.time.time", lambda: later)
     assert _post(client, state).status_code == 500
 
 

@@ -16,7 +16,7 @@ from typing import Final
 from flask import Flask, Response, request
 from flask.typing import ResponseReturnValue
 
-from sandbox.svair import Declarant, Person, people
+from sandbox.simulators.svair import Declarant, Person, people
 
 CLIENT: Final = {
     "client_id": "bac-a-sable",

@@ -1,9 +1,9 @@
 """The portal of a fictional town, a caller of the API: two numbers, an agreement, and a price, with no paper.
 
-``people/`` says who may try it, ``ville/demarches.toml`` what the town asks and how it prices. Each démarche has a
+``people/`` says who may try it, ``demarches.toml`` what the town asks and how it prices. Each démarche has a
 key of its own, of the scopes that it needs, which stays on this server. Nothing that is typed is kept or logged.
 
-``python -m sandbox.portail --port PORT`` serves it; ``PORTAIL`` holds its settings, as JSON.
+``python -m sandbox.town.portail --port PORT`` serves it; ``PORTAIL`` holds its settings, as JSON.
 """
 
 import argparse
@@ -24,8 +24,8 @@ from werkzeug.serving import make_server
 
 from api_particulier.public import site
 from release.website import BUILT
-from sandbox.demarches import TOWN, Asked, Demarche, Source, demarches
 from sandbox.simulators import Silent
+from sandbox.town.demarches import TOWN, Asked, Demarche, Source, demarches
 
 _POLICY: Final = site.POLICY.replace("form-action 'none'", "form-action 'self'")
 _NUMBERS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
@@ -86,11 +86,11 @@ def app(portal: Portal, town: Path = TOWN) -> Flask:
 
     @service.get("/")
     def home() -> ResponseReturnValue:
-        return render_template("portail/accueil.html", demarches=demarches(town))
+        return render_template("accueil.html", demarches=demarches(town))
 
     @service.get("/tarifs")
     def prices() -> ResponseReturnValue:
-        return render_template("portail/tarifs.html", demarches=demarches(town))
+        return render_template("tarifs.html", demarches=demarches(town))
 
     @service.get("/assets/<path:name>")
     def asset(name: str) -> ResponseReturnValue:
@@ -101,7 +101,7 @@ def app(portal: Portal, town: Path = TOWN) -> Flask:
 
     @service.get("/<path>")
     def form(path: str) -> ResponseReturnValue:
-        return render_template("portail/demarche.html", demarche=found(path), source=None, typed={}, wrong={})
+        return render_template("demarche.html", demarche=found(path), source=None, typed={}, wrong={})
 
     @service.post("/<path>/<any(impots, caf):source>")
     def question(path: str, source: Source) -> ResponseReturnValue:
@@ -110,14 +110,14 @@ def app(portal: Portal, town: Path = TOWN) -> Flask:
         typed = {name: re.sub(r"\s", "", request.form.get(name, "")) for name in _NUMBERS[source]}
         wrong = _wrong(source, typed, agreed="accord" in request.form)
         if wrong:
-            page = render_template("portail/demarche.html", demarche=demarche, source=source, typed=typed, wrong=wrong)
+            page = render_template("demarche.html", demarche=demarche, source=source, typed=typed, wrong=wrong)
             return page, 400
         try:
             received, quotient = _ask(portal, demarche, asked, typed)
         except Refused as refused:
-            return render_template("portail/refus.html", demarche=demarche, why=refused), 502
+            return render_template("refus.html", demarche=demarche, why=refused), 502
         return render_template(
-            "portail/resultat.html",
+            "resultat.html",
             demarche=demarche,
             quotient=quotient,
             tranche=demarche.tranche(quotient),
@@ -198,7 +198,7 @@ def _explain(status: int, message: str, headers: Mapping[str, str]) -> str:
 
 
 def command(port: int) -> list[str]:
-    return [sys.executable, "-m", "sandbox.portail", "--port", str(port)]
+    return [sys.executable, "-m", "sandbox.town.portail", "--port", str(port)]
 
 
 def main() -> None:

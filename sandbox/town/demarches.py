@@ -1,4 +1,4 @@
-"""What the fictional town of the sandbox offers, asks for and charges: ``ville/demarches.toml``."""
+"""What the fictional town of the sandbox offers, asks for and charges: ``demarches.toml``."""
 
 import tomllib
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Final, Literal
 
 from pydantic import BaseModel
 
-TOWN: Final = Path(__file__).parent / "ville/demarches.toml"
+TOWN: Final = Path(__file__).parent / "demarches.toml"
 ORGANISATION: Final = "Ville de Fictive"
 SIRET: Final = "21000015400018"
 
@@ -28,7 +28,7 @@ class Asked(BaseModel):
 
 
 class Demarche(BaseModel):
-    """A service of the town; ``ville/demarches.toml`` tells of each key."""
+    """A service of the town; ``demarches.toml`` tells of each key."""
 
     chemin: str
     nom: str

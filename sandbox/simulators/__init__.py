@@ -1,0 +1,66 @@
+"""The simulated providers, each a process of its own on loopback."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, override
+
+from werkzeug.serving import WSGIRequestHandler
+
+from sandbox import certificates
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+PEOPLE: Final = Path(__file__).parents[1] / "people"
+"""The files of fictional people."""
+
+
+@dataclass(frozen=True)
+class Simulator:
+    """How to start a simulated provider, which the module of its name makes."""
+
+    parameter: str
+    """The parameter of the template that takes its address."""
+    people: str | None = None
+    """The name of its file in ``sandbox/people``."""
+    mutual_tls: bool = False
+
+    def address(self, port: int) -> str:
+        return f"{'https' if self.mutual_tls else 'http'}://127.0.0.1:{port}"
+
+
+SIMULATORS: Final = {
+    "svair": Simulator("DgfipSvairUrl", people="avis.toml"),
+    "impot_particulier": Simulator("ImpotParticulierUrl", people="avis.toml"),
+    "caf": Simulator("CafUrl", people="familles.toml", mutual_tls=True),
+    "ban": Simulator("BanUrl"),
+}
+
+
+def certificates_of(folder: Path) -> certificates.Certificates:
+    """Return the certificates of a local stack, made at the first call."""
+    return certificates.ensure(folder / "certificates")
+
+
+def command(name: str, port: int, folder: Path, fault: str | None = None) -> list[str]:
+    """Return the command that serves a simulated provider until it is stopped."""
+    served = [sys.executable, "-m", "sandbox.simulators", name, "--port", str(port), "--folder", str(folder)]
+    return [*served, "--fault", fault] if fault else served
+
+
+class Silent(WSGIRequestHandler):
+    """Handle requests without a log: even the numbers of fictional people stay out of it."""
+
+    protocol_version = "HTTP/1.1"
+
+    @override
+    def make_environ(self) -> "WSGIEnvironment":
+        environ = super().make_environ()
+        # werkzeug drops the headers that have an underscore; API Impôt particulier requires ``ID_Teleservice``.
+        environ |= {f"HTTP_{name.upper()}": value for name, value in self.headers.items() if "_" in name}
+        return environ
+
+    @override
+    def log(self, type: str, message: str, *args: object) -> None:
+        """Do nothing."""
