@@ -59,11 +59,11 @@ bench: setup $(TOOLS)/runtime/.ready $(TOOLS)/load/.ready ## what a call of each
 
 # What the Lambda runtime ships is left out of the layer: docs/decisions/0002-dependencies.md.
 PIN := pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-header --no-annotate
-RUNTIME := boto3 botocore jmespath python-dateutil six urllib3
+RUNTIME := boto3 botocore jmespath python-dateutil s3transfer six
 
 lock: $(UV) ## pin again every requirement, with hashes
 	$(UV) $(PIN) $(addprefix --no-emit-package ,$(RUNTIME)) requirements/layer.in -o layers/common/requirements.txt
-	for name in dev sam cloud node load runtime; do $(UV) $(PIN) requirements/$$name.in -o requirements/$$name.txt || exit; done
+	for name in dev sam cloud node load runtime pip-audit uv; do $(UV) $(PIN) requirements/$$name.in -o requirements/$$name.txt || exit; done
 
 clean: down ## remove what was built and installed
 	rm -rf .aws-sam .venv $(LOCAL)

@@ -298,14 +298,14 @@ def _count(text: str) -> int:
 def _by_id(page: etree._Element) -> dict[str, list[etree._Element]]:
     """Return the elements that have an identifier, by it; a page of the service repeats some."""
     found: dict[str, list[etree._Element]] = {}
-    elements: list[etree._Element] = _WITH_ID(page)  # type: ignore[assignment]  # what the expression finds
+    elements: list[etree._Element] = _WITH_ID(page)
     for element in elements:
         found.setdefault(element.get("id", ""), []).append(element)
     return found
 
 
 def _is_refusal(page: etree._Element) -> bool:
-    classes: list[str] = _CLASSES(page)  # type: ignore[assignment]  # what the expression finds
+    classes: list[str] = _CLASSES(page)
     return any("interdit" in one.split() for one in classes)
 
 
