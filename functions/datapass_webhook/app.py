@@ -3,7 +3,7 @@
 DataPass tries again whatever is not answered 200, 201 or 204, and after five failures in a row it stops sending
 anything at all. So an event that no other try would help is answered 200 once it is safe in the dead-letter queue,
 where an alarm tells of it; when it is our own means that fail, it is put there too, and the answer asks for another
-try, whose answer can tell the key's id (docs/operations.md).
+try, whose answer can tell the key's id (docs/operations/habilitations.md).
 """
 
 from datetime import UTC, datetime

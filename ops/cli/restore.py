@@ -31,7 +31,7 @@ def restore(  # noqa: PLR0913 - one parameter an option
         verified = _verified(restored)
         print_text({one: value for one, value in described.items() if one != "verification"} | verified)
     click.echo(
-        f"Nothing uses {restored.table} yet. docs/operations.md#backup-and-recovery: how to put a few items back, "
+        f"Nothing uses {restored.table} yet. docs/operations/recovery.md#after-a-restore: how to put a few items back, "
         "or to switch over to it.",
         err=True,
     )

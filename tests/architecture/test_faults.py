@@ -1,4 +1,4 @@
-"""The table of faults in ``docs/operations.md``: each line is played by tests that exist."""
+"""The table of faults in ``docs/operations/faults.md``: each line is played by tests that exist."""
 
 import re
 
@@ -6,11 +6,11 @@ import pytest
 
 from tests.support.template import ROOT
 
-PAGE = (ROOT / "docs/operations.md").read_text()
+PAGE = (ROOT / "docs/operations/faults.md").read_text()
 (TABLE,) = re.findall(r"^\| fault \|.*\n\|-.*\n((?:\|.*\n)+)", PAGE, re.MULTILINE)
 FAULTS = {row.split("|")[1].strip(): row for row in TABLE.splitlines()}
 MUST_BE_THERE = (
-    *("gone", "slow", "half", "another certificate", "about to end", "has ended", "throttles", "KMS"),
+    *("gone", "slow", "half", "another certificate", "about to expire", "has expired", "throttles", "KMS"),
     *("Secrets Manager", "killed", "for an hour", "clock", "`/tmp`", "deployment"),
 )
 ON_THE_STACK = ("gone", "drips", "half", "another certificate", "throttles", "KMS", "Secrets Manager", "killed")

@@ -116,14 +116,14 @@ def test_an_alarm_watches_what_is_measured(name: str, known: set[Metric]) -> Non
 @pytest.mark.parametrize("name", ALARMS | COMPOSITE)
 def test_an_alarm_leads_to_what_is_to_be_done(name: str) -> None:
     alarm = (ALARMS | COMPOSITE)[name]
-    assert alarm["AlarmDescription"].endswith(f"see docs/operations.md#{name.lower()}")
-    page = (ROOT / "docs/operations.md").read_text()
+    assert alarm["AlarmDescription"].endswith(f"see docs/runbooks.md#{name.lower()}")
+    page = (ROOT / "docs/runbooks.md").read_text()
     section = re.search(rf"^### {name}\n\n(.+?)(?=^#|\Z)", page, re.MULTILINE | re.DOTALL)
-    assert section, f"docs/operations.md has no section '### {name}'"
+    assert section, f"docs/runbooks.md has no section '### {name}'"
 
 
 def test_every_runbook_is_an_alarms() -> None:
-    page = (ROOT / "docs/operations.md").read_text()
+    page = (ROOT / "docs/runbooks.md").read_text()
     assert set(re.findall(r"^### (\w+Alarm)$", page, re.MULTILINE)) == (ALARMS | COMPOSITE).keys()
 
 

@@ -275,7 +275,7 @@ def test_without_kms_nothing_is_told_and_no_address_is_kept(cloud: Cloud, monkey
 
 
 def rotate(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Do what operations.md says: another KMS key names citizens, the ones before are known as such."""
+    """Do what docs/operations/audit.md says: another KMS key names citizens, the ones before are known as such."""
     before = ",".join(key_ids())
     made = boto3.client("kms").create_key(KeySpec="HMAC_256", KeyUsage="GENERATE_VERIFY_MAC")["KeyMetadata"]["KeyId"]
     monkeypatch.setenv("PSEUDONYM_KEY_ID", made)

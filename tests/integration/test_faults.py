@@ -1,6 +1,6 @@
 """AWS fails under a call, or the machine does: what the caller gets is known, and nothing leaves without its entry.
 
-The table of faults in ``docs/operations.md`` names these, with the tests of other files.
+The table of faults in ``docs/operations/faults.md`` names these, with the tests of other files.
 """
 
 import errno

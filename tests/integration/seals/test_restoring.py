@@ -111,7 +111,7 @@ def test_it_tells_what_it_made_and_that_nothing_uses_it(sealing: Sealing, restor
         "source_items": 3,
         "verification": None,
     }
-    assert f"Nothing uses {name} yet. docs/operations.md#backup-and-recovery" in done.stderr
+    assert f"Nothing uses {name} yet. docs/operations/recovery.md#after-a-restore" in done.stderr
     assert "table:        another\n" in restore("tokens", "--name", "another").stdout
 
 
