@@ -1,4 +1,4 @@
-"""Who gets in: keys, their life and their ranges of addresses, and what they open (contract §4 and §5)."""
+"""Authenticate a caller by key, state, expiry and address, and check the scopes of its token (contract §4, §5)."""
 
 import hashlib
 from datetime import UTC, datetime, timedelta
@@ -33,7 +33,7 @@ def from_address(address: str, key: str) -> Answer:
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_no_key_opens_nothing(dgfip: Provider, door: str) -> None:
+def test_a_call_without_a_key_is_refused(dgfip: Provider, door: str) -> None:
     made = event(door)
     del made["headers"]["X-API-Key"], made["multiValueHeaders"]["X-API-Key"]
     assert_denied(call(made, door.split("/", maxsplit=1)[0]))
@@ -42,7 +42,7 @@ def test_no_key_opens_nothing(dgfip: Provider, door: str) -> None:
 
 @pytest.mark.parametrize("door", DOORS)
 @pytest.mark.parametrize("key", ["", " ", "0" * 64, "é" * 10_000, "\x00", "\ud800"], ids=ascii)
-def test_an_unknown_key_opens_nothing(cloud: Cloud, dgfip: Provider, door: str, key: str) -> None:
+def test_an_unknown_key_is_refused(cloud: Cloud, dgfip: Provider, door: str, key: str) -> None:
     cloud.token("dgfip_avis_imposition")
     assert_denied(ask(door, key=key))
     assert dgfip.asked == []
@@ -57,18 +57,18 @@ def test_an_unknown_key_opens_nothing(cloud: Cloud, dgfip: Provider, door: str, 
         {"expires": (NOW - timedelta(seconds=1)).isoformat()},
         {"expires": (NOW - timedelta(days=400)).isoformat()},
     ],
-    ids=["revoked", "in a state that nobody knows", "ended a second ago", "ended a year ago"],
+    ids=["revoked", "in an unknown state", "expired a second ago", "expired a year ago"],
 )
-def test_a_dead_key_opens_nothing(cloud: Cloud, dgfip: Provider, door: str, life: dict[str, str]) -> None:
+def test_a_revoked_or_expired_key_is_refused(cloud: Cloud, dgfip: Provider, door: str, life: dict[str, str]) -> None:
     assert_denied(ask(door, key=cloud.token("dgfip_avis_imposition", **life)))
     assert dgfip.asked == []
 
 
-def test_a_key_may_have_no_end(cloud: Cloud) -> None:
+def test_a_key_without_an_expiry_date_is_accepted(cloud: Cloud) -> None:
     assert ask("avis_imposition/v2", key=cloud.token("dgfip_avis_imposition", expires=None)).status == 200
 
 
-def test_a_header_is_known_whatever_its_case(cloud: Cloud) -> None:
+def test_the_key_header_is_read_in_any_case(cloud: Cloud) -> None:
     key = cloud.token("dgfip_avis_imposition")
     for name in ("X-API-Key", "x-api-key", "X-Api-Key", "X-API-KEY"):
         made = event("avis_imposition/v2")
@@ -76,7 +76,7 @@ def test_a_header_is_known_whatever_its_case(cloud: Cloud) -> None:
         assert call(made, "avis_imposition").status == 200, name
 
 
-def test_a_key_in_the_query_string_is_no_key(cloud: Cloud) -> None:
+def test_a_key_in_the_query_string_is_ignored(cloud: Cloud) -> None:
     key = cloud.token("dgfip_avis_imposition")
     made = event("avis_imposition/v2", apikey=key)
     made["queryStringParameters"] = made["multiValueQueryStringParameters"] = {"X-API-Key": [key]}
@@ -98,7 +98,7 @@ def test_a_key_in_the_query_string_is_no_key(cloud: Cloud) -> None:
         ([], "what is this"),
     ],
 )
-def test_a_caller_within_the_ranges_gets_in(cloud: Cloud, allowed: list[str], address: str) -> None:
+def test_a_caller_within_the_allowed_ranges_is_accepted(cloud: Cloud, allowed: list[str], address: str) -> None:
     assert from_address(address, cloud.token("dgfip_avis_imposition", allowed=allowed)).status == 200
 
 
@@ -117,7 +117,7 @@ def test_a_caller_within_the_ranges_gets_in(cloud: Cloud, allowed: list[str], ad
         (["a town hall"], "203.0.113.7"),
     ],
 )
-def test_a_caller_outside_the_ranges_is_refused(
+def test_a_caller_outside_the_allowed_ranges_is_refused(
     cloud: Cloud, dgfip: Provider, allowed: list[str], address: str
 ) -> None:
     answer = from_address(address, cloud.token("dgfip_avis_imposition", allowed=allowed))
@@ -125,7 +125,7 @@ def test_a_caller_outside_the_ranges_is_refused(
     assert dgfip.asked == []
 
 
-def test_the_address_that_counts_is_the_gateways_word_for_it(cloud: Cloud) -> None:
+def test_the_caller_address_comes_from_the_gateway_and_not_from_a_header(cloud: Cloud) -> None:
     key = cloud.token("dgfip_avis_imposition", allowed=["198.51.100.0/24"])
     answer = ask(
         "avis_imposition/v2", key=key, headers={"X-Forwarded-For": "198.51.100.1", "Forwarded": "198.51.100.1"}
@@ -133,22 +133,22 @@ def test_the_address_that_counts_is_the_gateways_word_for_it(cloud: Cloud) -> No
     assert answer.status == 403
 
 
-def test_ranges_that_cannot_be_read_do_not_let_everybody_in(cloud: Cloud, dgfip: Provider) -> None:
+def test_unreadable_ranges_refuse_the_call(cloud: Cloud, dgfip: Provider) -> None:
     key = cloud.token("dgfip_avis_imposition", allowed="198.51.100.0/24")  # a string where a list is due
     assert from_address("203.0.113.7", key).status == 500
     assert dgfip.asked == []
 
 
-def test_a_token_is_remembered_for_a_while(cloud: Cloud) -> None:
+def test_a_token_is_cached_by_an_environment(cloud: Cloud) -> None:
     key = cloud.token("dgfip_avis_imposition")
     assert ask("avis_imposition/v2", key=key).status == 200
-    revoke(cloud, key)  # the gateway refuses the key from now on; a function need not know at once
+    revoke(cloud, key)  # the gateway refuses the key from now on, so that a function may know it later
     assert ask("avis_imposition/v2", key=key).status == 200
     forget()
     assert_denied(ask("avis_imposition/v2", key=key))
 
 
-def test_a_revocation_is_seen_once_the_time_of_the_cache_is_over(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_revocation_is_seen_once_the_cache_has_expired(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOKEN_CACHE_SECONDS", "0")
     key = cloud.token("dgfip_avis_imposition")
     assert ask("avis_imposition/v2", key=key).status == 200
@@ -156,7 +156,7 @@ def test_a_revocation_is_seen_once_the_time_of_the_cache_is_over(cloud: Cloud, m
     assert_denied(ask("avis_imposition/v2", key=key))
 
 
-def test_a_refused_key_is_accepted_as_soon_as_it_exists(cloud: Cloud) -> None:
+def test_an_unknown_key_is_not_cached_and_is_accepted_once_it_exists(cloud: Cloud) -> None:
     key = cloud.token("dgfip_avis_imposition")
     item = cloud.tokens.delete_item(Key={"key_hash": token.hash_key(key)}, ReturnValues="ALL_OLD")["Attributes"]
     assert_denied(ask("avis_imposition/v2", key=key))
@@ -164,7 +164,7 @@ def test_a_refused_key_is_accepted_as_soon_as_it_exists(cloud: Cloud) -> None:
     assert ask("avis_imposition/v2", key=key).status == 200
 
 
-def test_an_expiry_is_checked_at_every_use_of_a_remembered_token(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_expiry_of_a_cached_token_is_checked_at_every_use(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     class InAnHour(datetime):
         @classmethod
         @override
@@ -180,7 +180,7 @@ def test_an_expiry_is_checked_at_every_use_of_a_remembered_token(cloud: Cloud, m
 @pytest.mark.parametrize("scopes", [(), ("foo",), ("cnaf_attestation_droits",), ("dgfip_nom",), ("dgfip_",), ("*",)])
 @pytest.mark.parametrize("door", ["avis_imposition/v1", "declarants/v2"])
 @pytest.mark.parametrize("query", [{}, {"numeroFiscal": "", "referenceAvis": "?"}], ids=["good", "malformed"])
-def test_a_token_that_opens_nothing_is_refused_before_anything_is_asked(
+def test_insufficient_scopes_are_refused_before_the_query_is_read(
     cloud: Cloud, dgfip: Provider, scopes: tuple[str, ...], door: str, query: dict[str, Any]
 ) -> None:
     answer = ask(door, key=cloud.token(*scopes), **query)
@@ -190,13 +190,13 @@ def test_a_token_that_opens_nothing_is_refused_before_anything_is_asked(
     assert "citizen" not in cloud.entries()[0]
 
 
-def test_a_token_opens_a_dataset_by_one_field_of_it(cloud: Cloud) -> None:
+def test_a_scope_for_one_field_gives_access_to_the_dataset(cloud: Cloud) -> None:
     key = cloud.token("foo", "dgfip_declarant1_nom")
     assert ask("declarants/v2", key=key).body == {"declarant1": {"nom": "TILLEUL"}}
     assert ask("revenu_fiscal_reference/v2", key=key).status == 403
 
 
-def test_a_key_is_stored_nowhere(cloud: Cloud) -> None:
+def test_a_key_is_stored_as_its_hash_and_never_in_clear(cloud: Cloud) -> None:
     key = cloud.token("dgfip_avis_imposition")
     for door in DOORS:
         assert ask(door, key=key).status == 200

@@ -1,4 +1,4 @@
-"""The tax address: what the notice prints, and what the geocoder knows of it or does not (contract §3.3)."""
+"""The tax address: the one that the notice prints, and its match by the geocoder (contract §3.3)."""
 
 import json
 from collections.abc import Iterator
@@ -55,7 +55,7 @@ def without(*names: str, **changes: object) -> dict[str, object]:
 
 
 class Geocoder:
-    """A geocoder that answers as it is told, and remembers what it was asked."""
+    """A geocoder that gives the content set by a test, and records its requests."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -63,7 +63,7 @@ class Geocoder:
         self.content = json.dumps(collection()).encode()
         self.asked: list[tuple[str, dict[str, list[str]]]] = []
 
-    def says(self, answer: object) -> None:
+    def returns(self, answer: object) -> None:
         self.content = json.dumps(answer).encode()
 
     def __call__(self, environ: "WSGIEnvironment", start: "StartResponse") -> list[bytes]:
@@ -84,7 +84,7 @@ def geocoder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Geocoder]:
 
 @pytest.fixture
 def key(cloud: Cloud, dgfip: Provider) -> str:
-    """Open everything, to a tax service that knows everybody."""
+    """A key with every tax scope, and a tax service that knows every number."""
     assert dgfip.url
     return cloud.token("dgfip_avis_imposition")
 
@@ -93,7 +93,7 @@ def prints(dgfip: Provider, address: str) -> None:
     dgfip.page = page(NOTICE | {"foyerFiscal": {"annee": 2026, "adresse": address}})
 
 
-def test_v2_tells_the_printed_address_its_parts_and_its_place(key: str, geocoder: Geocoder) -> None:
+def test_v2_returns_the_printed_address_its_parts_and_its_coordinates(key: str, geocoder: Geocoder) -> None:
     answer = ask("adresse_fiscale/v2", key=key)
     assert (answer.status, answer.body) == (
         200,
@@ -117,7 +117,7 @@ def test_v2_tells_the_printed_address_its_parts_and_its_place(key: str, geocoder
     assert geocoder.asked == [("/search/", {"q": [PRINTED], "limit": ["1"]})]
 
 
-def test_v1_tells_the_geocoder_s_own_words_without_its_identifier_and_the_household(
+def test_v1_returns_the_geocoder_properties_without_their_identifier_and_the_household(
     key: str, geocoder: Geocoder
 ) -> None:
     assert geocoder.url
@@ -136,7 +136,7 @@ def test_v1_tells_the_geocoder_s_own_words_without_its_identifier_and_the_househ
     assert list(answer.body) == ["adresses", "declarant1", "declarant2", "foyerFiscal"]
 
 
-def test_the_year_alone_opens_the_year_and_its_first_day_and_the_geocoder_is_not_asked(
+def test_the_year_scope_returns_two_fields_and_does_not_call_the_geocoder(
     cloud: Cloud, dgfip: Provider, geocoder: Geocoder
 ) -> None:
     assert dgfip.url
@@ -149,7 +149,9 @@ def test_the_year_alone_opens_the_year_and_its_first_day_and_the_geocoder_is_not
     assert cloud.entries()[0]["withheld"] == ["adresse", "adresseStructuree", "coordonnees", "score"]
 
 
-def test_the_address_opens_with_all_that_derives_from_it(cloud: Cloud, dgfip: Provider, geocoder: Geocoder) -> None:
+def test_the_address_scope_returns_the_fields_derived_from_the_address(
+    cloud: Cloud, dgfip: Provider, geocoder: Geocoder
+) -> None:
     assert dgfip.url
     address = cloud.token("dgfip_adresse_fiscale_taxation")
     assert list(ask("adresse_fiscale/v2", key=address).body) == [
@@ -163,16 +165,14 @@ def test_the_address_opens_with_all_that_derives_from_it(cloud: Cloud, dgfip: Pr
     assert len(geocoder.asked) == 2
 
 
-def test_a_token_that_opens_no_field_of_the_address_asks_nobody(
-    cloud: Cloud, dgfip: Provider, geocoder: Geocoder
-) -> None:
+def test_a_token_without_an_address_scope_calls_no_provider(cloud: Cloud, dgfip: Provider, geocoder: Geocoder) -> None:
     refused = ask("adresse_fiscale/v2", key=cloud.token("dgfip_revenu_fiscal_reference", "cnaf_adresse"))
     assert (refused.status, refused.body["error"]) == (403, "forbidden")
     assert dgfip.asked == []
     assert geocoder.asked == []
 
 
-def test_a_certain_answer_leaves_nothing_to_explain(cloud: Cloud, key: str, geocoder: Geocoder) -> None:
+def test_a_sure_match_leaves_no_warning_in_the_audit_record(cloud: Cloud, key: str, geocoder: Geocoder) -> None:
     assert geocoder.url
     ask("adresse_fiscale/v2", key=key)
     assert cloud.entries()[0]["notes"] == []
@@ -189,26 +189,26 @@ def test_a_certain_answer_leaves_nothing_to_explain(cloud: Cloud, key: str, geoc
         (without("street", "name"), "3", None),
     ],
 )
-def test_the_number_and_the_street_are_told_as_far_as_the_match_goes(
+def test_the_number_and_the_street_are_null_where_the_match_does_not_reach_them(
     key: str, geocoder: Geocoder, changed: object, numero: str | None, voie: str | None
 ) -> None:
-    geocoder.says(collection(changed))
-    told = ask("adresse_fiscale/v2", key=key).body["adresseStructuree"]
-    assert (told["numero"], told["voie"], told["commune"]) == (numero, voie, "Bourg-Exemple")
+    geocoder.returns(collection(changed))
+    parts = ask("adresse_fiscale/v2", key=key).body["adresseStructuree"]
+    assert (parts["numero"], parts["voie"], parts["commune"]) == (numero, voie, "Bourg-Exemple")
 
 
-def test_what_the_geocoder_does_not_say_of_a_match_is_null(key: str, geocoder: Geocoder) -> None:
-    geocoder.says(collection({"score": 0.7}))
+def test_properties_that_the_geocoder_leaves_out_are_null(key: str, geocoder: Geocoder) -> None:
+    geocoder.returns(collection({"score": 0.7}))
     answer = ask("adresse_fiscale/v2", key=key).body
     assert set(answer["adresseStructuree"].values()) == {None}
     assert answer["score"] == 0.7
 
 
 @pytest.mark.parametrize(("score", "located"), [(0, False), (0.4999, False), (0.5, True), (1, True)])
-def test_an_unsure_match_is_no_match(
+def test_a_match_with_a_score_under_a_half_is_discarded(
     cloud: Cloud, key: str, geocoder: Geocoder, *, score: float, located: bool
 ) -> None:
-    geocoder.says(collection(without(score=score)))
+    geocoder.returns(collection(without(score=score)))
     answer = ask("adresse_fiscale/v2", key=key)
     assert answer.status == 200
     assert (answer.body["score"] == score) is located
@@ -217,22 +217,20 @@ def test_an_unsure_match_is_no_match(
     assert cloud.entries()[0]["notes"] == ([] if located else ["ban: score under 0.5"])
 
 
-def test_no_match_is_explained(cloud: Cloud, key: str, geocoder: Geocoder) -> None:
-    geocoder.says(collection() | {"features": []})
+def test_an_empty_geocoder_result_is_explained_in_the_audit_record(cloud: Cloud, key: str, geocoder: Geocoder) -> None:
+    geocoder.returns(collection() | {"features": []})
     assert ask("adresse_fiscale/v2", key=key).body == WHOLE
     assert cloud.entries()[0]["notes"] == ["ban: no result"]
 
 
-def test_an_address_that_the_notice_leaves_empty_is_not_asked(
-    cloud: Cloud, dgfip: Provider, key: str, geocoder: Geocoder
-) -> None:
+def test_an_empty_address_is_not_geocoded(cloud: Cloud, dgfip: Provider, key: str, geocoder: Geocoder) -> None:
     prints(dgfip, "")
     assert ask("adresse_fiscale/v2", key=key).body == WHOLE | {"adresse": ""}
     assert geocoder.asked == []
     assert cloud.entries()[0]["notes"] == ["ban: no address"]
 
 
-def test_a_notice_without_the_address_row_has_none_to_tell(
+def test_a_notice_without_an_address_row_returns_nulls(
     cloud: Cloud, dgfip: Provider, key: str, geocoder: Geocoder
 ) -> None:
     dgfip.page = page({name: value for name, value in NOTICE.items() if name != "foyerFiscal"})
@@ -257,7 +255,7 @@ def test_a_notice_without_the_address_row_has_none_to_tell(
         "漢字 🏠",
     ],
 )
-def test_whatever_the_address_the_geocoder_is_asked_that_and_nothing_else(
+def test_special_characters_of_an_address_reach_the_geocoder_unchanged(
     dgfip: Provider, key: str, geocoder: Geocoder, address: str
 ) -> None:
     prints(dgfip, address)
@@ -274,13 +272,13 @@ def test_whatever_the_address_the_geocoder_is_asked_that_and_nothing_else(
         (wire.plain_behind_https, "network_error"),
         (wire.dripping(wire.response(b"", headers={"Content-Length": "10000"}), b"{"), "network_error"),
         (wire.flooding, "invalid_response"),
-        *((wire.answering(wire.response(b"{}", status=one)), "invalid_response") for one in (204, 301, 400, 404)),
-        *((wire.answering(wire.response(b"{}", status=one)), "network_error") for one in (500, 502, 503, 504)),
-        *((wire.answering(wire.response(b"{}", status=one)), "rate_limited") for one in (403, 429)),
+        *((wire.answering(wire.response(b"{}", status=status)), "invalid_response") for status in (204, 301, 400, 404)),
+        *((wire.answering(wire.response(b"{}", status=status)), "network_error") for status in (500, 502, 503, 504)),
+        *((wire.answering(wire.response(b"{}", status=status)), "rate_limited") for status in (403, 429)),
         (wire.closing_after(wire.response(b'{"type":', headers={"Content-Length": "500"})), "invalid_response"),
     ],
 )
-def test_a_geocoder_that_fails_fails_no_answer(
+def test_a_failing_geocoder_does_not_fail_the_call(
     cloud: Cloud, key: str, monkeypatch: pytest.MonkeyPatch, server: wire.Server, why: str
 ) -> None:
     monkeypatch.setenv("BAN_DEADLINE", "0.5")
@@ -328,7 +326,7 @@ MALFORMED: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("what", MALFORMED)
-def test_a_geocoder_that_answers_anything_else_fails_no_answer(
+def test_a_malformed_geocoder_response_does_not_fail_the_call(
     cloud: Cloud, key: str, geocoder: Geocoder, what: str
 ) -> None:
     geocoder.content = MALFORMED[what]
@@ -338,7 +336,7 @@ def test_a_geocoder_that_answers_anything_else_fails_no_answer(
     assert [entry["notes"] for entry in cloud.entries()] == [["ban: invalid_response"]] * 2
 
 
-def test_a_property_that_could_break_an_answer_is_left_out(key: str, geocoder: Geocoder) -> None:
+def test_geocoder_properties_that_would_break_xml_are_left_out(key: str, geocoder: Geocoder) -> None:
     hostile = {
         "a b": "c",
         "<script>": "x",
@@ -351,17 +349,17 @@ def test_a_property_that_could_break_an_answer_is_left_out(key: str, geocoder: G
         "long": "x" * 10_000,
     }
     kept = {"_type": "address", "population": 4000, "vrai": True, "rien": None, "texte": "<&>]]>\x00"}
-    geocoder.says(collection({**hostile, **PROPERTIES, **kept}))
-    told = ask("adresse_fiscale/v1", key=key).body["adresses"][0]["adresse"]
-    assert told == without("id") | kept
+    geocoder.returns(collection({**hostile, **PROPERTIES, **kept}))
+    properties = ask("adresse_fiscale/v1", key=key).body["adresses"][0]["adresse"]
+    assert properties == without("id") | kept
     xml = ask("adresse_fiscale/v1", key=key, headers={"Accept": "application/xml"})
     parsed = ET.fromstring(xml.text.encode())  # noqa: S314 - written by ourselves just now
-    assert {one.tag for one in parsed.iterfind("adresses/adresse/*")} == told.keys()
+    assert {element.tag for element in parsed.iterfind("adresses/adresse/*")} == properties.keys()
     assert parsed.findtext("adresses/adresse/texte") == "<&>]]>\ufffd"
-    assert [one.text for one in parsed.iterfind("adresses/geometry/coordinates")] == ["5.2258", "46.2052"]
+    assert [element.text for element in parsed.iterfind("adresses/geometry/coordinates")] == ["5.2258", "46.2052"]
 
 
-def test_an_address_is_nowhere_in_logs_whether_the_geocoder_answers_or_not(
+def test_an_address_is_never_logged(
     key: str, geocoder: Geocoder, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     for status in (200, 400, 500):
@@ -379,7 +377,7 @@ def test_an_address_is_nowhere_in_logs_whether_the_geocoder_answers_or_not(
 
 @pytest.fixture
 def simulated(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The sandbox's geocoder, which has less time to answer than the others."""
+    """The sandbox's geocoder, with a shorter deadline than the other providers."""
     monkeypatch.setenv("PROVIDER_DEADLINE", "20")
     monkeypatch.setenv("PROVIDER_READ_TIMEOUT", "20")
     monkeypatch.setenv("BAN_DEADLINE", "0.5")
@@ -391,10 +389,10 @@ def simulated(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("simulated")
-def test_the_simulated_geocoder_derives_all_from_the_printed_address(dgfip: Provider, key: str) -> None:
+def test_the_simulated_geocoder_derives_every_part_from_the_printed_address(dgfip: Provider, key: str) -> None:
     prints(dgfip, "Appartement 4 Résidence du Lac 7 bis allée de l'Étang 74000 ANNECY")
-    told = ask("adresse_fiscale/v2", key=key).body
-    assert told["adresseStructuree"] | {"codeInsee": None} == {
+    body = ask("adresse_fiscale/v2", key=key).body
+    assert body["adresseStructuree"] | {"codeInsee": None} == {
         "numero": "7 bis",
         "voie": "allée de l'Étang",
         "codePostal": "74000",
@@ -402,11 +400,11 @@ def test_the_simulated_geocoder_derives_all_from_the_printed_address(dgfip: Prov
         "commune": "ANNECY",
         "contexte": "74, Département d'exemple, Région d'exemple",
     }
-    assert told["score"] == ban.SURE
-    assert ask("adresse_fiscale/v2", key=key).body == told
+    assert body["score"] == ban.SURE
+    assert ask("adresse_fiscale/v2", key=key).body == body
     prints(dgfip, "place du Marché 59000 LILLE")
-    told = ask("adresse_fiscale/v2", key=key).body["adresseStructuree"]
-    assert (told["numero"], told["voie"]) == (None, "place du Marché")
+    parts = ask("adresse_fiscale/v2", key=key).body["adresseStructuree"]
+    assert (parts["numero"], parts["voie"]) == (None, "place du Marché")
 
 
 @pytest.mark.parametrize(
@@ -421,7 +419,7 @@ def test_the_simulated_geocoder_derives_all_from_the_printed_address(dgfip: Prov
     ],
 )
 @pytest.mark.usefixtures("simulated")
-def test_an_address_makes_the_simulated_geocoder_fail_by_its_name(
+def test_special_street_names_make_the_simulated_geocoder_fail(
     cloud: Cloud, dgfip: Provider, key: str, address: str, why: str
 ) -> None:
     prints(dgfip, address)
@@ -431,16 +429,16 @@ def test_an_address_makes_the_simulated_geocoder_fail_by_its_name(
 
 
 @pytest.mark.skipif(not REFERENCE.exists(), reason=f"no {REFERENCE}: set REFERENCE_DATA")
-def test_a_real_answer_is_read(cloud: Cloud, key: str, geocoder: Geocoder) -> None:
+def test_a_recorded_geocoder_response_is_read(cloud: Cloud, key: str, geocoder: Geocoder) -> None:
     real = json.loads(REFERENCE.read_text())
-    geocoder.says(real)
+    geocoder.returns(real)
     assert ask("adresse_fiscale/v2", key=key).body == WHOLE
     assert cloud.entries()[0]["notes"] == ["ban: score under 0.5"]
     properties = real["features"][0]["properties"]
     properties["score"] = 0.8
-    geocoder.says(real)
-    told = ask("adresse_fiscale/v2", key=key).body
-    assert list(told["adresseStructuree"].values()) == [
+    geocoder.returns(real)
+    body = ask("adresse_fiscale/v2", key=key).body
+    assert list(body["adresseStructuree"].values()) == [
         properties["housenumber"],
         properties["name"].removeprefix(properties["housenumber"]).strip(),
         properties["postcode"],
@@ -449,7 +447,7 @@ def test_a_real_answer_is_read(cloud: Cloud, key: str, geocoder: Geocoder) -> No
         properties["context"],
     ]
     longitude, latitude = real["features"][0]["geometry"]["coordinates"]
-    assert told["coordonnees"] == {"latitude": latitude, "longitude": longitude}
+    assert body["coordonnees"] == {"latitude": latitude, "longitude": longitude}
     v1 = ask("adresse_fiscale/v1", key=key).body["adresses"]
     del properties["id"]
     assert v1 == [{"adresse": properties, "geometry": real["features"][0]["geometry"]}]

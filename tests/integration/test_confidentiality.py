@@ -1,7 +1,6 @@
-"""Nothing of a citizen, nor any key, is in a log, a metric, a trace, a table or an error, whatever goes wrong.
+"""Find no value of a citizen and no key in a log, a metric, a trace, a table or an error, in any failure.
 
-The values are random, so that finding one means that it leaked: in clear, written in one of many ways, or as a hash
-that anybody could make.
+The values are random: finding one, in clear, in another notation or as a plain hash, means that it leaked.
 """
 
 import base64
@@ -29,7 +28,7 @@ TRACE = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sample
 
 
 class Citizen:
-    """Somebody whose every value is random."""
+    """A citizen with a random notice."""
 
     def __init__(self) -> None:
         self.numero = "".join(secrets.choice(string.digits) for _ in range(13))
@@ -38,7 +37,7 @@ class Citizen:
 
     def _random(self, name: str, value: object) -> object:
         if isinstance(value, dict):
-            return {inner: self._random(inner, one) for inner, one in value.items()}
+            return {inner: self._random(inner, member) for inner, member in value.items()}
         if name.startswith("date"):
             return f"{random.randint(10, 28)}/{random.randint(10, 12)}/{random.randint(1900, 1999)}"  # noqa: S311 - no secret
         if name in {"annee", "anneeImpots", "anneeRevenus", "nombreParts", "nombrePersonnesCharge"}:
@@ -53,7 +52,7 @@ class Citizen:
 
     @property
     def values(self) -> list[str]:
-        """Everything that names or describes them."""
+        """Every value that names or describes the citizen."""
         of_notice = [str(value) for value in paths(self.notice).values() if len(str(value)) > 4]
         words = [word for value in of_notice for word in value.split() if len(word) > 8]
         return [self.numero, self.reference, *of_notice, *words]
@@ -64,13 +63,13 @@ def _word() -> str:
 
 
 def written(value: str) -> Iterator[str]:
-    """Yield the ways to write a value that somebody could read, or make again to recognise it."""
+    """Yield the notations of a value that reveal it, and its plain hashes."""
     yield from (value, value.lower(), html.escape(value), urllib.parse.quote(value), json.dumps(value)[1:-1])
     if value.isdigit():
         for space in " \N{NO-BREAK SPACE}\N{NARROW NO-BREAK SPACE}":
             yield f"{int(value):,}".replace(",", space)
-    for said in (value, value.lower(), f"dgfip:{value}"):
-        content = said.encode()
+    for text in (value, value.lower(), f"dgfip:{value}"):
+        content = text.encode()
         yield from (content.hex(), base64.b64encode(content).decode().rstrip("="))
         for algorithm in ("md5", "sha1", "sha256", "sha512"):
             digest = hashlib.new(algorithm, content).digest()
@@ -99,12 +98,12 @@ def citizen(dgfip: Provider) -> Citizen:
 
 
 def unreadable(citizen: Citizen) -> str:
-    """Return a page full of the citizen, of which nothing can be made."""
+    """Return a page with all of the citizen's values that is not a notice."""
     return page(citizen.notice).replace("sur les revenus", "sur")
 
 
 def mistyped(citizen: Citizen) -> str:
-    """Return a notice whose amounts are words."""
+    """Return a notice with words for amounts."""
     notice: Mapping[str, Any] = citizen.notice
     return page({**notice, "revenuFiscalReference": notice["declarant1"]["nom"]})
 
@@ -121,7 +120,7 @@ def mistyped(citizen: Citizen) -> str:
     ],
 )
 @pytest.mark.parametrize("accept", ["application/json", "application/xml"])
-def test_whatever_the_provider_shows_nothing_of_it_is_kept(  # noqa: PLR0913, PLR0917 - a table of cases
+def test_nothing_that_the_provider_shows_is_logged_or_stored(  # noqa: PLR0913, PLR0917 - a table of cases
     cloud: Cloud,
     dgfip: Provider,
     citizen: Citizen,
@@ -157,7 +156,7 @@ def test_whatever_the_provider_shows_nothing_of_it_is_kept(  # noqa: PLR0913, PL
         (406, {"Accept": "text/{numero}"}),
     ],
 )
-def test_a_refusal_does_not_repeat_what_was_sent(
+def test_a_refusal_does_not_repeat_the_values_of_the_request(
     cloud: Cloud, citizen: Citizen, capfd: pytest.CaptureFixture[str], status: int, change: dict[str, str]
 ) -> None:
     change = {name: value.format(numero=citizen.numero, reference=citizen.reference) for name, value in change.items()}
@@ -180,7 +179,7 @@ def stored(cloud: Cloud) -> str:
     return repr([table.scan()["Items"] for table in (cloud.tokens, cloud.audit, cloud.stats)])
 
 
-def test_the_log_of_a_call_is_the_same_whoever_it_is_about(
+def test_the_log_of_a_call_does_not_depend_on_the_citizen(
     cloud: Cloud, dgfip: Provider, capfd: pytest.CaptureFixture[str]
 ) -> None:
     key = cloud.token("dgfip_avis_imposition")
@@ -200,7 +199,7 @@ def test_the_log_of_a_call_is_the_same_whoever_it_is_about(
 
 
 class Daemon:
-    """The X-Ray daemon: takes every datagram, answers none."""
+    """The X-Ray daemon: it receives every datagram and answers none."""
 
     def __init__(self) -> None:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -209,7 +208,7 @@ class Daemon:
         self.address = f"127.0.0.1:{self._socket.getsockname()[1]}"
 
     def received(self) -> Iterator[str]:
-        """Yield what has come; the kernel keeps it until it is read."""
+        """Yield the datagrams received; the kernel keeps them until they are read."""
         while True:
             try:
                 yield self._socket.recv(65536).decode()
@@ -239,13 +238,13 @@ def step(citizen: Citizen, *scopes: str, environ: dict[str, str] | None = None, 
 
 
 @pytest.mark.usefixtures("dgfip")
-def test_nothing_personal_leaves_a_function_by_its_log_or_its_traces(
+def test_no_personal_value_is_in_the_log_or_the_traces_of_a_function(
     citizen: Citizen, daemon: Daemon, environ: dict[str, str], tmp_path: Path
 ) -> None:
     defective = response(page(citizen.notice).encode()).replace(b"\r\n", f"\r\n{citizen.numero}\r\n".encode(), 1)
     with closing_after(defective)() as chatty, resetting() as reset:
         outcomes: list[tuple[int, Step]] = [
-            # First of all a warning: nothing has been logged yet that would have set the logging up.
+            # A warning comes first, before any line that would have set the logging up.
             (200, step(citizen, sabotage="warn")),
             (200, step(citizen, sabotage="log")),
             (500, step(citizen, sabotage="raise")),
@@ -259,14 +258,14 @@ def test_nothing_personal_leaves_a_function_by_its_log_or_its_traces(
             (200, step(citizen, "dgfip_nombre_parts")),
             (200, step(citizen, environ={"AWS_LAMBDA_LOG_LEVEL": "DEBUG", "POWERTOOLS_LOGGER_LOG_EVENT": "true"})),
         ]
-        played = play([one for _, one in outcomes], tmp_path / "answers.json", environ)
+        played = play([step for _, step in outcomes], tmp_path / "answers.json", environ)
     assert [answer and answer["status"] for answer in played.answers] == [status for status, _ in outcomes]
     traces = "".join(daemon.received())
     refused = repr([answer for answer in played.answers if answer and answer["status"] != 200])
     assert_silent(played.log + traces + refused, [*citizen.values, *played.keys])
     assert_silent(played.tables, citizen.values)
     assert not [key for key in played.keys if key in played.tables]
-    lines = [json.loads(line) for line in played.log.splitlines()]  # each line is ours
+    lines = [json.loads(line) for line in played.log.splitlines()]  # each line is a JSON object
     assert {line["logger"] for line in lines if line.get("event") == "library"} == {
         *("root", "py.warnings", "urllib3.connectionpool", "urllib3.util.retry", "botocore.endpoint", "lxml"),
         "aws_xray_sdk",
@@ -280,7 +279,7 @@ def subsegments(datagrams: Iterable[str]) -> list[dict[str, Any]]:
 
 
 @pytest.mark.usefixtures("dgfip")
-def test_a_trace_has_the_providers_part_and_its_outcome(
+def test_a_trace_has_a_subsegment_for_the_provider_with_its_outcome(
     citizen: Citizen, daemon: Daemon, environ: dict[str, str], tmp_path: Path
 ) -> None:
     steps = [
@@ -298,7 +297,7 @@ def test_a_trace_has_the_providers_part_and_its_outcome(
         assert segment["parent_id"] == "53995c3f42cd8ad8"
         assert segment["start_time"] <= segment["end_time"]
         assert "cause" not in segment
-    assert [(one["annotations"], one.get("fault", False)) for one in segments] == [
+    assert [(segment["annotations"], segment.get("fault", False)) for segment in segments] == [
         ({"outcome": "ok"}, False),
         ({"outcome": "network_error"}, True),
         ({"outcome": "internal_server_error"}, True),
@@ -306,7 +305,7 @@ def test_a_trace_has_the_providers_part_and_its_outcome(
 
 
 @pytest.mark.usefixtures("dgfip")
-def test_a_call_that_lambda_does_not_trace_is_answered_without_a_word_of_it(
+def test_a_call_that_lambda_does_not_trace_sends_and_logs_nothing_about_traces(
     citizen: Citizen, daemon: Daemon, environ: dict[str, str], tmp_path: Path
 ) -> None:
     headers = [

@@ -1,4 +1,4 @@
-"""However slow everybody is, a call is audited and answered; second tries are few, and not made by all at once."""
+"""Answer and audit a call however slow its dependencies are; keep retries few and spread out."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ def key(cloud: Cloud) -> str:
 
 @pytest.fixture
 def given(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The seconds that each question was given."""
+    """The seconds that each call of a provider was given."""
     seconds: list[float] = []
     start = http.Budget.start
 
@@ -38,7 +38,7 @@ def call(key: str, event: str = "avis_imposition/v2") -> Answer:
     return ask(event, key=key, **NUMBERS)
 
 
-def test_a_provider_is_given_its_own_time_when_nobody_else_took_it(
+def test_a_provider_gets_its_full_deadline_in_a_fast_call(
     key: str, dgfip: Provider, given: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PROVIDER_DEADLINE", "7")
@@ -47,7 +47,7 @@ def test_a_provider_is_given_its_own_time_when_nobody_else_took_it(
     assert dgfip.asked
 
 
-def test_what_is_left_is_less_when_others_were_slow(
+def test_a_provider_gets_only_the_time_left_in_a_slow_call(
     key: str, dgfip: Provider, given: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PROVIDER_DEADLINE", "28")
@@ -58,26 +58,28 @@ def test_what_is_left_is_less_when_others_were_slow(
 
 
 @pytest.mark.usefixtures("given")
-def test_too_late_to_ask_is_said_and_audited_and_held_against_nobody(
+def test_a_call_without_time_left_is_refused_audited_and_not_counted_as_a_failure(
     key: str, dgfip: Provider, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(deadline, "CALL", deadline.RESERVED)
     answers = [call(key) for _ in range(6)]
-    assert {(one.status, one.body["error"]) for one in answers} == {(503, "network_error")}
+    assert {(answer.status, answer.body["error"]) for answer in answers} == {(503, "network_error")}
     assert [entry["error"] for entry in cloud.entries()] == ["network_error"] * 6
     assert dgfip.asked == []
-    http: Any = boto3.client("dynamodb")
-    assert "Item" not in http.get_item(TableName=cloud.stats.name, Key=key_of("dgfip"))
+    client: Any = boto3.client("dynamodb")
+    assert "Item" not in client.get_item(TableName=cloud.stats.name, Key=key_of("dgfip"))
 
 
-def test_outside_of_a_call_nobody_waits() -> None:
+def test_outside_a_call_there_is_no_deadline() -> None:
     assert deadline.left() == float("inf")
 
 
-# ── Second tries ─────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Retries ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_provider_that_keeps_hanging_up_is_not_asked_twice_as_much(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_retries_are_limited_when_a_provider_keeps_closing_connections(
+    key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     connections: list[object] = []
 
     def hang_up(connection: Any, _: Any) -> None:
@@ -94,7 +96,7 @@ def test_a_provider_that_keeps_hanging_up_is_not_asked_twice_as_much(key: str, m
     assert all(0 <= pause <= retries.PAUSE_SECONDS for pause in pauses)
 
 
-def test_one_question_in_ten_may_be_tried_again() -> None:
+def test_one_call_in_ten_earns_a_retry() -> None:
     saved = retries.Retries()
     while saved.take():
         pass

@@ -1,4 +1,4 @@
-"""A token that walks through people's numbers is slowed, then suspended, whatever the way it walks; no town is."""
+"""Slow, then suspend, a token that walks through numbers in any order; leave the calls of a town alone."""
 
 import json
 import random
@@ -27,18 +27,18 @@ from tests.support.template import ROOT, template
 SLOWED = template()["Parameters"]["EnumerationSlowedAt"]["Default"]
 ANSWERED = {200, 404}
 ENDED = 100
-"""The answer that a walk must not get."""
+"""The number of answers that a walk must not reach."""
 
 
-pytestmark = pytest.mark.usefixtures("dgfip")  # the tax service, which knows everybody
+pytestmark = pytest.mark.usefixtures("dgfip")  # the tax service, which knows every number
 
 
 class Environments:
-    """Several environments of a function, or of several, of which each remembers its own calls only."""
+    """Several environments of the functions; each remembers its own calls only."""
 
     def __init__(self, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
         self._all: list[LRUCache[str, Any]] = [LRUCache(maxsize=256) for _ in range(count)]
-        self._chance = random.Random(count)  # noqa: S311 - which one serves is no secret
+        self._chance = random.Random(count)  # noqa: S311 - a choice of environment, no secret
         monkeypatch.setattr(enumeration, "_trails", lambda: self._now)
         self.next()
 
@@ -55,14 +55,14 @@ def of_family(key: str, number: int, door: str = "quotient_familial/v2") -> Answ
 
 
 def walk(
-    one: Callable[[str, int], Answer], key: str, numbers: Iterable[int], environments: Environments | None = None
+    send: Callable[[str, int], Answer], key: str, numbers: Iterable[int], environments: Environments | None = None
 ) -> list[int]:
-    """Ask about each number, and return the statuses."""
+    """Call about each number, and return the statuses."""
     statuses = []
     for number in numbers:
         if environments:
             environments.next()
-        statuses.append(one(key, number).status)
+        statuses.append(send(key, number).status)
     return statuses
 
 
@@ -71,11 +71,11 @@ def everything(cloud: Cloud) -> str:
 
 
 def suspicions() -> list[dict[str, Any]]:
-    """Return what the queue holds."""
+    """Return the messages of the suspension queue."""
     sqs, (queue,) = boto3.client("sqs"), boto3.client("sqs").list_queues()["QueueUrls"]
     found: list[dict[str, Any]] = []
     while messages := sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages"):
-        found += [{"body": one["Body"]} for one in messages]
+        found += [{"body": message["Body"]} for message in messages]
     return found
 
 
@@ -95,7 +95,7 @@ WALKS = {
 
 
 @pytest.mark.parametrize("how", WALKS)
-def test_a_walk_through_tax_numbers_that_all_exist_ends_before_the_100th(cloud: Cloud, how: str) -> None:
+def test_a_walk_through_existing_tax_numbers_stops_before_the_100th(cloud: Cloud, how: str) -> None:
     statuses = walk(of_tax, everything(cloud), WALKS[how])
     assert statuses.count(200) < ENDED
     assert set(statuses) == {200, 429}
@@ -104,7 +104,7 @@ def test_a_walk_through_tax_numbers_that_all_exist_ends_before_the_100th(cloud: 
 
 @pytest.mark.parametrize("how", ["up", "shuffled"])
 @pytest.mark.parametrize("environments", [2, 8])
-def test_so_does_one_that_several_environments_serve(
+def test_a_walk_served_by_several_environments_stops_before_the_100th(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch, how: str, environments: int
 ) -> None:
     statuses = walk(of_tax, everything(cloud), WALKS[how], Environments(environments, monkeypatch))
@@ -112,7 +112,7 @@ def test_so_does_one_that_several_environments_serve(
     assert set(statuses[ENDED + environments :]) == {429}
 
 
-def test_so_does_one_that_goes_through_every_dataset(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_walk_through_several_datasets_stops_before_the_100th(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     doors = cycle(["revenu_fiscal_reference/v2", "declarants/v2", "avis_imposition/v1", "avis_imposition/v2"])
     environments = Environments(4, monkeypatch)
     statuses = walk(lambda key, number: of_tax(key, number, next(doors)), everything(cloud), WALKS["up"], environments)
@@ -121,10 +121,10 @@ def test_so_does_one_that_goes_through_every_dataset(cloud: Cloud, monkeypatch: 
 
 @pytest.mark.parametrize("how", ["up", "by two"])
 @pytest.mark.parametrize("known", [True, False])
-def test_a_walk_through_families_ends_before_the_100th(cloud: Cloud, caf: Caf, how: str, known: bool) -> None:  # noqa: FBT001 - a table of cases
+def test_a_walk_through_families_stops_before_the_100th(cloud: Cloud, caf: Caf, how: str, known: bool) -> None:  # noqa: FBT001 - a table of cases
     numbers = [number - START + 2_600_000 for number in WALKS[how]]
     if known:
-        caf.families = [family.FAMILY.model_copy(update={"numero_allocataire": f"{one:07}"}) for one in numbers]
+        caf.families = [family.FAMILY.model_copy(update={"numero_allocataire": f"{number:07}"}) for number in numbers]
     statuses = walk(of_family, everything(cloud), numbers)
     answered = [status for status in statuses if status in ANSWERED]
     assert set(answered) <= ({200} if known else ANSWERED)
@@ -132,7 +132,7 @@ def test_a_walk_through_families_ends_before_the_100th(cloud: Cloud, caf: Caf, h
     assert set(statuses[ENDED:]) == {429}
 
 
-def test_numbers_that_nobody_has_are_a_walk_however_far_from_each_other(cloud: Cloud, dgfip: Provider) -> None:
+def test_unknown_numbers_far_from_each_other_stop_before_the_100th(cloud: Cloud, dgfip: Provider) -> None:
     dgfip.page = NOT_FOUND_PAGE
     numbers = random.Random(2).sample(range(10**12, 10**13), 120)  # noqa: S311 - which numbers is no secret
     statuses = walk(of_tax, everything(cloud), numbers)
@@ -140,22 +140,24 @@ def test_numbers_that_nobody_has_are_a_walk_however_far_from_each_other(cloud: C
     assert set(statuses[ENDED:]) == {429}
 
 
-def test_so_are_notices_tried_for_one_person(cloud: Cloud, dgfip: Provider) -> None:
+def test_unknown_references_tried_for_one_tax_number_stop_before_the_100th(cloud: Cloud, dgfip: Provider) -> None:
     dgfip.page = NOT_FOUND_PAGE
     key, references = everything(cloud), [f"26{number:011}" for number in range(120)]
     statuses = [
-        ask("declarants/v2", key=key, numeroFiscal="2690000000011", referenceAvis=one).status for one in references
+        ask("declarants/v2", key=key, numeroFiscal="2690000000011", referenceAvis=reference).status
+        for reference in references
     ]
     assert statuses.count(404) < ENDED
 
 
 @pytest.mark.usefixtures("caf")
-def test_so_are_postcodes_tried_for_one_family(cloud: Cloud) -> None:
+def test_postcodes_tried_for_one_family_number_stop_before_the_100th(cloud: Cloud) -> None:
     key = everything(cloud)
     tried = [
-        ask("adresse_caf/v2", key=key, numeroAllocataire="2600009", codePostal=f"75{one:03}") for one in range(120)
+        ask("adresse_caf/v2", key=key, numeroAllocataire="2600009", codePostal=f"75{postcode:03}")
+        for postcode in range(120)
     ]
-    assert len([one for one in tried if one.status == 404]) < ENDED
+    assert len([answer for answer in tried if answer.status == 404]) < ENDED
 
 
 # ── Slowed, then suspended ───────────────────────────────────────────────────────────────────────────────────────────
@@ -165,13 +167,13 @@ FEW, MORE = 10, 20
 
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Be suspicious of fewer people, so that a test asks less."""
+    """Lower the thresholds, so that a test makes fewer calls."""
     monkeypatch.setenv("ENUMERATION_SLOWED_AT", f"{FEW}")
     monkeypatch.setenv("ENUMERATION_SUSPENDED_AT", f"{MORE}")
 
 
 @pytest.mark.usefixtures("few")
-def test_who_is_slowed_is_told_so_and_the_audit_says_why(cloud: Cloud, dgfip: Provider) -> None:
+def test_a_slowed_call_is_429_and_its_audit_record_gives_the_suspicion(cloud: Cloud, dgfip: Provider) -> None:
     key = everything(cloud)
     walk(of_tax, key, range(START, START + FEW - 1))
     asked = len(dgfip.asked)
@@ -186,7 +188,7 @@ def test_who_is_slowed_is_told_so_and_the_audit_says_why(cloud: Cloud, dgfip: Pr
 
 
 @pytest.mark.usefixtures("few")
-def test_the_town_s_other_calls_are_answered_while_its_walk_is_not(cloud: Cloud) -> None:
+def test_calls_outside_the_walk_are_still_answered(cloud: Cloud) -> None:
     key = everything(cloud)
     assert walk(of_tax, key, islice(WALKS["up"], MORE))[-1] == 429
     assert of_tax(key, 1_230_000_000_000).status == 200
@@ -199,7 +201,7 @@ def test_another_token_is_not_slowed(cloud: Cloud) -> None:
 
 
 @pytest.mark.usefixtures("few")
-def test_who_waits_as_told_is_not_answered_either(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiting_for_retry_after_does_not_help_a_walk(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
     monkeypatch.setattr(enumeration, "monotonic", lambda: now)
     key, answered = everything(cloud), 0
@@ -212,18 +214,18 @@ def test_who_waits_as_told_is_not_answered_either(cloud: Cloud, monkeypatch: pyt
 
 
 @pytest.mark.usefixtures("few")
-def test_a_suspicion_grows_into_a_suspension_and_is_told(cloud: Cloud) -> None:
+def test_a_walk_that_goes_on_sends_its_token_to_the_suspension_queue(cloud: Cloud) -> None:
     key = everything(cloud)
     walk(of_tax, key, islice(WALKS["up"], MORE - 1))
     assert suspicions() == []
     of_tax(key, WALKS["up"][MORE - 1])
-    (told,) = (json.loads(one["body"]) for one in suspicions())
-    assert (told["token"], set(told)) == ("jeton-1", {"token", "at"})
+    (message,) = (json.loads(message["body"]) for message in suspicions())
+    assert (message["token"], set(message)) == ("jeton-1", {"token", "at"})
     assert cloud.entries()[-1]["suspicion"] == "suspended"
 
 
 @pytest.mark.usefixtures("few")
-def test_a_suspicion_that_cannot_be_told_is_refused_all_the_same(
+def test_a_walk_is_refused_even_when_the_queue_cannot_be_reached(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("SUSPICIONS_QUEUE", "http://127.0.0.1:9/nowhere")
@@ -231,7 +233,9 @@ def test_a_suspicion_that_cannot_be_told_is_refused_all_the_same(
     assert '"event": "enumeration_unknown"' in capfd.readouterr().out
 
 
-def test_what_cannot_be_counted_is_refused_before_anybody_is_asked(cloud: Cloud, dgfip: Provider) -> None:
+def test_neighbours_that_cannot_be_counted_are_refused_before_the_provider_is_called(
+    cloud: Cloud, dgfip: Provider
+) -> None:
     key = everything(cloud)
     assert of_tax(key, START).status == 200
     cloud.stats.delete()
@@ -239,10 +243,10 @@ def test_what_cannot_be_counted_is_refused_before_anybody_is_asked(cloud: Cloud,
     answer = of_tax(key, START + 1)
     assert (answer.status, answer.body["error"]) == (503, "audit_unavailable")
     assert len(dgfip.asked) == asked
-    assert of_tax(key, 1_230_000_000_000).status == 200  # which there is nothing to count of
+    assert of_tax(key, 1_230_000_000_000).status == 200  # it has no neighbour to be counted with
 
 
-def test_a_day_is_forgotten(cloud: Cloud) -> None:
+def test_a_group_of_neighbours_expires_from_the_table_within_three_days(cloud: Cloud) -> None:
     walk(of_tax, everything(cloud), range(START, START + 5))
     kept = [item for item in cloud.stats.scan()["Items"] if item["pk"] == "watch#jeton-1"]
     assert kept
@@ -251,7 +255,7 @@ def test_a_day_is_forgotten(cloud: Cloud) -> None:
         assert timedelta(days=1) < life < timedelta(days=3)
 
 
-def test_no_number_is_kept_nor_where_it_is(cloud: Cloud) -> None:
+def test_the_table_holds_no_number_and_no_group_name_in_clear(cloud: Cloud) -> None:
     walk(of_tax, everything(cloud), range(START, START + 5))
     kept = repr(cloud.stats.scan()["Items"]) + repr(cloud.entries())
     assert str(START)[:7] not in kept
@@ -271,7 +275,7 @@ def test_an_ordinary_call_writes_nothing(cloud: Cloud) -> None:
     assert watched(cloud) == []
 
 
-def test_a_software_that_comes_back_to_the_same_people_may_know_a_whole_neighbourhood(cloud: Cloud) -> None:
+def test_software_that_comes_back_to_the_same_people_is_not_slowed(cloud: Cloud) -> None:
     key = everything(cloud)
     doors = ("avis_imposition/v1", "avis_imposition/v2")
     statuses = [of_tax(key, START + number, door).status for number in range(100) for door in doors]
@@ -279,13 +283,13 @@ def test_a_software_that_comes_back_to_the_same_people_may_know_a_whole_neighbou
 
 
 @pytest.mark.usefixtures("few")
-def test_but_not_for_ever(cloud: Cloud) -> None:
+def test_coming_back_to_each_person_does_not_hide_a_long_walk(cloud: Cloud) -> None:
     key = everything(cloud)
     statuses = [of_tax(key, START + number).status for number in range(4 * FEW + 5) for _ in range(2)]
     assert 429 in statuses
 
 
-def test_a_bad_morning_is_no_enumeration(cloud: Cloud, dgfip: Provider) -> None:
+def test_many_typing_mistakes_among_good_calls_are_not_slowed(cloud: Cloud, dgfip: Provider) -> None:
     key, found = everything(cloud), dgfip.page
     numbers = random.Random(4).sample(range(10**12, 10**13), 220)  # noqa: S311 - which numbers is no secret
     statuses = []
@@ -296,17 +300,20 @@ def test_a_bad_morning_is_no_enumeration(cloud: Cloud, dgfip: Provider) -> None:
     assert set(statuses) == ANSWERED
 
 
-def test_a_software_that_repeats_a_mistake_makes_one(cloud: Cloud, dgfip: Provider) -> None:
+def test_one_mistake_repeated_is_counted_once(cloud: Cloud, dgfip: Provider) -> None:
     dgfip.page = NOT_FOUND_PAGE
     assert set(walk(of_tax, everything(cloud), [START] * 100)) == {404}
 
 
-def test_notices_of_other_years_are_no_unknown_people(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_notices_of_unavailable_years_are_not_counted_as_unknown_people(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("DGFIP_AVAILABLE_YEARS", "1")
     key = everything(cloud)
     numbers = random.Random(5).sample(range(10**12, 10**13), 100)  # noqa: S311 - which numbers is no secret
     answers = [
-        ask("declarants/v2", key=key, numeroFiscal=f"{one}", referenceAvis="1290000000022").status for one in numbers
+        ask("declarants/v2", key=key, numeroFiscal=f"{number}", referenceAvis="1290000000022").status
+        for number in numbers
     ]
     assert set(answers) == {404}
     assert watched(cloud) == []
@@ -314,7 +321,7 @@ def test_notices_of_other_years_are_no_unknown_people(cloud: Cloud, monkeypatch:
 
 @given(people=st.integers(0, 1000), calls=st.integers(0, 5000), is_walk=st.booleans())
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_more_people_is_never_less_suspicious(people: int, calls: int, is_walk: bool) -> None:  # noqa: FBT001 - drawn
+def test_suspicion_never_decreases_with_more_people(people: int, calls: int, is_walk: bool) -> None:  # noqa: FBT001 - drawn
     calls = max(people, calls)
     order = [None, "slowed", "suspended"]
     now, then = (
@@ -330,7 +337,7 @@ def test_more_people_is_never_less_suspicious(people: int, calls: int, is_walk: 
 
 @pytest.fixture
 def gateway_key(cloud: Cloud) -> tuple[str, str]:
-    """A key that the gateway knows too; returns it and its id there."""
+    """A key that exists in the gateway too, and its id there."""
     made = boto3.client("apigateway").create_api_key(name="api-particulier-jeton-1", enabled=True)
     return cloud.token("dgfip_avis_imposition", id="jeton-1", gateway_key_id=made["id"]), made["id"]
 
@@ -351,23 +358,23 @@ def suspicion(at: datetime | None = None, token: str = "jeton-1") -> dict[str, A
 
 
 @pytest.mark.usefixtures("few")
-def test_a_walk_ends_with_a_token_that_works_nowhere_an_alarm_and_an_entry(
+def test_a_walk_ends_with_a_suspended_token_an_alert_and_an_audit_record(
     cloud: Cloud, gateway_key: tuple[str, str], capfd: pytest.CaptureFixture[str]
 ) -> None:
     key, gateway_id = gateway_key
     walk(of_tax, key, islice(WALKS["up"], MORE + 2))
     suspend({"Records": suspicions()}, None)
     assert (state(cloud), is_enabled(gateway_id)) == ("suspended", False)
-    (entry,) = (one for one in cloud.entries() if one.get("kind") == "suspension")
+    (entry,) = (entry for entry in cloud.entries() if entry.get("kind") == "suspension")
     assert (entry["token"], entry["organisation"], entry["suspicion"]) == ("jeton-1", "VILLE EXEMPLE", "suspended")
-    told = [json.loads(line) for line in capfd.readouterr().out.splitlines() if "token_suspended" in line]
-    assert [line["token"] for line in told if "event" in line] == ["jeton-1"]
-    assert [line["Alerts"] for line in told if "_aws" in line] == [[1.0]]
+    lines = [json.loads(line) for line in capfd.readouterr().out.splitlines() if "token_suspended" in line]
+    assert [line["token"] for line in lines if "event" in line] == ["jeton-1"]
+    assert [line["Alerts"] for line in lines if "_aws" in line] == [[1.0]]
     forget()
     assert of_tax(key, 1_230_000_000_000).status == 401
 
 
-def test_a_suspicion_told_again_suspends_once(cloud: Cloud, gateway_key: tuple[str, str]) -> None:
+def test_a_message_delivered_three_times_suspends_once(cloud: Cloud, gateway_key: tuple[str, str]) -> None:
     assert gateway_key
     for _ in range(3):
         suspend(suspicion(), None)
@@ -375,7 +382,7 @@ def test_a_suspicion_told_again_suspends_once(cloud: Cloud, gateway_key: tuple[s
 
 
 @pytest.mark.parametrize("place", ["before it is written", "once it is written"])
-def test_killed_and_brought_again_it_has_one_entry_and_one_line_of_history(
+def test_a_suspension_interrupted_and_retried_leaves_one_audit_record_and_one_history_entry(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     cloud.token("dgfip_nombre_parts", id="jeton-1", habilitation="habilitation-9")
@@ -396,7 +403,9 @@ def test_killed_and_brought_again_it_has_one_entry_and_one_line_of_history(
     assert len(cloud.habilitations.scan()["Items"]) == 1
 
 
-def test_a_suspicion_of_before_a_resumption_is_dealt_with(cloud: Cloud, gateway_key: tuple[str, str]) -> None:
+def test_a_message_older_than_the_resumption_of_the_token_is_ignored(
+    cloud: Cloud, gateway_key: tuple[str, str]
+) -> None:
     assert gateway_key
     (item,) = cloud.tokens.scan()["Items"]
     cloud.tokens.put_item(Item=item | {"resumed": datetime.now(UTC).isoformat()})
@@ -407,15 +416,17 @@ def test_a_suspicion_of_before_a_resumption_is_dealt_with(cloud: Cloud, gateway_
 
 
 @pytest.mark.parametrize("gone", ["revoked", "suspended"])
-def test_a_token_that_lives_no_more_is_left_as_it_is(cloud: Cloud, gone: str) -> None:
+def test_a_token_that_is_not_active_is_left_as_it_is(cloud: Cloud, gone: str) -> None:
     cloud.token("dgfip_nombre_parts", id="jeton-1", state=gone)
     suspend(suspicion(), None)
-    suspend(suspicion(token="nobody"), None)
+    suspend(suspicion(token="unknown"), None)
     assert state(cloud) == gone
     assert cloud.entries() == []
 
 
-def test_a_suspension_that_cannot_be_audited_is_brought_again(cloud: Cloud, gateway_key: tuple[str, str]) -> None:
+def test_a_suspension_that_cannot_be_audited_fails_and_leaves_the_token_active(
+    cloud: Cloud, gateway_key: tuple[str, str]
+) -> None:
     assert gateway_key
     cloud.audit.delete()
     with pytest.raises(ClientError, match="ResourceNotFoundException"):
@@ -423,8 +434,8 @@ def test_a_suspension_that_cannot_be_audited_is_brought_again(cloud: Cloud, gate
     assert state(cloud) == "active"
 
 
-def test_a_habilitation_s_history_says_that_its_key_was_suspended(cloud: Cloud) -> None:
+def test_a_suspension_is_added_to_the_history_of_the_habilitation(cloud: Cloud) -> None:
     cloud.token("dgfip_nombre_parts", id="jeton-1", habilitation="habilitation-9")
     suspend(suspicion(), None)
-    (told,) = cloud.habilitations.scan()["Items"]
-    assert (told["habilitation"], told["event"]) == ("habilitation-9", "key_suspended")
+    (event,) = cloud.habilitations.scan()["Items"]
+    assert (event["habilitation"], event["event"]) == ("habilitation-9", "key_suspended")

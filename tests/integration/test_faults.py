@@ -1,4 +1,4 @@
-"""AWS fails under a call, or the machine does: what the caller gets is known, and nothing leaves without its entry.
+"""Check what a caller gets when AWS or the machine fails: no data without its audit record.
 
 The table of faults in ``docs/operations/faults.md`` names these, with the tests of other files.
 """
@@ -49,7 +49,7 @@ def got(answer: Answer) -> tuple[int, str | None]:
 
 
 @pytest.mark.parametrize("error", ERRORS)
-def test_when_dynamodb_fails_nothing_leaves(key: str, aws: Aws, dgfip: Provider, cloud: Cloud, error: str) -> None:
+def test_when_dynamodb_fails_no_data_is_returned(key: str, aws: Aws, dgfip: Provider, cloud: Cloud, error: str) -> None:
     aws.error = ERRORS[error]
     aws.failing = ["DynamoDB"]
     answer = call(key)
@@ -61,7 +61,7 @@ def test_when_dynamodb_fails_nothing_leaves(key: str, aws: Aws, dgfip: Provider,
     assert len(cloud.entries()) == 1
 
 
-def test_when_tokens_cannot_be_read_nobody_is_let_in_and_it_is_audited(
+def test_when_tokens_cannot_be_read_the_call_is_refused_and_audited(
     key: str, aws: Aws, dgfip: Provider, cloud: Cloud
 ) -> None:
     aws.failing = ['"tokens"']
@@ -70,14 +70,14 @@ def test_when_tokens_cannot_be_read_nobody_is_let_in_and_it_is_audited(
     assert dgfip.asked == []
 
 
-def test_an_environment_that_knows_a_token_does_without_their_table(key: str, aws: Aws, dgfip: Provider) -> None:
+def test_a_cached_token_works_without_the_tokens_table(key: str, aws: Aws, dgfip: Provider) -> None:
     assert got(call(key)) == (200, None)
     aws.failing = ['"tokens"']
     assert got(call(key)) == (200, None)
     assert dgfip.asked
 
 
-def test_when_the_circuits_table_throttles_calls_go_on(key: str, aws: Aws, dgfip: Provider) -> None:
+def test_when_the_statistics_table_throttles_calls_go_on(key: str, aws: Aws, dgfip: Provider) -> None:
     aws.error = ERRORS["throttles"]
     aws.failing = ['"stats"']
     assert got(call(key)) == (200, None)
@@ -86,34 +86,34 @@ def test_when_the_circuits_table_throttles_calls_go_on(key: str, aws: Aws, dgfip
 
 
 @pytest.mark.parametrize("error", ["throttles", "fails"])
-def test_when_kms_fails_the_provider_is_not_asked_about_who_cannot_be_named(
+def test_when_kms_fails_the_provider_is_not_called_and_no_audit_record_is_written(
     key: str, aws: Aws, dgfip: Provider, cloud: Cloud, error: str
 ) -> None:
     aws.error = ERRORS[error]
     aws.failing = ["TrentService"]
     assert got(call(key)) == UNAVAILABLE
     assert dgfip.asked == []
-    assert cloud.entries() == []  # an entry that nothing proves would be one that anybody may have written
+    assert cloud.entries() == []  # a record without a MAC could be a forged one
 
 
-def test_an_environment_that_has_the_months_key_does_without_kms(key: str, aws: Aws, dgfip: Provider) -> None:
+def test_the_cached_keys_of_the_month_work_without_kms(key: str, aws: Aws, dgfip: Provider) -> None:
     assert got(call(key)) == (200, None)
     aws.failing = ["TrentService"]
     assert got(call(key)) == (200, None)
     assert dgfip.asked
 
 
-# ── What we need to speak to the CAF ─────────────────────────────────────────────────────────────────────────────────
+# ── The certificate for the CAF ──────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.usefixtures("caf_secret")
-def test_when_secrets_manager_fails_only_who_has_the_certificate_asks_the_caf(
+def test_when_secrets_manager_fails_only_an_environment_with_the_certificate_calls_the_caf(
     key: str, aws: Aws, dgfip: Provider, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with caf_at(certificates.server_context(), monkeypatch):
         aws.failing = ["secretsmanager"]
         assert got(ask_file(key)) == OURS
-        assert got(call(key)) == (200, None)  # the tax service needs none
+        assert got(call(key)) == (200, None)  # the tax service needs no certificate
         assert dgfip.asked
         aws.failing = []
         assert got(ask_file(key)) == (200, None)
@@ -122,30 +122,30 @@ def test_when_secrets_manager_fails_only_who_has_the_certificate_asks_the_caf(
 
 
 @pytest.mark.usefixtures("caf_secret")
-def test_when_the_disk_is_full_the_caf_is_not_asked_until_it_is_not(
+def test_while_the_disk_is_full_the_caf_is_not_called(
     key: str, dgfip: Provider, certificates: Certificates, monkeypatch: pytest.MonkeyPatch, cloud: Cloud
 ) -> None:
     def full(*_: Any, **__: Any) -> Any:
-        raise OSError(errno.ENOSPC, "No space left on device", "/tmp/somebody")  # noqa: S108 - what Python says
+        raise OSError(errno.ENOSPC, "No space left on device", "/tmp/file")  # noqa: S108 - what Python says
 
     with caf_at(certificates.server_context(), monkeypatch):
         with monkeypatch.context() as patched:
             patched.setattr(adapter, "NamedTemporaryFile", full)
             assert {got(ask_file(key, door)) for door in DOORS if door.endswith("v2")} == {OURS}
-            assert got(call(key)) == (200, None)  # which writes nothing there
+            assert got(call(key)) == (200, None)  # the tax service writes no file
             assert dgfip.asked
         assert got(ask_file(key)) == (200, None)
     assert [entry["status"] for entry in cloud.entries()] == [500, 500, 500, 200, 200]
 
 
-def test_a_certificate_of_ours_that_has_ended_is_refused_by_the_caf_and_was_measured_before(
+def test_our_expired_certificate_is_refused_by_the_caf_and_shows_in_a_metric(
     key: str, caf_secret: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     valid = ensure(tmp_path / "valid")
     with monkeypatch.context() as patched:
         patched.setattr(made, "VALIDITY", timedelta(minutes=-1))
         ended = ensure(tmp_path / "ended")
-    # Signed by another authority of the same name: what differs for the CAF is that they have ended.
+    # Signed by another authority of the same name: for the CAF they differ only by having expired.
     context = valid.server_context()
     context.load_verify_locations(ended.authority)
     changed = {

@@ -1,4 +1,4 @@
-"""JSON and XML, and the headers of every answer (contract §3.5 and §5)."""
+"""JSON and XML, and the headers of every response (contract §3.5 and §5)."""
 
 from collections.abc import Callable
 from itertools import product
@@ -56,7 +56,7 @@ def accepting(accept: str | None, key: str, door: str = "avis_imposition/v1") ->
         (",,application/xml,;;=,", XML),
     ],
 )
-def test_v1_answers_in_the_format_that_the_caller_prefers(key: str, accept: str | None, content_type: str) -> None:
+def test_v1_responds_in_the_format_that_the_caller_prefers(key: str, accept: str | None, content_type: str) -> None:
     answer = accepting(accept, key)
     assert (answer.status, answer.headers["Content-Type"]) == (200, content_type)
 
@@ -70,12 +70,12 @@ def test_v1_answers_in_the_format_that_the_caller_prefers(key: str, accept: str 
     ids=lambda accept: ascii(accept)[:30],
 )
 @pytest.mark.parametrize("door", ["avis_imposition/v1", "introspect/introspect", "ping/ping"])
-def test_v1_does_not_answer_in_another_format_and_says_so_in_json(key: str, accept: str, door: str) -> None:
+def test_another_format_is_refused_in_json(key: str, accept: str, door: str) -> None:
     answer = accepting(accept, key, door)
     assert (answer.status, answer.headers["Content-Type"], answer.body) == (406, JSON, NOT_ACCEPTABLE)
 
 
-def test_a_provider_is_not_asked_for_what_cannot_be_answered(key: str, dgfip: Provider) -> None:
+def test_the_provider_is_not_called_when_no_format_is_acceptable(key: str, dgfip: Provider) -> None:
     assert accepting("text/html", key).status == 406
     assert dgfip.asked == []
 
@@ -84,7 +84,7 @@ def test_a_provider_is_not_asked_for_what_cannot_be_answered(key: str, dgfip: Pr
     ("wanted", "content_type"), [("xml", XML), ("json", JSON), ("XML", None), ("csv", None), ("", None)]
 )
 @pytest.mark.parametrize("accept", ["application/json", "application/xml", "text/html"])
-def test_a_format_in_the_query_string_is_stronger_than_accept(
+def test_the_format_parameter_takes_precedence_over_accept(
     key: str, wanted: str, content_type: str | None, accept: str
 ) -> None:
     numbers = {"numeroFiscal": "2690000000001", "referenceAvis": "2690000000001"}
@@ -96,13 +96,13 @@ def test_a_format_in_the_query_string_is_stronger_than_accept(
 
 
 @pytest.mark.parametrize("accept", ["application/xml", "text/html", "", "application/json;q=0"])
-def test_v2_answers_json_whatever_is_asked(key: str, accept: str) -> None:
+def test_v2_always_responds_in_json(key: str, accept: str) -> None:
     numbers = {"numeroFiscal": "2690000000001", "referenceAvis": "2690000000001"}
     answer = ask("avis_imposition/v2", key=key, headers={"Accept": accept}, format="xml", **numbers)
     assert (answer.status, answer.headers["Content-Type"], answer.body) == (200, JSON, NOTICE)
 
 
-def test_xml_says_what_json_says(key: str, dgfip: Provider) -> None:
+def test_a_notice_in_xml(key: str, dgfip: Provider) -> None:
     dgfip.page = page(
         {**NOTICE, "declarant2": {"nom": "", "nomNaissance": "", "prenoms": "", "dateNaissance": ""}, "nombreParts": 2}
     )
@@ -145,7 +145,7 @@ def test_xml_says_what_json_says(key: str, dgfip: Provider) -> None:
 
 @settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(nom=st.text(min_size=1), adresse=st.text(min_size=1))
-def test_xml_is_well_formed_whatever_a_notice_says(key: str, dgfip: Provider, nom: str, adresse: str) -> None:
+def test_xml_is_well_formed_for_any_text_of_a_notice(key: str, dgfip: Provider, nom: str, adresse: str) -> None:
     dgfip.page = page(
         {**NOTICE, "declarant1": {"nom": f"x{nom}"}, "foyerFiscal": {"annee": 2026, "adresse": f"x{adresse}"}}
     )
@@ -164,24 +164,26 @@ def test_xml_is_well_formed_whatever_a_notice_says(key: str, dgfip: Provider, no
         ("\x00\x0b\x1f\x7f\x85\ufffe\uffff\ud800", "\ufffd\ufffd\ufffd\x7f\x85\ufffd\ufffd\ufffd"),
         ("\U0001f333 tilleul", None),
         (" deux  espaces ", None),
-        ("a\r\nb\rc\td", "a\nb\nc\td"),  # every XML parser reads a line's end so
+        ("a\r\nb\rc\td", "a\nb\nc\td"),  # every XML parser normalises line ends
     ],
     ids=ascii,
 )
 @pytest.mark.parametrize("parse", [etree.fromstring, ET.fromstring])
-def test_a_hostile_value_is_only_text(parse: Callable[[bytes], ET.Element], text: str, in_xml: str | None) -> None:
+def test_markup_in_a_value_is_written_as_text(
+    parse: Callable[[bytes], ET.Element], text: str, in_xml: str | None
+) -> None:
     body = data({"nom": text, "noms": [text, text]}, "id", xml=True)["body"]
     assert isinstance(body, str)
     root = parse(body.encode())
-    assert [one.text for one in root] == [in_xml or text] * 3
+    assert [element.text for element in root] == [in_xml or text] * 3
 
 
-def test_half_a_character_does_not_break_an_answer() -> None:
+def test_half_a_character_becomes_a_question_mark() -> None:
     assert data({"nom": "TILL\ud800EUL"}, "id")["body"] == '{"nom":"TILL?EUL"}'
 
 
 def readable_in_xml(text: str) -> str:
-    return "".join(one if one in "\t\n\r" or one >= " " else "\ufffd" for one in text).translate(
+    return "".join(char if char in "\t\n\r" or char >= " " else "\ufffd" for char in text).translate(
         {0xFFFE: "\ufffd", 0xFFFF: "\ufffd"}
     )
 
@@ -195,7 +197,7 @@ def readable_in_xml(text: str) -> str:
         (503, "rate_limited", REFUSED_PAGE, {}),
     ],
 )
-def test_an_error_is_xml_for_who_asks_for_xml(  # noqa: PLR0913, PLR0917 - a table of cases
+def test_an_error_is_in_xml_when_xml_is_accepted(  # noqa: PLR0913, PLR0917 - a table of cases
     key: str, dgfip: Provider, status: int, error: str, shown: str, query: dict[str, str]
 ) -> None:
     dgfip.page = shown
@@ -214,13 +216,13 @@ def assert_xml_error(answer: Answer, status: int, error: str) -> None:
     assert root.findtext("message")
 
 
-def test_a_refusal_of_the_caller_is_xml_too(cloud: Cloud) -> None:
+def test_a_refusal_of_the_caller_is_in_xml_too(cloud: Cloud) -> None:
     assert_xml_error(accepting("application/xml", "unknown"), 401, "access_denied")
     assert_xml_error(accepting("application/xml", cloud.token("foo")), 403, "forbidden")
     assert_xml_error(accepting("application/xml", cloud.token("foo", allowed=["10.0.0.0/8"])), 403, "forbidden")
 
 
-def test_an_xml_error_is_laid_out_as_in_2020(key: str) -> None:
+def test_an_xml_error_has_the_layout_of_2020(key: str) -> None:
     made = event("avis_imposition/v1", key=key, headers={"Accept": "application/xml"})
     made["multiValueQueryStringParameters"] = {"numeroFiscal": ["2690000000001"]}
     sentence = "Les paramètres numeroFiscal et referenceAvis doivent être fournis dans la requête."
@@ -232,7 +234,7 @@ def test_an_xml_error_is_laid_out_as_in_2020(key: str) -> None:
 
 @pytest.mark.parametrize("door", ["avis_imposition/v1", "avis_imposition/v2", "introspect/introspect", "ping/ping"])
 @pytest.mark.parametrize("shown", [page(NOTICE), NOT_FOUND_PAGE, BLANK_PAGE, REFUSED_PAGE])
-def test_every_answer_carries_the_same_headers(key: str, dgfip: Provider, door: str, shown: str) -> None:
+def test_every_response_carries_the_same_headers(key: str, dgfip: Provider, door: str, shown: str) -> None:
     dgfip.page = shown
     for made_key, accept in product((key, "unknown"), ("application/json", "application/xml", "text/html")):
         made = event(door, key=made_key, headers={"Accept": accept})

@@ -1,4 +1,4 @@
-"""``GET /api/introspect``: what a key opens, to whom holds it (contract §1)."""
+"""``GET /api/introspect``: the scopes of the caller's own key (contract §1)."""
 
 from lxml import etree
 
@@ -6,7 +6,7 @@ from tests.support.function import Cloud, ask
 from tests.support.tax_service import Provider
 
 
-def test_a_key_says_what_it_opens_and_no_more(cloud: Cloud) -> None:
+def test_introspection_returns_the_id_the_name_and_the_scopes(cloud: Cloud) -> None:
     scopes = ("dgfip_nombre_parts", "cnaf_adresse", "dgfip_adresse", "foo")
     key = cloud.token(*scopes, id="jeton-1", organisation="VILLE D'EXEMPLE & Cie", habilitation="9")
     answer = ask("introspect/introspect", key=key)
@@ -15,16 +15,16 @@ def test_a_key_says_what_it_opens_and_no_more(cloud: Cloud) -> None:
     assert list(answer.body) == ["_id", "name", "scopes"]
 
 
-def test_a_key_that_opens_nothing_can_still_be_looked_at(cloud: Cloud) -> None:
+def test_a_token_without_scopes_can_be_introspected(cloud: Cloud) -> None:
     assert ask("introspect/introspect", key=cloud.token()).body["scopes"] == []
 
 
-def test_introspection_asks_no_provider(cloud: Cloud, dgfip: Provider) -> None:
+def test_introspection_calls_no_provider(cloud: Cloud, dgfip: Provider) -> None:
     assert ask("introspect/introspect", key=cloud.token("dgfip_avis_imposition")).status == 200
     assert dgfip.asked == []
 
 
-def test_introspection_can_be_had_in_xml(cloud: Cloud) -> None:
+def test_introspection_is_available_in_xml(cloud: Cloud) -> None:
     key = cloud.token("b", "a", id="jeton-1", organisation="<VILLE>")
     root = etree.fromstring(ask("introspect/introspect", key=key, headers={"Accept": "application/xml"}).text.encode())
     assert [(child.tag, child.text) for child in root] == [

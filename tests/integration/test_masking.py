@@ -1,6 +1,6 @@
-"""What leaves is what the token's scopes open, no more and no less, in the contract's order (contract §3 and §4).
+"""Return exactly the fields of the token's scopes, in the contract's order (contract §3 and §4).
 
-The tables of ``tests/scopes.py`` are the contract's, written out: the code's own are not asked what they open.
+The expected fields come from the tables of ``tests/support/scopes.py``, which copy the contract, and not from the code.
 """
 
 import importlib
@@ -43,10 +43,10 @@ scope_sets = st.sets(st.sampled_from([*DGFIP, *CNAF, *BUNDLES, "foo", "dgfip_", 
 
 
 def opened_by(provider: str, scopes: Iterable[str]) -> set[str]:
-    """Return the paths that scopes open, by the tables above."""
+    """Return the paths of the fields that scopes give, by the contract's tables."""
     table = DGFIP if provider == "dgfip" else CNAF
-    singles = [one for scope in scopes for one in BUNDLES.get(scope, [scope])]
-    return {path for one in singles for path in table.get(one, [])}
+    singles = [single for scope in scopes for single in BUNDLES.get(scope, [scope])]
+    return {path for single in singles for path in table.get(single, [])}
 
 
 def event_of(folder: str, route: str, key: str) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def paths(body: Mapping[str, object], prefix: str = "") -> dict[str, object]:
 
 
 def document(leaves: Mapping[str, object]) -> dict[str, object]:
-    """Nest what ``paths`` flattens."""
+    """Nest the members that ``paths`` flattens."""
     nested: dict[str, Any] = {}
     for path, value in leaves.items():
         *parents, leaf = path.split(".")
@@ -81,18 +81,18 @@ def document(leaves: Mapping[str, object]) -> dict[str, object]:
 
 
 @pytest.mark.parametrize(("folder", "route"), ROUTES)
-def test_a_route_answers_the_opened_fields_and_only_them(cloud: Cloud, folder: str, route: str) -> None:
+def test_a_route_returns_exactly_the_fields_of_the_token_scopes(cloud: Cloud, folder: str, route: str) -> None:
     dataset = DATASETS[folder]
     declared = [path for path in opened_by(dataset.provider, BUNDLES) if has_field(dataset.routes[route], path)]
     assert declared, "no field of the contract"
-    said = st.fixed_dictionaries(
+    values = st.fixed_dictionaries(
         {path: st.sampled_from(["absent", "blank", "", 0, None, "<&>é", 12.5]) for path in declared}
     )
 
     @ONE_CLOUD
-    @given(scopes=scope_sets, said=said)
-    def check(scopes: set[str], said: dict[str, object]) -> None:
-        leaves = {path: EMPTY if value == "blank" else value for path, value in said.items() if value != "absent"}
+    @given(scopes=scope_sets, values=values)
+    def check(scopes: set[str], values: dict[str, object]) -> None:
+        leaves = {path: EMPTY if value == "blank" else value for path, value in values.items() if value != "absent"}
         played = replace(dataset, ask=lambda _: document(leaves))
         key = cloud.token(*scopes)
         response: Any = played.handler(event_of(folder, route, key), None)
@@ -121,7 +121,7 @@ def test_a_route_answers_the_opened_fields_and_only_them(cloud: Cloud, folder: s
 
 @ONE_CLOUD
 @given(scopes=scope_sets)
-def test_a_real_notice_is_masked_exactly(cloud: Cloud, scopes: set[str]) -> None:
+def test_a_notice_from_the_provider_is_masked_exactly(cloud: Cloud, scopes: set[str]) -> None:
     opened = opened_by("dgfip", scopes)
     answer = ask("avis_imposition/v2", key=cloud.token(*scopes))
     if opened & set(paths(NOTICE)):
@@ -132,25 +132,25 @@ def test_a_real_notice_is_masked_exactly(cloud: Cloud, scopes: set[str]) -> None
         assert answer.status == 403
 
 
-def test_each_scope_opens_its_fields(cloud: Cloud) -> None:
+def test_each_scope_gives_its_fields_and_no_other(cloud: Cloud) -> None:
     for scope in [*DGFIP, *BUNDLES]:
         answer = ask("avis_imposition/v2", key=cloud.token(scope))
         expected = {path: value for path, value in paths(NOTICE).items() if path in opened_by("dgfip", [scope])}
         assert (paths(answer.body) if answer.status == 200 else {}) == expected, scope
 
 
-def test_everything_is_open_to_every_scope(cloud: Cloud) -> None:
+def test_all_scopes_together_give_the_whole_notice(cloud: Cloud) -> None:
     whole = ask("avis_imposition/v2", key=cloud.token(*EVERY_SCOPE))
     assert whole.text == json.dumps(NOTICE, ensure_ascii=False, separators=(",", ":"))
     assert ask("avis_imposition/v1", key=cloud.token(*DGFIP)).text == whole.text
 
 
-def test_a_masked_notice_holds_no_other_value_than_the_opened_ones(cloud: Cloud) -> None:
+def test_one_scope_gives_a_body_of_one_field(cloud: Cloud) -> None:
     answer = ask("avis_imposition/v2", key=cloud.token("dgfip_nombre_parts"))
     assert answer.text == '{"nombreParts":2.5}'
 
 
-def test_a_sole_declarant_leaves_four_empty_strings_where_they_are_open(cloud: Cloud, dgfip: Provider) -> None:
+def test_the_missing_second_declarant_has_empty_strings_for_its_granted_fields(cloud: Cloud, dgfip: Provider) -> None:
     alone = {**NOTICE, "declarant2": dict.fromkeys(("nom", "nomNaissance", "prenoms", "dateNaissance"), "")}
     dgfip.page = page(alone)
     assert ask("declarants/v2", key=cloud.token("dgfip_avis_imposition")).body["declarant2"] == alone["declarant2"]
@@ -158,7 +158,7 @@ def test_a_sole_declarant_leaves_four_empty_strings_where_they_are_open(cloud: C
     assert some.body == {"declarant1": {"nom": "TILLEUL"}, "declarant2": {"prenoms": ""}}
 
 
-def test_an_alias_answers_as_its_dataset_does(cloud: Cloud) -> None:
+def test_an_alias_returns_the_same_body_as_its_dataset(cloud: Cloud) -> None:
     key = cloud.token("dgfip_adresse")
     old = call(event_of("avis_imposition", "/api/impots/svair", key), "avis_imposition")
     new = call(event_of("avis_imposition", "/api/v2/avis-imposition", key), "avis_imposition")

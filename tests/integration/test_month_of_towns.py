@@ -1,9 +1,9 @@
-"""A month of 300 towns with their mistakes, through the real decision: none is ever slowed, and who walks is.
+"""Simulate a month of 300 towns with their typing mistakes: no town is slowed, and a walk with a stolen key is.
 
-The towns are drawn with a seed. Each has its residents, whose numbers lie anywhere in what its CAF has given out (which
-may be a narrow range), its traffic, its share of typing mistakes, its software. One morning of the month, everybody
-enrols: five times the traffic, and every second parent mistypes. Some towns recompute every family's price at night,
-in the order of the numbers; some of their softwares repeat a question that found nobody.
+The towns are drawn with a seed. Each has residents with numbers anywhere in the range that its CAF has given out (which
+may be narrow), a traffic, a share of typing mistakes and a software. One morning of the month is enrolment: five times
+the traffic, and every second parent mistypes. Some towns recompute every family's price at night, in the order of the
+numbers; some of their software repeats a call about an unknown number.
 """
 
 import math
@@ -32,7 +32,7 @@ type Numbers = AvisNumbers | AllocataireNumbers
 
 
 class Table:
-    """The statistics table, of which one expression is known."""
+    """A statistics table in memory that knows the one update of the enumeration guard."""
 
     def __init__(self) -> None:
         self.items: dict[tuple[str, str], tuple[set[str], int]] = {}
@@ -64,7 +64,7 @@ class World:
         monkeypatch.setattr(pseudonyms, "_current_key", lambda *_: b"a key of the month")
 
     def ask(self, town: str, numbers: Numbers, at: datetime, environment: int, *, known: bool) -> bool:
-        """Put one question; tell whether it was answered."""
+        """Make one call; return whether it was answered."""
         self.calls += 1
         self._serving = self._environments[environment]
         entry = AuditRecord(at, "", "", "", "", id="")
@@ -83,12 +83,12 @@ class World:
 
 class Silent:
     def send_message(self, **_: Any) -> None:
-        """Be nobody: what is told is told by who refuses."""
+        """Accept a message and drop it."""
 
 
 @dataclass
 class Town:
-    """A town, its residents and how its people and software are."""
+    """A town: its residents, and the habits of its people and of its software."""
 
     name: str
     calls_a_day: int
@@ -134,7 +134,7 @@ def mistype(number: int, digits: int, chance: random.Random) -> int:
 
 
 def questions(town: Town, day: datetime, calls: int, mistakes: float, chance: random.Random) -> Iterator[Any]:
-    """Yield what people ask between 8 and 18: numbers, when, and whether the provider knows them."""
+    """Yield the calls of a day between 8 and 18: the numbers, the time, and whether the provider knows them."""
     for position in range(calls):
         at = day + timedelta(hours=8 + 10 * position / calls)
         resident = chance.choice(town.residents)
@@ -149,7 +149,7 @@ def questions(town: Town, day: datetime, calls: int, mistakes: float, chance: ra
 
 
 def live(world: World, town: Town, chance: random.Random) -> None:
-    """Let a town have its month."""
+    """Make the calls of a town's month."""
     enrolment = chance.randrange(DAYS)
     for number in range(DAYS):
         day = FIRST + timedelta(days=number)
@@ -172,7 +172,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 
 
 @pytest.mark.timeout(600)
-def test_no_town_is_slowed_in_a_month_and_its_calls_hardly_write(world: World) -> None:
+def test_no_town_is_slowed_in_a_month_and_few_calls_write(world: World) -> None:
     chance = random.Random(SEED)  # noqa: S311 - a simulation
     towns = [Town.draw(number, chance) for number in range(TOWNS)]
     for town in towns:
@@ -183,9 +183,9 @@ def test_no_town_is_slowed_in_a_month_and_its_calls_hardly_write(world: World) -
     assert world.table.writes < world.calls / 4  # unknown people are a sixth of them
 
 
-def test_a_thief_with_the_key_of_a_busy_town_is_ended_among_its_calls(world: World) -> None:
+def test_a_walk_with_the_stolen_key_of_a_busy_town_is_stopped(world: World) -> None:
     chance = random.Random(SEED)  # noqa: S311 - a simulation
-    town = next(one for one in (Town.draw(number, chance) for number in range(TOWNS)) if one.calls_a_day > 500)
+    town = next(town for town in (Town.draw(number, chance) for number in range(TOWNS)) if town.calls_a_day > 500)
     learnt, stolen = 0, iter(range(2_600_000, 2_600_500))
     for numbers, at, known in questions(town, FIRST, town.calls_a_day, town.mistakes, chance):
         world.ask(town.name, numbers, at, chance.randrange(8), known=known)

@@ -1,4 +1,4 @@
-"""What operators learn of a key from the audit: its last use, and the scopes that serve nobody."""
+"""Read the use of a key from the audit: its last call, and its unused scopes."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -14,7 +14,7 @@ LONG_AGO = datetime.now(UTC) - timedelta(days=400)
 
 
 def token_of(cloud: Cloud, *scopes: str) -> tuple[str, Token]:
-    """Return the key, and the token, of a town that has had it for long."""
+    """Return the key and the token of a town, issued long ago."""
     token_id = NewToken.new_id()
     key = cloud.token(*scopes, id=token_id, created=LONG_AGO.isoformat())
     return key, find(KeyStore.of_function(), token_id)
@@ -24,7 +24,7 @@ def later(days: float) -> datetime:
     return datetime.now(UTC) + timedelta(days=days)
 
 
-def test_the_last_use_is_that_of_the_last_call_refused_ones_too(cloud: Cloud) -> None:
+def test_the_last_use_is_the_last_call_even_a_refused_one(cloud: Cloud) -> None:
     key, token = token_of(cloud, "dgfip_nombre_parts")
     assert last_use(cloud.audit, token, LONG_AGO, later(0)) is None
     ask("introspect/introspect", key=key)
@@ -38,22 +38,22 @@ def test_the_last_use_is_that_of_the_last_call_refused_ones_too(cloud: Cloud) ->
         assert used.isoformat(timespec="milliseconds") == refused["at"]
 
 
-def test_a_use_before_the_period_is_none(cloud: Cloud) -> None:
+def test_a_use_outside_the_period_is_not_found(cloud: Cloud) -> None:
     key, token = token_of(cloud, "dgfip_nombre_parts")
     ask("introspect/introspect", key=key)
     assert last_use(cloud.audit, token, datetime.now(UTC), later(30)) is None
     assert last_use(cloud.audit, token, later(30), later(60)) is None
 
 
-def test_keys_nobody_uses_are_told_from_the_others(cloud: Cloud) -> None:
-    (used, one), (_, other) = (token_of(cloud, "dgfip_nombre_parts") for _ in range(2))
-    ask("introspect/introspect", key=used)
-    found = last_uses(cloud.audit, [one, other], later(-30), later(0))
-    assert (found[one.id] is None, found[other.id]) == (False, None)
+def test_unused_keys_are_distinguished_from_used_ones(cloud: Cloud) -> None:
+    (key, used), (_, unused) = (token_of(cloud, "dgfip_nombre_parts") for _ in range(2))
+    ask("introspect/introspect", key=key)
+    found = last_uses(cloud.audit, [used, unused], later(-30), later(0))
+    assert (found[used.id] is None, found[unused.id]) == (False, None)
 
 
 @pytest.mark.usefixtures("dgfip")
-def test_scopes_that_released_nothing_are_unused_whatever_bundle_they_came_in(cloud: Cloud) -> None:
+def test_scopes_that_released_no_field_are_unused_even_in_a_bundle(cloud: Cloud) -> None:
     key, token = token_of(cloud, "dgfip_adresse", "dgfip_revenu_fiscal_reference", "dgfip_nombre_parts", "cnaf_enfants")
     assert ask("declarants/v2", key=key).status == 200
     assert ask("revenu_fiscal_reference/v2", key=key).status == 200
@@ -74,7 +74,7 @@ def test_scopes_that_released_nothing_are_unused_whatever_bundle_they_came_in(cl
     }
 
 
-def test_of_a_key_that_released_nothing_every_scope_is_unused(cloud: Cloud) -> None:
+def test_every_scope_of_a_key_that_released_nothing_is_unused(cloud: Cloud) -> None:
     key, token = token_of(cloud, "cnaf_attestation_droits")
     ask("introspect/introspect", key=key)
     ask("declarants/v2", key=key)
@@ -84,7 +84,7 @@ def test_of_a_key_that_released_nothing_every_scope_is_unused(cloud: Cloud) -> N
 
 
 @pytest.mark.usefixtures("dgfip")
-def test_what_was_read_before_the_period_does_not_count(cloud: Cloud) -> None:
+def test_fields_read_before_the_period_do_not_count(cloud: Cloud) -> None:
     key, token = token_of(cloud, "dgfip_nombre_parts")
     assert ask("revenu_fiscal_reference/v2", key=key).status == 200
     assert scopes_used(cloud.audit, token, datetime.now(UTC), later(1)).unused == ("dgfip_nombre_parts",)

@@ -1,4 +1,4 @@
-"""Pings: whether the API and its providers answer, at one call a minute for a provider (contract §1)."""
+"""Ping the API and its providers, with at most one call a minute to each provider (contract §1)."""
 
 import importlib
 
@@ -15,7 +15,7 @@ DOWN = {
 
 
 class Clock:
-    """The time, as the function reads it, which passes when told to."""
+    """The time as the function reads it; a test moves it on."""
 
     def __init__(self) -> None:
         self.now = 1_800_000_000.0
@@ -38,7 +38,7 @@ def ping_from_another_environment() -> Answer:
     return ask("ping/dgfip")
 
 
-def test_the_api_answers_pong_to_anyone(cloud: Cloud) -> None:
+def test_the_api_answers_pong_without_a_key(cloud: Cloud) -> None:
     answer = ask("ping/ping")
     assert (answer.status, answer.text) == (200, '"pong"')
     assert cloud.stats.scan()["Items"] == []
@@ -64,14 +64,14 @@ def test_a_provider_that_answers_is_up(dgfip: Provider) -> None:
     assert dgfip.asked == [("GET", {})]
 
 
-def test_a_provider_is_asked_at_most_once_a_minute_by_however_many_environments(dgfip: Provider, clock: Clock) -> None:
+def test_all_environments_together_ping_a_provider_once_a_minute(dgfip: Provider, clock: Clock) -> None:
     for second in range(150):
         clock.now = 1_800_000_000 + second
         assert ping_from_another_environment().status == 200
     assert len(dgfip.asked) == 3  # at 0, 60 and 120
 
 
-def test_a_provider_that_is_down_is_asked_no_more_often(dgfip: Provider, clock: Clock) -> None:
+def test_a_provider_that_is_down_is_pinged_once_a_minute_too(dgfip: Provider, clock: Clock) -> None:
     dgfip.status = 500
     for second in range(0, 120, 10):
         clock.now = 1_800_000_000 + second
@@ -82,9 +82,7 @@ def test_a_provider_that_is_down_is_asked_no_more_often(dgfip: Provider, clock: 
 
 
 @pytest.mark.parametrize("fail", ["refuses", "fails", "is unreadable", "is not there"])
-def test_a_provider_that_does_not_answer_well_is_down(
-    dgfip: Provider, monkeypatch: pytest.MonkeyPatch, fail: str
-) -> None:
+def test_a_provider_that_fails_is_down(dgfip: Provider, monkeypatch: pytest.MonkeyPatch, fail: str) -> None:
     match fail:
         case "refuses":
             dgfip.form = REFUSED_PAGE
@@ -98,7 +96,7 @@ def test_a_provider_that_does_not_answer_well_is_down(
     assert (answer.status, answer.body) == (503, DOWN)
 
 
-def test_a_down_provider_is_up_again_when_it_answers_a_minute_later(dgfip: Provider, clock: Clock) -> None:
+def test_a_provider_is_up_again_once_it_answers_a_minute_later(dgfip: Provider, clock: Clock) -> None:
     dgfip.status = 500
     assert ping_from_another_environment().status == 503
     dgfip.status = 200
@@ -108,7 +106,7 @@ def test_a_down_provider_is_up_again_when_it_answers_a_minute_later(dgfip: Provi
     assert ping_from_another_environment().status == 200
 
 
-def test_an_up_provider_is_down_when_it_fails_a_minute_later(dgfip: Provider, clock: Clock) -> None:
+def test_a_provider_is_down_once_it_fails_a_minute_later(dgfip: Provider, clock: Clock) -> None:
     assert ping_from_another_environment().status == 200
     dgfip.status = 500
     clock.now += 59
@@ -120,7 +118,7 @@ def test_an_up_provider_is_down_when_it_fails_a_minute_later(dgfip: Provider, cl
 @pytest.mark.parametrize(
     ("known", "meanwhile"), [(None, 200), (200, 200), (500, 503)], ids=["never asked", "was up", "was down"]
 )
-def test_while_one_waits_for_a_provider_others_get_the_last_verdict(
+def test_during_a_ping_other_callers_get_the_last_verdict(
     dgfip: Provider, clock: Clock, known: int | None, meanwhile: int
 ) -> None:
     if known is not None:
@@ -136,19 +134,19 @@ def test_while_one_waits_for_a_provider_others_get_the_last_verdict(
     assert len(dgfip.asked) == 1
 
 
-def test_a_caller_who_accepts_no_format_costs_the_provider_nothing(dgfip: Provider) -> None:
+def test_a_ping_without_an_acceptable_format_does_not_call_the_provider(dgfip: Provider) -> None:
     assert ask("ping/dgfip", headers={"Accept": "text/html"}).status == 406
     assert dgfip.asked == []
 
 
-def test_a_fault_of_ours_is_an_error_of_ours(dgfip: Provider, cloud: Cloud) -> None:
+def test_a_ping_without_its_table_is_an_internal_error(dgfip: Provider, cloud: Cloud) -> None:
     cloud.stats.delete()
     answer = ping_from_another_environment()
     assert (answer.status, answer.body["error"]) == (500, "internal_server_error")
     assert dgfip.asked == []
 
 
-def test_a_ping_needs_neither_the_tokens_nor_the_audit(dgfip: Provider, cloud: Cloud) -> None:
+def test_a_ping_needs_neither_the_tokens_table_nor_the_audit_table(dgfip: Provider, cloud: Cloud) -> None:
     cloud.tokens.delete()
     cloud.audit.delete()
     assert ping_from_another_environment().status == 200

@@ -1,4 +1,4 @@
-"""What a call leaves, which is paid for by the byte: lines of log and an audit entry, with ids as long as AWS's."""
+"""Measure the log lines and the audit record of a call, which are billed by the byte."""
 
 from collections.abc import Iterator, Mapping
 from math import ceil
@@ -16,7 +16,7 @@ from tests.support.caf import Caf
 from tests.support.function import EVERY_SCOPE, Cloud, ask
 from tests.support.tax_service import Provider
 
-DOORS = [(one.name, route) for one in datasets() for route in one.routes]
+DOORS = [(dataset.name, route) for dataset in datasets() for route in dataset.routes]
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def providers(dgfip: Provider, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
 
 
 def written(door: tuple[str, str], key: str, status: int, capfd: pytest.CaptureFixture[str]) -> int:
-    """Return how many bytes are logged of a call that is answered with this status."""
+    """Return how many bytes a call logs; its response must have this status."""
     dataset, route = door
     capfd.readouterr()
     assert ask(f"{dataset}/{'v2' if '/v2/' in route else 'v1'}", key=key).status == status
@@ -44,21 +44,21 @@ def written(door: tuple[str, str], key: str, status: int, capfd: pytest.CaptureF
 
 @pytest.mark.parametrize("door", DOORS)
 @pytest.mark.usefixtures("providers")
-def test_the_log_of_a_call_is_less_than_a_kilobyte(
+def test_a_successful_call_logs_less_than_a_kilobyte(
     key: str, door: tuple[str, str], capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert 0 < written(door, key, 200, capfd) < 1000
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_that_of_a_call_whose_provider_fails_too(
+def test_a_call_whose_provider_fails_logs_less_than_a_kilobyte(
     key: str, door: tuple[str, str], capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert 0 < written(door, key, 503, capfd) < 1000
 
 
 @pytest.mark.usefixtures("providers")
-def test_of_a_tax_address_both_providers_are_told(key: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_tax_address_logs_both_of_its_providers(key: str, capfd: pytest.CaptureFixture[str]) -> None:
     assert ask("adresse_fiscale/v2", key=key).status == 200
     logged = capfd.readouterr().out
     assert [logged.count(f'"provider": "{name}"') for name in ("dgfip", "ban")] == [1, 1]
@@ -73,10 +73,10 @@ def bytes_of(value: object) -> int:
         case str():
             return len(value.encode())
         case list():
-            return 3 + sum(1 + bytes_of(one) for one in value)
+            return 3 + sum(1 + bytes_of(element) for element in value)
         case None | bool():
             return 1
-        case _:  # a number: two digits a byte, and one
+        case _:  # a number: two digits a byte, plus one byte
             return ceil(len(str(value)) / 2) + 1
 
 
@@ -85,12 +85,12 @@ def weight(entry: Mapping[str, Any]) -> int:
 
 
 @pytest.mark.usefixtures("providers")
-def test_an_audit_entry_weighs_what_its_cost_says(key: str, cloud: Cloud) -> None:
-    for one in datasets():
+def test_an_audit_record_weighs_what_the_cost_model_assumes(key: str, cloud: Cloud) -> None:
+    for dataset in datasets():
         agent = {"X-User": "agent@ville.example"}
-        assert ask(f"{one.name}/v2", key=key, headers=agent).status == 200
+        assert ask(f"{dataset.name}/v2", key=key, headers=agent).status == 200
     weights = {str(entry["dataset"]): weight(entry) for entry in cloud.entries()}
-    assert {name: ceil(one / 1024) for name, one in weights.items()} == {
-        one.name: WRITES.get(one.name, 1) for one in datasets()
+    assert {name: ceil(size / 1024) for name, size in weights.items()} == {
+        dataset.name: WRITES.get(dataset.name, 1) for dataset in datasets()
     }
     assert mean(weights.values()) + 100 == pytest.approx(ENTRY_BYTES, rel=0.05)

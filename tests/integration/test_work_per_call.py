@@ -1,4 +1,4 @@
-"""What a call asks of AWS and of its provider is the same, however many tokens, entries and calls there are."""
+"""Count the requests of a call to AWS and to its provider: the same at any number of tokens, records and calls."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,29 +12,29 @@ from tests.support.tax_service import Provider
 
 DOORS = ("avis_imposition/v2", "revenu_fiscal_reference/v2", "composition_familiale/v2")
 WARM = [("PutItem", "audit")]
-"""All that a warm call asks of AWS: one entry is written; the token, the keys and the circuit are known."""
+"""The requests of a warm call to AWS: the token, the keys and the circuit breaker are cached."""
 
 CIRCUIT = ("GetItem", "stats")
-"""Read once a second by an environment, whatever is called."""
+"""The circuit breaker, read once a second by an environment."""
 
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
-    """Return the operations of AWS and their tables, as they are asked."""
-    told: list[tuple[str, str]] = []
+    """The operations requested from AWS, with their tables, in order."""
+    requests: list[tuple[str, str]] = []
     call = BaseClient._make_api_call  # type: ignore[attr-defined]  # noqa: SLF001 - every operation of boto3 goes through it
 
     def recorded(self: BaseClient, operation: str, request: dict[str, Any]) -> Any:
-        told.append((operation, str(request.get("TableName", ""))))
+        requests.append((operation, str(request.get("TableName", ""))))
         return call(self, operation, request)
 
     monkeypatch.setattr(BaseClient, "_make_api_call", recorded)
-    return told
+    return requests
 
 
 @pytest.fixture
 def providers(dgfip: Provider, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], int]]:
-    """Serve both; return how many questions they were asked."""
+    """Serve both providers; return the number of requests that they received."""
     with (caf := Caf()).serve(None) as url:
         monkeypatch.setenv("CAF_URL", url)
         yield lambda: len(dgfip.asked) + len(caf.asked)
@@ -47,23 +47,23 @@ def called(door: str, key: str) -> Answer:
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_a_warm_call_writes_its_entry_and_asks_its_provider_once_whatever_there_is_in_the_tables(
+def test_a_warm_call_writes_one_audit_record_and_calls_its_provider_once_at_any_table_size(
     door: str, cloud: Cloud, asked: list[tuple[str, str]], providers: Callable[[], int]
 ) -> None:
     key = cloud.token(*EVERY_SCOPE)
     called(door, key)
-    for calls in (1, 30):  # the second time among other tokens, and all that was written meanwhile
+    for calls in (1, 30):  # the second time among other tokens and their audit records
         asked.clear()
         before = providers()
         for _ in range(calls):
             called(door, key)
-        assert [one for one in asked if one != CIRCUIT] == WARM * calls
+        assert [request for request in asked if request != CIRCUIT] == WARM * calls
         assert providers() - before == calls
         for _ in range(100):
             called("introspect/introspect", cloud.token(*EVERY_SCOPE))
 
 
-def test_a_first_call_asks_for_single_items_and_for_no_list(
+def test_a_first_call_reads_single_items_and_never_lists(
     cloud: Cloud, asked: list[tuple[str, str]], providers: Callable[[], int]
 ) -> None:
     key = cloud.token(*EVERY_SCOPE)

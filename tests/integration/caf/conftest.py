@@ -1,4 +1,4 @@
-"""The CAF over mutual TLS, and a key that opens all of it."""
+"""The CAF over mutual TLS, and a key with all of its scopes."""
 
 from collections.abc import Iterator
 
@@ -18,5 +18,5 @@ def caf(caf_secret: str, certificates: Certificates, monkeypatch: pytest.MonkeyP
 
 @pytest.fixture
 def key(cloud: Cloud) -> str:
-    """A key that opens every field of the CAF."""
+    """A key with every scope of the CAF."""
     return cloud.token("cnaf_attestation_droits")

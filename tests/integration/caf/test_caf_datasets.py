@@ -33,18 +33,18 @@ def quotient(amount: int, mois: int, annee: int) -> Quotient:
     return Quotient(quotient_familial=amount, mois=mois, annee=annee)
 
 
-# ── What a caller gets ───────────────────────────────────────────────────────────────────────────────────────────────
+# ── The response ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_a_dataset_answers_its_fields_in_the_order_of_the_contract(caf: Caf, key: str, door: str) -> None:
+def test_a_dataset_returns_its_fields_in_the_order_of_the_contract(caf: Caf, key: str, door: str) -> None:
     answer = ask_file(key, door)
     body = {name: FILE[name] for name in FIELDS[door.partition("/")[0]]}
     assert (answer.status, answer.text) == (200, json.dumps(body, ensure_ascii=False, separators=(",", ":")))
     assert len(caf.asked) == 1
 
 
-def test_v1_answers_xml_to_whoever_asks(caf: Caf, key: str) -> None:
+def test_v1_responds_in_xml_on_request(caf: Caf, key: str) -> None:
     caf.families = [FAMILY.model_copy(update={"quotients": []})]
     answer = ask("composition_familiale/v1", key=key, format="xml", **NUMBERS)
     root = etree.fromstring(answer.text.encode())
@@ -81,9 +81,9 @@ def test_a_quotient_of_0_is_0(caf: Caf, key: str) -> None:
     assert ask_file(key, "quotient_familial/v2").text == '{"quotientFamilial":0,"mois":1,"annee":2026}'
 
 
-def test_of_several_quotients_the_most_recent_counts(caf: Caf, key: str) -> None:
+def test_the_most_recent_quotient_is_returned(caf: Caf, key: str) -> None:
     months = [(410, 11, 2025), (455, 2, 2026), (433, 12, 2025)]
-    caf.families = [FAMILY.model_copy(update={"quotients": [quotient(*one) for one in months]})]
+    caf.families = [FAMILY.model_copy(update={"quotients": [quotient(*month) for month in months]})]
     assert ask_file(key, "quotient_familial/v2").body == {"quotientFamilial": 455, "mois": 2, "annee": 2026}
 
 
@@ -94,19 +94,19 @@ def test_empty_address_lines_are_absent(caf: Caf, key: str) -> None:
 
 @pytest.mark.parametrize("lines", ["", "<adresse/>", "<adresse><LIBLIG1ADR/><LIBLIG4ADR> </LIBLIG4ADR></adresse>"])
 def test_an_address_without_a_line_is_an_empty_object(caf: Caf, key: str, lines: str) -> None:
-    # Absent would tell a caller that its token does not open the address.
+    # An absent address would mean that the token has no scope for it.
     caf.answers(multipart(envelope(drt(PEOPLE + lines))))
     for generation in ("v1", "v2"):
         assert ask_file(key, f"adresse_caf/{generation}").body == {"adresse": {}}
 
 
-def test_what_is_not_said_of_a_person_is_absent_and_what_is_empty_is_empty(caf: Caf, key: str) -> None:
+def test_a_missing_element_of_a_person_is_absent_and_an_empty_one_is_empty(caf: Caf, key: str) -> None:
     child = Personne(nom_prenom=None, date_de_naissance="")
     caf.families = [FAMILY.model_copy(update={"enfants": [child]})]
     assert ask_file(key).body["enfants"] == [{"dateDeNaissance": ""}]
 
 
-def test_the_number_is_found_under_its_postcode_alone(caf: Caf, key: str, cloud: Cloud) -> None:
+def test_the_same_number_under_another_postcode_is_another_family(caf: Caf, key: str, cloud: Cloud) -> None:
     other = FAMILY.model_copy(update={"code_postal": "29200", "quotients": [Quotient(quotient_familial=1)]})
     caf.families = [FAMILY, other]
     assert ask_file(key, codePostal="29200").body["quotientFamilial"] == 1
@@ -121,11 +121,11 @@ def test_a_number_is_padded_and_its_letter_cut(caf: Caf, key: str, number: str) 
     assert ask_file(key, numeroAllocataire=number).status == 200
 
 
-# ── What a caller may see ────────────────────────────────────────────────────────────────────────────────────────────
+# ── Masking ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("scope", sorted({*SCOPES.values(), "cnaf_attestation_droits", "dgfip_avis_imposition"}))
-def test_a_scope_opens_its_fields_and_no_other(caf: Caf, cloud: Cloud, scope: str) -> None:
+def test_each_cnaf_scope_gives_its_fields_and_no_other(caf: Caf, cloud: Cloud, scope: str) -> None:
     token = cloud.token(scope)
     for door in DOORS:
         caf.asked.clear()
@@ -171,7 +171,7 @@ FAMILIES_OF_ALL_KINDS = st.builds(
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(family=FAMILIES_OF_ALL_KINDS, granted=st.sets(st.sampled_from(sorted(set(SCOPES.values()))), min_size=1))
-def test_any_family_comes_back_exactly_and_is_masked_exactly(
+def test_any_family_is_read_exactly_and_masked_exactly(
     caf: Caf, cloud: Cloud, key: str, family: Famille, granted: set[str]
 ) -> None:
     caf.families = [family]
@@ -182,13 +182,13 @@ def test_any_family_comes_back_exactly_and_is_masked_exactly(
     assert ask_file(cloud.token(*granted), "composition_familiale/v1", **numbers).body == opened
 
 
-# ── What the CAF is asked ────────────────────────────────────────────────────────────────────────────────────────────
+# ── The request to the CAF ───────────────────────────────────────────────────────────────────────────────────────────
 
 
 SOAP = "{http://schemas.xmlsoap.org/soap/envelope/}"
 
 
-def test_the_question_is_exactly_the_documented_one(caf: Caf, key: str) -> None:
+def test_the_request_to_the_caf_is_exactly_the_documented_one(caf: Caf, key: str) -> None:
     assert ask_file(key, numeroAllocataire="42", codePostal="01 234").status == 404
     asked = list(etree.fromstring(caf.asked[0]).iter())
     assert [(element.tag, element.text) for element in asked] == [
@@ -221,7 +221,7 @@ def test_the_question_is_exactly_the_documented_one(caf: Caf, key: str) -> None:
     ],
     ids=lambda text: ascii(text)[:30],
 )
-def test_hostile_numbers_are_refused_without_asking_the_caf(caf: Caf, key: str, hostile: str) -> None:
+def test_malformed_numbers_are_refused_without_calling_the_caf(caf: Caf, key: str, hostile: str) -> None:
     should = {
         "numeroAllocataire": "Le paramètre numeroAllocataire doit comporter de 1 à 7 chiffres.",
         "codePostal": "Le paramètre codePostal doit comporter 5 chiffres.",
@@ -235,7 +235,7 @@ def test_hostile_numbers_are_refused_without_asking_the_caf(caf: Caf, key: str, 
 
 
 @pytest.mark.parametrize("missing", [{"codePostal": ""}, {"numeroAllocataire": "  "}])
-def test_a_missing_number_is_asked_for_in_the_words_of_2020(caf: Caf, key: str, missing: dict[str, str]) -> None:
+def test_a_missing_number_is_refused_with_the_sentence_of_2020(caf: Caf, key: str, missing: dict[str, str]) -> None:
     sentence = "Les paramètres `codePostal` et `numeroAllocataire` sont obligatoires"
     answer = ask_file(key, **missing)
     assert answer.status == 400
@@ -243,14 +243,14 @@ def test_a_missing_number_is_asked_for_in_the_words_of_2020(caf: Caf, key: str, 
     assert caf.asked == []
 
 
-def test_a_connection_is_used_again(caf: Caf, key: str) -> None:
+def test_a_connection_to_the_caf_is_reused(caf: Caf, key: str) -> None:
     for _ in range(3):
         assert ask_file(key).status == 200
     assert len(set(caf.callers)) == 1
 
 
 @pytest.mark.parametrize("path", ["/", "/sgmap/wswdd/v1", "/sgmap/wswdd/v1/"])
-def test_the_address_may_already_name_the_service(
+def test_the_configured_url_may_already_have_the_path_of_the_caf(
     caf: Caf, key: str, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CAF_URL", os.environ["CAF_URL"] + path)
@@ -264,7 +264,7 @@ def test_the_address_may_already_name_the_service(
 
 @pytest.mark.parametrize("code", ["133", "201", "0", "999"])
 @pytest.mark.usefixtures("cloud")
-def test_a_caf_that_answers_is_up_whatever_its_return_code(caf: Caf, code: str) -> None:
+def test_a_caf_that_responds_is_up_with_any_return_code(caf: Caf, code: str) -> None:
     caf.answers(multipart(envelope("", code)))
     assert (ask("ping/caf").status, ask("ping/caf").text) == (200, '"pong"')
     asked = etree.fromstring(caf.asked[0])
@@ -273,7 +273,7 @@ def test_a_caf_that_answers_is_up_whatever_its_return_code(caf: Caf, code: str) 
 
 
 @pytest.mark.usefixtures("cloud")
-def test_the_simulator_is_up(caf: Caf) -> None:
+def test_the_simulated_caf_is_up(caf: Caf) -> None:
     assert ask("ping/caf").text == '"pong"'
     assert len(caf.asked) == 1
 
@@ -285,7 +285,7 @@ def test_a_caf_that_answers_garbage_is_down(caf: Caf) -> None:
 
 
 @pytest.mark.usefixtures("cloud")
-def test_a_caf_that_cannot_be_reached_is_down_and_so_is_one_without_certificate(
+def test_a_caf_without_our_certificate_configured_is_down(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("CAF_URL", "https://127.0.0.1:9")

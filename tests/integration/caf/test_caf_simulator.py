@@ -1,4 +1,4 @@
-"""The simulated CAF: its families, and a question that it wants exactly as it is documented."""
+"""Check the simulated CAF: its families, and its refusal of any request but the documented one."""
 
 from pathlib import Path
 
@@ -10,8 +10,8 @@ from tests.support.caf import FAMILY, PEOPLE_FILE, UNREACHABLE, Caf, ask_file, e
 from tests.support.wire import serve
 
 
-def test_the_simulated_families_are_all_understood(caf: Caf, key: str) -> None:
-    caf.families = [one for one in simulator.familles(PEOPLE_FILE) if one.reponse == 0]
+def test_every_simulated_family_is_read(caf: Caf, key: str) -> None:
+    caf.families = [family for family in simulator.familles(PEOPLE_FILE) if family.reponse == 0]
     for family in caf.families:
         numbers = {"numeroAllocataire": family.numero_allocataire, "codePostal": family.code_postal}
         assert ask_file(key, **numbers).body == expected(family)
@@ -32,14 +32,14 @@ def test_families_are_read_again_when_their_file_changes(
 
 
 @pytest.mark.parametrize("malformed", [b"", b"x", b"<a>", b"<a/>", b"<!DOCTYPE a><a/>"])
-def test_the_simulator_answers_a_fault_to_a_malformed_question(malformed: bytes) -> None:
+def test_the_simulated_caf_answers_a_malformed_request_with_a_fault(malformed: bytes) -> None:
     client = simulator.app_of(list).test_client()
     answer = client.post(simulator.PATH, data=malformed, content_type="text/xml", headers={"SOAPAction": '""'})
     assert answer.status_code == 500
     assert etree.fromstring(answer.data).findtext(".//faultcode") == "soapenv:Client"
 
 
-def test_the_simulator_wants_the_question_as_it_is_documented(caf: Caf, key: str) -> None:
+def test_the_simulated_caf_accepts_only_the_documented_request(caf: Caf, key: str) -> None:
     assert ask_file(key).status == 200
     client = simulator.app_of(lambda: [FAMILY]).test_client()
 

@@ -1,4 +1,4 @@
-"""Mutual TLS with the CAF: who is trusted, who is told what, and where our key is."""
+"""Mutual TLS with the CAF: the authority that is trusted, our certificate, and the file of our private key."""
 
 import json
 import ssl
@@ -18,19 +18,19 @@ from tests.support.wire import answering, response, silent
 
 @pytest.fixture
 def strangers(tmp_path: Path) -> Certificates:
-    """Certificates of an authority that neither side knows."""
+    """Certificates of an authority that neither side trusts."""
     return ensure(tmp_path / "strangers")
 
 
 def fill(secret: str, **changes: str) -> None:
-    """Change some of what the secret says."""
+    """Change some members of the secret."""
     client = boto3.client("secretsmanager")
     value = json.loads(client.get_secret_value(SecretId=secret)["SecretString"]) | changes
     client.put_secret_value(SecretId=secret, SecretString=json.dumps(value))
 
 
 def assert_unreachable(answer: Answer) -> None:
-    """Check that nothing of the cause is told."""
+    """Check that the response does not give the cause."""
     assert (answer.status, answer.body, answer.headers["Retry-After"]) == (503, UNREACHABLE, "10")
 
 
@@ -57,8 +57,8 @@ def unknown_certificate(caf_secret: str, strangers: Certificates) -> None:
 
 
 @pytest.mark.usefixtures("unknown_certificate")
-@pytest.mark.parametrize("door", DOORS)  # one at a time: so many failures would open the circuit
-def test_a_caf_that_does_not_know_our_certificate_is_unreachable(
+@pytest.mark.parametrize("door", DOORS)  # one door a test: all their failures together would open the circuit breaker
+def test_a_caf_that_refuses_our_certificate_is_unreachable(
     context: ssl.SSLContext, key: str, door: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     played = Caf()
@@ -68,7 +68,7 @@ def test_a_caf_that_does_not_know_our_certificate_is_unreachable(
     assert played.asked == []
 
 
-def test_a_caf_that_we_do_not_trust_is_told_nothing(
+def test_a_server_with_an_unknown_authority_receives_nothing(
     caf_secret: str, strangers: Certificates, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert caf_secret
@@ -81,7 +81,7 @@ def test_a_caf_that_we_do_not_trust_is_told_nothing(
     assert played.asked == []
 
 
-def test_a_certificate_of_another_host_is_not_trusted(
+def test_a_server_with_the_certificate_of_another_host_receives_nothing(
     caf_secret: str, certificates: Certificates, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert caf_secret
@@ -94,7 +94,7 @@ def test_a_certificate_of_another_host_is_not_trusted(
     assert played.asked == []
 
 
-def test_no_other_authority_is_trusted_than_that_of_the_secret(caf: Caf, key: str) -> None:
+def test_only_the_authority_of_the_secret_is_trusted_even_after_a_first_call(caf: Caf, key: str) -> None:
     from api_particulier.providers import caf as adapter
 
     assert ask_file(key).status == 200
@@ -133,7 +133,7 @@ SECRETS = {
 
 
 @pytest.mark.parametrize("state", SECRETS)
-def test_a_secret_that_cannot_be_used_is_an_internal_error_that_the_log_names(
+def test_an_unusable_secret_is_an_internal_error_with_its_exception_in_the_log(
     cloud: Cloud, key: str, state: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     client = boto3.client("secretsmanager")
@@ -167,7 +167,7 @@ def test_no_secret_configured_is_an_internal_error(key: str, monkeypatch: pytest
     assert ask_file(key).status == 500
 
 
-def test_a_locked_key_is_refused_without_asking_anybody(
+def test_an_encrypted_private_key_is_an_internal_error(
     caf_secret: str, key: str, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from cryptography.hazmat.primitives.serialization import (
@@ -184,7 +184,9 @@ def test_a_locked_key_is_refused_without_asking_anybody(
     assert ask_file(key).status == 500
 
 
-def test_the_private_key_stays_in_no_file(caf: Caf, key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_private_key_is_read_from_a_private_file_that_is_deleted(
+    caf: Caf, key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     modes = []
     load = ssl.SSLContext.load_cert_chain
 
@@ -201,7 +203,7 @@ def test_the_private_key_stays_in_no_file(caf: Caf, key: str, tmp_path: Path, mo
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_certificate_is_read_once_an_environment(caf: Caf, key: str, caf_secret: str) -> None:
+def test_the_certificate_is_read_once_by_an_environment(caf: Caf, key: str, caf_secret: str) -> None:
     assert ask_file(key).status == 200
     boto3.client("secretsmanager").delete_secret(SecretId=caf_secret, ForceDeleteWithoutRecovery=True)
     assert ask_file(key, "quotient_familial/v1").status == 200
@@ -215,7 +217,7 @@ def test_plain_http_on_loopback_needs_no_certificate(key: str, monkeypatch: pyte
         assert ask_file(key).body == FILE
 
 
-def test_plain_http_elsewhere_is_no_address_for_a_caf(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plain_http_outside_loopback_is_refused(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CAF_URL", "http://192.0.2.1")
     answer = ask_file(key)
     assert (answer.status, answer.body["error"]) == (503, "audit_unavailable")  # nothing works with wrong settings

@@ -20,7 +20,7 @@ def everybody() -> list[Person]:
 
 @pytest.fixture
 def service(cloud: Cloud, everybody: list[Person], monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
-    """The service, which knows our client, and is the one that is configured."""
+    """The service, configured as the tax provider, with our credentials in the secret."""
     assert cloud.tokens.name
     made = Service(impot_particulier.app_of(lambda: everybody))
     boto3.client("secretsmanager").create_secret(Name="client", SecretString=json.dumps(impot_particulier.CLIENT))

@@ -1,4 +1,4 @@
-"""The simulator, by the service's own description; and both interfaces, about the same people."""
+"""Hold the simulator against the service's OpenAPI, and both interfaces against each other."""
 
 import json
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ OPENAPI = (ROOT / environ.get("REFERENCE_DATA", "../shared/data")).resolve() / "
 # ── Both interfaces ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 NOT_GIVEN = {"erreurCorrectif", "situationPartielle"}
-"""What a notice says that this service has not."""
+"""Fields of a notice that this service does not have."""
 
 
 def paths(body: Mapping[str, object], prefix: str = "") -> dict[str, object]:
@@ -32,7 +32,7 @@ def paths(body: Mapping[str, object], prefix: str = "") -> dict[str, object]:
 
 
 @pytest.mark.parametrize("everybody", [svair.people(PEOPLE / "avis.toml")])
-def test_the_same_person_gives_the_same_bodies_through_both_interfaces(
+def test_both_interfaces_give_the_same_bodies_for_the_same_person(
     key: str, service: Service, everybody: list[Person], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert service.url
@@ -40,7 +40,7 @@ def test_the_same_person_gives_the_same_bodies_through_both_interfaces(
     monkeypatch.setenv("PROVIDER_READ_TIMEOUT", "0.3")
     events = ["avis_imposition/v2", "avis_imposition/v1", "declarants/v2", "revenu_fiscal_reference/v2"]
     events += ["adresse_fiscale/v2", "adresse_fiscale/v1"]
-    questions = [(event, one) for one in everybody for event in (events if one.reponse == "avis" else events[:1])]
+    calls = [(event, person) for person in everybody for event in (events if person.reponse == "avis" else events[:1])]
     with wire.serve(svair.app_of(lambda: everybody)) as url:
         monkeypatch.setenv("DGFIP_SVAIR_URL", url)
         answers = {}
@@ -48,26 +48,26 @@ def test_the_same_person_gives_the_same_bodies_through_both_interfaces(
             monkeypatch.setenv("DGFIP_PROVIDER", provider)
             forget()
             answers[provider] = [
-                ask(event, key=key, numeroFiscal=one.numero_fiscal, referenceAvis=one.reference_avis)
-                for event, one in questions
+                ask(event, key=key, numeroFiscal=person.numero_fiscal, referenceAvis=person.reference_avis)
+                for event, person in calls
             ]
-    told = 0
+    compared = 0
     for printed, given in zip(answers["svair"], answers["impot_particulier"], strict=True):
         assert (printed.status, printed.body.get("error")) == (given.status, given.body.get("error"))
         if printed.status != 200:
             continue
         on_page, in_json = paths(printed.body), paths(given.body)
         shared = on_page.keys() & in_json.keys()
-        told += len(shared)
+        compared += len(shared)
         assert {name: in_json[name] for name in shared} == {name: on_page[name] for name in shared}
-        # What the page says without a value, or in words ("Non imposable"), is no value to give.
+        # An empty cell and "Non imposable" have no counterpart in this service.
         lost = {name for name in on_page.keys() - in_json.keys() if on_page[name] not in {None, ""}}
         assert lost <= NOT_GIVEN
         assert in_json.keys() - on_page.keys() <= {"foyerFiscal.annee", "annee", "dateReference"}
-    assert told > 300
+    assert compared > 300
 
 
-# ── The simulator, by the service's own description ──────────────────────────────────────────────────────────────────
+# ── The simulator and the OpenAPI of the service ─────────────────────────────────────────────────────────────────────
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def openapi() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("everybody", [[*svair.people(PEOPLE / "avis.toml"), PERSON]])
-def test_the_simulator_answers_as_the_service_describes_itself(
+def test_the_simulator_responds_according_to_the_openapi_of_the_service(
     key: str, service: Service, everybody: list[Person], openapi: dict[str, Any]
 ) -> None:
     operation = openapi["paths"]["/spi/{spi}/situations/ir/assiettes/annrev/{annrev}"]["get"]
@@ -90,10 +90,10 @@ def test_the_simulator_answers_as_the_service_describes_itself(
     headers = {name: value for name, value in service.asked[-1].headers.items() if name != "Host"}
     client = service.simulated.test_client()
     seen = set()
-    for one in everybody:
-        if one.reponse != "avis":
+    for person in everybody:
+        if person.reponse != "avis":
             continue
-        path = f"/impotparticulier/1.0/spi/{one.numero_fiscal}/situations/ir/assiettes/annrev/{one.annee_revenus}"
+        path = f"/impotparticulier/1.0/spi/{person.numero_fiscal}/situations/ir/assiettes/annrev/{person.annee_revenus}"
         answer = client.get(path, headers=headers)
         assert (answer.status_code, answer.mimetype) == (200, media_type)
         OAS30Validator(schema).validate(answer.json)
@@ -103,7 +103,7 @@ def test_the_simulator_answers_as_the_service_describes_itself(
     assert seen == SITUATION.keys()
 
 
-def test_the_simulator_takes_what_the_service_says_that_it_takes(
+def test_the_simulator_accepts_requests_according_to_the_openapi_of_the_service(
     key: str, service: Service, openapi: dict[str, Any]
 ) -> None:
     flow = openapi["components"]["securitySchemes"]["Authorization"]["flows"]["clientCredentials"]

@@ -1,4 +1,4 @@
-"""The tax service on the wire, and a key that opens all of it."""
+"""The tax service on the wire, and a key with all of its scopes."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ from tests.support.wire import serve
 
 @pytest.fixture
 def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
-    """The tax service, simulated; a test changes its people, or what it shows."""
+    """The simulated tax service; a test changes its people or its pages."""
     played = Service()
     with serve(played) as played.url:
         monkeypatch.setenv("DGFIP_SVAIR_URL", played.url)
@@ -24,5 +24,5 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
 
 @pytest.fixture
 def key(cloud: Cloud) -> str:
-    """A key that opens every field of the tax service."""
+    """A key with every scope of the tax service."""
     return cloud.token("dgfip_avis_imposition")

@@ -1,4 +1,4 @@
-"""Whatever is on a notice, and whatever is opened of it, exactly that leaves."""
+"""Read any notice exactly, and mask it exactly for any scopes."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -11,7 +11,7 @@ from sandbox.simulators.svair import Declarant, Person
 from tests.support.function import Cloud
 from tests.support.svair import ABSENT, COUPLE, NARROW_NBSP, NBSP, NOBODY, Service, rendered, v1, v2, written
 
-# What may be printed, each with what is answered of it: None is "Non imposable", ABSENT no row, "" an empty cell.
+# Each printed text with its value in a response: None is "Non imposable", ABSENT no row, "" an empty cell.
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyzàâçéèêëîïôùûüÿœæÀÉÈÊÎÔÙŒÆ0123456789 '’-.,()&<>\"/;#"
 _texts = st.text(_LETTERS, min_size=1, max_size=40).map(str.strip).filter(bool)
@@ -59,16 +59,16 @@ _names = ("nom", "nom_naissance", "prenoms", "date_naissance")
 
 @st.composite
 def _notices(draw: st.DrawFn) -> tuple[Person, dict[str, Any]]:
-    """Draw a notice, and what is answered of it: "" where v1 has no key and v2 has ``null``."""
-    one, two = ([draw(_cells_of_text) for _ in _names] for _ in (1, 2))
+    """Draw a notice and its expected response: "" where v1 has no key and v2 has ``null``."""
+    first, second = ([draw(_cells_of_text) for _ in _names] for _ in (1, 2))
     rows = {name: draw(values) for name, values in ROWS.items()}
     address = draw(st.none() | st.lists(_cells_of_text, max_size=4))
     annee, revenus = draw(st.integers(1990, 2099)), draw(st.integers(1990, 2099))
     remarks = [draw(st.text(f"{_LETTERS}\t\n{NBSP}", max_size=60)) for _ in (1, 2)]
     person = COUPLE.model_copy(
         update={
-            "declarant1": Declarant(**dict(zip(_names, one, strict=True))),
-            "declarant2": Declarant(**dict(zip(_names, two, strict=True))) if draw(st.booleans()) else Declarant(),
+            "declarant1": Declarant(**dict(zip(_names, first, strict=True))),
+            "declarant2": Declarant(**dict(zip(_names, second, strict=True))) if draw(st.booleans()) else Declarant(),
             "adresse": address,
             "annee": annee,
             "annee_impots": revenus + 1,
@@ -79,7 +79,7 @@ def _notices(draw: st.DrawFn) -> tuple[Person, dict[str, Any]]:
         }
     )
     answered: dict[str, Any] = {
-        "declarant1": dict(zip(NOBODY, one, strict=True)),
+        "declarant1": dict(zip(NOBODY, first, strict=True)),
         "declarant2": {
             name: value or "" for name, value in zip(NOBODY, person.declarant2.model_dump().values(), strict=True)
         },
@@ -112,11 +112,11 @@ SCOPES: Final = {
     "dgfip_erreur_correctif": "erreurCorrectif",
     "dgfip_situation_partielle": "situationPartielle",
 }
-"""The field that each scope opens (contract §4), in the order of the answer."""
+"""The field that each scope gives (contract §4), in the order of the response."""
 
 
 def _masked(answered: Mapping[str, Any], scopes: set[str], if_blank: Any) -> dict[str, Any]:
-    """Return what leaves of an answer: the opened fields, ``if_blank`` where the cell is empty."""
+    """Return the expected body for these scopes, with ``if_blank`` where the cell is empty."""
     body: dict[str, Any] = {}
     for scope, path in SCOPES.items():
         name, _, inner = path.partition(".")
@@ -131,7 +131,7 @@ def _masked(answered: Mapping[str, Any], scopes: set[str], if_blank: Any) -> dic
 
 
 def _shown(service: Service, person: Person) -> Iterator[None]:
-    """Show a notice as the simulated service does, then as another would."""
+    """Show a notice in the rendering of the simulated service, then in another one."""
     service.simulates(person)
     yield
     service.shows(rendered(person))
@@ -140,7 +140,7 @@ def _shown(service: Service, person: Person) -> Iterator[None]:
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(notice=_notices(), scopes=st.sets(st.sampled_from(list(SCOPES)), min_size=1) | st.just(set(SCOPES)))
-def test_every_notice_is_told_as_it_is_and_as_far_as_it_is_opened(
+def test_any_notice_is_read_exactly_and_masked_exactly(
     cloud: Cloud, service: Service, notice: tuple[Person, dict[str, Any]], scopes: set[str]
 ) -> None:
     person, answered = notice

@@ -1,4 +1,4 @@
-"""A notice is told as its page says, row by row (contract §3.1, §3.2)."""
+"""Read each row of a notice (contract §3.1, §3.2)."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -30,14 +30,14 @@ def both(**changes: Any) -> tuple[Change, Change]:
 
 
 def blank(name: str) -> tuple[Change, Change]:
-    """What v1 and v2 say of a row whose cell is empty."""
+    """Return the changes of v1 and of v2 for a row with an empty cell."""
     return {name: ABSENT}, {name: None}
 
 
 SINGLE = {"declarant2": Declarant()}
 NOTICES: Final[Mapping[str, tuple[Change, tuple[Change, Change]]]] = {
     "a couple": ({}, both()),
-    "somebody alone": (SINGLE, both(declarant2=NOBODY)),
+    "a single declarant": (SINGLE, both(declarant2=NOBODY)),
     "a second declarant with an empty cell": (
         {"declarant2": Declarant(nom="SITTELLE", nom_naissance="", prenoms="Ève", date_naissance="")},
         both(declarant2={"nom": "SITTELLE", "nomNaissance": "", "prenoms": "Ève", "dateNaissance": ""}),
@@ -102,7 +102,7 @@ NOTICES: Final[Mapping[str, tuple[Change, tuple[Change, Change]]]] = {
 
 
 @pytest.mark.parametrize(("changes", "expected"), NOTICES.values(), ids=NOTICES)
-def test_a_notice_is_told_as_its_page_says(
+def test_each_row_of_a_notice_is_read(
     changes: Change, expected: tuple[Change, Change], service: Service, key: str
 ) -> None:
     service.simulates(COUPLE.model_copy(update=changes))
@@ -111,7 +111,7 @@ def test_a_notice_is_told_as_its_page_says(
     assert (second.status, second.text) == (200, written(changed(expected[1])))
 
 
-def test_every_dataset_of_the_tax_service_reads_the_same_notice(service: Service, key: str) -> None:
+def test_the_other_datasets_read_the_same_notice(service: Service, key: str) -> None:
     assert service.url
     assert ask("revenu_fiscal_reference/v2", key=key, headers=None, **NUMBERS).text == written(
         {"revenuFiscalReference": 37961, "nombreParts": 2.5, "anneeImpots": "2026", "anneeRevenus": "2025"}
@@ -124,7 +124,7 @@ def test_every_dataset_of_the_tax_service_reads_the_same_notice(service: Service
 @pytest.mark.parametrize(
     "value", ["abc", "12 € environ", "1 000 € 2 000 €", "--1 €", "1,50 €", "9" * 13, "€", "Non", "1e3 €"]
 )
-def test_an_amount_that_is_none_is_unreadable(value: str, service: Service, key: str) -> None:
+def test_a_malformed_amount_is_an_invalid_response(value: str, service: Service, key: str) -> None:
     service.simulates(COUPLE.model_copy(update={"revenu_fiscal_reference": value}))
     answer = v2(key)
     assert (answer.status, answer.body["error"]) == (502, "invalid_response")
@@ -132,6 +132,6 @@ def test_an_amount_that_is_none_is_unreadable(value: str, service: Service, key:
 
 
 @pytest.mark.parametrize("value", ["deux", "-1", "1.2.3", "1 / 2"])
-def test_a_number_of_parts_that_is_none_is_unreadable(value: str, service: Service, key: str) -> None:
+def test_a_malformed_number_of_parts_is_an_invalid_response(value: str, service: Service, key: str) -> None:
     service.simulates(COUPLE.model_copy(update={"nombre_parts": value}))
     assert v2(key).body["error"] == "invalid_response"

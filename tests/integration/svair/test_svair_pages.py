@@ -1,4 +1,4 @@
-"""A page is read by what it says, however it is written."""
+"""Read a page by its labels, in any HTML rendering."""
 
 import os
 import re
@@ -16,7 +16,7 @@ from tests.support.template import ROOT
 
 
 def _cells(page: str, change: Callable[[str], str]) -> str:
-    """Change what is in each cell."""
+    """Change the content of each cell."""
     return re.sub(r"(<td[^>]*>)(.*?)(</td>)", lambda cell: cell[1] + change(cell[2]) + cell[3], page, flags=re.DOTALL)
 
 
@@ -99,7 +99,7 @@ RENDERINGS: Final[Mapping[str, Callable[[str], str]]] = {
 
 
 @pytest.mark.parametrize("change", RENDERINGS.values(), ids=RENDERINGS)
-def test_another_rendering_of_a_notice_says_the_same(change: Callable[[str], str], service: Service, key: str) -> None:
+def test_a_notice_is_read_in_any_rendering(change: Callable[[str], str], service: Service, key: str) -> None:
     service.shows(change(rendered(COUPLE)))
     assert v2(key).text == written(NOTICE)
     assert v1(key).text == written(NOTICE)
@@ -129,9 +129,7 @@ ADDRESSES: Final = {
 
 
 @pytest.mark.parametrize("address", ADDRESSES.values(), ids=ADDRESSES)
-def test_an_address_is_its_labelled_row_and_the_unlabelled_ones_after_it(
-    address: str, service: Service, key: str
-) -> None:
+def test_an_address_goes_on_in_the_unlabelled_rows_after_its_own(address: str, service: Service, key: str) -> None:
     service.shows(rendered(COUPLE, address))
     assert v2(key).text == written(NOTICE)
 
@@ -140,13 +138,13 @@ def test_an_address_is_its_labelled_row_and_the_unlabelled_ones_after_it(
     ("charset", "encoding"),
     [("ISO-8859-15", "iso-8859-15"), ("windows-1252", "cp1252"), ('"utf-8"', "utf-8"), ("UTF-16", "utf-16")],
 )
-def test_a_page_is_read_in_the_encoding_that_it_says(charset: str, encoding: str, service: Service, key: str) -> None:
+def test_a_page_is_read_in_its_declared_encoding(charset: str, encoding: str, service: Service, key: str) -> None:
     service.shows(rendered(COUPLE).encode(encoding), content_type=f"Text/HTML; Charset={charset}")
     assert v2(key).text == written(NOTICE)
 
 
 @pytest.mark.parametrize("content_type", ["", "text/html", "application/xhtml+xml; charset=utf-8"])
-def test_a_page_that_says_no_encoding_is_in_utf_8(content_type: str, service: Service, key: str) -> None:
+def test_a_page_without_a_declared_encoding_is_read_as_utf_8(content_type: str, service: Service, key: str) -> None:
     service.shows(rendered(COUPLE), content_type=content_type)
     assert v2(key).text == written(NOTICE)
 
@@ -159,7 +157,7 @@ UNREADABLE: Final = {
 
 
 @pytest.mark.parametrize("page", UNREADABLE.values(), ids=UNREADABLE)
-def test_a_page_that_is_not_a_notice_is_unreadable(page: str, service: Service, key: str) -> None:
+def test_a_page_that_is_not_a_notice_is_an_invalid_response(page: str, service: Service, key: str) -> None:
     service.shows(page)
     answer = v2(key)
     assert (answer.status, answer.body["error"]) == (502, "invalid_response")
@@ -175,13 +173,15 @@ def test_a_page_that_is_not_a_notice_is_unreadable(page: str, service: Service, 
         ("<div id='interdit'>nonTrouve</div>", 502),
     ],
 )
-def test_marks_of_refusal_are_told_by_class_and_id(page: str, status: int, service: Service, key: str) -> None:
+def test_a_refusal_is_recognised_by_its_class_and_an_unknown_notice_by_its_id(
+    page: str, status: int, service: Service, key: str
+) -> None:
     service.shows(page)
     assert v2(key).status == status
 
 
-def test_a_huge_page_of_nothing_is_read_in_no_time(service: Service, key: str) -> None:
-    """Reading takes time in proportion to the page's length, whatever it is made of."""
+def test_a_page_of_a_megabyte_of_padding_is_read(service: Service, key: str) -> None:
+    """A quadratic reading would run into the timeout of the test."""
     third = 600_000
     service.shows(
         rendered(COUPLE).replace("<td>", "<td>" + " " * third, 1).replace("Nom<", "Nom" + ":*" * (third // 2) + "<", 1)
@@ -206,8 +206,8 @@ def test_the_pages_of_the_real_service_are_read(service: Service, key: str, monk
     assert service.url
     with wire.converse(show) as url:
         monkeypatch.setenv("DGFIP_SVAIR_URL", url)
-        found, nobody = v2(key), v2(key)
-    assert (found.status, nobody.status) == (200, 404)
+        found, unknown = v2(key), v2(key)
+    assert (found.status, unknown.status) == (200, 404)
     assert list(found.body) == list(NOTICE)
     assert {name: type(value) for name, value in found.body.items() if value is not None} == {
         name: type(value) for name, value in NOTICE.items() if found.body[name] is not None

@@ -1,4 +1,4 @@
-"""How the tax service is asked, and what of its failures reaches a caller (contract §2, §5)."""
+"""Check the requests to the tax service, and the errors that a caller gets from its failures (contract §2, §5)."""
 
 import re
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from tests.support.svair import COUPLE, NOTICE, NUMBERS, Service, rendered, v1, 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-# ── How the service says no ──────────────────────────────────────────────────────────────────────────────────────────
+# ── Refusals and failures ────────────────────────────────────────────────────────────────────────────────────────────
 
 NOT_FOUND: Final = "Les paramètres fournis sont incorrects ou ne correspondent pas à un avis"
 
@@ -36,7 +36,7 @@ def test_an_unknown_notice_is_not_found(service: Service, key: str) -> None:
         ("illisible", (502, "invalid_response")),
     ],
 )
-def test_a_service_that_fails_after_its_form_says_nothing(
+def test_a_service_that_fails_after_its_form_is_a_provider_error(
     reponse: str, expected: tuple[int, str], service: Service, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PROVIDER_READ_TIMEOUT", "1" if reponse == "lent" else "20")
@@ -59,7 +59,7 @@ FAILING_POSTS: Final[Mapping[str, tuple[bytes, tuple[int, str]]]] = {
 
 
 @pytest.mark.parametrize(("content", "expected"), FAILING_POSTS.values(), ids=FAILING_POSTS)
-def test_a_question_can_fail_where_the_form_did_not(
+def test_a_failure_of_the_second_request_is_a_provider_error(
     content: bytes, expected: tuple[int, str], cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(connection: Any, _: Any) -> None:
@@ -126,7 +126,7 @@ def test_the_form_is_filled_in_as_a_browser_would(service: Service, key: str) ->
     }
 
 
-def test_a_form_serves_many_questions_on_one_connection(service: Service, key: str) -> None:
+def test_a_form_is_reused_for_many_calls_on_one_connection(service: Service, key: str) -> None:
     statuses = [v2(key).status for _ in range(3)]
     service.simulates()
     statuses += [v2(key).status, v1(key).status]
@@ -134,11 +134,11 @@ def test_a_form_serves_many_questions_on_one_connection(service: Service, key: s
     statuses += [ask("declarants/v2", key=key, headers=None, **NUMBERS).status]
     assert statuses == [200, 200, 200, 404, 404, 200]
     assert service.methods == "GET POST POST POST POST POST POST"
-    assert len({one.connection for one in service.asked}) == 1
-    assert len({one.cookie for one in service.asked[1:]}) == 1
+    assert len({request.connection for request in service.asked}) == 1
+    assert len({request.cookie for request in service.asked[1:]}) == 1
 
 
-def test_a_form_serves_after_a_first_question_that_found_nothing(service: Service, key: str) -> None:
+def test_a_form_is_reused_after_an_unknown_notice(service: Service, key: str) -> None:
     service.simulates()
     v2(key)
     v2(key)
@@ -146,7 +146,7 @@ def test_a_form_serves_after_a_first_question_that_found_nothing(service: Servic
 
 
 @pytest.mark.parametrize("how", ["error", "form", "redirect"])
-def test_a_forgotten_form_is_fetched_anew_once(how: str, service: Service, key: str) -> None:
+def test_a_form_that_the_service_has_forgotten_is_fetched_again_once(how: str, service: Service, key: str) -> None:
     v2(key)
     service.simulated.config["FORGOTTEN"] = how
     service.forget()
@@ -156,7 +156,7 @@ def test_a_forgotten_form_is_fetched_anew_once(how: str, service: Service, key: 
 
 
 @pytest.mark.parametrize(("how", "expected"), [("error", (503, "network_error")), ("form", (502, "invalid_response"))])
-def test_a_service_that_forgets_every_form_is_not_asked_for_ever(
+def test_a_service_that_forgets_every_form_is_called_twice_and_no_more(
     how: str, expected: tuple[int, str], service: Service, key: str
 ) -> None:
     v2(key)
@@ -172,7 +172,9 @@ def test_a_service_that_forgets_every_form_is_not_asked_for_ever(
     assert service.methods == "GET POST POST GET POST"
 
 
-def test_a_form_of_ten_minutes_is_fetched_anew(service: Service, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_form_older_than_ten_minutes_is_fetched_again(
+    service: Service, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     v2(key)
     later = monotonic() + 601
     monkeypatch.setattr("api_particulier.providers.svair.monotonic", lambda: later)
@@ -181,7 +183,7 @@ def test_a_form_of_ten_minutes_is_fetched_anew(service: Service, key: str, monke
     assert service.methods == "GET POST GET POST POST"
 
 
-def test_a_form_that_brought_an_unreadable_page_is_not_posted_again(service: Service, key: str) -> None:
+def test_a_form_that_returned_an_unreadable_page_is_not_reused(service: Service, key: str) -> None:
     v2(key)
     service.shows("<p>Votre session a expiré</p>")
     assert v2(key).status == 502
@@ -190,7 +192,7 @@ def test_a_form_that_brought_an_unreadable_page_is_not_posted_again(service: Ser
     assert service.methods == "GET POST POST GET POST"
 
 
-def test_a_ping_and_a_question_use_the_same_form(service: Service, key: str) -> None:
+def test_a_call_reuses_the_form_fetched_by_a_ping(service: Service, key: str) -> None:
     v2(key)
     assert ask("ping/dgfip").body == "pong"
     assert v2(key).status == 200
@@ -198,7 +200,7 @@ def test_a_ping_and_a_question_use_the_same_form(service: Service, key: str) -> 
 
 
 @pytest.mark.parametrize("ending", ["", "/", "/secavis", "/secavis/"])
-def test_the_address_of_the_service_may_name_its_folder(
+def test_the_configured_url_may_end_with_the_path_of_the_service(
     ending: str, service: Service, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DGFIP_SVAIR_URL", f"{service.url}{ending}")
@@ -206,7 +208,9 @@ def test_the_address_of_the_service_may_name_its_folder(
 
 
 @pytest.mark.parametrize("form", ["<p>Bonjour</p>", "<input name='javax.faces.ViewState' value=''>", "<input>"])
-def test_a_form_without_a_state_is_unreadable(form: str, cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_form_without_a_state_is_an_invalid_response(
+    form: str, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with wire.answering(wire.response(form.encode()))() as url:
         monkeypatch.setenv("DGFIP_SVAIR_URL", url)
         monkeypatch.setenv("DGFIP_AVAILABLE_YEARS", "99")
@@ -217,10 +221,10 @@ def test_a_form_without_a_state_is_unreadable(form: str, cloud: Cloud, monkeypat
 
 
 @pytest.mark.parametrize(("losses", "status"), [(1, 200), (2, 503)])
-def test_a_question_is_put_again_once_when_its_connection_falls(
+def test_a_request_is_retried_once_when_its_connection_is_lost(
     losses: int, status: int, service: Service, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A kept-alive connection may be closed by the service at the moment when it is used again."""
+    """The service may close a kept-alive connection at the moment when it is reused."""
     requests: list[bytes] = []
 
     def relay(connection: Any, _: Any) -> None:
@@ -249,7 +253,7 @@ def _relayed(request: bytes, app: "WSGIApplication") -> bytes:
     return wire.response(answered.data, headers={"Set-Cookie": answered.headers.get("Set-Cookie", "")})
 
 
-def test_a_page_in_chunks_is_read(cloud: Cloud, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_chunked_page_is_read(cloud: Cloud, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     page = rendered(COUPLE).encode()
     form = b"<input name='javax.faces.ViewState' value='a'>"
 

@@ -1,4 +1,4 @@
-"""The simulated service plays the people of its file, as edited the moment before, and guards its forms."""
+"""Simulate the people of a file, read again at each edit, and the forms of the service."""
 
 import re
 from datetime import datetime
@@ -35,7 +35,7 @@ def people_file(tmp_path: Path) -> Path:
     return file
 
 
-def test_an_edit_counts_at_the_next_question(
+def test_an_edit_of_the_people_file_counts_at_the_next_call(
     people_file: Path, cloud: Cloud, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     key = cloud.token("dgfip_revenu_fiscal_reference")
@@ -66,20 +66,20 @@ UNREADABLE: Final = {
 
 
 @pytest.mark.parametrize(("text", "where"), UNREADABLE.values(), ids=UNREADABLE)
-def test_an_unreadable_file_is_said_to_be_with_nothing_of_what_it_says(
+def test_the_error_of_an_unreadable_people_file_gives_the_place_and_no_value(
     text: str, where: str, people_file: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     people_file.write_text(text)
     client = svair.app(people_file).test_client()
     answer = _post(client, _state(client))
     assert answer.status_code == 500
-    for said in (answer.text, capfd.readouterr().err):
-        assert where in said
-        assert "CORMORAN" not in said
-        assert "2690000000007" not in said
+    for message in (answer.text, capfd.readouterr().err):
+        assert where in message
+        assert "CORMORAN" not in message
+        assert "2690000000007" not in message
 
 
-def test_an_absent_or_mistaken_file_is_an_error(tmp_path: Path) -> None:
+def test_an_absent_or_undecodable_people_file_is_an_error(tmp_path: Path) -> None:
     latin = tmp_path / "latin.toml"
     latin.write_bytes("# é".encode("latin-1"))
     for file in (tmp_path / "none.toml", latin, tmp_path):
@@ -87,22 +87,24 @@ def test_an_absent_or_mistaken_file_is_an_error(tmp_path: Path) -> None:
             svair.people(file)
 
 
-def test_the_first_person_is_the_one_of_the_journey() -> None:
+def test_the_first_person_is_the_one_of_the_getting_started_page() -> None:
     first = svair.people(PEOPLE_FILE)[0]
     assert (first.numero_fiscal, first.reference_avis) == ("2690000000001", f"{THIS_YEAR % 100:02}90000000001")
 
 
-def test_the_people_of_the_file_are_answered_as_they_say(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_person_of_the_file_gets_the_response_that_the_file_asks_for(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
     expected = {"interdit": 503, "lent": 503, "panne": 503, "illisible": 502}
     key = cloud.token("dgfip_avis_imposition")
-    people = [one.model_copy(update={"secondes": 2}) for one in svair.people(PEOPLE_FILE)]
+    people = [person.model_copy(update={"secondes": 2}) for person in svair.people(PEOPLE_FILE)]
     with serve(svair.app_of(lambda: people)) as url:
         monkeypatch.setenv("DGFIP_SVAIR_URL", url)
-        for one in people:
-            answer = v2(key, numeroFiscal=one.numero_fiscal, referenceAvis=one.reference_avis)
-            past = one.annee < THIS_YEAR - 1
-            assert answer.status == (404 if past else expected.get(one.reponse, 200))
-    assert {one.reponse for one in people} == {"avis", *expected}
+        for person in people:
+            answer = v2(key, numeroFiscal=person.numero_fiscal, referenceAvis=person.reference_avis)
+            past = person.annee < THIS_YEAR - 1
+            assert answer.status == (404 if past else expected.get(person.reponse, 200))
+    assert {person.reponse for person in people} == {"avis", *expected}
 
 
 @pytest.mark.parametrize(("annee", "year"), [("courante", THIS_YEAR), ("precedente", THIS_YEAR - 1)])
@@ -116,21 +118,21 @@ dateRecouvrement = "31/07/AAAA"
 situationPartielle = "Situation AAAA-1"
 """
     )
-    [one] = svair.people(people_file)
-    assert (one.annee, one.annee_impots, one.annee_revenus) == (year, year, year - 1)
-    assert one.reference_avis == f"{year % 100:02}90000000007"
-    assert (one.date_recouvrement, one.situation_partielle) == (f"31/07/{year}", f"Situation {year - 1}")
+    [person] = svair.people(people_file)
+    assert (person.annee, person.annee_impots, person.annee_revenus) == (year, year, year - 1)
+    assert person.reference_avis == f"{year % 100:02}90000000007"
+    assert (person.date_recouvrement, person.situation_partielle) == (f"31/07/{year}", f"Situation {year - 1}")
 
 
 def test_numbers_are_printed_as_the_service_prints_them(people_file: Path) -> None:
     people_file.write_text(
         ENTRY + "montantImpot = -1204\nrevenuImposable = 0\nnombreParts = 2.5\nnombrePersonnesCharge = 3\n"
     )
-    [one] = svair.people(people_file)
-    assert one.revenu_fiscal_reference == f"12{NBSP}345 €"
-    assert one.montant_impot == f"-1{NBSP}204 €"
-    assert (one.revenu_imposable, one.nombre_parts, one.nombre_personnes_charge) == ("0 €", "2.50", "3")
-    assert (one.annee, one.annee_impots, one.annee_revenus) == (2026, 2026, 2025)
+    [person] = svair.people(people_file)
+    assert person.revenu_fiscal_reference == f"12{NBSP}345 €"
+    assert person.montant_impot == f"-1{NBSP}204 €"
+    assert (person.revenu_imposable, person.nombre_parts, person.nombre_personnes_charge) == ("0 €", "2.50", "3")
+    assert (person.annee, person.annee_impots, person.annee_revenus) == (2026, 2026, 2025)
 
 
 # ── Its forms ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -158,7 +160,7 @@ def _post(client: FlaskClient, state: str, **changes: str) -> TestResponse:
     return client.post("/secavis/faces/commun/index.jsf", data=form | changes)
 
 
-def test_a_form_can_be_posted_again(client: FlaskClient) -> None:
+def test_a_simulated_form_can_be_posted_again(client: FlaskClient) -> None:
     state = _state(client)
     assert ["BRUANT" in _post(client, state).text for _ in range(3)] == [True] * 3
 
@@ -167,7 +169,7 @@ def test_each_form_has_a_state_of_its_own(client: FlaskClient) -> None:
     assert len({_state(client) for _ in range(10)}) == 10
 
 
-def test_a_state_goes_with_its_session(client: FlaskClient) -> None:
+def test_a_state_of_another_session_is_refused(client: FlaskClient) -> None:
     state = _state(client)
     _state(client)  # another session
     for answer in (_post(client, state), _post(svair.app_of(lambda: [COUPLE]).test_client(), state)):
@@ -176,25 +178,25 @@ def test_a_state_goes_with_its_session(client: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize("state", ["", "é", "abc", "A" * 76])
-def test_a_state_that_was_not_given_is_refused(state: str, client: FlaskClient) -> None:
+def test_a_state_that_the_service_did_not_issue_is_refused(state: str, client: FlaskClient) -> None:
     _state(client)
     assert _post(client, state).status_code == 500
 
 
-def test_a_state_is_too_old_after_half_an_hour(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_state_expires_after_half_an_hour(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
     state = _state(client)
     later = datetime.now(ZoneInfo("UTC")).timestamp() + svair.FORM_SECONDS
     monkeypatch.setattr("sandbox.simulators.svair.time.time", lambda: later)
     assert _post(client, state).status_code == 500
 
 
-def test_a_form_that_nobody_submitted_is_shown_again(client: FlaskClient) -> None:
+def test_a_form_posted_without_its_button_is_shown_again(client: FlaskClient) -> None:
     answer = _post(client, _state(client), **{"j_id_7:j_id_l": ""})
     assert (answer.status_code, "javax.faces.ViewState" in answer.text) == (200, True)
     assert "BRUANT" not in answer.text
 
 
-def test_nobody_else_is_told(client: FlaskClient) -> None:
+def test_other_numbers_get_the_page_of_an_unknown_notice(client: FlaskClient) -> None:
     answer = _post(client, _state(client), **{"j_id_7:spi": "2690000000002"})
     assert 'id="nonTrouve"' in answer.text
     assert "BRUANT" not in answer.text

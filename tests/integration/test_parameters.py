@@ -1,4 +1,4 @@
-"""Whatever a caller sends is a question to the provider, exact, or a refusal; never a fault (contract §2)."""
+"""Send the exact parameters of a query to the provider, or refuse them; never fail (contract §2)."""
 
 from string import ascii_letters, digits
 from typing import Any
@@ -37,7 +37,7 @@ def send(key: str, query: dict[str, Any] | None, function: str = "revenu_fiscal_
     )
     | st.dictionaries(anything, st.lists(anything, max_size=2), max_size=3)
 )
-def test_whatever_is_sent_is_asked_exactly_or_refused(
+def test_any_query_is_either_sent_to_the_provider_exactly_or_refused(
     key: str, dgfip: Provider, query: dict[str, list[str]] | None
 ) -> None:
     dgfip.asked.clear()
@@ -55,7 +55,7 @@ def test_whatever_is_sent_is_asked_exactly_or_refused(
         assert posted == []
 
 
-def test_a_provider_is_asked_with_what_is_printed_on_the_notice(key: str, dgfip: Provider) -> None:
+def test_spaces_and_check_letters_are_removed_before_the_provider_is_called(key: str, dgfip: Provider) -> None:
     query = {
         "numeroFiscal": ["26 90 000\N{NO-BREAK SPACE}000 012 et la suite"],
         "referenceAvis": ["26 90 000 000 0 3 4x"],
@@ -84,7 +84,7 @@ def test_a_provider_is_asked_with_what_is_printed_on_the_notice(key: str, dgfip:
         ({"numeroFiscal": ["2690000000012"] * 2, "referenceAvis": ["2690000000034", "1"]}, ("referenceAvis",)),
     ],
 )
-def test_a_refused_parameter_is_named_and_the_provider_is_not_asked(
+def test_a_refused_parameter_is_named_and_the_provider_is_not_called(
     key: str, dgfip: Provider, query: dict[str, list[str]] | None, named: tuple[str, ...]
 ) -> None:
     answer = send(key, query)
@@ -94,7 +94,7 @@ def test_a_refused_parameter_is_named_and_the_provider_is_not_asked(
     assert dgfip.asked == []
 
 
-def test_other_parameters_are_let_be(key: str, dgfip: Provider) -> None:
+def test_other_parameters_are_ignored(key: str, dgfip: Provider) -> None:
     numbers = {"numeroFiscal": ["2690000000012"], "referenceAvis": ["2690000000034"]}
     assert send(key, {**numbers, "q": ["x"], "NumeroFiscal": ["x"]}).status == 200
     assert len(dgfip.asked) == 2

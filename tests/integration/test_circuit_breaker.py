@@ -1,4 +1,4 @@
-"""The circuit of a provider: who is down is spared by every environment, and asked again once it is back."""
+"""The circuit breaker of a provider: open in every environment while it is down, closed once it is back."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,7 +20,7 @@ PERIOD = Settings.model_fields["circuit_seconds"].default
 
 
 class Clock:
-    """The time, as the circuit reads it, which passes when told to."""
+    """The time as the circuit breaker reads it; a test moves it on."""
 
     def __init__(self) -> None:
         self.now = float(round(datetime.now(UTC).timestamp()))
@@ -52,7 +52,7 @@ def call_from_another_environment(key: str, event: str = "avis_imposition/v2") -
 
 
 def open_circuit(key: str, dgfip: Provider) -> None:
-    """Have the tax service fail until it is not asked any more."""
+    """Make the tax service fail until it is no longer called."""
     dgfip.status = 503
     for _ in range(circuit_breaker.FAILURES):
         assert call_from_another_environment(key).status == 503
@@ -60,27 +60,27 @@ def open_circuit(key: str, dgfip: Provider) -> None:
 
 
 def known(cloud: Cloud, provider: str = "dgfip") -> dict[str, Any]:
-    """Return what the table says of a circuit: nothing when all is well."""
+    """Return the attributes of a circuit breaker in the table; empty when the provider is healthy."""
     client: Any = boto3.client("dynamodb")
     item = client.get_item(TableName=cloud.stats.name, Key=key_of(provider)).get("Item", {})
     return {name: value for name, value in item.items() if name in {"failures", "open_until"}}
 
 
-def test_an_open_time_is_longer_than_a_question_so_that_one_tries_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_open_period_is_longer_than_the_deadline_of_a_probe(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("PROVIDER_DEADLINE", "PROVIDER_CONNECT_TIMEOUT", "PROVIDER_READ_TIMEOUT"):
         monkeypatch.delenv(name)
     assert settings().circuit_seconds > settings().provider_deadline
     assert circuit_breaker.REMEMBERED <= 1
 
 
-def test_however_many_environments_there_are_a_dead_provider_is_asked_five_times(key: str, dgfip: Provider) -> None:
+def test_a_provider_that_is_down_is_called_five_times_by_all_environments_together(key: str, dgfip: Provider) -> None:
     dgfip.status = 503
     answers = [call_from_another_environment(key) for _ in range(60)]
     assert len(dgfip.asked) == circuit_breaker.FAILURES == 5
-    assert {(one.status, one.body["error"]) for one in answers} == {(503, "network_error")}
+    assert {(answer.status, answer.body["error"]) for answer in answers} == {(503, "network_error")}
 
 
-def test_who_is_not_let_through_is_told_when_to_come_back_and_is_audited(
+def test_a_call_refused_by_an_open_circuit_breaker_has_a_retry_after_and_an_audit_record(
     key: str, dgfip: Provider, cloud: Cloud, clock: Clock
 ) -> None:
     open_circuit(key, dgfip)
@@ -94,7 +94,9 @@ def test_who_is_not_let_through_is_told_when_to_come_back_and_is_audited(
     assert dgfip.asked == []
 
 
-def test_somebody_hears_of_it_once(key: str, dgfip: Provider, capfd: pytest.CaptureFixture[str]) -> None:
+def test_an_opened_circuit_breaker_raises_one_alert(
+    key: str, dgfip: Provider, capfd: pytest.CaptureFixture[str]
+) -> None:
     open_circuit(key, dgfip)
     for _ in range(3):
         call_from_another_environment(key)
@@ -105,13 +107,13 @@ def test_somebody_hears_of_it_once(key: str, dgfip: Provider, capfd: pytest.Capt
 
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a provider take its time: what happens meanwhile is slow where the machine is busy."""
+    """Lengthen the timeouts: calls made during another one are slow on a busy machine."""
     monkeypatch.setenv("PROVIDER_READ_TIMEOUT", "10")
     monkeypatch.setenv("PROVIDER_DEADLINE", "20")
 
 
 @pytest.mark.usefixtures("slow")
-def test_one_question_tries_while_all_others_are_refused_and_its_answer_lets_everybody_in(
+def test_one_call_probes_while_others_are_refused_and_its_success_closes_the_circuit_breaker(
     key: str, dgfip: Provider, cloud: Cloud, clock: Clock, capfd: pytest.CaptureFixture[str]
 ) -> None:
     open_circuit(key, dgfip)
@@ -132,15 +134,17 @@ def test_one_question_tries_while_all_others_are_refused_and_its_answer_lets_eve
     assert capfd.readouterr().out.count('"event": "circuit_closed"') == 1
 
 
-def test_a_try_that_fails_leaves_everybody_out_until_the_next(key: str, dgfip: Provider, clock: Clock) -> None:
+def test_a_failed_probe_keeps_the_circuit_breaker_open_for_another_period(
+    key: str, dgfip: Provider, clock: Clock
+) -> None:
     open_circuit(key, dgfip)
-    for tries in (1, 2, 3):
+    for probes in (1, 2, 3):
         clock.now += PERIOD
         assert [call_from_another_environment(key).status for _ in range(4)] == [503] * 4
-        assert len(dgfip.asked) == tries
+        assert len(dgfip.asked) == probes
 
 
-def test_an_environment_that_dies_while_it_tries_is_followed_by_another(
+def test_after_a_probe_that_never_reports_another_probe_follows_a_period_later(
     key: str, dgfip: Provider, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     open_circuit(key, dgfip)
@@ -149,14 +153,14 @@ def test_an_environment_that_dies_while_it_tries_is_followed_by_another(
     with monkeypatch.context() as patched:
         patched.setattr(
             circuit_breaker.CircuitBreaker, "_count_answer", lambda *_, **__: None
-        )  # dead before it could tell
+        )  # the environment dies before it writes the result
         assert call_from_another_environment(key).status == 200
     assert call_from_another_environment(key).status == 503
     clock.now += PERIOD
     assert [call_from_another_environment(key).status for _ in range(2)] == [200, 200]
 
 
-def test_an_environment_that_opens_or_closes_it_knows_at_once_and_the_others_within_a_second(
+def test_the_environment_that_opens_or_closes_a_circuit_breaker_applies_it_at_once(
     key: str, dgfip: Provider, clock: Clock
 ) -> None:
     dgfip.status = 503
@@ -167,7 +171,7 @@ def test_an_environment_that_opens_or_closes_it_knows_at_once_and_the_others_wit
     assert [call(key).status for _ in range(10)] == [200] * 10
 
 
-def test_an_answer_in_between_starts_the_count_anew(key: str, dgfip: Provider, cloud: Cloud) -> None:
+def test_a_success_resets_the_count_of_failures(key: str, dgfip: Provider, cloud: Cloud) -> None:
     for _ in range(3):
         dgfip.status = 503
         assert [call_from_another_environment(key).status for _ in range(4)] == [503] * 4
@@ -177,7 +181,9 @@ def test_an_answer_in_between_starts_the_count_anew(key: str, dgfip: Provider, c
 
 
 @pytest.mark.parametrize("status", REFUSALS)
-def test_a_refusal_is_an_answer(key: str, dgfip: Provider, cloud: Cloud, clock: Clock, status: int) -> None:
+def test_a_refusal_by_the_provider_closes_the_circuit_breaker(
+    key: str, dgfip: Provider, cloud: Cloud, clock: Clock, status: int
+) -> None:
     open_circuit(key, dgfip)
     dgfip.status, dgfip.page = 200, REFUSALS[status]
     clock.now += PERIOD
@@ -185,7 +191,7 @@ def test_a_refusal_is_an_answer(key: str, dgfip: Provider, cloud: Cloud, clock: 
     assert known(cloud) == {}
 
 
-def test_a_failure_that_was_under_way_when_the_circuit_opened_changes_nothing(
+def test_a_failure_that_ends_after_the_circuit_breaker_opened_does_not_extend_it(
     key: str, dgfip: Provider, cloud: Cloud
 ) -> None:
     dgfip.status = 503
@@ -202,7 +208,7 @@ def test_a_failure_that_was_under_way_when_the_circuit_opened_changes_nothing(
     assert known(cloud)["open_until"] == until[0]
 
 
-def test_while_all_is_well_nothing_is_written_and_what_is_known_is_read_once_a_second(
+def test_a_healthy_provider_costs_one_read_a_second_and_no_write(
     key: str, dgfip: Provider, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
@@ -222,14 +228,14 @@ def test_while_all_is_well_nothing_is_written_and_what_is_known_is_read_once_a_s
     assert asked.count("GetItem") - 1 == 3  # the token's
 
 
-def test_the_circuit_of_one_provider_is_not_that_of_another(key: str, dgfip: Provider, cloud: Cloud) -> None:
+def test_each_provider_has_its_own_circuit_breaker(key: str, dgfip: Provider, cloud: Cloud) -> None:
     open_circuit(key, dgfip)
     caf = ask("quotient_familial/v2", key=key, numeroAllocataire="2600095", codePostal="75096")
-    assert (caf.status, caf.body["error"]) == (503, "network_error")  # nobody listens there
+    assert (caf.status, caf.body["error"]) == (503, "network_error")  # no server listens there
     assert known(cloud, "caf")["failures"] == {"N": "1"}
 
 
-def test_a_silent_geocoder_is_waited_for_five_times_and_no_more(
+def test_a_silent_geocoder_is_called_five_times_and_no_more(
     key: str, dgfip: Provider, monkeypatch: pytest.MonkeyPatch, cloud: Cloud
 ) -> None:
     waited: list[object] = []
@@ -241,17 +247,17 @@ def test_a_silent_geocoder_is_waited_for_five_times_and_no_more(
     with wire.converse(hold) as url:
         monkeypatch.setenv("BAN_URL", url)
         answers = [call_from_another_environment(key, "adresse_fiscale/v2") for _ in range(12)]
-    assert [one.status for one in answers] == [200] * 12
-    assert {one.body["adresseStructuree"] for one in answers} == {None}
+    assert [answer.status for answer in answers] == [200] * 12
+    assert {answer.body["adresseStructuree"] for answer in answers} == {None}
     assert {tuple(entry["notes"]) for entry in cloud.entries()} == {("ban: network_error",)}
     assert len(waited) == 5
     assert dgfip.asked
 
 
-# ── The table cannot tell ────────────────────────────────────────────────────────────────────────────────────────────
+# ── The table cannot be read ────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_without_the_table_calls_go_on_and_it_is_asked_once_a_second(
+def test_without_the_table_calls_go_on_and_the_table_is_read_once_a_second(
     key: str, dgfip: Provider, cloud: Cloud, clock: Clock, capfd: pytest.CaptureFixture[str]
 ) -> None:
     cloud.stats.delete()
@@ -265,7 +271,7 @@ def test_without_the_table_calls_go_on_and_it_is_asked_once_a_second(
     assert '"exception": "ResourceNotFoundException"' in capfd.readouterr().out
 
 
-def test_a_table_that_is_lost_while_the_circuit_is_open_lets_everybody_in(
+def test_calls_go_on_when_the_table_is_lost_while_the_circuit_breaker_is_open(
     key: str, dgfip: Provider, cloud: Cloud, clock: Clock
 ) -> None:
     open_circuit(key, dgfip)
@@ -277,7 +283,7 @@ def test_a_table_that_is_lost_while_the_circuit_is_open_lets_everybody_in(
 
 
 @pytest.mark.parametrize("ahead", [3600, 10**9])
-def test_a_clock_that_is_wrong_closes_nobody_out(
+def test_an_open_time_written_by_a_wrong_clock_is_ignored(
     key: str, dgfip: Provider, clock: Clock, cloud: Cloud, ahead: float
 ) -> None:
     clock.now += ahead
@@ -298,12 +304,12 @@ def maintenance(cloud: Cloud) -> Maintenance:
     later = Maintenance(now + timedelta(days=1), now + timedelta(days=2), "")
     boto3.client("dynamodb").put_item(
         TableName=cloud.stats.name,
-        Item=key_of("dgfip") | {"maintenances": {"L": [{"M": one.item} for one in (later, announced)]}},
+        Item=key_of("dgfip") | {"maintenances": {"L": [{"M": window.item} for window in (later, announced)]}},
     )
     return announced
 
 
-def test_a_provider_in_maintenance_is_not_asked_and_callers_are_told_until_when(
+def test_a_provider_in_maintenance_is_not_called_and_the_response_gives_its_end(
     key: str, dgfip: Provider, maintenance: Maintenance, cloud: Cloud
 ) -> None:
     answer = call(key)
@@ -317,7 +323,7 @@ def test_a_provider_in_maintenance_is_not_asked_and_callers_are_told_until_when(
 
 
 @pytest.mark.usefixtures("maintenance")
-def test_a_ping_says_so_too(dgfip: Provider) -> None:
+def test_a_ping_during_a_maintenance_gives_its_end_too(dgfip: Provider) -> None:
     answer = ask("ping/dgfip")
     assert answer.status == 503
     assert "maintenance" in answer.body["message"]
@@ -325,7 +331,7 @@ def test_a_ping_says_so_too(dgfip: Provider) -> None:
     assert dgfip.asked == []
 
 
-def test_before_and_after_a_maintenance_the_provider_is_asked(
+def test_before_and_after_a_maintenance_the_provider_is_called(
     key: str, dgfip: Provider, cloud: Cloud, maintenance: Maintenance
 ) -> None:
     for start, end in ((-2, -1), (1, 2)):

@@ -1,4 +1,4 @@
-"""Everything that the CAF may answer: its return codes, every wrapping of a good answer, and what is none."""
+"""Read every kind of response of the CAF: return codes, all wrappings of a good response, and garbage."""
 
 import json
 import os
@@ -33,23 +33,23 @@ needs_reference = pytest.mark.skipif(not REFERENCE.is_dir(), reason="needs REFER
 # ── Return codes ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-# Contract §5, and the table that it speaks of.
+# Contract §5, and the table to which it refers.
 NOT_FOUND = {101, 102, 111, 121, 122, 132, 133, 141, 151, 161, 171, 191, 194, 1113, 1114}
 BAD_REQUEST = {103, 131, 181, 192, 193, 195, 196, 197, 198}
 FAILURES = {201, 211, 221, 231, 241, 251, 252, 253, 254, 255, 256, 257}
 
 
 def special_families() -> list[Famille]:
-    return [one for one in simulator.familles(PEOPLE_FILE) if one.reponse != 0]
+    return [family for family in simulator.familles(PEOPLE_FILE) if family.reponse != 0]
 
 
 def test_the_simulator_has_a_family_for_each_return_code_and_one_unknown() -> None:
-    codes = {one.reponse for one in special_families() if isinstance(one.reponse, int)}
+    codes = {family.reponse for family in special_families() if isinstance(family.reponse, int)}
     assert codes == NOT_FOUND | BAD_REQUEST | FAILURES | {999}
 
 
 @pytest.mark.parametrize("family", special_families(), ids=lambda family: str(family.reponse))
-def test_each_way_of_refusing_has_its_error(caf: Caf, key: str, family: Famille) -> None:
+def test_each_kind_of_refusal_has_its_error(caf: Caf, key: str, family: Famille) -> None:
     caf.families = [family]
     answer = ask_file(key, "quotient_familial/v1", numeroAllocataire=family.numero_allocataire)
     match family.reponse:
@@ -66,7 +66,7 @@ def test_each_way_of_refusing_has_its_error(caf: Caf, key: str, family: Famille)
             assert "Retry-After" not in answer.headers
 
 
-def test_an_unknown_file_is_not_found_in_the_words_of_the_caf(caf: Caf, key: str) -> None:
+def test_an_unknown_file_is_404_with_the_sentence_of_the_caf(caf: Caf, key: str) -> None:
     caf.families = []
     answer = ask_file(key)
     sentence = "Dossier allocataire inexistant. Le document ne peut être édité."
@@ -74,7 +74,7 @@ def test_an_unknown_file_is_not_found_in_the_words_of_the_caf(caf: Caf, key: str
 
 
 @needs_reference
-def test_every_return_code_of_the_reference_has_its_status_and_words(caf: Caf, key: str) -> None:
+def test_every_recorded_return_code_has_its_status_and_sentence(caf: Caf, key: str) -> None:
     table = json.loads((REFERENCE / "errors.json").read_text())
     assert {int(code) for code in table} == NOT_FOUND | BAD_REQUEST | FAILURES
     for code, entry in table.items():
@@ -102,9 +102,9 @@ GOOD = multipart(envelope(drt(PEOPLE)))
 SHAPES = {
     "as recorded": (GOOD, 'multipart/related; boundary=MIMEBoundary_1; type="application/xop+xml"'),
     "boundary of another": (GOOD, "multipart/related; boundary=somethingElse"),
-    "no boundary said": (GOOD, "multipart/related"),
-    "said to be XML": (GOOD, "text/xml; charset=utf-8"),
-    "said to be nothing": (GOOD, ""),
+    "no boundary declared": (GOOD, "multipart/related"),
+    "declared as XML": (GOOD, "text/xml; charset=utf-8"),
+    "no declared type": (GOOD, ""),
     "line feeds": (multipart(envelope(drt(PEOPLE)), end="\n"), "multipart/related"),
     "an empty line before": ("\r\n" + GOOD, "multipart/related"),
     "odd boundary": (multipart(envelope(drt(PEOPLE)), "----=_Part_1.'()+,/:=?_"), "multipart/related"),
@@ -114,7 +114,7 @@ SHAPES = {
     ),
     "no end": (GOOD.removesuffix("--MIMEBoundary_1--\r\n"), "multipart/related"),
     "no part": (envelope(drt(PEOPLE)), "text/xml"),
-    "no part, said to have some": ("\n" + envelope(drt(PEOPLE)).partition("?>")[2], "multipart/related"),
+    "no part, declared as multipart": ("\n" + envelope(drt(PEOPLE)).partition("?>")[2], "multipart/related"),
     "byte order mark": ("\ufeff" + envelope(drt(PEOPLE)), "text/xml"),
     "no declaration": (multipart(envelope(f"<drtData>{PEOPLE}</drtData>")), "multipart/related"),
     "spaces around": (multipart(envelope(f"\n \t{drt(PEOPLE)}\n")), "multipart/related"),
@@ -129,7 +129,7 @@ SHAPES = {
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_an_answer_is_read_however_it_is_wrapped(caf: Caf, key: str, shape: str) -> None:
+def test_a_response_is_read_in_any_wrapping(caf: Caf, key: str, shape: str) -> None:
     caf.answers(*SHAPES[shape])
     answer = ask_file(key)
     assert (answer.status, answer.body.get("allocataires")) == (200, [{"nomPrenom": "A B"}])
@@ -137,7 +137,7 @@ def test_an_answer_is_read_however_it_is_wrapped(caf: Caf, key: str, shape: str)
 
 
 @needs_reference
-def test_the_recorded_answers_are_read(caf: Caf, key: str) -> None:
+def test_the_recorded_responses_are_read(caf: Caf, key: str) -> None:
     caf.answers((REFERENCE / "ok.txt").read_bytes())
     body = ask_file(key).body
     assert list(body) == list(SCOPES)
@@ -210,21 +210,21 @@ GARBAGE: dict[str, str | bytes] = {
 
 
 @pytest.mark.parametrize("garbage", GARBAGE)
-def test_what_is_no_answer_is_refused_whole_and_nobody_is_named(
+def test_garbage_is_an_invalid_response_and_no_personal_value_is_logged(
     caf: Caf, cloud: Cloud, key: str, garbage: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     caf.answers(GARBAGE[garbage])
     answer = ask_file(key)
     assert (answer.status, answer.body) == (502, UNREADABLE)
-    told = "".join(capfd.readouterr()) + json.dumps(cloud.entries(), default=str)
-    assert "internal_error" not in told
+    written = "".join(capfd.readouterr()) + json.dumps(cloud.entries(), default=str)
+    assert "internal_error" not in written
     for personal in ("2600001", "75011", "A B", "rire"):
-        assert personal not in told
+        assert personal not in written
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cut=st.integers(0, len(GOOD) - len("</s:Envelope>\r\n--MIMEBoundary_1--\r\n")))
-def test_an_answer_cut_anywhere_is_refused_whole(caf: Caf, key: str, cut: int) -> None:
+def test_a_truncated_response_is_an_invalid_response(caf: Caf, key: str, cut: int) -> None:
     caf.answers(GOOD[:cut])
     assert ask_file(key).body == UNREADABLE
 
@@ -240,13 +240,13 @@ def test_an_answer_cut_anywhere_is_refused_whole(caf: Caf, key: str, cut: int) -
         max_size=12,
     ).map(b"".join)
 )
-def test_noise_is_refused_whole(caf: Caf, key: str, noise: bytes) -> None:
+def test_noise_is_an_invalid_response(caf: Caf, key: str, noise: bytes) -> None:
     for content in (noise, b"--b\r\n" + noise):
         caf.answers(content)
         assert ask_file(key).body == UNREADABLE
 
 
-def test_a_soap_fault_is_not_an_answer(caf: Caf, key: str) -> None:
+def test_a_soap_fault_is_a_provider_error(caf: Caf, key: str) -> None:
     fault = (
         '<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body><s:Fault><faultcode>s:Server</faultcode>'
         "<faultstring>2600001 inconnu</faultstring></s:Fault></s:Body></s:Envelope>"

@@ -1,4 +1,4 @@
-"""What API Impôt particulier answers, and how it fails: each has its meaning, and leaves no trace of anybody."""
+"""Read the responses and errors of API Impôt particulier, and leave no trace of the citizen."""
 
 import json
 from typing import Any
@@ -10,7 +10,7 @@ from tests.support import wire
 from tests.support.function import Cloud, ask, forget
 from tests.support.impot_particulier import BODY, PATH, SITUATION, Service
 
-# ── What it cannot give, or will not ─────────────────────────────────────────────────────────────────────────────────
+# ── Errors ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def refusal(message: str, codeapp: object = None) -> bytes:
@@ -37,7 +37,7 @@ def refusal(message: str, codeapp: object = None) -> bytes:
         (503, b"{}", (503, "network_error")),
     ],
 )
-def test_a_refusal_has_its_meaning(
+def test_each_error_of_the_service_has_its_error(
     key: str, service: Service, status: int, body: bytes, expected: tuple[int, str]
 ) -> None:
     service.instead[PATH] = status, body
@@ -70,7 +70,7 @@ def test_a_refusal_has_its_meaning(
         (200, b'{"access_token": "a", "token_type": "Bearer", "expires_in": "x"}', (502, "invalid_response")),
     ],
 )
-def test_without_a_token_nobody_is_asked_about(
+def test_without_an_access_token_no_notice_is_requested(
     key: str, service: Service, status: int, body: bytes, expected: tuple[int, str]
 ) -> None:
     service.instead["/token"] = status, body
@@ -79,7 +79,7 @@ def test_without_a_token_nobody_is_asked_about(
     assert service.paths == ["/token"]
 
 
-def test_a_token_that_does_not_say_how_long_it_lives_serves_one_question(key: str, service: Service) -> None:
+def test_an_access_token_without_a_lifetime_is_used_once(key: str, service: Service) -> None:
     service.simulated.config["TOKENS"]["a"] = float("inf")
     service.instead["/token"] = 200, b'{"access_token": "a", "token_type": "bearer"}'
     for _ in range(2):
@@ -118,10 +118,10 @@ def drip(connection: Any, over: Any) -> None:
     ],
 )
 @pytest.mark.usefixtures("service")
-def test_a_service_that_grants_a_token_and_then_fails_is_answered_as_any_other(
+def test_a_service_that_fails_after_its_token_is_a_provider_error(
     key: str, monkeypatch: pytest.MonkeyPatch, fail: wire.Conversation, expected: tuple[int, str]
 ) -> None:
-    """The failures of every provider (``tests/contract/test_provider_failures.py``) do not come that far."""
+    """The failures of ``tests/contract/test_provider_failures.py`` come before the access token."""
 
     def talk(connection: Any, over: Any) -> None:
         while request := wire.read_request(connection):
@@ -178,17 +178,17 @@ MALFORMED: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("what", MALFORMED)
-def test_an_answer_that_is_anything_else_is_not_understood(key: str, service: Service, what: str) -> None:
+def test_a_malformed_response_is_an_invalid_response(key: str, service: Service, what: str) -> None:
     service.instead[PATH] = 200, MALFORMED[what]
     answer = ask("avis_imposition/v2", key=key)
     assert (answer.status, answer.body["error"]) == (502, "invalid_response")
 
 
-# ── What it says ─────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Responses ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("written", ["2026-07-31", "2026-07-31T00:00:00.000+02:00", "20260731", "31/07/2026"])
-def test_a_date_is_read_however_it_is_written(key: str, service: Service, written: str) -> None:
+def test_a_date_is_read_in_each_of_its_formats(key: str, service: Service, written: str) -> None:
     service.says(SITUATION | {"datRec": written})
     assert ask("avis_imposition/v2", key=key).body["dateRecouvrement"] == "31/07/2026"
 
@@ -198,14 +198,14 @@ def test_a_date_of_birth_is_written_in_full(key: str, service: Service) -> None:
     assert ask("declarants/v2", key=key).body["declarant1"]["dateNaissance"] == "02/05/1971"
 
 
-@pytest.mark.parametrize(("number", "told"), [(2, "2"), (2.0, "2"), (2.5, "2.5"), (1.25, "1.25"), (0, "0")])
-def test_a_whole_number_of_parts_is_whole(key: str, service: Service, number: float, told: str) -> None:
+@pytest.mark.parametrize(("number", "text"), [(2, "2"), (2.0, "2"), (2.5, "2.5"), (1.25, "1.25"), (0, "0")])
+def test_a_whole_number_of_parts_is_whole(key: str, service: Service, number: float, text: str) -> None:
     service.says(SITUATION | {"nbPart": number})
-    assert f'"nombreParts":{told},' in ask("revenu_fiscal_reference/v2", key=key).text
+    assert f'"nombreParts":{text},' in ask("revenu_fiscal_reference/v2", key=key).text
 
 
 @pytest.mark.parametrize("missing", [None, "absent"])
-def test_what_is_not_given_is_absent(key: str, service: Service, missing: str | None) -> None:
+def test_missing_members_are_absent_fields(key: str, service: Service, missing: str | None) -> None:
     known = {"rfr", "nmNaiDec1"}
     service.says({name: value if name in known else None for name, value in SITUATION.items()})
     if missing:
@@ -220,21 +220,21 @@ def test_what_is_not_given_is_absent(key: str, service: Service, missing: str | 
     }
 
 
-def test_an_amount_of_nothing_is_nothing_and_not_null(key: str, service: Service) -> None:
+def test_an_amount_of_zero_is_zero_and_not_null(key: str, service: Service) -> None:
     service.says(SITUATION | {"montTotIr": 0, "impAvImput": -1350})
     body = ask("avis_imposition/v2", key=key).body
     assert (body["montantImpot"], body["impotRevenuNetAvantCorrections"]) == (0, -1350)
 
 
-def test_what_is_not_used_of_an_answer_is_not_read(key: str, service: Service) -> None:
+def test_unused_members_of_a_response_are_not_validated(key: str, service: Service) -> None:
     service.says(SITUATION | {"rev": "?", "sitPart": 1, "pac": {"nbPac": 1, "nbPacF": "x"}, "numRole": [], "new": {}})
     assert ask("avis_imposition/v2", key=key).body == BODY
 
 
-# ── What leaves no trace, and the ping ───────────────────────────────────────────────────────────────────────────────
+# ── Confidentiality and ping ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_who_is_asked_about_is_nowhere_in_logs_whatever_the_answer(
+def test_the_citizen_is_never_logged(
     cloud: Cloud, key: str, service: Service, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers = [ask("avis_imposition/v2", key=key)]
@@ -247,19 +247,19 @@ def test_who_is_asked_about_is_nowhere_in_logs_whatever_the_answer(
     with wire.refusing() as url:
         monkeypatch.setenv("IMPOT_PARTICULIER_URL", url)
         answers.append(ask("avis_imposition/v2", key=key))
-    written = "".join(capfd.readouterr()) + str(cloud.entries()) + "".join(one.text for one in answers[1:])
+    written = "".join(capfd.readouterr()) + str(cloud.entries()) + "".join(answer.text for answer in answers[1:])
     assert "provider_failed" in written
     token = next(iter(service.simulated.config["TOKENS"]))
     for secret in ("2690000000001", "TILLEUL", "39119", "/spi/", token, *impot_particulier.CLIENT.values()):
         assert secret not in written
 
 
-def test_a_ping_asks_for_a_token_and_for_nobody(key: str, service: Service) -> None:
+def test_a_ping_requests_an_access_token_only(key: str, service: Service) -> None:
     assert key
     assert ask("ping/dgfip").body == "pong"
     assert service.paths == ["/token"]
 
 
-def test_a_ping_tells_that_the_service_does_not_know_us(service: Service) -> None:
+def test_a_ping_fails_when_the_service_refuses_our_credentials(service: Service) -> None:
     service.instead["/token"] = 401, b"{}"
     assert ask("ping/dgfip").status == 503

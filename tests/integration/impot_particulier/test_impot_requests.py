@@ -1,4 +1,4 @@
-"""What is asked of API Impôt particulier, as whom, and what is refused before."""
+"""Check the requests to API Impôt particulier, our credentials, and the queries refused before any request."""
 
 import json
 from base64 import b64decode
@@ -13,17 +13,17 @@ from sandbox.simulators import impot_particulier
 from tests.support.function import ask
 from tests.support.impot_particulier import BODY, NUMBERS, PATH, SITUATION, Service, put_secret
 
-# ── The question ─────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── The request ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_notice_is_told_in_the_contract_s_words_and_order(key: str) -> None:
+def test_a_notice_has_the_fields_of_the_contract_in_order(key: str) -> None:
     for generation in ("v2", "v1"):
         answer = ask(f"avis_imposition/{generation}", key=key)
         assert (answer.status, answer.body) == (200, BODY)
         assert list(answer.body) == list(BODY)
 
 
-def test_the_year_of_income_is_asked_with_a_token_a_correlation_and_our_number(key: str, service: Service) -> None:
+def test_the_request_carries_the_token_a_correlation_id_and_our_service_number(key: str, service: Service) -> None:
     ask("avis_imposition/v2", key=key)
     granting, question = service.asked
     assert (granting.method, granting.path) == ("POST", "/token")
@@ -39,26 +39,26 @@ def test_the_year_of_income_is_asked_with_a_token_a_correlation_and_our_number(k
     assert UUID(question.headers["X-Correlation-ID"]).version == 4
 
 
-def test_each_question_has_a_correlation_of_its_own(key: str, service: Service) -> None:
+def test_each_request_has_its_own_correlation_id(key: str, service: Service) -> None:
     for _ in range(3):
         ask("avis_imposition/v2", key=key)
     assert len({request.headers.get("X-Correlation-ID") for request in service.asked if request.path == PATH}) == 3
 
 
-def test_one_token_serves_many_questions(key: str, service: Service) -> None:
+def test_an_access_token_is_reused(key: str, service: Service) -> None:
     for _ in range(3):
         ask("avis_imposition/v2", key=key)
     assert service.paths == ["/token", PATH, PATH, PATH]
 
 
-def test_a_token_is_not_used_when_it_is_about_to_expire(key: str, service: Service) -> None:
+def test_an_access_token_about_to_expire_is_not_reused(key: str, service: Service) -> None:
     service.simulated.config["TOKEN_SECONDS"] = 20
     for _ in range(2):
         assert ask("avis_imposition/v2", key=key).status == 200
     assert service.paths == ["/token", PATH] * 2
 
 
-def test_a_token_that_the_service_forgot_is_asked_for_again(key: str, service: Service) -> None:
+def test_an_access_token_that_the_service_has_forgotten_is_requested_again(key: str, service: Service) -> None:
     assert ask("avis_imposition/v2", key=key).status == 200
     service.simulated.config["TOKENS"].clear()
     assert ask("avis_imposition/v2", key=key).body == BODY
@@ -66,7 +66,7 @@ def test_a_token_that_the_service_forgot_is_asked_for_again(key: str, service: S
     assert service.paths == ["/token", PATH, PATH, "/token", PATH, PATH]
 
 
-def test_a_service_that_accepts_no_token_is_asked_twice_and_no_more(key: str, service: Service) -> None:
+def test_a_service_that_accepts_no_token_is_called_twice_and_no_more(key: str, service: Service) -> None:
     service.instead[PATH] = 401, b"{}"
     answer = ask("avis_imposition/v2", key=key)
     assert (answer.status, answer.body["error"]) == (503, "rate_limited")
@@ -75,17 +75,17 @@ def test_a_service_that_accepts_no_token_is_asked_twice_and_no_more(key: str, se
 
 
 @pytest.mark.parametrize("suffix", ["/", "/impotparticulier/1.0", "/impotparticulier/1.0/"])
-def test_the_address_may_be_that_of_the_gateway_or_of_the_service(
+def test_the_configured_url_may_end_with_the_path_of_the_api(
     key: str, service: Service, monkeypatch: pytest.MonkeyPatch, suffix: str
 ) -> None:
     monkeypatch.setenv("IMPOT_PARTICULIER_URL", f"{service.url}{suffix}")
     assert ask("avis_imposition/v2", key=key).body == BODY
 
 
-# ── Who we are ───────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Credentials ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_client_that_is_refused_is_read_again_at_the_next_question(key: str) -> None:
+def test_refused_credentials_are_read_again_at_the_next_call(key: str) -> None:
     put_secret(json.dumps(impot_particulier.CLIENT | {"client_secret": "ancien"}))
     refused = ask("avis_imposition/v2", key=key)
     assert (refused.status, refused.body["error"]) == (503, "rate_limited")
@@ -96,7 +96,7 @@ def test_a_client_that_is_refused_is_read_again_at_the_next_question(key: str) -
 @pytest.mark.parametrize(
     "secret", ["", "x", "[]", "{}", json.dumps({"client_id": "a", "client_secret": "b"}), '{"client_id": 1}']
 )
-def test_a_secret_that_is_not_filled_is_our_own_error_and_tells_nothing(
+def test_an_unusable_secret_is_an_internal_error(
     key: str, service: Service, capfd: pytest.CaptureFixture[str], secret: str
 ) -> None:
     put_secret(secret or " ")
@@ -106,9 +106,7 @@ def test_a_secret_that_is_not_filled_is_our_own_error_and_tells_nothing(
     assert '"exception": "ValidationError"' in "".join(capfd.readouterr())
 
 
-def test_a_secret_that_does_not_exist_is_our_own_error(
-    key: str, service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_secret_is_an_internal_error(key: str, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IMPOT_PARTICULIER_SECRET_ID", "another")
     assert ask("avis_imposition/v2", key=key).body["error"] == "internal_server_error"
     assert service.asked == []
@@ -116,7 +114,7 @@ def test_a_secret_that_does_not_exist_is_our_own_error(
 
 @pytest.mark.parametrize("missing", ["IMPOT_PARTICULIER_URL", "IMPOT_PARTICULIER_SECRET_ID"])
 @pytest.mark.parametrize("value", [None, ""])
-def test_the_service_is_not_configured_by_halves(
+def test_incomplete_settings_are_refused(
     service: Service, monkeypatch: pytest.MonkeyPatch, missing: str, value: str | None
 ) -> None:
     assert service.url
@@ -129,7 +127,7 @@ def test_the_service_is_not_configured_by_halves(
 
 
 @pytest.mark.parametrize("url", ["http://impots.exemple.fr", "http://10.0.0.1", "ftp://127.0.0.1", "impots.exemple.fr"])
-def test_the_service_is_not_asked_in_clear(service: Service, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+def test_a_plain_http_url_is_refused(service: Service, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     assert service.url
     monkeypatch.setenv("IMPOT_PARTICULIER_URL", url)
     with pytest.raises(ValidationError):
@@ -139,7 +137,7 @@ def test_the_service_is_not_asked_in_clear(service: Service, monkeypatch: pytest
 # ── The notice's reference ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_nothing_of_the_reference_but_its_year_can_be_checked(key: str) -> None:
+def test_only_the_year_of_the_reference_is_checked(key: str) -> None:
     """The service is not asked with it and does not return it (docs/decisions/0007-impot-particulier.md)."""
     other, another_year = "26ZZZZZZZZZZZ", "2590000000001"
     spi = NUMBERS["numeroFiscal"]
@@ -148,14 +146,14 @@ def test_nothing_of_the_reference_but_its_year_can_be_checked(key: str) -> None:
 
 
 @pytest.mark.parametrize(("established", "status"), [("2025-12-31", 404), ("2026-01-01", 200), ("2027-03-01", 200)])
-def test_a_notice_made_before_the_year_of_its_reference_is_another_notice(
+def test_a_notice_older_than_the_year_of_its_reference_is_not_found(
     key: str, service: Service, established: str, status: int
 ) -> None:
     service.says(SITUATION | {"datEtab": established})
     assert ask("avis_imposition/v2", key=key).status == status
 
 
-def test_a_year_that_cannot_be_had_is_refused_before_anybody_is_asked(
+def test_an_unavailable_year_is_refused_before_the_service_is_called(
     key: str, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DGFIP_AVAILABLE_YEARS", "1")
