@@ -73,7 +73,7 @@ def dry_run(scopes: Iterable[str], dataset: str | None = None) -> dict[str, Any]
             model = one.routes[route]
             opened = allowed_fields(model, granted)
             body = (
-                mask(SOMEBODY[one.provider], model, opened, keep_blank=True).body
+                mask(SOMEBODY[one.provider], model, opened, keep_empty=True).body
                 if opened
                 else InsufficientScopes().body
             )

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from api_particulier.dynamodb import Table
 from api_particulier.providers import health
 from api_particulier.providers.health import Maintenance
 from api_particulier.public import status
@@ -44,22 +45,24 @@ class Board:
         self._write(provider, known, kept)
 
     def _announced(self, provider: str) -> tuple[Maintenance, ...]:
-        return health.read(self._dynamodb, self._table, provider).maintenances
+        return health.read(self._stats, provider).maintenances
 
     def _write(self, provider: str, known: tuple[Maintenance, ...], announced: list[Maintenance]) -> None:
         """Replace what is announced; botocore's error when somebody else just did."""
-        self._dynamodb.update_item(
-            TableName=self._table,
-            Key=health.key_of(provider),
-            UpdateExpression="SET maintenances = :announced",
-            ConditionExpression="maintenances = :known"
-            if known
-            else "attribute_not_exists(maintenances) OR maintenances = :known",
-            ExpressionAttributeValues={
-                ":announced": {"L": [{"M": one.item} for one in announced]},
-                ":known": {"L": [{"M": one.item} for one in known]},
+        unchanged = "maintenances = :known"
+        self._stats.update(
+            health.key_of(provider),
+            "SET maintenances = :announced",
+            condition=unchanged if known else f"attribute_not_exists(maintenances) OR {unchanged}",
+            values={
+                "announced": [maintenance.to_item() for maintenance in announced],
+                "known": [maintenance.to_item() for maintenance in known],
             },
         )
+
+    @property
+    def _stats(self) -> Table:
+        return Table(self._dynamodb, self._table)
 
     @property
     def _table(self) -> str:

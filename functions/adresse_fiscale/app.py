@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 
-from api_particulier.api.dataset import Dataset, Question
+from api_particulier.api.dataset import Dataset, Fetched
+from api_particulier.api.handler import dataset_handler
 from api_particulier.api.parameters import AvisNumbers
 from api_particulier.providers import ban, dgfip, dgfip_fields
-from api_particulier.scopes import DatasetModel, ProviderData
+from api_particulier.scopes import DatasetModel
 
 
 class AdresseFiscale(DatasetModel):
@@ -28,24 +29,24 @@ class AdresseFiscaleV1(DatasetModel):
     foyerFiscal: dgfip_fields.FoyerFiscal
 
 
-def _ask(question: Question[AvisNumbers]) -> ProviderData:
-    avis = dgfip.avis(question.parameters)
-    foyer = avis.get("foyerFiscal")
-    known = foyer if isinstance(foyer, Mapping) else {}
-    if "annee" in known:
-        known = {**known, "dateReference": f"01/01/{known['annee']}"}
-    return {**avis, **known, **_locate(known.get("adresse"), question)}
+def _fetch(numbers: AvisNumbers, fields: frozenset[str]) -> Fetched:
+    avis = dgfip.avis(numbers)
+    household = avis.get("foyerFiscal")
+    address = dict(household) if isinstance(household, Mapping) else {}
+    if "annee" in address:
+        address["dateReference"] = f"01/01/{address['annee']}"
+    location, warnings = _locate(address.get("adresse"), fields)
+    return {**avis, **address, **location}, warnings
 
 
-def _locate(address: object, question: Question[AvisNumbers]) -> ProviderData:
-    """Ask the geocoder, for who may see what it says; without it the answer is whole but for its fields."""
-    if not question.opened & ban.NOWHERE.keys():
-        return ban.NOWHERE
+def _locate(address: object, fields: frozenset[str]) -> Fetched:
+    """Ask the geocoder, for callers who may see its fields; a response without it is whole but for these."""
+    if not fields & ban.NOWHERE.keys():
+        return ban.NOWHERE, []
     try:
-        return ban.locate(address if isinstance(address, str) else "")
-    except ban.NotLocated as why:
-        question.notes.append(f"{ban.PROVIDER}: {why}")
-        return ban.NOWHERE
+        return ban.locate(address if isinstance(address, str) else ""), []
+    except ban.NotLocated as reason:
+        return ban.NOWHERE, [f"{ban.PROVIDER}: {reason}"]
 
 
 DATASET = Dataset(
@@ -53,6 +54,6 @@ DATASET = Dataset(
     provider="dgfip",
     routes={"/api/v2/adresse-fiscale": AdresseFiscale, "/api/impots/adress": AdresseFiscaleV1},
     parameters=AvisNumbers,
-    ask=_ask,
+    fetch=_fetch,
 )
-lambda_handler = DATASET.handler
+lambda_handler = dataset_handler(DATASET)

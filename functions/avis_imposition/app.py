@@ -1,6 +1,7 @@
 """Avis d'imposition: the whole tax notice, masked by scopes (contract §3.1)."""
 
 from api_particulier.api.dataset import Dataset
+from api_particulier.api.handler import dataset_handler
 from api_particulier.api.parameters import AvisNumbers
 from api_particulier.providers import dgfip, dgfip_fields
 from api_particulier.scopes import DatasetModel
@@ -33,6 +34,6 @@ DATASET = Dataset(
     provider="dgfip",
     routes={"/api/v2/avis-imposition": AvisImposition, "/api/impots/svair": AvisImposition},
     parameters=AvisNumbers,
-    ask=lambda question: dgfip.avis(question.parameters),
+    fetch=lambda numbers, _fields: (dgfip.avis(numbers), []),
 )
-lambda_handler = DATASET.handler
+lambda_handler = dataset_handler(DATASET)

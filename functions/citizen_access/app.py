@@ -1,22 +1,22 @@
-"""Citizen access: who consulted my data? Anyone may know, who holds the numbers that administrations are given.
+"""Citizen access: the log of the administrations that consulted a citizen's data, for the holder of the numbers.
 
-The numbers are put to the provider first, exactly as a dataset does: whoever does not hold them learns nothing, not
-even whether there is such a person. How often one may try is limited by address and by citizen, right or wrong.
+The numbers are checked with the provider first, exactly as a dataset does: a caller with wrong numbers learns nothing,
+not even whether the person exists. Attempts are limited by address and by citizen, right or wrong.
 """
 
 from datetime import UTC, date, datetime
-from time import monotonic
 from typing import Any
 
 from pydantic import BaseModel, Field
 
 from api_particulier.api import rate_limit
-from api_particulier.api.handler import serve_audited
+from api_particulier.api.handler import handle_audited, time_provider
 from api_particulier.api.openapi import OF_PROVIDER, Route
 from api_particulier.api.parameters import AllocataireNumbers, AvisNumbers, Query
 from api_particulier.api.request import Request
 from api_particulier.api.response import Response
-from api_particulier.audit import access_log, pseudonyms
+from api_particulier.audit import access_log
+from api_particulier.audit.pseudonyms import pseudonym
 from api_particulier.audit.record import CITIZEN, AuditRecord
 from api_particulier.aws import dynamodb, kms
 from api_particulier.errors import (
@@ -84,7 +84,6 @@ ROUTES = (
                 }
             ],
         },
-        xml=True,
         errors=(
             BadRequest(_WHICH),
             UnknownNotice,
@@ -98,52 +97,49 @@ ROUTES = (
 )
 
 
-def lambda_handler(event: dict[str, Any], _context: object) -> Response:
+def lambda_handler(event: dict[str, Any], context: object) -> Response:
     """Answer ``GET /api/citoyen/acces``."""
-    return serve_audited(event, "citizen_access", _tell, CITIZEN)
+    return handle_audited(event, context, "citizen_access", _build_body, CITIZEN)
 
 
-def _tell(request: Request, entry: AuditRecord) -> dict[str, Any]:
-    entry.address = ""  # it is a person's own: unless it can be kept as a pseudonym, it is not kept
-    entry.address = pseudonyms.pseudonym(f"address:{rate_limit.network_of(request.address)}", entry.at)
-    rate_limit.hit(entry.address, settings().citizen_tries_by_address)
+def _build_body(request: Request, record: AuditRecord) -> dict[str, Any]:
+    record.address = ""  # a person's own address: it is kept as a pseudonym, or not at all
+    record.address = pseudonym(f"address:{rate_limit.network_of(request.address)}", record.at)
+    rate_limit.hit(record.address, settings().citizen_tries_by_address)
     numbers = _numbers(request.query)
-    entry.citizen = pseudonyms.pseudonym(numbers.citizen, entry.at)
-    rate_limit.hit(pseudonyms.pseudonym(f"number:{numbers.number}", entry.at), settings().citizen_tries_by_citizen)
-    _verify(numbers, entry)
-    return access_log.access_log(_archive(), numbers.citizen, datetime.now(UTC))
+    record.citizen = pseudonym(numbers.citizen_id, record.at)
+    rate_limit.hit(pseudonym(f"number:{numbers.number}", record.at), settings().citizen_tries_by_citizen)
+    _verify(numbers, record)
+    return access_log.access_log(_archive(), numbers.citizen_id, datetime.now(UTC))
 
 
 def _numbers(query: Query) -> AvisNumbers | AllocataireNumbers:
     """Read the numbers of a tax notice, or else of a family file."""
     asks_dgfip, asks_caf = (
-        any(one.name in query for one in numbers.documented) for numbers in (AvisNumbers, AllocataireNumbers)
+        any(parameter.name in query for parameter in numbers.documented)
+        for numbers in (AvisNumbers, AllocataireNumbers)
     )
     if asks_dgfip is asks_caf:
         raise BadRequest(_WHICH)
-    return AvisNumbers.read(query) if asks_dgfip else AllocataireNumbers.read(query)
+    return AvisNumbers.parse(query) if asks_dgfip else AllocataireNumbers.parse(query)
 
 
-def _verify(numbers: AvisNumbers | AllocataireNumbers, entry: AuditRecord) -> None:
-    """Ask the provider; ``UnknownNotice``, whatever the reason, when the numbers are not those of somebody."""
-    entry.provider = "dgfip" if isinstance(numbers, AvisNumbers) else "caf"
-    started = monotonic()
+def _verify(numbers: AvisNumbers | AllocataireNumbers, record: AuditRecord) -> None:
+    """Check the numbers with the provider; raise ``UnknownNotice``, for any reason, when they are not a person's."""
     try:
-        if isinstance(numbers, AvisNumbers):
-            dgfip.avis(numbers)
-        else:
-            caf.famille(numbers)
-    except UnavailableYear:  # the notice's year is in its reference: it tells nothing of anybody
+        with time_provider(record, "dgfip" if isinstance(numbers, AvisNumbers) else "caf"):
+            if isinstance(numbers, AvisNumbers):
+                dgfip.avis(numbers)
+            else:
+                caf.famille(numbers)
+    except UnavailableYear:  # the notice's year is in its reference: this reveals nothing about a person
         raise
     except (NotFound, BadRequest):
-        # Not in the provider's words, which may tell which of the two numbers is right.
+        # Not in the provider's words, which may reveal which of the two numbers is right.
         raise UnknownNotice from None
-    finally:
-        entry.provider_ms = round((monotonic() - started) * 1000)
 
 
 def _archive() -> access_log.AuditArchive:
-    known = settings()
-    former = known.former_pseudonym_key_ids.split(",")
-    key_ids = [key_id for key_id in (known.pseudonym_key_id, *former) if key_id]
-    return access_log.AuditArchive(dynamodb(), known.audit_table, kms(), key_ids)
+    former = settings().former_pseudonym_key_ids.split(",")
+    key_ids = [key_id for key_id in (settings().pseudonym_key_id, *former) if key_id]
+    return access_log.AuditArchive(dynamodb(), settings().audit_table, kms(), key_ids)

@@ -1,6 +1,7 @@
 """Composition familiale: the whole family file, masked by scopes (contract §3.4)."""
 
 from api_particulier.api.dataset import Dataset
+from api_particulier.api.handler import dataset_handler
 from api_particulier.api.parameters import AllocataireNumbers
 from api_particulier.providers import caf, caf_fields
 from api_particulier.scopes import DatasetModel
@@ -22,6 +23,6 @@ DATASET = Dataset(
     provider="caf",
     routes={"/api/v2/composition-familiale": CompositionFamiliale, "/api/caf/famille": CompositionFamiliale},
     parameters=AllocataireNumbers,
-    ask=lambda question: caf.famille(question.parameters),
+    fetch=lambda numbers, _fields: (caf.famille(numbers), []),
 )
-lambda_handler = DATASET.handler
+lambda_handler = dataset_handler(DATASET)

@@ -11,10 +11,10 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from api_particulier.api.handler import serve_without_key
+from api_particulier.api.handler import handle_public
 from api_particulier.api.openapi import Route
 from api_particulier.api.request import Request
-from api_particulier.api.response import Response
+from api_particulier.api.response import Response, success
 from api_particulier.aws import sqs
 from api_particulier.errors import ApiError, BadSignature
 from api_particulier.habilitations import datapass, email, key_link, provisioning
@@ -55,9 +55,13 @@ ROUTES = (
 )
 
 
-def lambda_handler(event: dict[str, Any], _context: object) -> Response:
+def lambda_handler(event: dict[str, Any], context: object) -> Response:
     """Answer ``POST /api/datapass/v2/api_particulier/webhook``."""
-    return serve_without_key(event, "datapass", _receive)
+    return handle_public(event, context, "datapass", _build_response)
+
+
+def _build_response(request: Request) -> Response:
+    return success(_receive(request), request.id)
 
 
 def _receive(request: Request) -> dict[str, str]:
@@ -82,7 +86,7 @@ def _process(request: Request) -> dict[str, str]:
     register, gateway = HabilitationRepository.of_function(), KeyStore.of_function()
     standing = provisioning.process(register, gateway, change, now)
     known = change.event if change.event in HabilitationEventType else "unknown"
-    log(LogEvent.HABILITATION_TOLD, habilitation=change.habilitation, change=known, request_id=request.id)
+    log(LogEvent.HABILITATION_RECEIVED, habilitation=change.habilitation, change=known, request_id=request.id)
     if standing is None or change.event != HabilitationEventType.APPROVE or not standing.is_open:
         return {}
     assert standing.token_id is not None  # noqa: S101 - it is open

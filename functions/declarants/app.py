@@ -1,6 +1,7 @@
 """Déclarants: the taxpayer and their spouse or partner - names and dates of birth."""
 
 from api_particulier.api.dataset import Dataset
+from api_particulier.api.handler import dataset_handler
 from api_particulier.api.parameters import AvisNumbers
 from api_particulier.providers import dgfip, dgfip_fields
 from api_particulier.scopes import DatasetModel
@@ -18,6 +19,6 @@ DATASET = Dataset(
     provider="dgfip",
     routes={"/api/v2/declarants": Declarants},
     parameters=AvisNumbers,
-    ask=lambda question: dgfip.avis(question.parameters),
+    fetch=lambda numbers, _fields: (dgfip.avis(numbers), []),
 )
-lambda_handler = DATASET.handler
+lambda_handler = dataset_handler(DATASET)

@@ -37,7 +37,7 @@ ROUTES = tuple(
 
 def lambda_handler(event: dict[str, Any], _context: object) -> Response:
     """Answer ``GET`` at both addresses. Anyone may read it, from any page."""
-    request = Request.of(event)
+    request = Request.from_event(event)
     response = text(_TEXTS[request.route], _MEDIA_TYPE, request.id)
     record_call("documentation", 200, 0, route=request.route, request_id=request.id)
     return with_headers(response, _HEADERS)

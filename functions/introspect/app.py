@@ -1,12 +1,14 @@
-"""Introspection: what the caller's own key is, and which scopes it opens."""
+"""Introspection: the caller's own token and the scopes that it opens."""
 
 from typing import Any
 
 from pydantic import BaseModel, Field
 
-from api_particulier.api.handler import Call, serve
+from api_particulier.api.handler import authenticate, handle_audited
 from api_particulier.api.openapi import Route
+from api_particulier.api.request import Request
 from api_particulier.api.response import Response
+from api_particulier.audit.record import AuditRecord
 from api_particulier.errors import NotAcceptable
 
 
@@ -35,10 +37,11 @@ ROUTES = (
 )
 
 
-def lambda_handler(event: dict[str, Any], _context: object) -> Response:
+def lambda_handler(event: dict[str, Any], context: object) -> Response:
     """Answer ``GET /api/introspect``."""
-    return serve(event, "introspect", _describe)
+    return handle_audited(event, context, "introspect", _build_body)
 
 
-def _describe(call: Call) -> dict[str, object]:
-    return {"_id": call.token.id, "name": call.token.organisation, "scopes": sorted(call.token.scopes)}
+def _build_body(request: Request, record: AuditRecord) -> dict[str, object]:
+    token = authenticate(request, record)
+    return {"_id": token.id, "name": token.organisation, "scopes": sorted(token.scopes)}

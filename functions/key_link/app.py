@@ -9,10 +9,10 @@ from typing import Any, Final
 
 from pydantic import BaseModel, Field, ValidationError
 
-from api_particulier.api.handler import serve_without_key
+from api_particulier.api.handler import handle_public
 from api_particulier.api.openapi import Route
 from api_particulier.api.request import Request
-from api_particulier.api.response import HEADERS, Response, with_headers
+from api_particulier.api.response import HEADERS, Response, success, with_headers
 from api_particulier.errors import BadRequest, LinkExpired, LinkOpened, UnknownLink
 from api_particulier.habilitations import key_link
 from api_particulier.habilitations.repository import HabilitationRepository
@@ -65,25 +65,27 @@ ROUTES = (
 )
 
 
-def lambda_handler(event: dict[str, Any], _context: object) -> Response:
+def lambda_handler(event: dict[str, Any], context: object) -> Response:
     """Answer ``GET`` with the page, and ``POST`` with the key."""
-    if event["httpMethod"] == "GET":
-        request = Request.of(event)
-        gzip = "gzip" in request.headers.get("accept-encoding", "")
-        page = site.answer(key_link.ROUTE.strip("/"), request.id, accepts_gzip=gzip)
-        return with_headers(page, HEADERS)  # of every answer: kept by nobody
-    return serve_without_key(event, "key_handover", _show)
+    return handle_public(event, context, "key_link", _show_page if event["httpMethod"] == "GET" else _reveal_key)
 
 
-def _show(request: Request) -> dict[str, str | None]:
+def _show_page(request: Request) -> Response:
+    page = site.answer(key_link.ROUTE.strip("/"), request.id, accepts_gzip=request.accepts_gzip)
+    return with_headers(page, HEADERS)  # those of every response: no cache keeps it
+
+
+def _reveal_key(request: Request) -> Response:
     try:
         secret = Ouverture.model_validate_json(request.body).lien
     except ValidationError:
         raise BadRequest(_MALFORMED) from None
-    shown = key_link.redeem(HabilitationRepository.of_function(), KeyStore.of_function(), secret, datetime.now(UTC))
-    return {
-        "cle": shown.key,
-        "jeton": shown.token,
-        "organisation": shown.organisation,
-        "expire": shown.expires.isoformat() if shown.expires else None,
+    repository, store = HabilitationRepository.of_function(), KeyStore.of_function()
+    revealed = key_link.redeem(repository, store, secret, datetime.now(UTC))
+    body = {
+        "cle": revealed.key,
+        "jeton": revealed.token,
+        "organisation": revealed.organisation,
+        "expire": revealed.expires.isoformat() if revealed.expires else None,
     }
+    return success(body, request.id)

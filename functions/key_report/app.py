@@ -8,15 +8,15 @@ from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
 
-from api_particulier.api.handler import serve_without_key
+from api_particulier.api.handler import handle_public
 from api_particulier.api.openapi import Route
 from api_particulier.api.request import Request
-from api_particulier.api.response import Response
+from api_particulier.api.response import Response, success
 from api_particulier.errors import AccessDenied, BadRequest
 from api_particulier.habilitations.repository import HabilitationRepository
 from api_particulier.keys import lifecycle
 from api_particulier.keys.store import KeyStore
-from api_particulier.keys.token import REVOKED, find
+from api_particulier.keys.token import REVOKED, find_by_key
 from api_particulier.observability import LogEvent, alert
 
 _MALFORMED = 'Le corps de la requête doit être {"key": "…"}, en JSON.'
@@ -51,9 +51,13 @@ ROUTES = (
 )
 
 
-def lambda_handler(event: dict[str, Any], _context: object) -> Response:
+def lambda_handler(event: dict[str, Any], context: object) -> Response:
     """Answer ``POST /api/keys/compromised``."""
-    return serve_without_key(event, "key_compromised", _kill)
+    return handle_public(event, context, "key_compromised", _build_response)
+
+
+def _build_response(request: Request) -> Response:
+    return success(_kill(request), request.id)
 
 
 def _kill(request: Request) -> dict[str, str]:
@@ -63,7 +67,7 @@ def _kill(request: Request) -> dict[str, str]:
         raise BadRequest(_MALFORMED) from None
     gateway = KeyStore.of_function()
     try:
-        token = lifecycle.find(gateway, find(key).id)  # as it is, not as it was remembered
+        token = lifecycle.find(gateway, find_by_key(key).id)  # as it is, not from the cache
     except AccessDenied:
         return _SEEN
     if token.state != REVOKED:

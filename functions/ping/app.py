@@ -1,21 +1,21 @@
 """Ping: whether the API answers, and whether the provider behind a family of datasets does.
 
-Anyone may ask, without a key, so it costs a provider at most one call a minute, whoever asks and from however many
-environments: the last verdict is kept in the statistics table, and who renews it claims the minute there first.
+Anyone may ask, without a key, so it costs a provider at most one call a minute, from however many callers and
+environments: the last verdict is kept in the statistics table, and an environment takes the minute's slot there first.
 """
 
-from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from time import time
 from typing import Any, Final, Literal
 
-from api_particulier.api.handler import serve_without_key
+from api_particulier.api.handler import handle_public
 from api_particulier.api.openapi import Route
-from api_particulier.api.request import Request
-from api_particulier.api.response import Response
+from api_particulier.api.request import Request, negotiate_format
+from api_particulier.api.response import Response, success
 from api_particulier.aws import dynamodb
+from api_particulier.dynamodb import Table
 from api_particulier.errors import ApiError, NotAcceptable, ProviderInMaintenance, ProviderUnavailable
-from api_particulier.providers import health
+from api_particulier.providers import caf, dgfip, health
 from api_particulier.settings import settings
 
 PERIOD: Final = 60
@@ -35,64 +35,54 @@ ROUTES = (
         Route(
             name=f"ping_{provider}",
             path=path,
-            summary=f"{who} répond-elle ?",
+            summary=f"{label} répond-elle ?",
             description="Le fournisseur n'est interrogé qu'une fois par minute, quel que soit le nombre d'appels.",
             answer=Literal["pong"],
             example="pong",
             xml=True,
             errors=(NotAcceptable, ProviderUnavailable, ProviderInMaintenance),
         )
-        for provider, who, path in (("dgfip", "La DGFIP", "/api/impots/ping"), ("caf", "La CAF", "/api/caf/ping"))
+        for provider, label, path in (("dgfip", "La DGFIP", "/api/impots/ping"), ("caf", "La CAF", "/api/caf/ping"))
     ),
 )
 
 
-def _ping_dgfip() -> None:
-    from api_particulier.providers import dgfip  # noqa: PLC0415 - a plain ping does not pay for it
-
-    dgfip.ping()
+PROVIDERS: Final = {"/api/impots/ping": "dgfip", "/api/caf/ping": "caf"}
+"""Each route with its provider; ``/api/ping`` has none."""
 
 
-def _ping_caf() -> None:
-    from api_particulier.providers import caf  # noqa: PLC0415 - a plain ping does not pay for the parser
-
-    caf.ping()
-
-
-PROVIDERS: Final[Mapping[str, tuple[str, Callable[[], None]]]] = {
-    "/api/impots/ping": ("dgfip", _ping_dgfip),
-    "/api/caf/ping": ("caf", _ping_caf),
-}
-"""Each route with the provider it tells of, and how that one is pinged; ``/api/ping`` has none."""
-
-
-def lambda_handler(event: dict[str, Any], _context: object) -> Response:
+def lambda_handler(event: dict[str, Any], context: object) -> Response:
     """Answer a ping: the string "pong", or the error that a dataset of this provider would answer."""
-    return serve_without_key(event, "ping", _pong, or_xml=True)
+    return handle_public(event, context, "ping", _build_response)
 
 
-def _pong(request: Request) -> str:
+def _build_response(request: Request) -> Response:
+    output = negotiate_format(request)
     if request.route in PROVIDERS:
-        _check(*PROVIDERS[request.route])
-    return "pong"
+        _check(PROVIDERS[request.route])
+    return success("pong", request.id, output)
 
 
-def _check(provider: str, ping: Callable[[], None]) -> None:
-    """Refuse unless ``provider`` is up by the last verdict on it, which is renewed when it is older than ``PERIOD``.
+def _check(provider: str) -> None:
+    """Refuse unless a provider is up by its last verdict, which is renewed when it is older than ``PERIOD``.
 
-    A provider that is being asked for the first time is up until proved down.
+    A provider that is asked for the first time is up until its verdict.
     """
-    known = health.read(dynamodb(), settings().stats_table, provider)
+    stats = Table(dynamodb(), settings().stats_table)
+    known = health.read(stats, provider)
     if maintenance := known.maintenance(datetime.now(UTC)):
         raise ProviderInMaintenance(maintenance.end, maintenance.message)
-    answers = known.answers
-    if time() - known.asked_at >= PERIOD and health.acquire_ping_slot(provider, PERIOD):
-        try:
-            ping()
-        except ApiError:
-            answers = False
-        else:
-            answers = True
-        health.record(provider, answers=answers)
-    if answers is False:
+    is_up = known.is_up
+    if time() - known.asked_at >= PERIOD and health.acquire_ping_slot(stats, provider, PERIOD):
+        is_up = _ping(provider)
+        health.record(stats, provider, is_up=is_up)
+    if is_up is False:
         raise ProviderUnavailable
+
+
+def _ping(provider: str) -> bool:
+    try:
+        (dgfip if provider == "dgfip" else caf).ping()
+    except ApiError:
+        return False
+    return True

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from botocore.exceptions import ClientError
 from pydantic import BaseModel
 
 from api_particulier.api.parameters import AllocataireNumbers, AvisNumbers
-from api_particulier.aws import dynamodb, secretsmanager
+from api_particulier.aws import SecretUnavailable, dynamodb, secret
+from api_particulier.dynamodb import Table
 from api_particulier.errors import ApiError, BadRequest, NotFound
 from api_particulier.observability import LogEvent, log, measure_certificate
 from api_particulier.providers import caf, dgfip, health, uptime
@@ -32,35 +32,36 @@ class Identities(BaseModel):
 
 
 def _ask_dgfip(identities: Identities | None) -> None:
-    dgfip.probe(AvisNumbers.read(identities.query)) if identities else dgfip.ping()
+    dgfip.probe(AvisNumbers.parse(identities.query)) if identities else dgfip.ping()
 
 
 def _ask_caf(identities: Identities | None) -> None:
-    caf.famille(AllocataireNumbers.read(identities.query)) if identities else caf.ping()
+    caf.famille(AllocataireNumbers.parse(identities.query)) if identities else caf.ping()
 
 
 PROBES: Final[Mapping[str, Callable[[Identities | None], None]]] = {"dgfip": _ask_dgfip, "caf": _ask_caf}
 
 
 def lambda_handler(_event: dict[str, Any], _context: object) -> None:
-    """Probe each provider that is not in announced maintenance, and measure how long our certificate is still good."""
+    """Probe each provider that is not in announced maintenance; measure how long the CAF's certificate is valid."""
     identities = _identities()
+    stats = Table(dynamodb(), settings().stats_table)
     for provider, ask in PROBES.items():
         now = datetime.now(UTC)
-        if health.read(dynamodb(), settings().stats_table, provider).maintenance(now):
+        if health.read(stats, provider).maintenance(now):
             continue
-        answered = _answers(provider, ask, identities)
-        health.record(provider, answers=answered)
-        uptime.record(dynamodb(), settings().stats_table, provider, now, answered=answered)
-    ends = caf.certificate_end()
-    if ends is not None:
-        measure_certificate(caf.PROVIDER, (ends - datetime.now(UTC)).days)
+        is_up = _is_up(provider, ask, identities)
+        health.record(stats, provider, is_up=is_up)
+        uptime.record(dynamodb(), settings().stats_table, provider, now, answered=is_up)
+    end = caf.certificate_end()
+    if end is not None:
+        measure_certificate(caf.PROVIDER, (end - datetime.now(UTC)).days)
 
 
-def _answers(provider: str, ask: Callable[[Identities | None], None], identities: Identities | None) -> bool:
+def _is_up(provider: str, ask: Callable[[Identities | None], None], identities: Identities | None) -> bool:
     try:
         ask(identities)
-    except (NotFound, BadRequest) as error:  # it answers, and does not know the identity any more
+    except (NotFound, BadRequest) as error:  # it answers, and no longer knows the test identity
         log(LogEvent.PROBE_UNKNOWN, provider=provider, outcome=error.code)
     except ApiError:
         return False
@@ -68,11 +69,10 @@ def _answers(provider: str, ask: Callable[[Identities | None], None], identities
 
 
 def _identities() -> Identities | None:
-    """Read the secret; None while nobody has filled it: the providers are pinged."""
+    """Return the secret's identities; None while the secret has no value: the providers are pinged."""
     try:
-        secret = secretsmanager().get_secret_value(SecretId=settings().probe_secret_id or "")
-    except ClientError as error:
-        if error.response["Error"]["Code"] != "ResourceNotFoundException":
+        return Identities.model_validate_json(secret(settings().probe_secret_id))
+    except SecretUnavailable as error:
+        if str(error) != "ResourceNotFoundException":
             raise
         return None
-    return Identities.model_validate_json(secret["SecretString"])

@@ -1,6 +1,7 @@
 """Quotient familial: what the price of canteens and nurseries follows, with its month and year."""
 
 from api_particulier.api.dataset import Dataset
+from api_particulier.api.handler import dataset_handler
 from api_particulier.api.parameters import AllocataireNumbers
 from api_particulier.providers import caf, caf_fields
 from api_particulier.scopes import DatasetModel
@@ -19,6 +20,6 @@ DATASET = Dataset(
     provider="caf",
     routes={"/api/v2/quotient-familial": QuotientFamilial, "/api/caf/qf": QuotientFamilial},
     parameters=AllocataireNumbers,
-    ask=lambda question: caf.famille(question.parameters),
+    fetch=lambda numbers, _fields: (caf.famille(numbers), []),
 )
-lambda_handler = DATASET.handler
+lambda_handler = dataset_handler(DATASET)

@@ -1,6 +1,7 @@
 """Revenu fiscal de référence: the figure that most towns need, and the household's parts."""
 
 from api_particulier.api.dataset import Dataset
+from api_particulier.api.handler import dataset_handler
 from api_particulier.api.parameters import AvisNumbers
 from api_particulier.providers import dgfip, dgfip_fields
 from api_particulier.scopes import DatasetModel
@@ -20,6 +21,6 @@ DATASET = Dataset(
     provider="dgfip",
     routes={"/api/v2/revenu-fiscal-reference": RevenuFiscalReference},
     parameters=AvisNumbers,
-    ask=lambda question: dgfip.avis(question.parameters),
+    fetch=lambda numbers, _fields: (dgfip.avis(numbers), []),
 )
-lambda_handler = DATASET.handler
+lambda_handler = dataset_handler(DATASET)

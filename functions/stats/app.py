@@ -5,10 +5,10 @@ from typing import Any, Final
 
 from pydantic import BaseModel, Field
 
-from api_particulier.api.handler import serve_without_key
+from api_particulier.api.handler import handle_public
 from api_particulier.api.openapi import Route
-from api_particulier.api.request import Request
-from api_particulier.api.response import Response, for_any_page
+from api_particulier.api.request import Request, negotiate_format
+from api_particulier.api.response import Response, for_any_page, success
 from api_particulier.errors import NotAcceptable
 from api_particulier.public import statistics
 
@@ -69,12 +69,12 @@ ROUTES = (
 )
 
 
-def lambda_handler(event: dict[str, Any], _context: object) -> Response:
+def lambda_handler(event: dict[str, Any], context: object) -> Response:
     """Answer the number alone, or what it is made of. Anyone may ask, from any page."""
-    response = serve_without_key(event, "stats", _figures, or_xml=True)
-    return for_any_page(response, statistics.REMEMBERED)
+    return for_any_page(handle_public(event, context, "stats", _build_response), statistics.REMEMBERED)
 
 
-def _figures(request: Request) -> object:
+def _build_response(request: Request) -> Response:
+    output = negotiate_format(request)
     figures = statistics.figures()
-    return figures.described() if request.route == _DETAILS else figures.total
+    return success(figures.described() if request.route == _DETAILS else figures.total, request.id, output)

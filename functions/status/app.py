@@ -5,9 +5,10 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, Field
 
-from api_particulier.api.handler import serve_without_key
+from api_particulier.api.handler import handle_public
 from api_particulier.api.openapi import Route
-from api_particulier.api.response import Response, for_any_page
+from api_particulier.api.request import Request
+from api_particulier.api.response import Response, for_any_page, success
 from api_particulier.public import status
 
 type _Etat = Literal["disponible", "perturbe", "indisponible", "maintenance"]
@@ -106,7 +107,10 @@ ROUTES = (
 )
 
 
-def lambda_handler(event: dict[str, Any], _context: object) -> Response:
+def lambda_handler(event: dict[str, Any], context: object) -> Response:
     """Answer the status."""
-    response = serve_without_key(event, "status", lambda _: status.current())
-    return for_any_page(response, status.REMEMBERED)
+    return for_any_page(handle_public(event, context, "status", _build_response), status.REMEMBERED)
+
+
+def _build_response(request: Request) -> Response:
+    return success(status.current(), request.id)

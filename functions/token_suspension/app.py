@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from pydantic import AwareDatetime, BaseModel
 
-from api_particulier.audit.record import SUSPENSION, AuditRecord, put_request
+from api_particulier.audit.record import SUSPENSION, AuditRecord, writing
 from api_particulier.habilitations.repository import HabilitationRepository
 from api_particulier.keys import lifecycle
 from api_particulier.keys.lifecycle import KeyNotActive, UnknownToken
@@ -50,9 +50,9 @@ def _suspend(suspicion: _Suspicion) -> None:
         return
     if token.state != ACTIVE or (token.resumed and suspicion.at <= token.resumed):
         return
-    entry = AuditRecord(now, "", "suspension", "", "", kind=SUSPENSION, suspicion="suspended", status=200)
+    entry = AuditRecord(now, "", "suspension", "", "", record_type=SUSPENSION, suspicion="suspended", status=200)
     entry.identify(token)
-    told = [put_request(entry)]
+    told = [writing(entry)]
     if token.habilitation:
         told.append(
             {"Put": HabilitationRepository.of_function().put_of_note(token.habilitation, "key_suspended", WHO, now)}

@@ -36,9 +36,9 @@ def citizen_of(numero_fiscal: str | None, numero_allocataire: str | None, code_p
         raise click.UsageError("either a tax number or a number at the CAF")
     try:
         if numero_fiscal:  # whose notice it is does not matter here
-            return AvisNumbers.read({"numeroFiscal": [numero_fiscal], "referenceAvis": ["0" * 13]}).citizen
+            return AvisNumbers.parse({"numeroFiscal": [numero_fiscal], "referenceAvis": ["0" * 13]}).citizen_id
         numbers = {"numeroAllocataire": [str(numero_allocataire)], "codePostal": [code_postal or ""]}
-        return AllocataireNumbers.read(numbers).citizen
+        return AllocataireNumbers.parse(numbers).citizen_id
     except BadRequest as error:
         raise click.UsageError(error.message) from None
 

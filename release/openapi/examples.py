@@ -17,7 +17,7 @@ from typing import Any, Final
 import time_machine
 from werkzeug.serving import make_server
 
-from api_particulier.api.dataset import Dataset, Question
+from api_particulier.api.dataset import Dataset
 from api_particulier.api.parameters import Parameters
 from api_particulier.errors import ApiError
 from api_particulier.scopes import fields_of, mask
@@ -65,15 +65,15 @@ def _served() -> Iterator[None]:
 
 def _answer(dataset: Dataset[Parameters], route: str, query: Mapping[str, str]) -> dict[str, object]:
     model = dataset.routes[route]
-    opened = frozenset(path for path, _ in fields_of(model))
-    parameters = dataset.parameters.read({name: [value] for name, value in query.items()})
-    document = dataset.ask(Question(parameters, opened))
-    return mask(document, model, opened, keep_blank="/v2/" in route).body
+    fields = frozenset(path for path, _ in fields_of(model))
+    parameters = dataset.parameters.parse({name: [value] for name, value in query.items()})
+    data, _ = dataset.fetch(parameters, fields)
+    return mask(data, model, fields, keep_empty="/v2/" in route).body
 
 
 def _refusal(dataset: Dataset[Parameters], query: Mapping[str, str]) -> dict[str, object]:
     try:
-        dataset.ask(Question(dataset.parameters.read({name: [value] for name, value in query.items()}), frozenset()))
+        dataset.fetch(dataset.parameters.parse({name: [value] for name, value in query.items()}), frozenset())
     except ApiError as error:
         return error.body
     raise AssertionError(query)

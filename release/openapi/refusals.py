@@ -120,7 +120,7 @@ def _bad_parameters(parameters: type[Parameters]) -> Iterator[Case]:
     trials |= {f"Malformed_{name}": good | {name: ["?"]} for name in good}
     for name, query in trials.items():
         try:
-            parameters.read(query)
+            parameters.parse(query)
         except errors.BadRequest as error:
             yield Case.of(error, name)
 

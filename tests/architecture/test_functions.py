@@ -104,7 +104,7 @@ def test_a_dataset_declares_the_routes_that_the_template_gives_it(folder: str) -
 def test_a_dataset_is_named_as_its_folder_and_has_one_v2_route(folder: str) -> None:
     dataset = DATASETS[folder]
     assert dataset.name == folder
-    assert module(folder).lambda_handler == dataset.handler
+    assert module(folder).lambda_handler.args == (dataset,)
     assert sum(route.startswith("/api/v2/") for route in dataset.routes) == 1
 
 

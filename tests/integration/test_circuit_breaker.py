@@ -7,6 +7,7 @@ import boto3
 import pytest
 from botocore.client import BaseClient
 
+from api_particulier.dynamodb import serialize
 from api_particulier.providers import circuit_breaker
 from api_particulier.providers.health import Maintenance, key_of
 from api_particulier.settings import Settings, settings
@@ -62,7 +63,7 @@ def open_circuit(key: str, dgfip: Provider) -> None:
 def known(cloud: Cloud, provider: str = "dgfip") -> dict[str, Any]:
     """Return the attributes of a circuit breaker in the table; empty when the provider is healthy."""
     client: Any = boto3.client("dynamodb")
-    item = client.get_item(TableName=cloud.stats.name, Key=key_of(provider)).get("Item", {})
+    item = client.get_item(TableName=cloud.stats.name, Key=serialize(key_of(provider))).get("Item", {})
     return {name: value for name, value in item.items() if name in {"failures", "open_until"}}
 
 
@@ -304,7 +305,7 @@ def maintenance(cloud: Cloud) -> Maintenance:
     later = Maintenance(now + timedelta(days=1), now + timedelta(days=2), "")
     boto3.client("dynamodb").put_item(
         TableName=cloud.stats.name,
-        Item=key_of("dgfip") | {"maintenances": {"L": [{"M": window.item} for window in (later, announced)]}},
+        Item=serialize(key_of("dgfip") | {"maintenances": [window.to_item() for window in (later, announced)]}),
     )
     return announced
 
@@ -339,7 +340,7 @@ def test_before_and_after_a_maintenance_the_provider_is_called(
             maintenance.start + timedelta(hours=1 + start), maintenance.start + timedelta(hours=1 + end), ""
         )
         boto3.client("dynamodb").put_item(
-            TableName=cloud.stats.name, Item=key_of("dgfip") | {"maintenances": {"L": [{"M": moved.item}]}}
+            TableName=cloud.stats.name, Item=serialize(key_of("dgfip") | {"maintenances": [moved.to_item()]})
         )
         assert call_from_another_environment(key).status == 200
     assert dgfip.asked

@@ -1,13 +1,16 @@
 """Answer and audit a call however slow its dependencies are; keep retries few and spread out."""
 
+from contextlib import AbstractContextManager
 from typing import Any
 
 import boto3
 import pytest
 
 from api_particulier.api import deadline
-from api_particulier.providers import http, retries
+from api_particulier.dynamodb import serialize
+from api_particulier.providers import http
 from api_particulier.providers.health import key_of
+from api_particulier.providers.http import RetryBudget
 from tests.support import wire
 from tests.support.function import Answer, Cloud, ask
 from tests.support.tax_service import Provider
@@ -24,13 +27,13 @@ def key(cloud: Cloud) -> str:
 def given(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The seconds that each call of a provider was given."""
     seconds: list[float] = []
-    start = http.Budget.start
+    time_limit = http.time_limit
 
-    def started(budget: http.Budget, for_seconds: float) -> None:
-        seconds.append(for_seconds)
-        start(budget, for_seconds)
+    def limited(limit: float) -> AbstractContextManager[None]:
+        seconds.append(limit)
+        return time_limit(limit)
 
-    monkeypatch.setattr(http.Budget, "start", started)
+    monkeypatch.setattr(http, "time_limit", limited)
     return seconds
 
 
@@ -67,7 +70,7 @@ def test_a_call_without_time_left_is_refused_audited_and_not_counted_as_a_failur
     assert [entry["error"] for entry in cloud.entries()] == ["network_error"] * 6
     assert dgfip.asked == []
     client: Any = boto3.client("dynamodb")
-    assert "Item" not in client.get_item(TableName=cloud.stats.name, Key=key_of("dgfip"))
+    assert "Item" not in client.get_item(TableName=cloud.stats.name, Key=serialize(key_of("dgfip")))
 
 
 def test_outside_a_call_there_is_no_deadline() -> None:
@@ -86,22 +89,22 @@ def test_retries_are_limited_when_a_provider_keeps_closing_connections(
         connections.append(wire.read_request(connection))
 
     pauses: list[float] = []
-    monkeypatch.setattr(retries, "sleep", pauses.append)
+    monkeypatch.setattr(http, "sleep", pauses.append)
     monkeypatch.setenv("DGFIP_AVAILABLE_YEARS", "99")
     with wire.converse(hang_up) as url:
         monkeypatch.setenv("DGFIP_SVAIR_URL", url)
         assert {call(key).status for _ in range(5)} == {503}
-    assert len(connections) == 5 + retries.SAVED
-    assert len(set(pauses)) == retries.SAVED
-    assert all(0 <= pause <= retries.PAUSE_SECONDS for pause in pauses)
+    assert len(connections) == 5 + RetryBudget.SAVED
+    assert len(set(pauses)) == RetryBudget.SAVED
+    assert all(0 <= pause <= RetryBudget.PAUSE_SECONDS for pause in pauses)
 
 
 def test_one_call_in_ten_earns_a_retry() -> None:
-    saved = retries.Retries()
+    saved = RetryBudget()
     while saved.take():
         pass
     taken = 0
     for _ in range(100):
         saved.earn()
         taken += saved.take()
-    assert taken == pytest.approx(100 * retries.SHARE, abs=1)
+    assert taken == pytest.approx(100 * RetryBudget.SHARE, abs=1)

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lxml import etree
 
-from api_particulier.api.response import data
+from api_particulier.api.response import success
 from tests.support.function import Answer, Cloud, ask, call, event
 from tests.support.tax_service import BLANK_PAGE, NOT_FOUND_PAGE, NOTICE, REFUSED_PAGE, Provider, page
 
@@ -172,14 +172,14 @@ def test_xml_is_well_formed_for_any_text_of_a_notice(key: str, dgfip: Provider, 
 def test_markup_in_a_value_is_written_as_text(
     parse: Callable[[bytes], ET.Element], text: str, in_xml: str | None
 ) -> None:
-    body = data({"nom": text, "noms": [text, text]}, "id", xml=True)["body"]
+    body = success({"nom": text, "noms": [text, text]}, "id", "xml")["body"]
     assert isinstance(body, str)
     root = parse(body.encode())
     assert [element.text for element in root] == [in_xml or text] * 3
 
 
 def test_half_a_character_becomes_a_question_mark() -> None:
-    assert data({"nom": "TILL\ud800EUL"}, "id")["body"] == '{"nom":"TILL?EUL"}'
+    assert success({"nom": "TILL\ud800EUL"}, "id")["body"] == '{"nom":"TILL?EUL"}'
 
 
 def readable_in_xml(text: str) -> str:

@@ -12,7 +12,6 @@ import time_machine
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api_particulier import aws
 from api_particulier.habilitations.model import (
     ALIASES,
     FINAL_STATES,
@@ -601,6 +600,5 @@ def test_the_answer_is_of_the_kind_of_all_others(town: Town) -> None:
 def test_the_secret_is_read_anew_within_a_minute(town: Town) -> None:
     town.tell("create")
     boto3.client("secretsmanager").put_secret_value(SecretId="datapass", SecretString="changed")
-    aws.secretsmanager()
     forget()
     assert call(signed(told(at=FIRED_AT + 1), "changed"), "datapass_webhook").status == 200

@@ -68,7 +68,7 @@ class World:
         self.calls += 1
         self._serving = self._environments[environment]
         entry = AuditRecord(at, "", "", "", "", id="")
-        entry.citizen = pseudonyms.pseudonym(numbers.citizen, at)
+        entry.citizen = pseudonyms.pseudonym(numbers.citizen_id, at)
         try:
             with enumeration.guard(town, numbers, entry):
                 if not known:

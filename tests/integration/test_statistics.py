@@ -432,7 +432,7 @@ def test_20000_calls_are_counted_exactly_whatever_fails(write: Any, monkeypatch:
     deliver([one for one in given_up if one not in poison])
 
     recount = Counter(
-        (one.at.astimezone(PARIS).date(), one.dataset, one.status) for one in entries if one.kind == "dataset"
+        (one.at.astimezone(PARIS).date(), one.dataset, one.status) for one in entries if one.record_type == "dataset"
     )
     counted = statistics.counters(table, "stats", date(2000, 1, 1), TODAY)  # type: ignore[arg-type]  # played by hand
     assert counted == recount

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from api_particulier.dynamodb import serialize
 from api_particulier.providers import uptime
 from api_particulier.providers.health import Health, Maintenance, key_of
 from api_particulier.providers.uptime import EVERY, Day, incidents, percentage
@@ -181,7 +182,7 @@ def test_an_announced_maintenance_is_told_and_neither_probed_nor_counted(
     past = Maintenance(now - timedelta(days=2), now - timedelta(days=1), "")
     boto3.client("dynamodb").put_item(
         TableName=cloud.stats.name,
-        Item=key_of("caf") | {"maintenances": {"L": [{"M": one.item} for one in (past, announced)]}},
+        Item=serialize(key_of("caf") | {"maintenances": [one.to_item() for one in (past, announced)]}),
     )
     probe()
     found = status_now()
@@ -226,7 +227,7 @@ def test_the_whole_is_as_its_providers(states: tuple[status.State, ...], whole: 
 
 def test_a_circuit_that_opened_and_that_nothing_closed_is_down() -> None:
     now = datetime.now(UTC)
-    assert status.state_of(Health(open_until=now.timestamp() - 60, answers=True), now) == "indisponible"
+    assert status.state_of(Health(open_until=now.timestamp() - 60, is_up=True), now) == "indisponible"
 
 
 # ── Arithmetic ───────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -24,7 +24,7 @@ DOCUMENTED: Final[list[tuple[type[Parameters], str, str]]] = [
 
 def accepts(numbers: type[Parameters], name: str, value: str) -> bool:
     try:
-        numbers.read({one: [good] for one, good in (GOOD | {name: value}).items()})
+        numbers.parse({one: [good] for one, good in (GOOD | {name: value}).items()})
     except BadRequest:
         return False
     return True

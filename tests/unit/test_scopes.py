@@ -95,20 +95,20 @@ def test_a_bundle_of_2020_opens_what_it_opened(bundle: str, scope: str, opened: 
 
 def test_a_document_is_answered_in_the_models_order_whatever_its_own() -> None:
     document = {"noms": ["a"], "dossier": {"age": 3}, "personne": {"age": 1, "nom": "b"}, "ville": "c", "autre": 1}
-    selection = mask(document, Outer, allowed_fields(Outer, frozenset({"x_nom", "x_age", "x_ville"})), keep_blank=True)
+    selection = mask(document, Outer, allowed_fields(Outer, frozenset({"x_nom", "x_age", "x_ville"})), keep_empty=True)
     assert list(selection.body) == ["personne", "ville", "noms"]
     assert selection.body == {"personne": {"nom": "b", "age": 1}, "ville": "c", "noms": ["a"]}
     assert (selection.released, selection.withheld) == (["personne.nom", "personne.age", "ville", "noms"], ["dossier"])
 
 
-@pytest.mark.parametrize(("keep_blank", "body"), [(True, {"personne": {"nom": None}, "ville": None}), (False, {})])
+@pytest.mark.parametrize(("keep_empty", "body"), [(True, {"personne": {"nom": None}, "ville": None}), (False, {})])
 def test_a_field_without_a_value_is_null_in_v2_and_absent_in_v1(
-    keep_blank: bool,  # noqa: FBT001 - a case
+    keep_empty: bool,  # noqa: FBT001 - a case
     body: dict[str, object],
 ) -> None:
     document = {"personne": {"nom": EMPTY, "age": EMPTY}, "ville": EMPTY}
     opened = allowed_fields(Outer, frozenset({"x_nom", "x_ville"}))
-    selection = mask(document, Outer, opened, keep_blank=keep_blank)
+    selection = mask(document, Outer, opened, keep_empty=keep_empty)
     assert selection.body == body
     assert selection.withheld == ["personne.age"]
 
@@ -116,5 +116,5 @@ def test_a_field_without_a_value_is_null_in_v2_and_absent_in_v1(
 def test_an_object_that_the_provider_does_not_show_is_absent() -> None:
     shown: list[object] = [{}, None, "?", EMPTY]
     for personne in shown:
-        selection = mask({"personne": personne}, Outer, allowed_fields(Outer, frozenset({"x_nom"})), keep_blank=True)
+        selection = mask({"personne": personne}, Outer, allowed_fields(Outer, frozenset({"x_nom"})), keep_empty=True)
         assert (selection.body, selection.released, selection.withheld) == ({}, [], [])

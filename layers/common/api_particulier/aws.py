@@ -14,7 +14,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import boto3
+from aws_lambda_powertools.utilities.parameters import GetParameterError, SecretsProvider
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
 if TYPE_CHECKING:
     from mypy_boto3_apigateway import APIGatewayClient
@@ -38,8 +40,25 @@ def kms() -> "KMSClient":
 
 
 @lru_cache(maxsize=1)
-def secretsmanager() -> "SecretsManagerClient":
-    return cast("SecretsManagerClient", _client("secretsmanager"))
+def _secrets() -> SecretsProvider:
+    return SecretsProvider(boto3_client=cast("SecretsManagerClient", _client("secretsmanager")))
+
+
+class SecretUnavailable(Exception):
+    """A secret cannot be read, or has no value yet; the text is the service's error code."""
+
+
+def secret(secret_id: str | None, *, max_age: int = 0) -> str:
+    """Return the value of a secret, which may have been read up to ``max_age`` seconds ago.
+
+    Raise ``SecretUnavailable`` when it cannot be read.
+    """
+    try:
+        return str(_secrets().get(secret_id or "", max_age=max_age, force_fetch=not max_age))
+    except GetParameterError as error:
+        cause = error.__context__
+        code = cause.response["Error"]["Code"] if isinstance(cause, ClientError) else type(cause).__name__
+        raise SecretUnavailable(code) from None
 
 
 @lru_cache(maxsize=1)

@@ -2,9 +2,9 @@
 
 ApiError
 ├── AccessDenied 401          no key, or one that is unknown, disabled, expired or revoked
-│   └── BadSignature          what was sent is not signed, or not by who shares our secret
+│   └── BadSignature          the request is not signed, or not with the shared secret
 ├── Forbidden 403
-│   ├── NoFieldOpened         the token opens none of the dataset's fields
+│   ├── InsufficientScopes    the token opens none of the dataset's fields
 │   └── AddressNotAllowed     the caller's address is outside the token's ranges
 ├── BadRequest 400            a parameter is missing or malformed; or a CAF return code that the table says is 400
 ├── NotAcceptable 406         a v1 caller accepts neither JSON nor XML
@@ -12,25 +12,25 @@ ApiError
 │   ├── UnknownNotice         no such tax notice
 │   ├── UnavailableYear       a notice older, or newer, than the years that can be had
 │   └── UnknownLink           no such one-time link
-├── Gone 410                  a one-time link that is no more
+├── Gone 410                  a one-time link that no longer works
 │   ├── LinkOpened            it was opened before
-│   └── LinkExpired           nobody opened it in time, or its key is dead
-├── TooManyTries 429         somebody without a key tried as often as an hour allows
+│   └── LinkExpired           it was not opened in time, or its key no longer works
+├── TooManyAttempts 429       a caller without a key tried as often as an hour allows
 ├── EnumerationSuspected 429  the token's questions walk through people's numbers
-├── ProviderError
-│   ├── ProviderRefused 503   the provider refuses us ("accès interdit", HTTP 403 or 429)
-│   ├── ProviderUnreachable 503   unreachable, too slow, failing (HTTP 5xx)
-│   │   ├── CircuitOpen       its circuit is open: it is not asked
+├── ProviderFailure           the provider of the data gave none
+│   ├── ProviderRateLimited 503   it refuses the calls ("accès interdit", HTTP 403 or 429)
+│   ├── ProviderUnavailable 503   unreachable, too slow, failing (HTTP 5xx)
+│   │   ├── CircuitOpen       its circuit breaker is open: it is not asked
 │   │   └── ProviderInMaintenance   as an operator announced: it is not asked
-│   ├── ProviderFailed 503    it answers that it could not serve us (a CAF return code 2xx, or one that is unknown)
-│   └── ProviderUnreadable 502    its answer cannot be understood
-├── AuditUnavailable 503      the audit entry could not be written: no entry, no data
-└── InternalError 500         anything else, nothing of its cause
+│   ├── ProviderError 503     it could not serve the request (a CAF return code 2xx, or an unknown one)
+│   └── ProviderInvalidResponse 502   its response cannot be understood
+├── AuditUnavailable 503      the audit record could not be written: no record, no data
+└── InternalError 500         anything else, without its cause
 
-An error never holds anything that a caller or a provider sent. What is raised from a library's exception is raised
+An error never holds anything that a caller or a provider sent. An error raised for a library's exception is raised
 ``from None``: the exception of an HTTP library prints a URL, and a URL names people.
 
-The docstring of an error that a caller can get says when, in French: the documentation shows it.
+The docstring of an error that a caller can get is in French: the documentation shows it.
 """
 
 from datetime import UTC, datetime
@@ -39,7 +39,7 @@ from typing import ClassVar
 
 
 class ApiError(Exception):
-    """An answer that is not data: its HTTP status, its code, why (for the log) and what to tell a person (French)."""
+    """A response that is not data: its HTTP status, its code, a reason for the log, a message for people (French)."""
 
     status: ClassVar[int]
     code: ClassVar[str]
@@ -221,7 +221,7 @@ class ProviderInMaintenance(ProviderUnavailable):
     """Le fournisseur est en maintenance, annoncée ; il n'est pas interrogé."""
 
     def __init__(self, end: datetime, words: str) -> None:
-        from zoneinfo import ZoneInfo  # noqa: PLC0415 - only who is in maintenance pays for it
+        from zoneinfo import ZoneInfo  # noqa: PLC0415 - 5 ms, for a maintenance only
 
         super().__init__(
             f"The data provider is in maintenance until {end.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}",
@@ -235,7 +235,7 @@ class ProviderInMaintenance(ProviderUnavailable):
 class ProviderError(ProviderFailure):
     """Le fournisseur répond qu'il n'a pas pu traiter la demande."""
 
-    # Without Retry-After: nothing tells whether, or when, it would answer otherwise.
+    # Without Retry-After: nothing shows whether, or when, the provider would answer otherwise.
     status = 503
     code = "data_provider_error"
     reason = "The data provider could not serve the request"

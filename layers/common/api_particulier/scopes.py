@@ -1,11 +1,11 @@
 """A token opens fields, not routes (contract §4).
 
-A field says the scope that opens it where it is declared::
+A field names the scope that opens it where it is declared::
 
-    nombreParts: Annotated[float, OpenedBy("dgfip_nombre_parts")]
+    nombreParts: Annotated[float, Scope("dgfip_nombre_parts")]
 
-and a ``Partial`` of such fields is what a route may answer. Everything about scopes - who is refused, what is kept,
-what the audit lists, what the documentation says - follows from these declarations.
+and a ``DatasetModel`` of such fields is what a route may answer. All that depends on scopes - refusals, the fields
+that are released, the audit's lists, the documentation - follows from these declarations.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,43 +20,43 @@ if TYPE_CHECKING:
     from pydantic_core import CoreSchema
 
 type ProviderData = dict[str, object]
-"""What a provider said, by the API's field names. A field that the provider does not show is absent."""
+"""A provider's data, by the API's field names. A field that the provider does not show is absent."""
 
 
 class _Empty:
-    """The type of ``BLANK``."""
+    """The type of ``EMPTY``."""
 
     def __repr__(self) -> str:
-        return "BLANK"
+        return "EMPTY"
 
 
 EMPTY: Final = _Empty()
-"""In a ``Document``, a field that the provider shows without a value: ``null`` in v2, absent in v1 (contract §3.2)."""
+"""A field that the provider shows without a value: ``null`` in v2, absent in v1 (contract §3.2)."""
 
 
 @dataclass(frozen=True)
 class Scope:
     """The scope that opens a field, and all that is inside it."""
 
-    scope: str
+    name: str
 
     def __get_pydantic_json_schema__(self, schema: "CoreSchema", handler: "GetJsonSchemaHandler") -> dict[str, Any]:
-        """Say the scope in the documentation too."""
-        return handler(schema) | {"x-scope": self.scope}
+        """Add the scope to the documentation."""
+        return handler(schema) | {"x-scope": self.name}
 
 
-def _nothing_required(schema: dict[str, Any]) -> None:
+def _require_nothing(schema: dict[str, Any]) -> None:
     schema.pop("required", None)
 
 
 class DatasetModel(BaseModel):
     """An object of which any field may be absent: the token does not open it, or the provider does not show it."""
 
-    model_config = ConfigDict(json_schema_extra=_nothing_required)
+    model_config = ConfigDict(json_schema_extra=_require_nothing)
 
 
 BUNDLES: Final[Mapping[str, tuple[str, ...]]] = {
-    # Those of 2020, still accepted. A name that ends with "_" stands for every scope that begins so.
+    # Those of 2020, still accepted. A name that ends with "_" stands for every scope that begins with it.
     "dgfip_avis_imposition": ("dgfip_",),
     "dgfip_adresse": (
         "dgfip_declarant1_",
@@ -72,34 +72,34 @@ BUNDLES: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 def is_granted(scope: str, granted: Iterable[str]) -> bool:
-    """Tell whether ``granted`` scopes, bundles included, give ``scope``."""
-    return any(
-        scope == given
-        or any(scope == one or (one.endswith("_") and scope.startswith(one)) for one in BUNDLES.get(given, ()))
-        for given in granted
-    )
+    """Return whether ``granted`` scopes, bundles included, open what ``scope`` opens."""
+    return any(scope == name or any(_stands_for(part, scope) for part in BUNDLES.get(name, ())) for name in granted)
+
+
+def _stands_for(part: str, scope: str) -> bool:
+    return scope == part or (part.endswith("_") and scope.startswith(part))
 
 
 def includes(granted: Iterable[str], scope: str) -> bool:
-    """Tell whether ``granted`` scopes give all that ``scope``, a bundle perhaps, gives."""
-    given = frozenset(granted)
-    return scope in given or all(is_granted(one, given) for one in BUNDLES.get(scope, (scope,)))
+    """Return whether ``granted`` scopes open all that ``scope``, perhaps a bundle, opens."""
+    names = frozenset(granted)
+    return scope in names or all(is_granted(part, names) for part in BUNDLES.get(scope, (scope,)))
 
 
 def fields_of(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yield each field of ``model`` as (its dotted path, the scope that opens it), in the order of the answer.
+    """Yield each field of ``model`` as (its dotted path, the scope that opens it), in the order of the response.
 
-    ``TypeError`` for a field that says no scope: nothing is open by omission.
+    Raise ``TypeError`` for a field without a scope: nothing is open by omission.
     """
     for name, field in model.model_fields.items():
         path = f"{prefix}{name}"
-        scope = next((mark.scope for mark in field.metadata if isinstance(mark, Scope)), None)
+        scope = next((mark.name for mark in field.metadata if isinstance(mark, Scope)), None)
         if scope is not None:
             yield path, scope
         elif isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield from fields_of(field.annotation, f"{path}.")
         else:
-            msg = f"{model.__name__}.{name} says no scope"
+            msg = f"{model.__name__}.{name} has no scope"
             raise TypeError(msg)
 
 
@@ -111,41 +111,41 @@ def allowed_fields(model: type[BaseModel], granted: frozenset[str]) -> frozenset
 
 @dataclass(frozen=True)
 class MaskedData:
-    """What of a document leaves: the answer's body, and the paths that the audit lists."""
+    """The data that a response releases, and the paths that the audit lists."""
 
     body: dict[str, object]
     released: list[str]
     withheld: list[str]
 
 
-def mask(document: ProviderData, model: type[BaseModel], opened: frozenset[str], *, keep_blank: bool) -> MaskedData:
-    """Keep of ``document`` the opened fields of ``model``, in the model's order.
+def mask(data: ProviderData, model: type[BaseModel], fields: frozenset[str], *, keep_empty: bool) -> MaskedData:
+    """Keep the allowed ``fields`` of a provider's data, in the order of ``model``.
 
-    ``keep_blank`` makes a field without a value ``null`` (v2); else it is absent (v1). A field that is not opened is
+    With ``keep_empty`` a field without a value is ``null`` (v2), else it is absent (v1). A field that is not allowed is
     always absent, and so is an object of which nothing is left.
     """
-    selection = MaskedData({}, [], [])
+    masked = MaskedData({}, [], [])
     for path, parents, leaf in _steps(model):
-        source: object = document
+        source: object = data
         for parent in parents:
             source = source.get(parent) if isinstance(source, dict) else None
         if not isinstance(source, dict) or leaf not in source:
             continue
-        if path not in opened:
-            selection.withheld.append(path)
+        if path not in fields:
+            masked.withheld.append(path)
             continue
         value = source[leaf]
-        if value is EMPTY and not keep_blank:
+        if value is EMPTY and not keep_empty:
             continue
-        target = selection.body
+        target = masked.body
         for parent in parents:
             target = target.setdefault(parent, {})  # type: ignore[assignment]  # the models nest objects only
         target[leaf] = None if value is EMPTY else value
-        selection.released.append(path)
-    return selection
+        masked.released.append(path)
+    return masked
 
 
 @lru_cache(maxsize=64)
 def _steps(model: type[BaseModel]) -> tuple[tuple[str, list[str], str], ...]:
-    """Return each field's path, whole and as the objects that it goes through and its name in the last."""
+    """Return each field as its path, the objects that it is in, and its name in the last of them."""
     return tuple((path, path.split(".")[:-1], path.split(".")[-1]) for path, _ in fields_of(model))

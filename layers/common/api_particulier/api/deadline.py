@@ -1,7 +1,7 @@
-"""How long a call may still last: whatever was slow before, what a provider is given leaves time to audit and answer.
+"""How long a call may still last, so that a slow provider leaves time to write the audit record and to respond.
 
-Lambda ends a function after its time-out without a word, and the gateway would answer in its place, of a call that the
-audit knows nothing of.
+Lambda ends a function at its timeout without a word; the gateway would then respond in its place, for a call that has
+no audit record. Lambda's context knows how much time is left, a slow start included.
 """
 
 from collections.abc import Iterator
@@ -9,28 +9,33 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from math import inf
 from time import monotonic
-from typing import Final
+from typing import Any, Final
 
 from api_particulier.aws import CALL_SECONDS
 
 CALL: Final = 27.0
-"""Seconds from a call's start to its answer at the latest; the function's time-out is 28, the gateway's 29."""
+"""Seconds from a call's start to its response; the function's timeout is 28, the gateway's 29."""
+_MARGIN: Final = 1.0
+"""Seconds before Lambda's own timeout."""
 RESERVED: Final = 3 * CALL_SECONDS
-"""To count a failure, to open the circuit, and to write the audit entry, each as slow as it may be."""
+"""To count a failure, to open the circuit breaker and to write the audit record, each at its slowest."""
 
-_END: ContextVar[float] = ContextVar("end of the call at hand", default=inf)
+_end: ContextVar[float] = ContextVar("end of the call", default=inf)
 
 
 @contextmanager
-def of_call(started: float) -> Iterator[None]:
-    """Answer, within, a call that began at ``started`` (by ``monotonic``)."""
-    before = _END.set(started + CALL)
+def of_call(context: Any) -> Iterator[None]:
+    """Set the deadline of the call that is handled within, from Lambda's context; None in tests."""
+    seconds = CALL
+    if context is not None:
+        seconds = min(CALL, context.get_remaining_time_in_millis() / 1000 - _MARGIN)
+    previous = _end.set(monotonic() + seconds)
     try:
         yield
     finally:
-        _END.reset(before)
+        _end.reset(previous)
 
 
 def left() -> float:
-    """Return the seconds that a provider can be given, 0 or less when there are none; all of them outside of a call."""
-    return _END.get() - RESERVED - monotonic()
+    """Return the seconds that a provider may take, 0 or less when none is left; infinity outside a call."""
+    return _end.get() - RESERVED - monotonic()

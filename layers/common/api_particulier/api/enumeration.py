@@ -1,12 +1,12 @@
-"""Enumeration: a token that walks through people's numbers is slowed, then suspended.
+"""Enumeration: a token that walks through people's numbers is slowed down, then suspended.
 
-What gives it away is many people, in a day, whose numbers are neighbours or follow each other by one step; or many, in
-an hour, whom the provider does not know. Each such group is a set of people and a count of calls, in the statistics
-table, for every environment of every function at once. A town's ordinary call belongs to no group that has a second
-person, and writes nothing: an environment remembers in memory what it has not sent.
+Two signs: in a day, many people whose numbers are neighbours or follow each other by one step; in an hour, many people
+whom the provider does not know. Each such cluster is a set of people and a count of calls, in the statistics table,
+shared by every environment of every function. An ordinary call of a town belongs to no cluster that has a second
+person, and writes nothing: an environment keeps in memory what it has not sent.
 
-No number is stored: people, and the groups that tell roughly what their numbers are, are pseudonyms of the month
-(docs/decisions/0015-enumeration.md).
+No number is stored: people, and the names of clusters, which tell roughly what the numbers are, are pseudonyms of the
+month (docs/decisions/0015-enumeration.md).
 """
 
 from collections.abc import Iterator
@@ -25,32 +25,33 @@ from api_particulier.api.parameters import Parameters
 from api_particulier.audit.pseudonyms import pseudonym
 from api_particulier.audit.record import AuditRecord
 from api_particulier.aws import dynamodb, sqs
+from api_particulier.dynamodb import Table
 from api_particulier.errors import AuditUnavailable, EnumerationSuspected, NotFound, UnavailableYear
 from api_particulier.observability import LogEvent, log
 from api_particulier.settings import settings
 
 RETRY_AFTER: Final = EnumerationSuspected.retry_after
 KEPT: Final = timedelta(days=2)
-"""How long a group is remembered in the table: longer than it is added to."""
+"""How long a cluster stays in the table: longer than anything is added to it."""
 _TOKENS: Final = 256
-_GROUPS: Final = 64
-"""What an environment remembers at most, of how many tokens and of each: the last ones."""
+_CLUSTERS: Final = 64
+"""The most recent tokens that an environment remembers, and clusters of each."""
 _IN_A_ROW: Final = 3
-"""Equal steps between one number and the next that are no coincidence any more."""
+"""Equal steps between consecutive numbers that are no longer a coincidence."""
 _INSISTENT: Final = 4
-"""Times the threshold from which neighbours are a walk though each be asked about again and again."""
+"""Times the threshold from which neighbours are a walk even though each person is asked about again and again."""
 
 type Suspicion = Literal["slowed", "suspended"]
 
 
 @dataclass
 class _Cluster:
-    """What an environment knows of people who have something in common, and whom one token asked about."""
+    """People who have something in common, about whom one token asked, as far as an environment knows."""
 
     name: str
     """In clear, which is why it does not leave the memory."""
     people: set[str] = field(default_factory=set)
-    """By the beginning of their pseudonyms; those that other environments told the table of, too."""
+    """The beginnings of their pseudonyms; also those that other environments wrote to the table."""
     unsent: set[str] = field(default_factory=set)
     calls: int = 0
     """Not sent."""
@@ -61,7 +62,7 @@ class _Cluster:
         return monotonic() < self.refused_until
 
     def add(self, person: str) -> None:
-        """Note a call; while they are refused, a person who comes back is not one more."""
+        """Count a call; while the cluster is refused, a person who is asked about again is not counted."""
         if person not in self.people:
             self.people.add(person)
             self.unsent.add(person)
@@ -71,34 +72,35 @@ class _Cluster:
 
 
 class _TokenHistory:
-    """What an environment remembers of the questions of one token."""
+    """The recent questions of one token, as far as an environment knows."""
 
     def __init__(self) -> None:
-        self._groups: LRUCache[str, _Cluster] = LRUCache(maxsize=_GROUPS)
+        self._clusters: LRUCache[str, _Cluster] = LRUCache(maxsize=_CLUSTERS)
         self._last: dict[str, tuple[int, int, int]] = {}
-        """Of each kind of number: the last one, its distance to the one before, and how often in a row that was so."""
+        """Of each kind of number: the last, its distance to the one before, and how often that distance came."""
 
-    def group(self, name: str) -> _Cluster:
-        if name not in self._groups:
-            self._groups[name] = _Cluster(name)
-        return self._groups[name]
+    def cluster(self, name: str) -> _Cluster:
+        """Return a cluster by its name, an empty one at first."""
+        if name not in self._clusters:
+            self._clusters[name] = _Cluster(name)
+        return self._clusters[name]
 
     def unknown(self, at: datetime) -> _Cluster:
-        """Return the group of the people whom the provider does not know."""
-        return self.group(f"{at:%Y-%m-%dT%H}")
+        """Return the cluster of the people whom the provider does not know."""
+        return self.cluster(f"{at:%Y-%m-%dT%H}")
 
     def neighbours(self, parameters: Parameters, at: datetime) -> list[_Cluster]:
-        """Return the groups of a number: two ranges that overlap, so that no walk is cut in halves, and a step."""
+        """Return a number's clusters: two ranges that overlap, so that no walk is cut in half, and a step."""
         kind, number = parameters.documented[0].name, int(parameters.number)
         half = number // (parameters.neighbourhood // 2)
         day = f"{at:%Y-%m-%d}#{kind}#"
         names = [f"{day}{half}", f"{day}{half + 1}"]
         if step := self._step(kind, number):
             names.append(f"{day}by {step}")
-        return [self.group(name) for name in names]
+        return [self.cluster(name) for name in names]
 
     def _step(self, kind: str, number: int) -> int:
-        """Return the step by which numbers have come since a while, whatever its direction; 0 when there is none."""
+        """Return the step by which numbers have been coming, in either direction; 0 when there is none."""
         last, step, times = self._last.get(kind, (number, 0, 0))
         if number != last:  # not asked again
             times = times + 1 if number - last == step else 1
@@ -108,114 +110,113 @@ class _TokenHistory:
 
 
 @lru_cache(maxsize=1)
-def _trails() -> LRUCache[str, _TokenHistory]:
+def _histories() -> LRUCache[str, _TokenHistory]:
     return LRUCache(maxsize=_TOKENS)
 
 
-def _trail(token: str) -> _TokenHistory:
-    trails = _trails()
-    if token not in trails:
-        trails[token] = _TokenHistory()
-    return trails[token]
+def _history(token_id: str) -> _TokenHistory:
+    histories = _histories()
+    if token_id not in histories:
+        histories[token_id] = _TokenHistory()
+    return histories[token_id]
 
 
 @contextmanager
-def guard(token: str, parameters: Parameters, entry: AuditRecord) -> Iterator[None]:
-    """Let the provider be asked within, unless the token's questions are an enumeration, and learn from its answer.
+def guard(token_id: str, parameters: Parameters, record: AuditRecord) -> Iterator[None]:
+    """Let the provider be asked within, unless the token's questions are an enumeration; learn from the outcome.
 
-    ``EnumerationSuspected`` when they are, said in the entry; ``AuditUnavailable`` when the table cannot tell of
-    a question that looks like one.
+    Raise ``EnumerationSuspected`` when they are, and note it in the audit record; raise ``AuditUnavailable`` when the
+    table cannot be reached for a question that looks like one.
     """
-    trail = _trail(token)
-    person = str(entry.citizen)[:8]
-    unknown = trail.unknown(entry.at)
-    groups = trail.neighbours(parameters, entry.at)
+    history = _history(token_id)
+    person = str(record.citizen)[:8]
+    unknown = history.unknown(record.at)
+    clusters = history.neighbours(parameters, record.at)
     if unknown.is_refused:
-        groups.append(unknown)
+        clusters.append(unknown)
     else:
         unknown.calls += 1
-    for group in groups:
-        group.add(person)
-    # Alone in a group, a person is not yet a coincidence.
-    _evaluate(token, [group for group in groups if len(group.people) > 1], entry)
+    for cluster in clusters:
+        cluster.add(person)
+    # One person alone in a cluster is not yet a coincidence.
+    _evaluate(token_id, [cluster for cluster in clusters if len(cluster.people) > 1], record)
     try:
         yield
-    except UnavailableYear:  # nobody was asked
+    except UnavailableYear:  # the provider was not asked
         raise
     except NotFound:
-        # Other numbers than theirs with the same first one are other people, whom somebody may be guessing at.
+        # The same first number with other numbers is another person, about whom the caller may be guessing.
         unknown.calls -= 1
-        unknown.add(pseudonym(parameters.whole, entry.at)[:8])
-        _evaluate(token, [unknown], entry)
+        unknown.add(pseudonym(parameters.whole, record.at)[:8])
+        _evaluate(token_id, [unknown], record)
         raise
 
 
-def _evaluate(token: str, groups: list[_Cluster], entry: AuditRecord) -> None:
-    """Send what the table does not know, and refuse when it knows too much."""
-    found = [_of(token, group, entry) for group in groups]
-    if "suspended" in found:
-        entry.suspicion = "suspended"
-        _report(token, entry.at)
-    elif "slowed" in found:
-        entry.suspicion = "slowed"
-    if entry.suspicion:
-        log(LogEvent.ENUMERATION_SUSPECTED, token=token, outcome=entry.suspicion, request_id=entry.request_id)
+def _evaluate(token_id: str, clusters: list[_Cluster], record: AuditRecord) -> None:
+    """Send what the table does not know yet, and refuse the question when a cluster is too large."""
+    suspicions = [_suspicion(token_id, cluster, record) for cluster in clusters]
+    if "suspended" in suspicions:
+        record.suspicion = "suspended"
+        _report(token_id, record.at)
+    elif "slowed" in suspicions:
+        record.suspicion = "slowed"
+    if record.suspicion:
+        log(
+            LogEvent.ENUMERATION_SUSPECTED,
+            token=token_id,
+            outcome=record.suspicion,
+            request_id=record.request_id,
+        )
         raise EnumerationSuspected
 
 
-def _of(token: str, group: _Cluster, entry: AuditRecord) -> Suspicion | None:
-    """Return what is to be thought of a token for one group."""
-    if not group.unsent:
-        return "slowed" if group.is_refused else None
-    people, calls = _add(token, group, entry.at)
-    group.people |= people
-    group.unsent.clear()
-    group.calls = 0
-    found = classify(len(people), calls, is_walk="#" in group.name)
-    group.refused_until = monotonic() + RETRY_AFTER if found else 0.0
-    return found
+def _suspicion(token_id: str, cluster: _Cluster, record: AuditRecord) -> Suspicion | None:
+    """Return the suspicion that a cluster raises, once the table knows it."""
+    if not cluster.unsent:
+        return "slowed" if cluster.is_refused else None
+    people, calls = _add(token_id, cluster, record.at)
+    cluster.people |= people
+    cluster.unsent.clear()
+    cluster.calls = 0
+    suspicion = classify(len(people), calls, is_walk="#" in cluster.name)
+    cluster.refused_until = monotonic() + RETRY_AFTER if suspicion else 0.0
+    return suspicion
 
 
 def classify(people: int, calls: int, *, is_walk: bool) -> Suspicion | None:
-    """Return what so many people of a group, asked about in so many calls, make of a token.
+    """Return the suspicion that so many people of a cluster, in so many calls, raise.
 
-    Of those whom the provider does not know, the calls are all of the token's. A software that comes back to the same
-    people works on files; a walk does not come back.
+    For the people whom the provider does not know, the calls are all those of the token. Software that comes back to
+    the same people works on files; a walk does not come back.
     """
-    known = settings()
-    mostly = people >= known.enumeration_share * calls
-    if not mostly and not (is_walk and people >= _INSISTENT * known.enumeration_slowed_at):
+    thresholds = settings()
+    mostly_new = people >= thresholds.enumeration_share * calls
+    if not mostly_new and not (is_walk and people >= _INSISTENT * thresholds.enumeration_slowed_at):
         return None
-    if people >= known.enumeration_suspended_at:
+    if people >= thresholds.enumeration_suspended_at:
         return "suspended"
-    return "slowed" if people >= known.enumeration_slowed_at else None
+    return "slowed" if people >= thresholds.enumeration_slowed_at else None
 
 
-def _add(token: str, group: _Cluster, at: datetime) -> tuple[set[str], int]:
-    """Add to a group what this environment knows, and return what all of them do: its people, and the calls."""
+def _add(token_id: str, cluster: _Cluster, at: datetime) -> tuple[set[str], int]:
+    """Add to the table's cluster what this environment knows; return its people and calls, of every environment."""
     try:
-        found = dynamodb().update_item(
-            TableName=settings().stats_table,
-            Key={"pk": {"S": f"watch#{token}"}, "sk": {"S": pseudonym(f"group:{group.name}", at)[:32]}},
-            UpdateExpression="ADD people :people, calls :calls SET expires_at = :then",
-            ExpressionAttributeValues={
-                ":people": {"SS": sorted(group.unsent)},
-                ":calls": {"N": f"{group.calls}"},
-                ":then": {"N": f"{(at + KEPT).timestamp():.0f}"},
-            },
-            ReturnValues="ALL_NEW",
-        )["Attributes"]
-    except (BotoCoreError, ClientError) as error:
-        log(LogEvent.ENUMERATION_UNKNOWN, token=token, exception=type(error).__name__)
-        raise AuditUnavailable from None
-    return set(found["people"]["SS"]), int(found["calls"]["N"])
-
-
-def _report(token: str, at: datetime) -> None:
-    """Have the token suspended, by a function that may; until then this one refuses what belongs to the walk."""
-    try:
-        sqs().send_message(
-            QueueUrl=settings().suspicions_queue, MessageBody=dumps({"token": token, "at": at.isoformat()})
+        stored = Table(dynamodb(), settings().stats_table).update(
+            {"pk": f"watch#{token_id}", "sk": pseudonym(f"group:{cluster.name}", at)[:32]},
+            "ADD people :people, calls :calls SET expires_at = :then",
+            values={"people": cluster.unsent, "calls": cluster.calls, "then": round((at + KEPT).timestamp())},
         )
-    except (BotoCoreError, ClientError) as error:  # the next question of the walk tells again
-        log(LogEvent.ENUMERATION_UNKNOWN, token=token, exception=type(error).__name__)
+    except (BotoCoreError, ClientError) as error:
+        log(LogEvent.ENUMERATION_UNKNOWN, token=token_id, exception=type(error).__name__)
+        raise AuditUnavailable from None
+    assert stored is not None  # noqa: S101 - the write has no condition
+    return stored["people"], stored["calls"]
+
+
+def _report(token_id: str, at: datetime) -> None:
+    """Ask the function that may suspend tokens to do so; until then this one refuses the walk's questions."""
+    message = dumps({"token": token_id, "at": at.isoformat()})
+    try:
+        sqs().send_message(QueueUrl=settings().suspicions_queue, MessageBody=message)
+    except (BotoCoreError, ClientError) as error:  # the next question of the walk reports it again
+        log(LogEvent.ENUMERATION_UNKNOWN, token=token_id, exception=type(error).__name__)

@@ -1,119 +1,180 @@
-"""One call that carries a key: from API Gateway's event to an answer that leaves once its audit entry is written."""
+"""The two doors of the API, and the story of a request from its event to its response.
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+``handle`` and its sibling ``handle_audited`` release nothing unless an audit record is written; ``handle_public`` is
+for routes without a key. Everything else - format, errors, log line, duration - is the same for all.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
+from os import environ
 from time import monotonic
 from typing import Any
 
-from api_particulier.api import deadline
-from api_particulier.api.request import Request
-from api_particulier.api.response import Response, data, refusal
-from api_particulier.audit.record import AuditRecord, write
-from api_particulier.errors import ApiError, AuditUnavailable, InternalError, NotAcceptable
-from api_particulier.keys.token import Token, check, find
+from pydantic import BaseModel
+
+from api_particulier import aws
+from api_particulier.api import deadline, enumeration
+from api_particulier.api.dataset import Dataset
+from api_particulier.api.parameters import Parameters
+from api_particulier.api.request import Request, negotiate_format, preferred_format
+from api_particulier.api.response import Response, refusal, success
+from api_particulier.audit.pseudonyms import pseudonym
+from api_particulier.audit.record import DATASET, AuditRecord, write
+from api_particulier.errors import ApiError, AuditUnavailable, InsufficientScopes, InternalError
+from api_particulier.keys import token as tokens
+from api_particulier.keys.token import Token
 from api_particulier.observability import log_unexpected, record_call
+from api_particulier.scopes import allowed_fields, mask
+
+type Handler = Callable[[dict[str, Any], Any], Response]
 
 
-@dataclass(frozen=True)
-class Call:
-    """A request, who makes it, and the audit entry that is being filled in."""
-
-    request: Request
-    token: Token
-    entry: AuditRecord
+def dataset_handler[P: Parameters](dataset: Dataset[P]) -> Handler:
+    """Return the Lambda handler of a dataset, and make its clients while the function initialises."""
+    if "AWS_LAMBDA_FUNCTION_NAME" in environ:
+        aws.prepare()
+    return partial(handle, dataset)
 
 
-def serve(event: Mapping[str, Any], name: str, tell: Callable[[Call], object], kind: str | None = None) -> Response:
-    """Authenticate the caller, let ``tell`` make the answer's body, audit, and answer.
+def handle[P: Parameters](dataset: Dataset[P], event: Mapping[str, Any], context: Any) -> Response:
+    """Answer a request for a dataset."""
+    started = monotonic()
+    request = Request.from_event(event)
+    record = _start_record(request, dataset.name, DATASET)
+    try:
+        with deadline.of_call(context):
+            token = authenticate(request, record)  # 401, 403
+            output = negotiate_format(request)  # 406
+            model = dataset.routes[request.route]
+            fields = authorize(model, token)  # 403
+            parameters = dataset.parameters.parse(request.query)  # 400
+            record.citizen = pseudonym(parameters.citizen_id, record.at)  # 503 without KMS
+            with enumeration.guard(token.id, parameters, record), time_provider(record, dataset.provider):  # 429
+                data, record.warnings = dataset.fetch(parameters, fields)  # 404, 502, 503
+            masked = mask(data, model, fields, keep_empty=request.is_v2)
+            record.released, record.withheld = masked.released, masked.withheld
+            response = success(masked.body, request.id, output)
+            record.status = 200
+    except Exception as error:  # noqa: BLE001 - every failure has its response, which says nothing of the cause
+        response = _refuse(_known(error, request), request, record)
+    return _release(response, request, record, started)
 
-    ``tell`` refuses by raising an ``ApiError``. Nothing that it returns leaves unless the audit entry is written.
-    """
-    return serve_audited(event, name, lambda request, entry: tell(_entitled(request, entry)), kind)
 
-
-def _entitled(request: Request, entry: AuditRecord) -> Call:
-    """Find who calls, and refuse them when their token cannot be used; the entry says whose it is all the same."""
-    token = find(request.key)
-    entry.identify(token)  # before it is checked: the audit says whose key was refused, and from where
-    check(token, request.address)
-    if request.wants_xml() is None:
-        raise NotAcceptable
-    return Call(request, token, entry)
-
-
-def serve_audited(
-    event: Mapping[str, Any], name: str, tell: Callable[[Request, AuditRecord], object], kind: str | None
+def handle_audited(
+    event: Mapping[str, Any],
+    context: Any,
+    name: str,
+    build_body: Callable[[Request, AuditRecord], object],
+    record_type: str | None = None,
 ) -> Response:
-    """Let ``tell`` make the answer's body and complete the audit entry, audit, and answer.
+    """Answer an audited request that is not for a dataset; ``build_body`` authenticates the caller itself.
 
-    ``tell`` finds out who asks. It refuses by raising an ``ApiError``. Nothing that it returns leaves unless the audit
-    entry is written.
+    ``build_body`` completes the audit record, and raises an ``ApiError`` to refuse.
     """
     started = monotonic()
-    request = Request.of(event)
-    entry = AuditRecord(
+    request = Request.from_event(event)
+    record = _start_record(request, name, record_type)
+    try:
+        with deadline.of_call(context):
+            response = success(build_body(request, record), request.id, negotiate_format(request))
+            record.status = 200
+    except Exception as error:  # noqa: BLE001 - every failure has its response, which says nothing of the cause
+        response = _refuse(_known(error, request), request, record)
+    return _release(response, request, record, started)
+
+
+def handle_public(
+    event: Mapping[str, Any], context: Any, name: str, build_response: Callable[[Request], Response]
+) -> Response:
+    """Answer a request without a key; ``build_response`` raises an ``ApiError`` to refuse."""
+    started = monotonic()
+    request = Request.from_event(event)
+    error_code = None
+    try:
+        with deadline.of_call(context):
+            response = build_response(request)
+    except Exception as error:  # noqa: BLE001 - every failure has its response, which says nothing of the cause
+        known = _known(error, request)
+        error_code = known.code
+        response = refusal(known, request.id, preferred_format(request) or "json")
+    duration_ms = round((monotonic() - started) * 1000)
+    status: int = response["statusCode"]
+    record_call(name, status, duration_ms, route=request.route, error=error_code, request_id=request.id)
+    return response
+
+
+def authenticate(request: Request, record: AuditRecord) -> Token:
+    """Return the caller's token; raise ``AccessDenied`` or ``AddressNotAllowed`` when it cannot be used.
+
+    The audit record names the token before it is checked, so that a refused key leaves a trace too.
+    """
+    token = tokens.find_by_key(request.key)
+    record.identify(token)
+    tokens.check_usable(token, request.address)
+    return token
+
+
+def authorize(model: type[BaseModel], token: Token) -> frozenset[str]:
+    """Return the fields of a response that a token opens; raise ``InsufficientScopes`` when it opens none."""
+    fields = allowed_fields(model, token.scopes)
+    if not fields:
+        raise InsufficientScopes
+    return fields
+
+
+@contextmanager
+def time_provider(record: AuditRecord, provider: str) -> Iterator[None]:
+    """Keep in the audit record which provider is asked within, and how long that takes."""
+    record.provider = provider
+    started = monotonic()
+    try:
+        yield
+    finally:
+        record.provider_ms = round((monotonic() - started) * 1000)
+
+
+def _start_record(request: Request, name: str, record_type: str | None) -> AuditRecord:
+    return AuditRecord(
         at=datetime.now(UTC),
         request_id=request.id,
         dataset=name,
         route=request.route,
         address=request.address,
-        kind=kind,
+        record_type=record_type,
         user=request.user,
     )
-    xml = request.wants_xml() is True
+
+
+def _known(error: Exception, request: Request) -> ApiError:
+    """Return the error that a caller gets; an unexpected one is logged, and tells the caller nothing."""
+    if isinstance(error, ApiError):
+        return error
+    log_unexpected(error, request.id)
+    return InternalError()
+
+
+def _refuse(error: ApiError, request: Request, record: AuditRecord) -> Response:
+    record.status, record.error = error.status, error.code
+    record.released, record.withheld = [], []
+    return refusal(error, request.id, preferred_format(request) or "json")
+
+
+def _release(response: Response, request: Request, record: AuditRecord, started: float) -> Response:
+    """Write the audit record and return the response; without the record, return a refusal in its place."""
     try:
-        with deadline.of_call(started):
-            response = data(tell(request, entry), request.id, xml=xml)
-        entry.status = 200
-    except ApiError as error:
-        response = _refuse(error, entry, xml=xml)
-    except Exception as error:  # noqa: BLE001 - whatever happens, an answer of ours that tells nothing of it
-        log_unexpected(error, request.id)
-        response = _refuse(InternalError(), entry, xml=xml)
-    try:
-        write(entry)
-    except AuditUnavailable as error:  # no entry, no data: what was to leave is dropped here
-        response = _refuse(error, entry, xml=xml)
+        write(record)
+    except AuditUnavailable as error:  # no audit record, no data
+        response = _refuse(error, request, record)
     duration_ms = round((monotonic() - started) * 1000)
     record_call(
-        name,
-        entry.status,
+        record.dataset,
+        record.status,
         duration_ms,
-        route=entry.route,
-        error=entry.error,
-        token=entry.token,
-        request_id=entry.request_id,
+        route=record.route,
+        error=record.error,
+        token=record.token,
+        request_id=record.request_id,
     )
     return response
-
-
-def serve_without_key(
-    event: Mapping[str, Any], name: str, tell: Callable[[Request], object], *, or_xml: bool = False
-) -> Response:
-    """Let ``tell`` make the answer's body, for who has no key; it refuses by raising an ``ApiError``.
-
-    With ``or_xml`` the answer is XML for who asks for it.
-    """
-    started = monotonic()
-    request = Request.of(event)
-    wants_xml = or_xml and request.wants_xml()
-    status, xml = 200, wants_xml is True
-    try:
-        if wants_xml is None:
-            raise NotAcceptable  # noqa: TRY301 - one place turns errors into answers
-        response = data(tell(request), request.id, xml=xml)
-    except ApiError as error:
-        status, response = error.status, refusal(error, request.id, xml=xml)
-    except Exception as error:  # noqa: BLE001 - whatever happens, an answer of ours that tells nothing of it
-        log_unexpected(error, request.id)
-        status, response = InternalError.status, refusal(InternalError(), request.id, xml=xml)
-    duration_ms = round((monotonic() - started) * 1000)
-    record_call(name, status, duration_ms, route=request.route, request_id=request.id)
-    return response
-
-
-def _refuse(error: ApiError, entry: AuditRecord, *, xml: bool) -> Response:
-    entry.status, entry.error = error.status, error.code
-    entry.released, entry.withheld = [], []
-    return refusal(error, entry.request_id, xml=xml)

@@ -1,4 +1,4 @@
-"""What a function says of its routes; the documentation is generated from it (docs/decisions/0022-openapi.md).
+"""How a function describes its routes; the documentation is generated from it (docs/decisions/0022-openapi.md).
 
 A dataset's routes follow from its declaration. Every other function lists its own in ``ROUTES``.
 """
@@ -20,37 +20,37 @@ from api_particulier.errors import (
 
 @dataclass(frozen=True, kw_only=True)
 class Route:
-    """One method of one address, in French for who calls it.
+    """One method of one address, in French for callers.
 
-    What is common to all routes is added by the documentation: a key where the template asks for one, the gateway's
-    answers, the headers of every answer.
+    The documentation adds what is common to all routes: a key where the template requires one, the gateway's
+    responses, the headers of every response.
     """
 
     name: str
-    """The operation's, unique: that of a function in the clients that are generated from the documentation."""
+    """The operation's unique name, which clients generated from the documentation give to a function."""
     path: str
-    """The resource, as the template has it."""
+    """The resource, as the template declares it."""
     summary: str
     answer: Any
     """The type of the body: a model, or what JSON has without one."""
     example: object
-    """A body, about nobody."""
+    """A body, about fictional people."""
     method: Literal["GET", "POST"] = "GET"
     description: str = ""
     media_type: str = "application/json"
     xml: bool = False
-    """Whether it is XML for who asks for it."""
+    """Whether callers may have XML."""
     parameters: tuple[Parameter, ...] = ()
-    """In the query; ``description`` says which go together."""
+    """In the query; ``description`` explains which go together."""
     body: Any = None
     """The type of the request's body, in JSON."""
     body_example: object = None
     errors: tuple[ApiError | type[ApiError], ...] = ()
-    """Its own, besides the common ones: a kind of error, or one as it is answered where the words are this route's."""
+    """The route's own, besides the common ones: an error, or an instance where the message is this route's."""
     headers: Mapping[str, str] = field(default_factory=dict)
-    """Those of its answer, each with its meaning, besides the common ones."""
+    """Headers of the response, each with its meaning, besides the common ones."""
     asks: Mapping[str, str] = field(default_factory=dict)
-    """Those that a request must have."""
+    """Headers that a request must have."""
 
 
 OF_PROVIDER: Final = (
@@ -60,4 +60,4 @@ OF_PROVIDER: Final = (
     ProviderInMaintenance,
     ProviderInvalidResponse,
 )
-"""What may come of asking a provider."""
+"""The failures of a provider."""

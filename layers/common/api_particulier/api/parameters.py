@@ -1,6 +1,6 @@
 """The parameters that name a citizen's file (contract §2).
 
-They are personal data: none is ever in an error, a log, a metric or a trace, and none shows in a ``repr``.
+They are personal data: none is ever in an error, a log, a metric, a trace or a ``repr``.
 """
 
 import re
@@ -11,44 +11,44 @@ from typing import ClassVar, NamedTuple, Protocol, Self
 from api_particulier.errors import BadRequest
 
 type Query = Mapping[str, list[str]]
-"""The query string as API Gateway hands it over: each name with its values."""
+"""The query string as API Gateway gives it: each name with its values."""
 
 
 class Parameter(NamedTuple):
-    """One parameter, as the documentation tells of it."""
+    """One parameter, as the documentation describes it."""
 
     name: str
     description: str
     pattern: str
-    """What is accepted, spaces included, and nothing else is: a regular expression as JSON Schema has them."""
+    """All that is accepted, spaces included: a regular expression of JSON Schema."""
 
 
 class Parameters(Protocol):
-    """What a dataset is asked with."""
+    """The parameters of one dataset."""
 
     documented: ClassVar[tuple[Parameter, ...]]
     neighbourhood: ClassVar[int]
-    """How wide a range of numbers is in which a town knows a few people, and a walk meets everybody."""
+    """The width of a range of numbers in which a town knows a few people; an enumeration meets all of them."""
 
     @property
-    def citizen(self) -> str:
-        """The normalised identifier that the audit's pseudonym is made of."""
+    def citizen_id(self) -> str:
+        """The normalised identifier from which the audit makes a pseudonym."""
 
     @property
     def number(self) -> str:
-        """The one of its numbers that somebody could count up, or try the other one against."""
+        """The number that an attacker could count up, or try many values of the other number against."""
 
     @property
     def whole(self) -> str:
-        """Every one of its numbers, normalised."""
+        """All the numbers, normalised."""
 
     @classmethod
-    def read(cls, query: Query) -> Self:
-        """Read and normalise; ``BadRequest`` naming the parameter that is missing or malformed."""
+    def parse(cls, query: Query) -> Self:
+        """Read and normalise; raise ``BadRequest`` with the name of a missing or malformed parameter."""
 
 
 def _values(query: Query, documented: tuple[Parameter, ...], if_missing: str) -> Mapping[str, str]:
-    """Return one value a name, without any space; ``BadRequest`` when one is missing, blank or given twice."""
+    """Return one value a name, without spaces; raise ``BadRequest`` for one that is missing, blank or repeated."""
     values = {name: {"".join(value.split()) for value in query.get(name) or ()} for name, *_ in documented}
     if any(not found - {""} for found in values.values()):
         raise BadRequest(if_missing)
@@ -83,7 +83,7 @@ class AvisNumbers:
     )
 
     @property
-    def citizen(self) -> str:
+    def citizen_id(self) -> str:
         return f"dgfip:{self.numero_fiscal}"
 
     @property
@@ -92,10 +92,10 @@ class AvisNumbers:
 
     @property
     def whole(self) -> str:
-        return f"{self.citizen}:{self.reference_avis}"
+        return f"{self.citizen_id}:{self.reference_avis}"
 
     @classmethod
-    def read(cls, query: Query) -> Self:
+    def parse(cls, query: Query) -> Self:
         values = _values(
             query,
             cls.documented,
@@ -114,7 +114,7 @@ class AvisNumbers:
 
 @dataclass(frozen=True)
 class AllocataireNumbers:
-    """What a CAF file is found by: its number, and the postcode that tells which CAF gave it."""
+    """The number of a CAF file, and the postcode that identifies the CAF that gave it."""
 
     numero: str = field(repr=False)
     """7 digits."""
@@ -133,7 +133,7 @@ class AllocataireNumbers:
     )
 
     @property
-    def citizen(self) -> str:
+    def citizen_id(self) -> str:
         return f"caf:{self.numero}:{self.code_postal}"  # two CAF may have given the same number
 
     @property
@@ -142,10 +142,10 @@ class AllocataireNumbers:
 
     @property
     def whole(self) -> str:
-        return self.citizen
+        return self.citizen_id
 
     @classmethod
-    def read(cls, query: Query) -> Self:
+    def parse(cls, query: Query) -> Self:
         values = _values(
             query,
             cls.documented,

@@ -1,23 +1,35 @@
-"""The caller's request, read from an API Gateway event."""
+"""The caller's request, read from an API Gateway event, and the format of its response."""
 
 from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Final, Literal, Self
 
 from api_particulier.api.parameters import Query
+from api_particulier.errors import NotAcceptable
 
-_USER_LENGTH = 256
-_FOR_CITIZENS = "/api/citoyen/"
+type Format = Literal["json", "xml"]
+
+_USER_LENGTH: Final = 256
+_JSON_ONLY: Final = ("/api/v2/", "/api/citoyen/", "/api/cles/", "/api/datapass/", "/api/keys/", "/api/status")
+_MEDIA_TYPES: Final[Mapping[str, Format]] = {
+    "application/json": "json",
+    "application/*": "json",
+    "*/*": "json",
+    "application/xml": "xml",
+    "text/xml": "xml",
+}
 
 
 @dataclass(frozen=True)
 class Request:
-    """What an API Gateway (REST, Lambda proxy) event says of the caller's request."""
+    """A request as an API Gateway event (REST, Lambda proxy) describes it."""
 
     id: str
     route: str
     """The declared resource, never the path that the caller wrote."""
+    path: str
+    """The path that the caller wrote, without the stage."""
     address: str
     query: Query = field(repr=False)
     key: str | None = field(repr=False)
@@ -31,13 +43,15 @@ class Request:
     """What comes before a route in the address that this request was sent to."""
 
     @classmethod
-    def of(cls, event: Mapping[str, Any]) -> Self:
+    def from_event(cls, event: Mapping[str, Any]) -> Self:
+        """Read an event."""
         context = event["requestContext"]
         headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
         user = "".join(filter(str.isprintable, headers.get("x-user", "")))[:_USER_LENGTH].strip()
         return cls(
             id=context["requestId"],
             route=event["resource"],
+            path=event.get("path", ""),
             address=context["identity"]["sourceIp"],
             query=event.get("multiValueQueryStringParameters") or {},
             key=headers.get("x-api-key"),
@@ -53,17 +67,29 @@ class Request:
     def is_v2(self) -> bool:
         return self.route.startswith("/api/v2/")
 
-    def wants_xml(self) -> bool | None:
-        """Tell whether to answer XML: v1 only, by ``?format=xml`` or by ``Accept``; None when neither will do."""
-        if self.is_v2 or self.route.startswith(_FOR_CITIZENS):
-            return False
-        asked = self.query.get("format")
-        for media_type in [f"application/{asked[-1]}"] if asked else _by_preference(self.accept):
-            if media_type in {"application/json", "application/*", "*/*"}:
-                return False
-            if media_type in {"application/xml", "text/xml"}:
-                return True
-        return None
+    @property
+    def accepts_gzip(self) -> bool:
+        return "gzip" in self.headers.get("accept-encoding", "")
+
+
+def preferred_format(request: Request) -> Format | None:
+    """Return the format of the response, by ``?format=xml`` or by ``Accept``; None when neither format will do.
+
+    Only v1 routes, ``introspect``, the pings and the statistics have XML (contract §3.5).
+    """
+    if request.route.startswith(_JSON_ONLY):
+        return "json"
+    formats = request.query.get("format")
+    accepted = [f"application/{formats[-1]}"] if formats else _by_preference(request.accept)
+    return next((_MEDIA_TYPES[media_type] for media_type in accepted if media_type in _MEDIA_TYPES), None)
+
+
+def negotiate_format(request: Request) -> Format:
+    """Return the format of the response; raise ``NotAcceptable`` when neither JSON nor XML will do."""
+    preferred = preferred_format(request)
+    if preferred is None:
+        raise NotAcceptable
+    return preferred
 
 
 def _body(event: Mapping[str, Any]) -> bytes:
@@ -72,10 +98,10 @@ def _body(event: Mapping[str, Any]) -> bytes:
 
 
 def _by_preference(accept: str) -> list[str]:
-    """Return the media types of an ``Accept`` header, the preferred and then the precise first (RFC 9110 §12.5.1)."""
+    """Return the media types of an ``Accept`` header, by weight and then by precision (RFC 9110 §12.5.1)."""
     weighted = []
-    for one in accept.split(","):
-        media_type, *parameters = (part.strip().lower() for part in one.split(";"))
+    for part in accept.split(","):
+        media_type, *parameters = (text.strip().lower() for text in part.split(";"))
         weights = [parameter[2:] for parameter in parameters if parameter.startswith("q=")]
         try:
             weight = float(weights[0]) if weights else 1.0

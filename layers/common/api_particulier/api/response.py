@@ -1,19 +1,20 @@
-"""Answers as API Gateway takes them: JSON everywhere, XML on v1 for who asks for it (contract §3.5)."""
+"""Responses as API Gateway takes them: JSON everywhere, XML on v1 where the caller prefers it (contract §3.5)."""
 
 import json
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from api_particulier.api.request import Format
 from api_particulier.errors import ApiError
 
 if TYPE_CHECKING:
     from xml.dom.minidom import Document, Element
 
 RATE_LIMIT = 20
-"""Calls a second for one token; the usage plan in ``template.yaml`` enforces it."""
+"""Calls a second for a token; the usage plan in ``template.yaml`` enforces it."""
 
-type Response = dict[str, object]
+type Response = dict[str, Any]
 
 HEADERS = {
     "Cache-Control": "no-store",
@@ -25,53 +26,46 @@ HEADERS = {
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def data(body: object, request_id: str, *, xml: bool = False) -> Response:
-    return _response(200, body, request_id, xml=xml, root="result")
+def success(body: object, request_id: str, output: Format = "json") -> Response:
+    """Return the response 200 that holds ``body``."""
+    return _response(200, body, request_id, output, root="result")
 
 
-def text(content: str, media_type: str, request_id: str) -> Response:
-    headers = {"Content-Type": f"{media_type}; charset=utf-8", "X-Request-Id": request_id}
-    return {"statusCode": 200, "headers": HEADERS | headers, "body": content}
-
-
-def refusal(error: ApiError, request_id: str, *, xml: bool = False) -> Response:
-    response = _response(error.status, error.body, request_id, xml=xml, root="error")
+def refusal(error: ApiError, request_id: str, output: Format = "json") -> Response:
+    """Return the response of an error, with its ``Retry-After`` where it has one."""
+    response = _response(error.status, error.body, request_id, output, root="error")
     if error.retry_after is not None:
         response = with_headers(response, {"Retry-After": str(error.retry_after)})
     return response
 
 
-def with_headers(response: Response, more: Mapping[str, str]) -> Response:
-    """Return ``response`` with other headers, in place of its own where it has them."""
-    headers = response["headers"]
-    assert isinstance(headers, dict)  # noqa: S101 - made by _response
-    return response | {"headers": {**headers, **more}}
+def with_headers(response: Response, headers: Mapping[str, str]) -> Response:
+    """Return a response with other headers, in place of its own where it has them."""
+    return response | {"headers": {**response["headers"], **headers}}
 
 
-def for_any_page(response: Response, kept: int) -> Response:
-    """Let any page read ``response``, and a browser keep it for ``kept`` seconds; a refusal is kept by nobody."""
-    good = response["statusCode"] == 200  # noqa: PLR2004 - OK
-    age = {"Cache-Control": f"max-age={kept}"} if good else {}
+def for_any_page(response: Response, seconds: int) -> Response:
+    """Let pages of every origin read a response, and browsers keep it if it is a success."""
+    age = {"Cache-Control": f"max-age={seconds}"} if response["statusCode"] == 200 else {}  # noqa: PLR2004 - OK
     return with_headers(response, {"Access-Control-Allow-Origin": "*", **age})
 
 
-def _response(status: int, body: object, request_id: str, *, xml: bool, root: str) -> Response:
-    kind = "xml" if xml else "json"
+def _response(status: int, body: object, request_id: str, output: Format, *, root: str) -> Response:
     return {
         "statusCode": status,
-        "headers": HEADERS | {"Content-Type": f"application/{kind}; charset=utf-8", "X-Request-Id": request_id},
-        "body": in_xml(root, body) if xml else _json(body),
+        "headers": HEADERS | {"Content-Type": f"application/{output}; charset=utf-8", "X-Request-Id": request_id},
+        "body": in_xml(root, body) if output == "xml" else _json(body),
     }
 
 
 def _json(body: object) -> str:
-    """Write ``body`` as JSON; half a character, which a provider's JSON may hold and UTF-8 cannot, is a "?"."""
+    """Write JSON; a lone surrogate, which a provider's JSON may hold and UTF-8 cannot, is written "?"."""
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode(errors="replace").decode()
 
 
 def in_xml(root: str, body: object) -> str:
-    """Write ``body`` as XML: a list is its element repeated, ``null`` an empty element, a bare value is in ``data``."""
-    from xml.dom.minidom import getDOMImplementation  # noqa: PLC0415 - only who asks for XML pays for it
+    """Write XML: a list is its element repeated, ``null`` an empty element, a bare value is in ``data``."""
+    from xml.dom.minidom import getDOMImplementation  # noqa: PLC0415 - 10 ms, for callers of XML only
 
     implementation = getDOMImplementation()
     assert implementation is not None  # noqa: S101 - the standard library has one
@@ -82,11 +76,11 @@ def in_xml(root: str, body: object) -> str:
 
 
 def _append(document: "Document", parent: "Element", members: Mapping[str, object]) -> None:
-    for name, value in members.items():
-        for one in value if isinstance(value, list) else [value]:
+    for name, member in members.items():
+        for value in member if isinstance(member, list) else [member]:
             element = parent.appendChild(document.createElement(name))
-            if isinstance(one, Mapping):
-                _append(document, element, one)
-            elif one is not None:
-                text = one if isinstance(one, str) else json.dumps(one)
+            if isinstance(value, Mapping):
+                _append(document, element, value)
+            elif value is not None:
+                text = value if isinstance(value, str) else json.dumps(value)
                 element.appendChild(document.createTextNode(_NOT_XML.sub("\ufffd", text)))

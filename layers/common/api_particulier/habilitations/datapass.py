@@ -7,13 +7,11 @@ Each event carries the whole request as it stands, so one that is lost is made g
 import hashlib
 import hmac
 from datetime import datetime, timedelta
-from functools import lru_cache
 from typing import Any, Final
 
-from cachetools import TTLCache
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from api_particulier.aws import secretsmanager
+from api_particulier.aws import secret
 from api_particulier.errors import BadSignature
 from api_particulier.habilitations.model import (
     ALIASES,
@@ -100,10 +98,10 @@ class Trial(_Told):
 
 def check_signature(body: bytes, signature: str | None) -> None:
     """Compare, in constant time, ``sha256=<hexadecimal HMAC-SHA256 of the body>`` with ours; or ``BadSignature``."""
-    secret = _secret()
-    expected = f"sha256={hmac.new(secret, body, hashlib.sha256).hexdigest()}"
+    shared = _secret()
+    expected = f"sha256={hmac.new(shared, body, hashlib.sha256).hexdigest()}"
     # Without a secret nothing is signed: an empty one is everybody's.
-    if not secret or not hmac.compare_digest(expected.encode(), (signature or "").strip().encode(errors="replace")):
+    if not shared or not hmac.compare_digest(expected.encode(), (signature or "").strip().encode(errors="replace")):
         raise BadSignature
 
 
@@ -204,13 +202,4 @@ def _said(told: dict[str, Any], name: str) -> str:
 
 
 def _secret() -> bytes:
-    kept = _cache().get("secret")
-    if kept is None:
-        found = secretsmanager().get_secret_value(SecretId=settings().datapass_secret_id or "")
-        kept = _cache()["secret"] = found["SecretString"].strip().encode()
-    return kept
-
-
-@lru_cache(maxsize=1)
-def _cache() -> TTLCache[str, bytes]:
-    return TTLCache(maxsize=1, ttl=_SECRET_KEPT)
+    return secret(settings().datapass_secret_id, max_age=_SECRET_KEPT).strip().encode()

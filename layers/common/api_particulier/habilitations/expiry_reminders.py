@@ -73,13 +73,13 @@ def send_due(gateway: KeyStore, register: HabilitationRepository, now: datetime,
         if not one.crossed:
             continue
         if not one.recipients:
-            log(LogEvent.NOTICE_NOT_SENT, token=one.token.id, outcome="nobody to tell")
+            log(LogEvent.REMINDER_NOT_SENT, token=one.token.id, outcome="nobody to tell")
             continue
         try:
             _send_due(gateway, one, now, send)
         except email.MailFailed as error:
             failed += 1
-            log(LogEvent.NOTICE_NOT_SENT, token=one.token.id, outcome="failed", exception=str(error))
+            log(LogEvent.REMINDER_NOT_SENT, token=one.token.id, outcome="failed", exception=str(error))
     return failed
 
 
@@ -100,7 +100,7 @@ def _send_due(gateway: KeyStore, one: ExpiringKey, now: datetime, send: Send) ->
             raise
         values = {":until": until, ":threshold": {"N": str(threshold)}, ":ends": {"S": one.ends.isoformat()}}
         _update(gateway, one, "SET notified = :threshold, notified_end = :ends", ours, values)
-        log(LogEvent.NOTICE_SENT, token=one.token.id, outcome=f"{threshold} days")
+        log(LogEvent.REMINDER_SENT, token=one.token.id, outcome=f"{threshold} days")
     _update(gateway, one, "REMOVE notifying_until", ours, {":until": until})
 
 

@@ -248,4 +248,4 @@ def _scopes_of(value: object) -> Iterator[str]:
     marks: list[object] = list(getattr(value, "__metadata__", ()))
     if isinstance(value, type) and issubclass(value, BaseModel):
         marks += [mark for one in value.model_fields.values() for mark in one.metadata]
-    yield from (mark.scope for mark in marks if isinstance(mark, Scope))
+    yield from (mark.name for mark in marks if isinstance(mark, Scope))

@@ -111,7 +111,7 @@ def item_of(token: Token) -> dict[str, str | list[str]]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def find(key: str | None) -> Token:
+def find_by_key(key: str | None) -> Token:
     """Return the token of ``key``, which may not be usable any more; ``AccessDenied`` when there is none."""
     token = _find(hash_key(key)) if key else None
     if token is None:
@@ -119,7 +119,7 @@ def find(key: str | None) -> Token:
     return token
 
 
-def check(token: Token, address: str) -> None:
+def check_usable(token: Token, address: str) -> None:
     """Refuse a token that is expired or revoked, ``AccessDenied``, or used from elsewhere, ``AddressNotAllowed``."""
     if not token.is_active(datetime.now(UTC)):
         raise AccessDenied

@@ -4,7 +4,7 @@
 Géoplateforme's (IGN) since api-adresse.data.gouv.fr closed at the end of January 2026, with the same answers:
 https://geoservices.ign.fr/documentation/services/services-geoplateforme/geocodage
 
-An answer can do without it: whatever goes wrong here is a ``NotLocated`` that says why in words of ours.
+A response can do without it: every failure here is a ``NotLocated`` with a reason in the project's words.
 """
 
 import re
@@ -17,15 +17,14 @@ from urllib.parse import urlencode
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from api_particulier.connections import Answer
 from api_particulier.errors import ProviderFailure, ProviderInvalidResponse
-from api_particulier.providers.http import Client
+from api_particulier.providers.http import ProviderClient, ProviderResponse
 from api_particulier.scopes import ProviderData
 from api_particulier.settings import settings
 
 PROVIDER: Final = "ban"
 NOWHERE: Final[ProviderData] = {"adresseStructuree": None, "coordonnees": None, "score": None, "adresses": []}
-"""What is known of an address that is not located."""
+"""The fields of an address that is not located."""
 MIN_SCORE: Final = 0.5
 
 _LENGTH: Final = 500
@@ -34,7 +33,7 @@ _SAFE_INTEGER: Final = 2**53
 
 
 class NotLocated(Exception):
-    """Nothing usable came from the geocoder; its text says why."""
+    """Nothing usable came from the geocoder; the text of the exception is the reason."""
 
 
 type _Text = Annotated[str, Field(max_length=_LENGTH)] | None
@@ -57,7 +56,7 @@ class _Properties(BaseModel):
 
     @property
     def way(self) -> str | None:
-        """The street or the place; what matched a commune as a whole has none."""
+        """The street or the place; None for an address that matched a commune as a whole."""
         if self.type == "municipality":
             return None
         return self.street or (self.name or "").removeprefix(self.housenumber or "").strip() or None
@@ -96,16 +95,16 @@ class _Match:
 
 
 @lru_cache(maxsize=1)
-def _client() -> Client:
-    return Client(PROVIDER, settings().ban_url.removesuffix("/search"))
+def _client() -> ProviderClient:
+    return ProviderClient(PROVIDER, settings().ban_url.removesuffix("/search"))
 
 
 def locate(address: str) -> ProviderData:
-    """Ask where an address is: the fields of ``NOWHERE``, known; ``NotLocated`` and nothing else when they are not."""
+    """Return the fields of ``NOWHERE`` for an address; raise ``NotLocated``, and nothing else, without them."""
     if not address.strip():
         raise NotLocated("no address")
     try:
-        with _client().question(deadline=settings().ban_deadline):
+        with _client().question(seconds=settings().ban_deadline):
             match = _read(_client().send("GET", f"/search/?{urlencode({'q': address, 'limit': '1'})}"))
     except ProviderFailure as error:
         raise NotLocated(error.code) from None
@@ -116,9 +115,9 @@ def locate(address: str) -> ProviderData:
     return _document(match)
 
 
-def _read(answer: Answer) -> _Match | None:
+def _read(response: ProviderResponse) -> _Match | None:
     try:
-        features = _Answer.model_validate_json(answer.content).features
+        features = _Answer.model_validate_json(response.content).features
         if not features:
             return None
         raw = features[0].properties
@@ -154,7 +153,7 @@ def _document(match: _Match) -> ProviderData:
 
 
 def _is_plain(value: object) -> bool:
-    """Tell whether a value that the geocoder adds to those above can be handed on, in JSON as in XML."""
+    """Return whether a further property of the geocoder can be passed on, in JSON as in XML."""
     match value:
         case None | bool():
             return True

@@ -1,14 +1,14 @@
 """The CAF's document service ("WSWDD"): SOAP 1.1 over mutual TLS, one operation, a family file.
 
 A POST of the two numbers gives a MIME multipart (XOP) whose first part is the SOAP envelope. Its ``codeRetour`` is 0
-when ``fluxRetour`` holds the file: a second XML document, escaped in the first. Any other code says why there is none.
+when ``fluxRetour`` holds the file: a second XML document, escaped in the first. Any other code is the reason why there
+is none.
 
-Both documents are read by a parser that fetches nothing; one that declares a type, hence could declare entities, is
-refused.
+Both documents are read by a parser that fetches nothing; a document type, which could declare entities, is refused.
 
-Who we are and whom we trust - the client certificate, its key, the authority that signs the CAF's server - is one
-secret, read once an environment: another certificate takes effect as environments are renewed. Where the CAF is plain
-``http://``, on loopback then, the secret is not read.
+The client certificate, its key, and the authority that signs the CAF's server are one secret, read once in each
+environment: another certificate takes effect as environments are renewed. Where the CAF is plain ``http://``, which
+settings allow on loopback only, the secret is not read.
 """
 
 import re
@@ -21,16 +21,14 @@ from functools import lru_cache
 from tempfile import NamedTemporaryFile
 from typing import Final
 
-from botocore.exceptions import BotoCoreError, ClientError
 from lxml import etree
 from pydantic import BaseModel
 
 from api_particulier.api.parameters import AllocataireNumbers
-from api_particulier.aws import secretsmanager
-from api_particulier.connections import Answer
+from api_particulier.aws import SecretUnavailable, secret
 from api_particulier.errors import ApiError, BadRequest, InternalError, NotFound, ProviderError, ProviderInvalidResponse
 from api_particulier.observability import LogEvent, log
-from api_particulier.providers.http import Client
+from api_particulier.providers.http import ProviderClient, ProviderResponse
 from api_particulier.scopes import ProviderData
 from api_particulier.settings import settings
 
@@ -43,40 +41,39 @@ _RETURN: Final = "{*}Body/{*}demanderDocumentWebResponse/{*}return/{*}beanRetour
 _GOOD: Final = 0
 _PEM_END: Final = "-----END CERTIFICATE-----"
 _BOUNDARY: Final = re.compile(rb"--([\w'()+,./:=?-]{1,70})[ \t]*\r?\n", re.ASCII)  # RFC 2046 §5.1.1
-_NOBODY: Final = AllocataireNumbers(numero="0000000", code_postal="00000")
+_UNKNOWN_FILE: Final = AllocataireNumbers(numero="0000000", code_postal="00000")
 
 
 class _Caf:
-    """The client, which presents our certificate."""
+    """The client, which presents the certificate."""
 
     def __init__(self) -> None:
         url = (settings().caf_url or "").removesuffix(_PATH)
         if not url:
             msg = "CAF_URL is not set"
             raise LookupError(msg)
-        # Plain HTTP is for loopback alone (settings see to it); anything else gets the certificate.
-        self.client = Client(PROVIDER, url, tls=None if url.startswith("http://") else _tls())
+        self.client = ProviderClient(PROVIDER, url, tls=None if url.startswith("http://") else _tls())
 
     def famille(self, numbers: AllocataireNumbers) -> ProviderData:
         with self.client.question():
-            code, flux = self._ask(numbers)
+            code, flux = self._request(numbers)
             if code != _GOOD:
                 raise _refusal(code)
             return _read(flux)
 
     def ping(self) -> None:
         with self.client.question():
-            self._ask(_NOBODY)
+            self._request(_UNKNOWN_FILE)
 
-    def _ask(self, numbers: AllocataireNumbers) -> tuple[int, str]:
+    def _request(self, numbers: AllocataireNumbers) -> tuple[int, str]:
         """Return the service's ``codeRetour`` and ``fluxRetour``."""
-        answer = self.client.send(
+        response = self.client.send(
             "POST",
             _PATH,
             body=_envelope(numbers),
             headers={"Content-Type": "text/xml; charset=utf-8", "SOAPAction": '""'},
         )
-        returned = _parse(_root_part(answer)).find(_RETURN)
+        returned = _parse(_root_part(response)).find(_RETURN)
         if returned is None:  # a SOAP fault among others
             raise ProviderInvalidResponse
         return _integer(_text(returned, "codeRetour")), _text(returned, "fluxRetour") or ""
@@ -88,16 +85,16 @@ def _caf() -> _Caf:
 
 
 def famille(numbers: AllocataireNumbers) -> ProviderData:
-    """Ask for a family file.
+    """Return a family file: all six fields of contract §3.4, whatever of them the CAF knows.
 
-    ``NotFound`` or ``BadRequest`` in the words of the table of return codes, else a ``ProviderError``;
-    ``InternalError`` when our certificate cannot be had.
+    Raise ``NotFound`` or ``BadRequest``, in the words of the table of return codes, when the CAF has a reason to give
+    none; ``InternalError`` when the client certificate cannot be read; else a ``ProviderFailure``.
     """
     return _caf().famille(numbers)
 
 
 def ping() -> None:
-    """Ask for a file that exists nowhere: whatever the return code, the service is up; else a ``ProviderError``."""
+    """Request a file that does not exist: any return code shows that the service is up; else a ``ProviderFailure``."""
     _caf().ping()
 
 
@@ -108,50 +105,49 @@ class _Identity(BaseModel):
     """The secret, a JSON object of three PEM texts."""
 
     certificate: str
-    """Ours, followed by its chain."""
+    """The client's, followed by its chain."""
     key: str
     authority: str
-    """Whoever signs the CAF's server; nobody else is trusted."""
+    """The only authority that may sign the CAF's server."""
 
 
 def _identity() -> _Identity:
-    secret = secretsmanager().get_secret_value(SecretId=settings().caf_secret_id or "")
-    return _Identity.model_validate_json(secret["SecretString"])
+    return _Identity.model_validate_json(secret(settings().caf_secret_id))
 
 
 def _tls() -> ssl.SSLContext:
-    """Return a context that presents our certificate and trusts the CAF's authority alone.
+    """Return a context that presents the client certificate and trusts the CAF's authority alone.
 
-    ``InternalError`` when the secret cannot be read, is not filled, or is no certificate: the log says which.
+    Raise ``InternalError`` when the secret cannot be read, is not filled, or is no certificate: the log has the cause.
     """
-    # Not create_default_context: its strictness about what an authority's certificate must contain is for the public
-    # ones, and this one is the very certificate that an operator chose.
+    # Not create_default_context: its rules on what an authority's certificate must contain are for public authorities,
+    # and this certificate is the very one that an operator chose.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # that one may be an intermediate authority
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # it may be an intermediate authority
     try:
         identity = _identity()
         context.load_verify_locations(cadata=identity.authority)
-        # OpenSSL reads a certificate from a file only: one that nobody else can read, gone once it is read.
+        # OpenSSL reads a certificate from a file only: this one is private to the process, and deleted once it is read.
         with NamedTemporaryFile("w", suffix=".pem") as file:
             file.write(f"{identity.certificate}\n{identity.key}\n")
             file.flush()
             # A locked key is refused, instead of asked for at a terminal.
             context.load_cert_chain(file.name, password=lambda: "")
-    except (BotoCoreError, ClientError, KeyError, OSError, ValueError) as error:
+    except (SecretUnavailable, OSError, ValueError) as error:
         log(LogEvent.INTERNAL_ERROR, provider=PROVIDER, exception=type(error).__name__)
         raise InternalError from None
     return context
 
 
 def certificate_end() -> datetime | None:
-    """Return until when our certificate is good; None where the CAF is plain ``http://``, and gets none.
+    """Return when the client certificate expires; None where the CAF is plain ``http://``, which needs none.
 
-    ``InternalError`` when the secret cannot be read, is not filled, or is no certificate.
+    Raise ``InternalError`` when the secret cannot be read, is not filled, or is no certificate.
     """
     if (settings().caf_url or "").startswith("http://"):
         return None
-    from pyasn1.codec.der.decoder import decode  # noqa: PLC0415 - only who probes pays for it
+    from pyasn1.codec.der.decoder import decode  # noqa: PLC0415 - 20 ms, for the probes only
     from pyasn1.error import PyAsn1Error  # noqa: PLC0415 - see above
     from pyasn1_modules.rfc5280 import Certificate  # type: ignore[import-untyped]  # noqa: PLC0415 - see above
 
@@ -159,7 +155,7 @@ def certificate_end() -> datetime | None:
         first = _identity().certificate.partition(_PEM_END)[0].strip() + _PEM_END
         certificate, _ = decode(ssl.PEM_cert_to_DER_cert(first), asn1Spec=Certificate())
         end: datetime = certificate["tbsCertificate"]["validity"]["notAfter"].getComponent().asDateTime
-    except (BotoCoreError, ClientError, KeyError, PyAsn1Error, ValueError) as error:
+    except (SecretUnavailable, PyAsn1Error, ValueError) as error:
         log(LogEvent.INTERNAL_ERROR, provider=PROVIDER, exception=type(error).__name__)
         raise InternalError from None
     return end
@@ -187,12 +183,12 @@ def _envelope(numbers: AllocataireNumbers) -> bytes:
 # ── The answer ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _root_part(answer: Answer) -> bytes:
+def _root_part(response: ProviderResponse) -> bytes:
     """Return the SOAP envelope: the first part of a multipart answer, or the whole of one that has no parts.
 
-    The boundary is that of the body's first line, which holds whatever the header says; no XML document begins so.
+    The boundary is that of the body's first line, whether or not the header names it; no XML document begins so.
     """
-    content = answer.content.lstrip()
+    content = response.content.lstrip()
     if not content.startswith(b"--"):
         return content
     boundary = _BOUNDARY.match(content)
@@ -200,7 +196,7 @@ def _root_part(answer: Answer) -> bytes:
         raise ProviderInvalidResponse
     header = b'Content-Type: multipart/related; boundary="%b"\r\n\r\n' % boundary[1]
     try:
-        # By its default policy: that of HTTP understands every header, a fifth of what a call costs, and none is used.
+        # The default policy: that of HTTP parses every header, a fifth of a call's cost, and none is used.
         parts = BytesParser().parsebytes(header + content).get_payload()
     except RecursionError:  # parts within parts within parts
         raise ProviderInvalidResponse from None
@@ -244,8 +240,8 @@ def _read(flux: str) -> ProviderData:
         raise ProviderInvalidResponse
     address = family.find("{*}adresse")
     return {
-        "allocataires": [_person(one) for one in people.iterfind("{*}UNEPERSONNE")],
-        "enfants": [_person(one) for one in family.iterfind("{*}identeEnfants/{*}UNENFANT")],
+        "allocataires": [_person(element) for element in people.iterfind("{*}UNEPERSONNE")],
+        "enfants": [_person(element) for element in family.iterfind("{*}identeEnfants/{*}UNENFANT")],
         "adresse": _address(address) if address is not None else {},
         **_quotient(family),
     }
@@ -257,7 +253,7 @@ def _person(element: etree._Element) -> dict[str, str]:
 
 
 def _address(element: etree._Element) -> dict[str, str]:
-    """Return the lines that say something; none does when the CAF knows no address."""
+    """Return the lines that are not blank; all are when the CAF knows no address."""
     lines = {name: _text(element, f"LIBLIG{number}ADR") for number, name in enumerate(_ADDRESS, 1)}
     return {name: line for name, line in lines.items() if line and not line.isspace()}
 
@@ -265,11 +261,11 @@ def _address(element: etree._Element) -> dict[str, str]:
 def _quotient(family: etree._Element) -> dict[str, int | None]:
     """Return the most recent quotient, its month and its year; three ``None`` when there is none."""
     months = [
-        (_integer(_text(one, "DELANNEE")), _integer(_text(one, "DUMOIS")), _integer(quotient))
-        for one in family.iterfind("{*}quotients/{*}QFMOIS")
-        if (quotient := (_text(one, "QUOTIENTF") or "").strip())
+        (_integer(_text(month, "DELANNEE")), _integer(_text(month, "DUMOIS")), _integer(quotient))
+        for month in family.iterfind("{*}quotients/{*}QFMOIS")
+        if (quotient := (_text(month, "QUOTIENTF") or "").strip())
     ]
-    annee, mois, quotient_familial = max(months, key=lambda one: one[:2], default=(None, None, None))
+    annee, mois, quotient_familial = max(months, key=lambda month: month[:2], default=(None, None, None))
     return {"quotientFamilial": quotient_familial, "mois": mois, "annee": annee}
 
 
@@ -305,7 +301,7 @@ _ADDRESS: Final = (
 
 
 def _refusal(code: int) -> ApiError:
-    """Return what a code other than 0 means to a caller; 2xx are the service's own failures, as any unknown one."""
+    """Return the error of a code other than 0; 2xx are failures of the service, like any unknown code."""
     if code in NOT_FOUND:
         return NotFound(NOT_FOUND[code])
     if code in BAD_REQUEST:
@@ -313,7 +309,7 @@ def _refusal(code: int) -> ApiError:
     return ProviderError()
 
 
-# The words are the CAF's own, its misprints included: callers' clients have been matching them since 2020.
+# The words are the CAF's own, misprints included: callers' clients have been matching them since 2020.
 NOT_FOUND: Final[Mapping[int, str]] = {
     101: "Dossier radié. Le document ne peut être édité.",
     102: "Dossier radié au cours de la période de référence. Le document ne peut être édité.",

@@ -1,72 +1,70 @@
-"""The circuit of a provider, shared by every environment of every function: who is down is not asked.
+"""The circuit breaker of a provider, shared by every environment of every function.
 
-``FAILURES`` questions in a row that found nobody, whoever put them, open it: for ``settings().circuit_seconds`` nobody
-asks, and callers are told at once. Then one question of one environment tries: it takes its turn by moving that time
-on, on the condition that nobody has. Its answer closes the circuit; when it fails, or its environment dies, the next
-turn is a period later.
+``FAILURES`` questions in a row without a response, from any caller, open it: for ``settings().circuit_seconds`` the
+provider is not asked, and callers are refused at once. Then it is half open: one environment is elected to ask, by
+moving that time on, on the condition that no other has. Its response closes the circuit; when it fails, or its
+environment dies, the next election is one period later.
 
-While all is well it costs one read a second to an environment that is busy, and no write. When the table cannot tell,
-the circuit is not consulted: it is there to spare a provider, not to be one more reason for being down
+A healthy provider costs a busy environment one read a second, and no write. When the table cannot be reached, the
+question is let through: the circuit breaker spares a provider, and must not be one more cause of outages
 (docs/decisions/0016-circuits.md).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from math import ceil
 from time import monotonic, time
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from api_particulier.aws import dynamodb
+from api_particulier.dynamodb import Table
 from api_particulier.errors import ApiError, CircuitOpen, InternalError, ProviderInMaintenance, ProviderUnavailable
 from api_particulier.observability import LogEvent, alert, log
 from api_particulier.providers import health
 from api_particulier.providers.health import Health
 from api_particulier.settings import settings
 
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
-
 FAILURES: Final = 5
-"""Questions in a row without an answer that open the circuit."""
+"""Consecutive questions without a response that open the circuit."""
 REMEMBERED: Final = 1.0
-"""Seconds during which an environment does not read again what is known."""
+"""Seconds during which an environment does not read the table again."""
 
 
 class CircuitBreaker:
-    """What one environment knows of the circuit of a provider."""
+    """What one environment knows of a provider's circuit."""
 
     def __init__(self, provider: str) -> None:
         self._provider = provider
-        self._known: Health | None = None
-        """None when the table could not tell."""
+        self._health: Health | None = None
+        """None when the table could not be reached."""
         self._known_until = 0.0
 
     @contextmanager
     def guard(self) -> Iterator[None]:
-        """Let a question be put within, and learn from how it ends.
+        """Let a question be asked within, and learn from its outcome.
 
-        ``CircuitOpen`` or ``ProviderInMaintenance``, and nothing is asked, when it is not the time.
+        Raise ``CircuitOpen`` or ``ProviderInMaintenance``, before anything is asked, when it must not be asked.
         """
-        tries = self._enter()
+        half_open = self._enter()
         try:
             yield
         except ProviderUnavailable:
-            if not tries:  # else the next turn is a period after this one, already
+            if not half_open:  # else the next election is one period after this one already
                 self._count_failure()
             raise
-        except InternalError:  # a fault of ours says nothing of the provider
+        except InternalError:  # a fault of this service, not of the provider
             raise
         except ApiError:
-            self._count_answer(tries=tries)  # a refusal is an answer: somebody is there
+            self._count_response(half_open=half_open)  # a refusal is a response too
             raise
         else:
-            self._count_answer(tries=tries)
+            self._count_response(half_open=half_open)
 
     def _enter(self) -> bool:
-        """Tell whether this question is the one that tries whether the provider is back."""
+        """Return whether this question is the one that tests a provider whose circuit is half open."""
         known = self._read()
         if known is None or not (known.maintenances or known.open_until):
             return False
@@ -74,9 +72,9 @@ class CircuitBreaker:
             raise ProviderInMaintenance(maintenance.end, maintenance.message)
         if known.open_until is None:
             return False
-        # Were it further than any right clock puts it, a clock that is wrong would have closed us.
+        # A time further away than any right clock could have written is that of a wrong clock: do not wait for it.
         left = known.open_until - time()
-        if 0 < left <= 2 * settings().circuit_seconds or not self._take_turn(known.open_until):
+        if 0 < left <= 2 * settings().circuit_seconds or not self._elect_probe(known.open_until):
             raise CircuitOpen(ceil(left if left > 0 else settings().circuit_seconds))
         return True
 
@@ -84,69 +82,57 @@ class CircuitBreaker:
         if monotonic() >= self._known_until:
             self._known_until = monotonic() + REMEMBERED
             try:
-                self._known = health.read(dynamodb(), settings().stats_table, self._provider)
+                self._health = health.read(self._stats(), self._provider)
             except (BotoCoreError, ClientError) as error:
-                self._cannot_tell(error)
-        return self._known
+                self._forget(error)
+        return self._health
 
-    def _take_turn(self, seen: float) -> bool:
-        """Move the end of the open time on, for the others; False when somebody has."""
-        values: dict[str, AttributeValueTypeDef] = {
-            ":turn": _instant(settings().circuit_seconds),
-            ":seen": {"N": f"{seen:.3f}"},
-        }
-        return self._write("SET open_until = :turn", "open_until = :seen", values)
+    def _elect_probe(self, open_until: float) -> bool:
+        """Move the end of the open time on; return False when another environment has."""
+        values = {"next": _seconds_from_now(settings().circuit_seconds), "seen": open_until}
+        return self._update("SET open_until = :next", "open_until = :seen", values)
 
     def _count_failure(self) -> None:
-        self._write("ADD failures :one", None, {":one": {"N": "1"}})
-        known = self._known
+        self._update("ADD failures :more", values={"more": 1})
+        known = self._health
         if known is None or known.failures < FAILURES or known.open_until is not None:
             return
-        opened = self._write(
-            "SET open_until = :until, verdict = :down, checked_at = :now",
-            "attribute_not_exists(open_until)",
-            {":until": _instant(settings().circuit_seconds), ":now": _instant(), ":down": {"S": "down"}},
-        )
-        if opened:
+        values = {"until": _seconds_from_now(settings().circuit_seconds), "now": _seconds_from_now(), "down": "down"}
+        change = "SET open_until = :until, verdict = :down, checked_at = :now"
+        if self._update(change, "attribute_not_exists(open_until)", values):
             alert(LogEvent.CIRCUIT_OPENED, provider=self._provider)
 
-    def _count_answer(self, *, tries: bool) -> None:
-        if tries:
-            values: dict[str, AttributeValueTypeDef] = {":now": _instant(), ":up": {"S": "up"}}
-            if self._write("SET verdict = :up, checked_at = :now REMOVE open_until, failures", None, values):
+    def _count_response(self, *, half_open: bool) -> None:
+        if half_open:
+            change = "SET verdict = :up, checked_at = :now REMOVE open_until, failures"
+            if self._update(change, values={"now": _seconds_from_now(), "up": "up"}):
                 log(LogEvent.CIRCUIT_CLOSED, provider=self._provider)
-        elif self._known is not None and self._known.failures:
-            self._write("REMOVE failures", "attribute_not_exists(open_until)")
+        elif self._health is not None and self._health.failures:
+            self._update("REMOVE failures", "attribute_not_exists(open_until)")
 
-    def _write(
-        self, update: str, condition: str | None = None, values: "dict[str, AttributeValueTypeDef] | None" = None
-    ) -> bool:
-        """Change what everybody knows; False when the condition does not hold, or the table cannot tell."""
-        if self._known is None:
+    def _update(self, change: str, condition: str = "", values: Mapping[str, Any] | None = None) -> bool:
+        """Change what every environment knows; return False when the condition fails or the table is unreachable."""
+        if self._health is None:
             return False
-        optional: dict[str, Any] = {"ConditionExpression": condition, "ExpressionAttributeValues": values}
         try:
-            written = dynamodb().update_item(
-                TableName=settings().stats_table,
-                Key=health.key_of(self._provider),
-                UpdateExpression=update,
-                ReturnValues="ALL_NEW",
-                **{name: value for name, value in optional.items() if value},
-            )
+            item = self._stats().update(health.key_of(self._provider), change, condition=condition, values=values)
         except (BotoCoreError, ClientError) as error:
-            if isinstance(error, ClientError) and error.response["Error"]["Code"] == "ConditionalCheckFailedException":
-                self._known_until = 0.0  # somebody was first: read what they wrote
-            else:
-                self._cannot_tell(error)
+            self._forget(error)
             return False
-        self._known, self._known_until = Health.of(written.get("Attributes", {})), monotonic() + REMEMBERED
+        if item is None:  # another environment was first: read what it wrote
+            self._known_until = 0.0
+            return False
+        self._health, self._known_until = Health.from_item(item), monotonic() + REMEMBERED
         return True
 
-    def _cannot_tell(self, error: Exception) -> None:
-        self._known = None
+    def _forget(self, error: Exception) -> None:
+        self._health = None
         log(LogEvent.CIRCUIT_UNKNOWN, provider=self._provider, exception=type(error).__name__)
 
+    def _stats(self) -> Table:
+        return Table(dynamodb(), settings().stats_table)
 
-def _instant(later: float = 0) -> "AttributeValueTypeDef":
-    """Return an instant so many seconds from now, as the table keeps it."""
-    return {"N": f"{time() + later:.3f}"}
+
+def _seconds_from_now(seconds: float = 0) -> float:
+    """Return an instant in seconds since 1970, to the millisecond."""
+    return round(time() + seconds, 3)

@@ -1,10 +1,4 @@
-"""What the tax service knows of a household, and how it is asked (contract §2, §3.1, §4).
-
-Each field of a tax notice has its meaning and its scope here.
-
-A dataset's model picks among these types; their names and their order there are those of its answer.
-Dates are ``JJ/MM/AAAA``; amounts are whole euros, ``null`` where the notice says "Non imposable".
-"""
+"""The tax service: a notice by its two numbers, from the interface that is configured (contract §2)."""
 
 from datetime import datetime
 from typing import Final, Protocol
@@ -18,36 +12,36 @@ from api_particulier.settings import settings
 _PARIS: Final = ZoneInfo("Europe/Paris")
 
 
-def avis(numbers: AvisNumbers) -> ProviderData:
-    """Ask the tax service for a notice.
-
-    ``UnavailableYear`` for a notice that is not of the last years, without asking; ``UnknownNotice`` when there is
-    none; else a ``ProviderError``.
-    """
-    _check_year(numbers.reference_avis)
-    return _provider().notice(numbers)
-
-
-def probe(numbers: AvisNumbers) -> None:
-    """Ask for a test notice, of whatever year; the errors of ``avis``."""
-    _provider().notice(numbers)
-
-
-def ping() -> None:
-    """Ask the tax service whether it answers; a ``ProviderError`` when it does not."""
-    _provider().ping()
-
-
-class _Provider(Protocol):
-    """What a module of ``upstreams`` that asks the tax service offers."""
+class _Interface(Protocol):
+    """The functions that the module of each of the tax service's interfaces has."""
 
     def notice(self, numbers: AvisNumbers, /) -> ProviderData: ...
 
     def ping(self) -> None: ...
 
 
-def _provider() -> _Provider:
-    """Return the module of the interface that is configured; a refused call does not pay for importing it."""
+def avis(numbers: AvisNumbers) -> ProviderData:
+    """Return a tax notice.
+
+    Raise ``UnavailableYear`` for a notice that is not of the last years, before the provider is asked;
+    ``UnknownNotice`` when there is none; else a ``ProviderFailure``.
+    """
+    _check_year(numbers.reference_avis)
+    return _interface().notice(numbers)
+
+
+def probe(numbers: AvisNumbers) -> None:
+    """Request a test notice, of any year; raise the errors of ``avis``."""
+    _interface().notice(numbers)
+
+
+def ping() -> None:
+    """Check that the tax service answers; raise a ``ProviderFailure`` when it does not."""
+    _interface().ping()
+
+
+def _interface() -> _Interface:
+    """Return the module of the interface that is configured, without importing the other one."""
     if settings().dgfip_provider == "impot_particulier":
         from api_particulier.providers import impot_particulier  # noqa: PLC0415 - see above
 
@@ -58,13 +52,13 @@ def _provider() -> _Provider:
 
 
 def _check_year(reference_avis: str) -> None:
-    """Refuse a notice of a year that cannot be had: in 2026, those of 2026 and 2025 can (contract §2)."""
-    printed = reference_avis[:2]
-    if not printed.isdigit():
+    """Refuse a notice of an unavailable year: in 2026, those of 2026 and 2025 are available (contract §2)."""
+    year = reference_avis[:2]
+    if not year.isdigit():
         raise UnknownNotice  # the first two digits of a reference are its year
     this_year = datetime.now(_PARIS).year
     years = settings().dgfip_available_years
-    if not this_year - years < 2000 + int(printed) <= this_year:
+    if not this_year - years < 2000 + int(year) <= this_year:
         raise UnavailableYear(
             None,
             "Cet avis n'est pas disponible : "

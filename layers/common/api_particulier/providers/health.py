@@ -1,23 +1,16 @@
-"""What is known of a provider, by every function at once: one item of the statistics table a provider.
+"""What every function knows of a provider: one item of the statistics table for each provider.
 
-It holds the circuit (``circuit.py``), the last verdict of a ping or a probe, and the maintenances that an operator
-announced, so that a call reads all of it at once. Only who has news writes.
+It holds the state of the circuit breaker, the last verdict of a ping or a probe, and the maintenances that an operator
+announced, so that a call reads all of it at once. An environment writes only when it has news.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import time
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
-from botocore.exceptions import ClientError
-
-from api_particulier.aws import dynamodb
-from api_particulier.settings import settings
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
+from api_particulier.dynamodb import Item, Table
 
 
 @dataclass(frozen=True)
@@ -30,17 +23,14 @@ class Maintenance:
     """For callers, in French."""
 
     @classmethod
-    def of(cls, item: Mapping[str, Any]) -> Self:
-        start, end = (datetime.fromisoformat(item[name]["S"]) for name in ("start", "end"))
-        return cls(start, end, item["message"]["S"])
+    def from_item(cls, item: Mapping[str, Any]) -> Self:
+        """Read a maintenance of the item."""
+        return cls(datetime.fromisoformat(item["start"]), datetime.fromisoformat(item["end"]), item["message"])
 
-    @property
-    def item(self) -> dict[str, "AttributeValueTypeDef"]:
-        return {
-            "start": {"S": self.start.isoformat(timespec="seconds")},
-            "end": {"S": self.end.isoformat(timespec="seconds")},
-            "message": {"S": self.message},
-        }
+    def to_item(self) -> Item:
+        """Return a maintenance as the item holds it."""
+        start, end = (moment.isoformat(timespec="seconds") for moment in (self.start, self.end))
+        return {"start": start, "end": end, "message": self.message}
 
 
 @dataclass(frozen=True)
@@ -48,69 +38,60 @@ class Health:
     """What is known of a provider."""
 
     failures: int = 0
-    """In a row, whoever asked."""
+    """Consecutive, of all callers."""
     open_until: float | None = None
-    """Until when nobody asks, in seconds since 1970; None while the circuit is closed."""
-    answers: bool | None = None
+    """The end of the time without questions, in seconds since 1970; None while the circuit is closed."""
+    is_up: bool | None = None
     """The last verdict of a ping or a probe."""
     checked_at: datetime | None = None
     asked_at: float = 0.0
-    """When somebody last took the right to ping, in seconds since 1970."""
+    """When an environment last took the slot to ping, in seconds since 1970."""
     maintenances: tuple[Maintenance, ...] = ()
 
     @classmethod
-    def of(cls, item: Mapping[str, Any]) -> Self:
-        """Read the item, empty for a provider of which nothing is known yet."""
+    def from_item(cls, item: Mapping[str, Any]) -> Self:
+        """Read the item, which is empty while nothing is known of the provider."""
         return cls(
-            failures=int(item["failures"]["N"]) if "failures" in item else 0,
-            open_until=float(item["open_until"]["N"]) if "open_until" in item else None,
-            answers=item["verdict"]["S"] == "up" if "verdict" in item else None,
-            checked_at=datetime.fromtimestamp(float(item["checked_at"]["N"]), UTC) if "checked_at" in item else None,
-            asked_at=float(item["asked_at"]["N"]) if "asked_at" in item else 0.0,
-            maintenances=tuple(Maintenance.of(one["M"]) for one in item.get("maintenances", {"L": ()})["L"]),
+            failures=item.get("failures", 0),
+            open_until=item.get("open_until"),
+            is_up=item["verdict"] == "up" if "verdict" in item else None,
+            checked_at=datetime.fromtimestamp(item["checked_at"], UTC) if "checked_at" in item else None,
+            asked_at=item.get("asked_at", 0.0),
+            maintenances=tuple(Maintenance.from_item(maintenance) for maintenance in item.get("maintenances", ())),
         )
 
     def maintenance(self, at: datetime) -> Maintenance | None:
         """Return the maintenance of a moment; of several, the one that ends last."""
-        now = [one for one in self.maintenances if one.start <= at < one.end]
-        return max(now, key=lambda one: one.end, default=None)
+        current = [maintenance for maintenance in self.maintenances if maintenance.start <= at < maintenance.end]
+        return max(current, key=lambda maintenance: maintenance.end, default=None)
 
 
-def key_of(provider: str) -> dict[str, "AttributeValueTypeDef"]:
-    return {"pk": {"S": f"provider#{provider}"}, "sk": {"S": "health"}}
+def key_of(provider: str) -> dict[str, str]:
+    """Return the key of a provider's item."""
+    return {"pk": f"provider#{provider}", "sk": "health"}
 
 
-def read(client: "DynamoDBClient", table: str, provider: str) -> Health:
-    """Read what is known; botocore's errors when the table does not answer."""
-    return Health.of(client.get_item(TableName=table, Key=key_of(provider)).get("Item", {}))
+def read(stats: Table, provider: str) -> Health:
+    """Return what is known; raise botocore's errors when the table does not answer."""
+    return Health.from_item(stats.get(key_of(provider)) or {})
 
 
-def acquire_ping_slot(provider: str, period: float) -> bool:
-    """Take the right to ping ``provider``, which nobody has taken for so many seconds; False when somebody has."""
-    now = time()
-    try:
-        dynamodb().update_item(
-            TableName=settings().stats_table,
-            Key=key_of(provider),
-            UpdateExpression="SET asked_at = :now",
-            ConditionExpression="attribute_not_exists(asked_at) OR asked_at <= :before",
-            ExpressionAttributeValues={":now": {"N": f"{now:.3f}"}, ":before": {"N": f"{now - period:.3f}"}},
-        )
-    except ClientError as error:
-        if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
-            raise
-        return False
-    return True
+def acquire_ping_slot(stats: Table, provider: str, period: float) -> bool:
+    """Take the slot to ping a provider; return False when it was taken in the last ``period`` seconds."""
+    now = round(time(), 3)
+    taken = stats.update(
+        key_of(provider),
+        "SET asked_at = :now",
+        condition="attribute_not_exists(asked_at) OR asked_at <= :before",
+        values={"now": now, "before": round(now - period, 3)},
+    )
+    return taken is not None
 
 
-def record(provider: str, *, answers: bool) -> None:
-    """Tell everybody the verdict of a ping or a probe."""
-    dynamodb().update_item(
-        TableName=settings().stats_table,
-        Key=key_of(provider),
-        UpdateExpression="SET verdict = :verdict, checked_at = :now",
-        ExpressionAttributeValues={
-            ":verdict": {"S": "up" if answers else "down"},
-            ":now": {"N": f"{time():.3f}"},
-        },
+def record(stats: Table, provider: str, *, is_up: bool) -> None:
+    """Write the verdict of a ping or a probe."""
+    stats.update(
+        key_of(provider),
+        "SET verdict = :verdict, checked_at = :now",
+        values={"verdict": "up" if is_up else "down", "now": round(time(), 3)},
     )

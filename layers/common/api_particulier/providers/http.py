@@ -1,89 +1,84 @@
-"""How every provider is spoken to: connections kept alive, deadlines, a limit on size, one safe retry, errors mapped.
+"""How every provider is asked: a session kept alive, a time limit, a bound on size, one safe retry, errors mapped.
 
-A provider's module makes one ``Client``, opens a ``question``, calls ``send`` within it and reads the ``Answer``.
-Whatever goes wrong on the way is one of these, its cause dropped (it would print a URL, and a URL names people):
+A provider's module makes one ``ProviderClient``, opens a ``question``, calls ``send`` within it and reads the
+``ProviderResponse``. A failure on the way is one of these, without its cause, which would print a URL that names a
+person:
 
-- refused connection, reset, time-out, failed TLS, HTTP 5xx → ``ProviderUnreachable``
-- HTTP 403 or 429 → ``ProviderRefused``
-- any other status that the provider's module did not ask for, an answer too large, cut short or that is no HTTP →
-  ``ProviderUnreadable``
+- refused connection, reset, timeout, failed TLS, HTTP 5xx → ``ProviderUnavailable``
+- HTTP 403 or 429 → ``ProviderRateLimited``
+- any other status that the provider's module does not expect; a response too large, cut short, compressed or that is
+  not HTTP → ``ProviderInvalidResponse``
+
+A connection is used again only after a response of an expected status was read to its end: everything else closes it,
+so that a caller never reads what was sent for another one.
 """
 
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from email.message import Message
-from http.cookiejar import CookieJar
-from io import BytesIO
-from time import monotonic
-from typing import Final
-from urllib.parse import urlsplit
-from urllib.request import Request
-from urllib.response import addinfo
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import lru_cache
+from http.client import HTTPException, RemoteDisconnected
+from random import uniform
+from threading import Timer
+from time import monotonic, sleep
+from typing import Any, Final, override
 
-from api_particulier.api import deadline as call_deadline
-from api_particulier.connections import Answer, Connections, LostError, UnreadableError, trusting_public_authorities
+import certifi
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import NewConnectionError, ProtocolError
+
+from api_particulier.api import deadline
 from api_particulier.errors import ProviderInvalidResponse, ProviderRateLimited, ProviderUnavailable
 from api_particulier.observability import provider_call
 from api_particulier.providers.circuit_breaker import CircuitBreaker
-from api_particulier.providers.retries import Retries
 from api_particulier.settings import settings
 
 MAX_BYTES: Final = 2 * 1024 * 1024
-"""A notice is 5 kB, a family file 3 kB: what is a thousand times that is no answer."""
+"""Of a response's body. A notice is 5 kB, a family file 3 kB."""
+MAX_HEAD_BYTES: Final = 64 * 1024
 OK: Final = frozenset({200})
+_CHUNK: Final = 64 * 1024
 _HEADERS: Final = {"User-Agent": "api-particulier", "Accept": "*/*", "Accept-Encoding": "identity"}
 
 
-class Budget:
-    """The instant at which a question is given up, whatever the provider is still dripping."""
+@dataclass(frozen=True)
+class ProviderResponse:
+    """A whole response of an expected status."""
 
-    def __init__(self) -> None:
-        self._end = 0.0
-
-    def start(self, seconds: float) -> None:
-        self._end = monotonic() + seconds
-
-    def to_connect(self) -> float:
-        return self._left(settings().provider_connect_timeout)
-
-    def to_read(self) -> float:
-        return self._left(settings().provider_read_timeout)
-
-    def _left(self, at_most: float) -> float:
-        left = self._end - monotonic()
-        if left <= 0:
-            raise TimeoutError
-        return min(left, at_most)
+    status: int
+    headers: Mapping[str, str]
+    """By name, without distinction of case."""
+    content: bytes
 
 
-class Client:
-    """A provider's connections. One question at a time: that is how Lambda calls an environment."""
+class ProviderClient:
+    """A provider's session. It asks one question at a time, as Lambda gives an environment one call at a time."""
 
     def __init__(self, provider: str, base_url: str, *, tls: ssl.SSLContext | None = None) -> None:
-        """Speak to ``provider`` at ``base_url``; ``tls`` carries a client certificate where it asks for one."""
+        """Reach ``provider`` at ``base_url``; ``tls`` carries a client certificate where the provider needs one."""
         self._provider = provider
-        self._circuit = CircuitBreaker(provider)
-        self._retries = Retries()
         self._base_url = base_url
-        self._prefix = urlsplit(base_url).path
-        self._budget = Budget()
-        self._cookies = CookieJar()
-        self._last_cookie: tuple[str, dict[str, str]] = ("", {})
-        self.tls = tls or (trusting_public_authorities() if base_url.startswith("https") else None)
-        self._connections = Connections(base_url, self.tls, self._budget, at_most=MAX_BYTES)
+        self._circuit_breaker = CircuitBreaker(provider)
+        self._retries = RetryBudget()
+        self.tls = tls or _public_authorities()
+        self._session = _Session(self.tls)
 
     @contextmanager
-    def question(self, *, deadline: float | None = None) -> Iterator[None]:
-        """Time, count and trace all that is sent within, under one deadline (seconds): its own, or that of all.
+    def question(self, *, seconds: float | None = None) -> Iterator[None]:
+        """Time, log and trace the requests sent within, under one time limit: ``seconds``, or the setting's.
 
-        ``CircuitOpen`` or ``ProviderInMaintenance``, and nothing is sent, when the provider is not to be asked.
+        Raise ``CircuitOpen`` or ``ProviderInMaintenance``, and send nothing, when the provider must not be asked.
         """
-        if call_deadline.left() <= 0:  # too late for an answer, by no fault of the provider
+        left = deadline.left()
+        if left <= 0:  # too late for a response, which is not the provider's fault
             raise ProviderUnavailable
-        with self._circuit.guard(), provider_call(self._provider):
-            own = settings().provider_deadline if deadline is None else deadline
-            self._budget.start(min(own, call_deadline.left()))
+        limit = min(settings().provider_deadline if seconds is None else seconds, left)
+        with self._circuit_breaker.guard(), provider_call(self._provider), time_limit(limit):
             yield
 
     def send(
@@ -94,62 +89,62 @@ class Client:
         body: bytes | str | None = None,
         headers: Mapping[str, str] | None = None,
         expected: frozenset[int] = OK,
-    ) -> Answer:
-        """Ask, and perhaps once more if the connection fell before an answer began: every question only reads.
+    ) -> ProviderResponse:
+        """Send a request, and once more if the connection fell before a response began: every question only reads.
 
         A ``body`` that is a text is a form, as ``urlencode`` writes it. A redirection is never followed.
         """
-        said = {**_HEADERS, **(headers or {})}
-        if isinstance(body, str):
-            body, said["Content-Type"] = body.encode(), "application/x-www-form-urlencoded"
+        form = {"Content-Type": "application/x-www-form-urlencoded"} if isinstance(body, str) else {}
+        request = self._session.prepare_request(
+            requests.Request(method, f"{self._base_url}{path}", headers={**form, **(headers or {})}, data=body)
+        )
         self._retries.earn()
         try:
-            return self._send(method, path, body, said, expected)
-        except LostError:
+            return self._send(request, expected)
+        except _ConnectionLost:
             if not self._retries.take():
                 raise ProviderUnavailable from None
-            try:
-                return self._send(method, path, body, said, expected)
-            except LostError:
-                raise ProviderUnavailable from None
-
-    def _send(
-        self, method: str, path: str, body: bytes | None, headers: dict[str, str], expected: frozenset[int]
-    ) -> Answer:
-        said = headers | self._cookie(path)
         try:
-            answer = self._connections.ask(method, f"{self._prefix}{path}", said, body, expected=expected)
-        except (TimeoutError, ssl.SSLError):
+            return self._send(request, expected)
+        except _ConnectionLost:
             raise ProviderUnavailable from None
-        except (UnreadableError, ValueError):
-            raise ProviderInvalidResponse from None
-        self._keep_cookies(path, answer)
-        _check_status(answer.status, expected)
-        return answer
+
+    def _send(self, request: requests.PreparedRequest, expected: frozenset[int]) -> ProviderResponse:
+        limit = _limit.get()
+        timeout = (limit.bound(settings().provider_connect_timeout), limit.bound(settings().provider_read_timeout))
+        try:
+            response = self._session.send(request, timeout=timeout, stream=True, proxies={}, allow_redirects=False)
+            with response:  # closes the connection, unless the response was read to its end
+                content = _read(response, expected)
+        except (requests.RequestException, OSError, ValueError) as error:
+            if limit.expired:
+                raise ProviderUnavailable from None
+            raise _mapped(error) from None
+        if limit.expired:  # the end of what was read may be that of the time, not of the response
+            raise ProviderUnavailable
+        return ProviderResponse(response.status_code, response.headers, content)
 
     def forget_session(self) -> None:
         """Drop the cookies of the provider's session."""
-        self._cookies.clear()
-        self._last_cookie = "", {}
+        self._session.cookies.clear()
 
-    def _cookie(self, path: str) -> dict[str, str]:
-        """Return the header to send: that of the last question, for the same path and until another cookie is set."""
-        if not len(self._cookies):
-            return {}
-        if self._last_cookie[0] != path:
-            asking = Request(f"{self._base_url}{path}")  # noqa: S310 - only described
-            self._cookies.add_cookie_header(asking)
-            cookie = asking.get_header("Cookie")
-            self._last_cookie = path, {"Cookie": cookie} if cookie else {}
-        return self._last_cookie[1]
 
-    def _keep_cookies(self, path: str, answer: Answer) -> None:
-        if answer.cookies:
-            said = Message()
-            for cookie in answer.cookies:
-                said["Set-Cookie"] = cookie
-            self._cookies.extract_cookies(addinfo(BytesIO(), said), Request(f"{self._base_url}{path}"))  # type: ignore[arg-type]  # noqa: S310 - only described
-            self._last_cookie = "", {}
+def _read(response: requests.Response, expected: frozenset[int]) -> bytes:
+    """Return the whole body of a response that is acceptable."""
+    _check_status(response.status_code, expected)
+    headers = response.headers
+    if sum(len(name) + len(value) for name, value in headers.items()) > MAX_HEAD_BYTES:
+        raise ProviderInvalidResponse
+    if headers.get("Content-Encoding", "identity").lower() != "identity":  # which was not asked for
+        raise ProviderInvalidResponse
+    if headers.get("Transfer-Encoding", "chunked").lower() != "chunked":
+        raise ProviderInvalidResponse
+    content = b""
+    for chunk in response.iter_content(_CHUNK):
+        content += chunk
+        if len(content) > MAX_BYTES:
+            raise ProviderInvalidResponse
+    return content
 
 
 def _check_status(status: int, expected: frozenset[int]) -> None:
@@ -160,3 +155,189 @@ def _check_status(status: int, expected: frozenset[int]) -> None:
     if status >= 500:  # noqa: PLR2004 - HTTP's own families
         raise ProviderUnavailable
     raise ProviderInvalidResponse
+
+
+# ── Errors ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class _ConnectionLost(Exception):
+    """The connection was refused, or closed before a response began: the request may be sent again."""
+
+
+def _mapped(error: Exception) -> Exception:
+    """Return the error that stands for one of requests', urllib3's or the system's."""
+    cause = _cause(error)
+    if isinstance(cause, RemoteDisconnected | NewConnectionError):
+        return _ConnectionLost()
+    if isinstance(error, requests.Timeout | requests.exceptions.SSLError):
+        return ProviderUnavailable()
+    if isinstance(error, requests.ConnectionError) and not isinstance(cause, HTTPException):
+        return ProviderUnavailable()
+    return ProviderInvalidResponse()
+
+
+def _cause(error: Exception) -> object:
+    """Return what requests and urllib3 wrapped: the reason of the one, then the last argument of the other."""
+    wrapped = error.args[0] if isinstance(error, requests.ConnectionError) and error.args else None
+    reason = getattr(wrapped, "reason", wrapped)
+    return reason.args[-1] if isinstance(reason, ProtocolError) else reason
+
+
+# ── The session ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class _Session(requests.Session):
+    """A session that reads nothing of the environment, follows no redirection and trusts one TLS context."""
+
+    def __init__(self, tls: ssl.SSLContext) -> None:
+        super().__init__()
+        self.trust_env = False
+        self.headers.clear()
+        self.headers.update(_HEADERS)
+        adapter = _Adapter(tls)
+        self.mount("http://", adapter)
+        self.mount("https://", adapter)
+
+    @override
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Return nothing: requests reads the whole body of a response that it could follow."""
+
+
+class _Adapter(HTTPAdapter):
+    """An adapter whose connections have one TLS context and a time limit."""
+
+    def __init__(self, tls: ssl.SSLContext) -> None:
+        self._tls = tls
+        super().__init__(max_retries=0)
+
+    @override
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
+
+    @override
+    def build_connection_pool_key_attributes(
+        self, request: requests.PreparedRequest, verify: Any, cert: Any = None
+    ) -> Any:
+        # Without these two overrides requests loads the public authorities into the context at the first request.
+        host, _ = super().build_connection_pool_key_attributes(request, verify, cert)
+        return host, {"ssl_context": self._tls} if host["scheme"] == "https" else {}
+
+    @override
+    def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
+        """Leave the connection to its TLS context."""
+
+
+class _Watched:
+    """Gives the time limit of the question the socket that a response is awaited on."""
+
+    sock: Any
+
+    def getresponse(self) -> Any:
+        _limit.get().socket = self.sock
+        return super().getresponse()  # type: ignore[misc]  # that of the connection
+
+
+class _Connection(_Watched, HTTPConnection):
+    """A connection under a time limit."""
+
+
+class _TlsConnection(_Watched, HTTPSConnection):
+    """A TLS connection under a time limit."""
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _TlsPool(HTTPSConnectionPool):
+    ConnectionCls = _TlsConnection
+
+
+@lru_cache(maxsize=1)
+def _public_authorities() -> ssl.SSLContext:
+    """Return the TLS context of a provider without one of its own; reading the authorities takes 15 ms."""
+    return ssl.create_default_context(cafile=certifi.where())
+
+
+# ── The time limit ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class _TimeLimit:
+    """The instant at which a question ends, even while the provider goes on sending byte after byte.
+
+    ``requests`` has no total timeout, and looks at no clock between two bytes of a head.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._end = monotonic() + seconds
+        self.expired = False
+        self.socket: Any = None
+        """The socket that a response is awaited on; None until the first request is sent."""
+
+    def bound(self, timeout: float) -> float:
+        """Return a timeout that ends no later than this limit; raise ``ProviderUnavailable`` at its end."""
+        left = self._end - monotonic()
+        if left <= 0:
+            raise ProviderUnavailable
+        return min(left, timeout)
+
+    def expire(self) -> None:
+        """Shut the connection down, which wakes the thread that reads it."""
+        self.expired = True
+        if self.socket is not None:
+            try:
+                self.socket.shutdown(2)  # both ways
+            except OSError:  # closed already
+                return
+
+
+_limit: ContextVar[_TimeLimit] = ContextVar("time limit of the question")
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Limit the time that the requests sent within take together."""
+    limit = _TimeLimit(seconds)
+    timer = Timer(seconds, limit.expire)
+    timer.daemon = True
+    previous = _limit.set(limit)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        _limit.reset(previous)
+
+
+# ── Retries ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class RetryBudget:
+    """The retries that an environment may still make at a provider.
+
+    One request in ten may be sent again, after a random pause: a provider that fails more must not be asked twice as
+    much, nor by every environment at once.
+    """
+
+    PAUSE_SECONDS: Final = 0.05
+    """At most."""
+    SHARE: Final = 0.1
+    """Of an environment's requests, those that may be sent again."""
+    SAVED: Final = 3.0
+    """Retries that an environment starts with, and saves at most."""
+
+    def __init__(self) -> None:
+        self._saved = self.SAVED
+
+    def earn(self) -> None:
+        """Count a request."""
+        self._saved = min(self.SAVED, self._saved + self.SHARE)
+
+    def take(self) -> bool:
+        """Use a retry, after its pause; return False when there is none left."""
+        if self._saved < 1:
+            return False
+        self._saved -= 1
+        sleep(uniform(0, self.PAUSE_SECONDS))  # noqa: S311 - the order of retries is not a secret
+        return True

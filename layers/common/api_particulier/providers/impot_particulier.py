@@ -1,14 +1,14 @@
 """DGFIP's JSON API, "API Impôt particulier": what the tax service knows of a person for a year of income.
 
-OAuth2 client credentials give a token, asked for again when it expires and, once a question, when the service no
-longer accepts it; ``GET /impotparticulier/1.0/spi/{spi}/situations/ir/assiettes/annrev/{year of income}`` gives the
+OAuth2 client credentials give a token, which is requested again when it expires and, once a question, when the service
+no longer accepts it; ``GET /impotparticulier/1.0/spi/{spi}/situations/ir/assiettes/annrev/{year of income}`` gives the
 data. A notice of 2026 is of the income of 2025.
 
-The service is not asked with the notice's reference, and does not return it: docs/decisions/0007-impot-particulier.md
-says what is checked of it, what cannot be, and which fields of a notice the service does not have. A field that it
+The service takes no reference of a notice, and returns none: docs/decisions/0007-impot-particulier.md lists what can be
+checked of it, what cannot, and which fields of a notice the service does not have. A field that it
 leaves out is absent.
 
-The client is one secret, read each time a token is asked for, so that it can be replaced while functions run.
+The OAuth2 client is a secret, read each time a token is requested, so that it can be replaced while functions run.
 """
 
 import re
@@ -21,16 +21,14 @@ from typing import Annotated, Final
 from urllib.parse import urlencode
 from uuid import uuid4
 
-from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from api_particulier.api.parameters import AvisNumbers
-from api_particulier.aws import secretsmanager
-from api_particulier.connections import Answer
+from api_particulier.aws import SecretUnavailable, secret
 from api_particulier.errors import InternalError, ProviderInvalidResponse, ProviderRateLimited, UnknownNotice
 from api_particulier.observability import LogEvent, log
-from api_particulier.providers.http import Client
+from api_particulier.providers.http import ProviderClient, ProviderResponse
 from api_particulier.scopes import ProviderData
 from api_particulier.settings import settings
 
@@ -45,7 +43,7 @@ _OK: Final = 200
 _MALFORMED: Final = 400
 _UNAUTHORIZED: Final = 401
 # Documented as 410 (codeapp 4101, 4102) or 204 on one resource of the service, as nothing on ours.
-_NOBODY: Final = frozenset({204, 404, 410})
+_UNKNOWN: Final = frozenset({204, 404, 410})
 _SITUATIONS: Final = {
     "C": "Célibataire",
     "D": "Divorcé(e)",
@@ -58,7 +56,7 @@ _SITUATIONS: Final = {
 @dataclass(frozen=True)
 class _Token:
     headers: Mapping[str, str] = field(repr=False)
-    """What says, with each request, who asks."""
+    """The headers that authenticate a request."""
     until: float
 
 
@@ -66,47 +64,47 @@ class _ImpotParticulier:
     """The client, and the token that can be used again."""
 
     def __init__(self) -> None:
-        self.client = Client(PROVIDER, (settings().impot_particulier_url or "").removesuffix(_BASE_PATH))
+        self.client = ProviderClient(PROVIDER, (settings().impot_particulier_url or "").removesuffix(_BASE_PATH))
         self._token: _Token | None = None
 
     def notice(self, numbers: AvisNumbers) -> ProviderData:
         year = 2000 + int(numbers.reference_avis[:2])
         path = f"{_BASE_PATH}/spi/{numbers.numero_fiscal}/situations/ir/assiettes/annrev/{year - 1}"
         with self.client.question():
-            answer = self._get(path)
-            if answer.status == _UNAUTHORIZED:
+            response = self._get(path)
+            if response.status == _UNAUTHORIZED:
                 self._token = None
-                answer = self._get(path)
-            return _read(answer, year)
+                response = self._get(path)
+            return _read(response, year)
 
     def ping(self) -> None:
         with self.client.question():
             self._token = self._fetch_token()
 
-    def _get(self, path: str) -> Answer:
+    def _get(self, path: str) -> ProviderResponse:
         if self._token is None or monotonic() >= self._token.until:
             self._token = self._fetch_token()
         return self.client.send(
             "GET",
             path,
-            expected=frozenset({_OK, _MALFORMED, _UNAUTHORIZED}) | _NOBODY,
+            expected=frozenset({_OK, _MALFORMED, _UNAUTHORIZED}) | _UNKNOWN,
             headers={**self._token.headers, "X-Correlation-ID": str(uuid4())},
         )
 
     def _fetch_token(self) -> _Token:
         oauth_client = _oauth_client()
         credentials = f"{oauth_client.client_id}:{oauth_client.client_secret}"
-        asked_at = monotonic()
-        answer = self.client.send(
+        requested_at = monotonic()
+        response = self.client.send(
             "POST",
             _TOKEN_PATH,
             expected=frozenset({_OK, _MALFORMED, _UNAUTHORIZED}),
             headers={"Authorization": f"Basic {b64encode(credentials.encode()).decode()}"},
             body=urlencode({"grant_type": "client_credentials", "scope": _SCOPE}),
         )
-        granted = _grant(answer)
+        granted = _grant(response)
         headers = {"Authorization": f"Bearer {granted.access_token}", "ID_Teleservice": oauth_client.id_teleservice}
-        return _Token(headers, asked_at + granted.expires_in - _MARGIN)
+        return _Token(headers, requested_at + granted.expires_in - _MARGIN)
 
 
 @lru_cache(maxsize=1)
@@ -115,16 +113,16 @@ def _impot_particulier() -> _ImpotParticulier:
 
 
 def notice(numbers: AvisNumbers) -> ProviderData:
-    """Ask for the notice of a year.
+    """Return the notice of a year.
 
-    ``UnknownNotice`` when there is none, or when it is not of the reference's year; ``InternalError`` when the OAuth
-    client cannot be had; else a ``ProviderError``.
+    Raise ``UnknownNotice`` when there is none, or when it is not of the reference's year; ``InternalError`` when the
+    OAuth client's secret cannot be read; else a ``ProviderFailure``.
     """
     return _impot_particulier().notice(numbers)
 
 
 def ping() -> None:
-    """Ask for a token; a ``ProviderError`` when the service is down or does not know us."""
+    """Request a token; raise a ``ProviderFailure`` when the service is down or refuses the OAuth client."""
     _impot_particulier().ping()
 
 
@@ -140,7 +138,7 @@ class _OAuthClient(BaseModel):
 
 
 class _Granted(BaseModel):
-    """A token (RFC 6749 §5.1); one that does not say how long it lives is used for one question."""
+    """A token (RFC 6749 §5.1); without a lifetime it is used for one question."""
 
     model_config = ConfigDict(strict=True)
 
@@ -150,28 +148,27 @@ class _Granted(BaseModel):
 
 
 class _NotGranted(BaseModel):
-    """Why there is no token (RFC 6749 §5.2): the service does not know us, or not for this."""
+    """Why there is no token (RFC 6749 §5.2): the service does not know the client, or not for this scope."""
 
     error: str
 
 
-def _grant(answer: Answer) -> _Granted:
+def _grant(response: ProviderResponse) -> _Granted:
     try:
-        if answer.status == _MALFORMED:
-            _NotGranted.model_validate_json(answer.content)
-        if answer.status != _OK:
+        if response.status == _MALFORMED:
+            _NotGranted.model_validate_json(response.content)
+        if response.status != _OK:
             raise ProviderRateLimited
-        return _Granted.model_validate_json(answer.content)
+        return _Granted.model_validate_json(response.content)
     except ValidationError:
         raise ProviderInvalidResponse from None
 
 
 def _oauth_client() -> _OAuthClient:
-    """Read the secret; ``InternalError`` when it cannot be had or is not filled: the log says which."""
+    """Read the secret; raise ``InternalError`` when it cannot be read or is not filled: the log has the cause."""
     try:
-        secret = secretsmanager().get_secret_value(SecretId=settings().impot_particulier_secret_id or "")
-        return _OAuthClient.model_validate_json(secret["SecretString"])
-    except (BotoCoreError, ClientError, KeyError, ValidationError) as error:
+        return _OAuthClient.model_validate_json(secret(settings().impot_particulier_secret_id))
+    except (SecretUnavailable, ValidationError) as error:
         log(LogEvent.INTERNAL_ERROR, provider=PROVIDER, exception=type(error).__name__)
         raise InternalError from None
 
@@ -180,7 +177,7 @@ def _oauth_client() -> _OAuthClient:
 
 
 class _Read(BaseModel):
-    """A part of an answer: nothing is required, what is not used is left out, the names are the service's."""
+    """A part of a response: nothing is required, unused members are left out, the names are the service's."""
 
     model_config = ConfigDict(strict=True, alias_generator=to_camel)
 
@@ -237,17 +234,17 @@ class _Malformed(_Read):
         return str(self.erreur.codeapp) == "4001" or (self.erreur.message or "").casefold() == "format spi incorrect"
 
 
-def _read(answer: Answer, year: int) -> ProviderData:
+def _read(response: ProviderResponse, year: int) -> ProviderData:
     """Read what the service knows for the notice of ``year``."""
-    if answer.status == _UNAUTHORIZED:  # a token that it has just given
+    if response.status == _UNAUTHORIZED:  # for a token that it has just given
         raise ProviderRateLimited
-    if answer.status in _NOBODY:
+    if response.status in _UNKNOWN:
         raise UnknownNotice
     try:
-        if answer.status == _MALFORMED:
-            about_the_spi = _Malformed.model_validate_json(answer.content).is_about_the_spi
+        if response.status == _MALFORMED:
+            about_the_spi = _Malformed.model_validate_json(response.content).is_about_the_spi
             raise UnknownNotice if about_the_spi else ProviderInvalidResponse
-        situation = _Situation.model_validate_json(answer.content)
+        situation = _Situation.model_validate_json(response.content)
     except ValidationError:
         raise ProviderInvalidResponse from None
     if not situation.model_fields_set:
@@ -259,8 +256,8 @@ def _read(answer: Answer, year: int) -> ProviderData:
 
 
 def _document(situation: _Situation, year: int) -> ProviderData:
-    one = _declarant(situation.nm_usa_dec1, situation.nm_nai_dec1, situation.prnm_dec1, situation.date_nais_dec1)
-    two = _declarant(situation.nm_usa_dec2, situation.nm_nai_dec2, situation.prnm_dec2, situation.date_nais_dec2)
+    declarant1 = _declarant(situation.nm_usa_dec1, situation.nm_nai_dec1, situation.prnm_dec1, situation.date_nais_dec1)
+    declarant2 = _declarant(situation.nm_usa_dec2, situation.nm_nai_dec2, situation.prnm_dec2, situation.date_nais_dec2)
     values = {
         "dateRecouvrement": _date(situation.dat_rec),
         "dateEtablissement": _date(situation.dat_etab),
@@ -275,8 +272,8 @@ def _document(situation: _Situation, year: int) -> ProviderData:
     }
     address = {} if situation.aft is None else {"adresse": situation.aft.strip()}
     return {
-        "declarant1": one,
-        "declarant2": two if any(two.values()) else dict.fromkeys(_DECLARANT, ""),
+        "declarant1": declarant1,
+        "declarant2": declarant2 if any(declarant2.values()) else dict.fromkeys(_DECLARANT, ""),
         **{name: value for name, value in values.items() if value is not None},
         "foyerFiscal": {"annee": year, **address},
         "anneeImpots": str(year),
@@ -302,7 +299,7 @@ def _birth(date: _Date | None) -> str | None:
 
 
 def _date(text: str | None) -> str | None:
-    """Read "2026-07-31", "20260731" or "31/07/2026" (the service documents a string, and no more)."""
+    """Read "2026-07-31", "20260731" or "31/07/2026": the service documents a string without a format."""
     if not text:
         return None
     if iso := re.fullmatch(r"([0-9]{4})-?([0-9]{2})-?([0-9]{2})(T.*)?", text):
@@ -318,7 +315,7 @@ def _parts(number: float | None) -> float | None:
 
 
 def _situation_famille(code: str | None) -> str | None:
-    """Return what a notice prints for the service's code."""
+    """Return the text that a notice prints for the service's code."""
     if not code:
         return None
     if code not in _SITUATIONS:

@@ -2,9 +2,9 @@
 
 A GET of ``/secavis/`` gives the form, whose ``javax.faces.ViewState`` goes with the session's cookie; a POST of the two
 numbers gives the page. The form is used again for ten minutes, so that a question costs one round trip; a form that the
-service no longer knows is fetched anew, once.
+service no longer knows is fetched again, once.
 
-The service answers 200 whatever happens: the page tells. Its rows are read by their labels, never by their number.
+The status is always 200: the page holds the outcome. Its rows are read by their labels, never by their position.
 """
 
 import re
@@ -20,9 +20,8 @@ from urllib.parse import urlencode
 from lxml import etree
 
 from api_particulier.api.parameters import AvisNumbers
-from api_particulier.connections import Answer
 from api_particulier.errors import ProviderInvalidResponse, ProviderRateLimited, UnknownNotice
-from api_particulier.providers.http import OK, Client
+from api_particulier.providers.http import OK, ProviderClient, ProviderResponse
 from api_particulier.scopes import EMPTY, ProviderData
 from api_particulier.settings import settings
 
@@ -31,7 +30,7 @@ PROVIDER: Final = "dgfip"
 _FORM_PATH: Final = "/secavis/"
 _NOTICE_PATH: Final = "/secavis/faces/commun/index.jsf"
 _FORM_SECONDS: Final = 600
-# How a JSF server says that it has forgotten the form: an error (ViewExpiredException), or back to the start.
+# The responses of a JSF server that has forgotten the form: an error (ViewExpiredException), or back to the start.
 _FORGOTTEN: Final = frozenset({302, 500})
 _PAGE_OR_FORGOTTEN: Final = OK | _FORGOTTEN
 
@@ -46,7 +45,7 @@ _PAGE_TYPES: Final = frozenset({"text/html", "application/xhtml+xml"})
 @dataclass(frozen=True)
 class _Form:
     posted: str
-    """What is posted with every question: its button and its state, written once."""
+    """The fields posted with every question, encoded once: the button and the state."""
     until: float
 
 
@@ -54,16 +53,16 @@ class _Svair:
     """The client, and the form that can be posted again."""
 
     def __init__(self) -> None:
-        self.client = Client(PROVIDER, settings().dgfip_svair_url.removesuffix("/secavis"))
+        self.client = ProviderClient(PROVIDER, settings().dgfip_svair_url.removesuffix("/secavis"))
         self._form: _Form | None = None
 
     def notice(self, numbers: AvisNumbers) -> ProviderData:
         with self.client.question():
-            # Taken out, and put back by an answer: a form that brings none is not posted again.
+            # A form is kept again only once it brought a page, so that one that brings none is not posted twice.
             form, self._form = self._form, None
             if form is not None and monotonic() < form.until:
-                answer = self._post(form, numbers, may_be_forgotten=True)
-                page = _parse(answer) if answer.status not in _FORGOTTEN else None
+                response = self._post(form, numbers, may_be_forgotten=True)
+                page = _parse(response) if response.status not in _FORGOTTEN else None
                 if page is not None and not _is_bare_form(page):
                     return self._read(page, form)
             form = self._fetch_form()
@@ -90,13 +89,13 @@ class _Svair:
         posted = urlencode({"j_id_7:j_id_l": "Valider", "j_id_7_SUBMIT": "1", "javax.faces.ViewState": str(found[0])})
         return _Form(posted, monotonic() + _FORM_SECONDS)
 
-    def _post(self, form: _Form, numbers: AvisNumbers, *, may_be_forgotten: bool = False) -> Answer:
-        asked = urlencode({"j_id_7:spi": numbers.numero_fiscal, "j_id_7:num_facture": numbers.reference_avis})
+    def _post(self, form: _Form, numbers: AvisNumbers, *, may_be_forgotten: bool = False) -> ProviderResponse:
+        typed = urlencode({"j_id_7:spi": numbers.numero_fiscal, "j_id_7:num_facture": numbers.reference_avis})
         return self.client.send(
             "POST",
             _NOTICE_PATH,
             expected=_PAGE_OR_FORGOTTEN if may_be_forgotten else OK,
-            body=f"{asked}&{form.posted}",
+            body=f"{typed}&{form.posted}",
         )
 
 
@@ -106,12 +105,12 @@ def _svair() -> _Svair:
 
 
 def notice(numbers: AvisNumbers) -> ProviderData:
-    """Ask for a tax notice; ``UnknownNotice`` when there is none, else a ``ProviderError``."""
+    """Return a tax notice; raise ``UnknownNotice`` when there is none, else a ``ProviderFailure``."""
     return _svair().notice(numbers)
 
 
 def ping() -> None:
-    """Ask for the empty form; a ``ProviderError`` when the service is down."""
+    """Fetch the empty form; raise a ``ProviderFailure`` when the service is down."""
     _svair().ping()
 
 
@@ -124,19 +123,19 @@ def _parser() -> etree.HTMLParser:
 
 
 @lru_cache(maxsize=8)
-def _content_type(told: str) -> tuple[str, str]:
-    """Return what a header says: the kind of the page, and how its characters are written."""
+def _content_type(header: str) -> tuple[str, str]:
+    """Return the media type and the encoding that a header names."""
     message = Message()
-    message["Content-Type"] = told
+    message["Content-Type"] = header
     return message.get_content_type(), message.get_content_charset("utf-8")
 
 
-def _parse(answer: Answer) -> etree._Element:
-    kind, charset = _content_type(answer.headers.get("content-type") or "text/html")
+def _parse(response: ProviderResponse) -> etree._Element:
+    kind, charset = _content_type(response.headers.get("content-type") or "text/html")
     if kind not in _PAGE_TYPES:
         raise ProviderInvalidResponse
     try:
-        text = answer.content.decode(charset).removeprefix("\ufeff")
+        text = response.content.decode(charset).removeprefix("\ufeff")
         page = etree.fromstring(text.encode(), _parser())
     except (UnicodeError, LookupError, etree.LxmlError, ValueError):
         raise ProviderInvalidResponse from None
@@ -149,7 +148,7 @@ def _parse(answer: Answer) -> etree._Element:
 
 
 def _is_bare_form(page: etree._Element) -> bool:
-    """Tell whether the service shows its empty form again, having forgotten the one that was posted."""
+    """Return whether the service shows its empty form again, having forgotten the one that was posted."""
     return (
         bool(_VIEW_STATE(page)) and _years(page) is None and "nonTrouve" not in _by_id(page) and not _is_refusal(page)
     )
@@ -163,7 +162,7 @@ def _check_not_refused(page: etree._Element) -> None:
 def _read(page: etree._Element) -> ProviderData | None:
     """Read the page of a notice; a field whose row is absent is absent, one whose cell is empty is ``BLANK``.
 
-    None for a page that says that there is no such notice.
+    Return None for a page that says that there is no such notice.
     """
     _check_not_refused(page)
     identified = _by_id(page)
@@ -187,14 +186,14 @@ def _read(page: etree._Element) -> ProviderData | None:
             document["foyerFiscal"] = {"annee": int(address[1]), "adresse": " ".join(filter(None, cells))}
     document |= years
     for name in ("erreurCorrectif", "situationPartielle"):
-        text = "".join(_raw_text(one) for one in identified.get(name, ()))
+        text = "".join(_raw_text(element) for element in identified.get(name, ()))
         if text := re.sub(r"[\r\n\t]", "", text).strip():
             document[name] = text
     return document
 
 
 def _years(page: etree._Element) -> Mapping[str, str] | None:
-    """Return the years of the tax and of the income, which the title of a notice tells."""
+    """Return the years of the tax and of the income, from the title of a notice."""
     title = _TITLE.search(_label(_raw_text(page)))
     return {"anneeImpots": title[1], "anneeRevenus": title[2]} if title else None
 
@@ -254,7 +253,7 @@ def _label(text: str) -> str:
 
 
 def _text(element: etree._Element) -> str:
-    """Return what a person reads in a cell: line breaks and tabs of the source are one space."""
+    """Return the text that a person reads in a cell: line breaks and tabs of the source are one space."""
     text = _raw_text(element).strip()
     if text.isprintable():  # on one line, as nearly always
         return text
@@ -306,7 +305,7 @@ def _by_id(page: etree._Element) -> dict[str, list[etree._Element]]:
 
 def _is_refusal(page: etree._Element) -> bool:
     classes: list[str] = _CLASSES(page)
-    return any("interdit" in one.split() for one in classes)
+    return any("interdit" in names.split() for names in classes)
 
 
 _PERSONS: Final = {

@@ -9,6 +9,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from api_particulier.aws import dynamodb
+from api_particulier.dynamodb import Table
 from api_particulier.providers import health, uptime
 from api_particulier.providers.health import Health
 from api_particulier.public.statistics import day_of
@@ -28,9 +29,9 @@ def state_of(known: Health, now: datetime) -> State:
     """Return the state of a provider; a circuit that opened and that nothing has closed is that of one that is down."""
     if known.maintenance(now):
         return "maintenance"
-    if known.open_until is not None or known.answers is False:
+    if known.open_until is not None or known.is_up is False:
         return "indisponible"
-    return "inconnu" if known.answers is None else "disponible"
+    return "inconnu" if known.is_up is None else "disponible"
 
 
 def overall(states: Iterable[State]) -> State:
@@ -53,7 +54,7 @@ def _current_at(_tick: int) -> dict[str, Any]:
 
 def describe(client: "DynamoDBClient", table: str, now: datetime) -> dict[str, Any]:
     """Return the body of ``/api/status``; botocore's errors when the table does not answer."""
-    known = {provider: health.read(client, table, provider) for provider in PROVIDERS}
+    known = {provider: health.read(Table(client, table), provider) for provider in PROVIDERS}
     days = {provider: uptime.history(client, table, provider, day_of(now)) for provider in PROVIDERS}
     providers = {
         provider: {
@@ -83,7 +84,7 @@ def describe(client: "DynamoDBClient", table: str, now: datetime) -> dict[str, A
             (
                 {"fournisseur": provider, "debut": _instant(incident.start), "fin": _instant(incident.end)}
                 for provider, one in known.items()
-                for incident in uptime.incidents(days[provider], over=one.checked_at if one.answers else None)
+                for incident in uptime.incidents(days[provider], over=one.checked_at if one.is_up else None)
             ),
             key=lambda one: str(one["debut"]),
             reverse=True,
