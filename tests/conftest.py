@@ -9,7 +9,8 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 from sandbox.certificates import Certificates, ensure
-from tests.support.function import Cloud, forget, moto_cloud
+from tests.support.cloud import Cloud, moto_cloud
+from tests.support.function import new_environment
 
 # No test is timed: the machine that runs it may be busy.
 hypothesis.settings.register_profile("untimed", deadline=None)
@@ -50,9 +51,9 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
-    forget()
+    new_environment()
     yield
-    forget()
+    new_environment()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from api_particulier.scopes import fields_of
 from ops.functions import datasets, modules
 from release.openapi.generator import UndocumentedRouteError, openapi
 from sandbox.simulators import PEOPLE, caf, svair
-from tests.support.openapi import document, pointer, violations
+from tests.support.openapi import document, pointer, schema_errors
 from tests.support.template import resources
 
 
@@ -61,11 +61,11 @@ def test_every_example_is_what_its_schema_says(path: str, method: str) -> None:
     for _, response, where in answers(path, method):
         said = response["content"].get("application/json", {})
         for name, example in said.get("examples", {}).items():
-            assert violations(f"{where}/content/application~1json/schema", example["value"]) == [], name
+            assert schema_errors(f"{where}/content/application~1json/schema", example["value"]) == [], name
     if "requestBody" in operation:
         where = pointer("paths", path, method, "requestBody", "content", "application/json")
         for example in operation["requestBody"]["content"]["application/json"]["examples"].values():
-            assert violations(f"{where}/schema", example["value"]) == []
+            assert schema_errors(f"{where}/schema", example["value"]) == []
 
 
 @pytest.mark.parametrize(("path", "method"), OPERATIONS)

@@ -11,7 +11,8 @@ import pytest
 
 from sandbox.simulators import impot_particulier
 from tests.support import wire
-from tests.support.function import Answer, Cloud, ask
+from tests.support.cloud import Cloud
+from tests.support.function import Response, call_api
 
 HIDDEN: Final = "CE-QUE-DIT-LE-FOURNISSEUR"
 PAGE: Final = f"<html><body><p>{HIDDEN} à lire</p></body></html>".encode()
@@ -30,8 +31,8 @@ class Provider:
     secret: str = ""
     """What it is asked with, stored under the name "secret"."""
 
-    def ask(self, key: str) -> Answer:
-        return ask(self.event, key=key, headers={"X-User": "agent-42"}, **self.query)
+    def ask(self, key: str) -> Response:
+        return call_api(self.event, key=key, headers={"X-User": "agent-42"}, **self.query)
 
 
 AVIS: Final = {"numeroFiscal": "2690000000095", "referenceAvis": "2690000000096"}
@@ -151,7 +152,7 @@ def test_a_failing_provider_is_answered_with_its_code_and_nothing_of_its_cause(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    key = cloud.token(provider.scope)
+    key = cloud.issue_key(provider.scope)
     for variable, seconds in zip(("PROVIDER_READ_TIMEOUT", "PROVIDER_DEADLINE"), failure.patience, strict=True):
         monkeypatch.setenv(variable, str(seconds))
     with failure.server() as url:
@@ -164,7 +165,7 @@ def test_a_failing_provider_is_answered_with_its_code_and_nothing_of_its_cause(
     assert int(answer.headers.get("Retry-After", 1)) > 0
     assert answer.headers["X-Request-Id"]
 
-    [entry] = cloud.entries()
+    [entry] = cloud.audit_records()
     assert (entry["status"], entry["error"]) == (failure.status, failure.code)
     assert (entry["released"], entry["withheld"]) == ([], [])
     assert entry["citizen"]
@@ -189,7 +190,7 @@ def test_a_provider_that_is_back_answers_the_next_question(
             asked.append(request)
             connection.sendall(wire.response(PAGE, status=503 if len(asked) == 1 else 429))
 
-    key = cloud.token(provider.scope)
+    key = cloud.issue_key(provider.scope)
     with wire.converse(fail_once) as url:
         monkeypatch.setenv(provider.url, url)
         answers = [provider.ask(key) for _ in range(2)]

@@ -21,7 +21,8 @@ from flask import Flask
 from lxml import etree
 
 from sandbox.simulators import caf, svair
-from tests.support.function import Answer, Cloud, call, event
+from tests.support.cloud import Cloud
+from tests.support.function import Response, event, invoke
 from tests.support.template import ROOT, resources
 from tests.support.wire import serve
 
@@ -158,14 +159,14 @@ def _routes() -> Mapping[str, Route]:
     }
 
 
-def _gateway_answer(kind: str) -> Answer:
+def _gateway_answer(kind: str) -> Response:
     """Return what the gateway answers by itself, as the template says it."""
     declared = resources("AWS::Serverless::Api")["Api"]["GatewayResponses"][kind]
     [(content_type, body)] = declared["ResponseTemplates"].items()
-    return Answer(declared["StatusCode"], {"Content-Type": content_type}, body)
+    return Response(declared["StatusCode"], {"Content-Type": content_type}, body)
 
 
-def _replay(line: Line, key: str | None) -> Answer:
+def _replay(line: Line, key: str | None) -> Response:
     route = _routes().get(line.path)
     if route is None:
         return _gateway_answer("MISSING_AUTHENTICATION_TOKEN")
@@ -174,10 +175,10 @@ def _replay(line: Line, key: str | None) -> Answer:
     made = event(route.event, key=key, headers={"Accept": line.accept})
     made["queryStringParameters"] = line.query or None
     made["multiValueQueryStringParameters"] = {name: [value] for name, value in line.query.items()} or None
-    return call(made, route.function)
+    return invoke(made, route.function)
 
 
-def _is_the_same(line: Line, answer: Answer) -> bool:
+def _is_the_same(line: Line, answer: Response) -> bool:
     kind = line.content_type.partition(";")[0]
     if line.status != answer.status or kind != answer.headers["Content-Type"].partition(";")[0]:
         return False
@@ -186,7 +187,7 @@ def _is_the_same(line: Line, answer: Answer) -> bool:
     return bool(line.body == _told(answer))
 
 
-def _told(answer: Answer) -> Any:
+def _told(answer: Response) -> Any:
     """Return the data of an answer, or the text of one that is not JSON."""
     return answer.body if answer.headers["Content-Type"].startswith("application/json") else answer.text
 
@@ -238,7 +239,7 @@ class Deviation:
         )
 
 
-def _reasons(line: Line, answer: Answer, deviations: list[Deviation]) -> list[Deviation]:
+def _reasons(line: Line, answer: Response, deviations: list[Deviation]) -> list[Deviation]:
     """Return the deviations that explain, together, all that differs; none if something is left."""
     covering = [one for one in deviations if one.covers(line)]
     told = _told(answer)
@@ -267,7 +268,7 @@ def _deviations() -> list[Deviation]:
 def test_no_recorded_answer_differs_without_a_reason(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     deviations = _deviations()
     lines = _lines()
-    keys = {str(line.scopes): cloud.token(*line.scopes) for line in lines if line.scopes is not None}
+    keys = {str(line.scopes): cloud.issue_key(*line.scopes) for line in lines if line.scopes is not None}
     unexplained = []
     monkeypatch.setenv("DGFIP_AVAILABLE_YEARS", str(datetime.now(UTC).year - OLDEST_NOTICE + 1))
     with ExitStack() as servers:

@@ -6,16 +6,16 @@ import pytest
 from playwright.sync_api import Browser
 
 from tests.support.browser import Visit, browser, visit
-from tests.support.stack import Stack, bring_up, sandbox
+from tests.support.stack import Stack, run_sandbox, start_stack
 
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
     """Deploy the real template to a local stack of the tests' own; stop it at the end."""
     try:
-        yield bring_up()
+        yield start_stack()
     finally:
-        sandbox("down")
+        run_sandbox("down")
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import requests
 
 from sandbox.simulators.svair import Declarant, Person, app_of
 from sandbox.town.demarches import demarches
-from tests.support.stack import FOLDER, Stack, bring_up
+from tests.support.stack import FOLDER, Stack, start_stack
 from tests.support.template import ROOT
 from tests.support.wire import serve
 
@@ -81,11 +81,11 @@ def everybody() -> list[Person]:
 @pytest.fixture(scope="module")
 def elsewhere(stack: Stack, everybody: list[Person]) -> Iterator[Stack]:
     """Bring the running stack up to date with the address of another server, then back."""
-    town = next(one for one in stack.operate("keys", "list") if one["purpose"] == CANTEEN.finalite)
-    stack.operate("keys", "revoke", town["id"])
+    town = next(one for one in stack.run_cli("keys", "list") if one["purpose"] == CANTEEN.finalite)
+    stack.run_cli("keys", "revoke", town["id"])
     with serve(app_of(lambda: everybody)) as url:
-        yield bring_up(DGFIP_SVAIR_URL=url)
-    assert bring_up().api_key == stack.api_key  # a second `make up` is the same stack
+        yield start_stack(DGFIP_SVAIR_URL=url)
+    assert start_stack().api_key == stack.api_key  # a second `make up` is the same stack
 
 
 def test_random_notices_come_back_exactly(elsewhere: Stack, everybody: list[Person]) -> None:

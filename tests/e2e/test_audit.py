@@ -26,7 +26,7 @@ def verified(stack: Stack) -> dict[str, Any]:
     """Verify until no entry waits for its seal: that lasts a minute at most."""
     until = time.monotonic() + 90
     while time.monotonic() < until:
-        found: dict[str, Any] = stack.operate("audit", "verify")
+        found: dict[str, Any] = stack.run_cli("audit", "verify")
         if found["pending"] == 0:
             return found
     pytest.fail("entries wait for their seal")
@@ -35,7 +35,7 @@ def verified(stack: Stack) -> dict[str, Any]:
 @pytest.fixture
 def entries(stack: Stack) -> list[dict[str, Any]]:
     """Entries of calls made now, in two seals or more."""
-    issued = stack.issue("dgfip_avis_imposition", options=("--purpose", PURPOSE))
+    issued = stack.issue_key("dgfip_avis_imposition", options=("--purpose", PURPOSE))
     for _ in range(2):
         for _ in range(3):
             assert stack.get("/introspect", key=issued["key"]).status_code == 200
@@ -62,7 +62,7 @@ def key(entry: dict[str, Any]) -> dict[str, Any]:
 
 def first(stack: Stack) -> str:
     """Return the first thing that a verification names."""
-    said = str(stack.operate("audit", "verify", expect=1))
+    said = str(stack.run_cli("audit", "verify", expect=1))
     return said.split("not as it was sealed, first ")[1].strip()
 
 
@@ -137,10 +137,10 @@ def test_an_export_is_proven_with_the_network_off(
     stack: Stack, entries: list[dict[str, Any]], tmp_path: Path, kind: str
 ) -> None:
     file, pem = tmp_path / f"audit.{kind}", tmp_path / "key.pem"
-    pem.write_text(stack.operate("audit", "public-key")["public_key"])
+    pem.write_text(stack.run_cli("audit", "public-key")["public_key"])
     days = [f"{datetime.now(UTC) + timedelta(days=days):%Y-%m-%d}" for days in (-1, 1)]
     chosen = ("--from", days[0], "--to", days[1], "--token", entries[0]["token"], "--format", kind)
-    assert stack.operate("audit", "export", *chosen, "--output", str(file))["entries"] == 6
+    assert stack.run_cli("audit", "export", *chosen, "--output", str(file))["entries"] == 6
 
     def proven() -> subprocess.CompletedProcess[str]:
         arguments = [str(ROOT / "ops/verify_file.py"), str(file), "--public-key", str(pem), "--json"]

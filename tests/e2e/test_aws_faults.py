@@ -8,7 +8,7 @@ from werkzeug.exceptions import NotFound
 from werkzeug.middleware.http_proxy import ProxyMiddleware
 
 from tests.e2e.test_outage import Caller, nothing_is_lost
-from tests.support.aws import ERRORS, Aws
+from tests.support.aws import ERRORS, FailingAws
 from tests.support.stack import Stack
 from tests.support.wire import serve
 
@@ -26,19 +26,19 @@ def forwarding_to(url: str) -> "WSGIApplication":
 
 
 @pytest.fixture(scope="module")
-def door(stack: Stack) -> Iterator[Aws]:
+def door(stack: Stack) -> Iterator[FailingAws]:
     """Let a dataset of each provider reach AWS by the door, and put everything back."""
-    played = Aws(forwarding_to(stack.description["cloud_url"]))
+    played = FailingAws(forwarding_to(stack.description["cloud_url"]))
     with (
         serve(played) as url,
-        stack.told("QuotientFamilial", AWS_ENDPOINT_URL=url),
-        stack.told("RevenuFiscalReference", AWS_ENDPOINT_URL=url),
+        stack.with_variables("QuotientFamilial", AWS_ENDPOINT_URL=url),
+        stack.with_variables("RevenuFiscalReference", AWS_ENDPOINT_URL=url),
     ):
         yield played
 
 
 @pytest.fixture
-def aws(door: Aws) -> Iterator[Aws]:
+def aws(door: FailingAws) -> Iterator[FailingAws]:
     yield door
     door.failing = []
     door.error = ERRORS["fails"]
@@ -59,7 +59,7 @@ def works(stack: Stack, town: Caller) -> None:
 
 
 @pytest.mark.parametrize("error", ERRORS)
-def test_when_the_audit_cannot_be_written_no_data_leaves(stack: Stack, aws: Aws, error: str) -> None:
+def test_when_the_audit_cannot_be_written_no_data_leaves(stack: Stack, aws: FailingAws, error: str) -> None:
     town = Caller(stack)
     aws.error, aws.failing = ERRORS[error], [stack.description["tables"]["audit"]]
     assert got(town) == [UNAVAILABLE, UNAVAILABLE]
@@ -67,21 +67,23 @@ def test_when_the_audit_cannot_be_written_no_data_leaves(stack: Stack, aws: Aws,
     works(stack, town)
 
 
-def test_when_kms_fails_new_environments_refuse_and_the_others_have_the_months_key(stack: Stack, aws: Aws) -> None:
+def test_when_kms_fails_new_environments_refuse_and_the_others_have_the_months_key(
+    stack: Stack, aws: FailingAws
+) -> None:
     town = Caller(stack)
     assert got(town) == [(200, None), (200, None)]
     aws.failing = ["TrentService"]
-    stack.forget("QuotientFamilial")
+    stack.new_environment("QuotientFamilial")
     assert got(town) == [UNAVAILABLE, (200, None)]
     aws.failing = []
     works(stack, town)
 
 
-def test_when_secrets_manager_fails_only_who_needs_a_certificate_is_refused(stack: Stack, aws: Aws) -> None:
+def test_when_secrets_manager_fails_only_who_needs_a_certificate_is_refused(stack: Stack, aws: FailingAws) -> None:
     town = Caller(stack)
     aws.failing = ["secretsmanager"]
-    stack.forget("QuotientFamilial")
-    stack.forget("RevenuFiscalReference")
+    stack.new_environment("QuotientFamilial")
+    stack.new_environment("RevenuFiscalReference")
     assert got(town) == [(500, "internal_server_error"), (200, None)]
     aws.failing = []
     works(stack, town)

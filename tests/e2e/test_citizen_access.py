@@ -7,7 +7,7 @@ import pytest
 import requests
 
 from sandbox.simulators import PEOPLE, caf, svair
-from tests.support.stack import FAMILY_NUMBERS, NUMBERS, RFR_ROUTE, Stack, bring_up
+from tests.support.stack import FAMILY_NUMBERS, NUMBERS, RFR_ROUTE, Stack, start_stack
 
 SOON = 5.0
 """Seconds within which a call is in its citizen's log."""
@@ -34,7 +34,7 @@ def test_a_call_made_now_is_soon_in_its_citizen_s_log_and_in_no_other(
     stack: Stack, route: str, numbers: dict[str, str], others: dict[str, str], fields: list[str]
 ) -> None:
     before, before_of_others = log(stack, numbers)["total"], log(stack, others)
-    key = stack.issue(
+    key = stack.issue_key(
         "dgfip_revenu_fiscal_reference", "cnaf_quotient_familial", options=("--purpose", "Tarif de la cantine")
     )
     assert stack.get(route, key=key["key"], **numbers).status_code == 200
@@ -51,7 +51,7 @@ def test_a_call_made_now_is_soon_in_its_citizen_s_log_and_in_no_other(
     name, number = next(iter(numbers.items()))
     options = ("--numero-fiscal", number) if name == "numeroFiscal" else ("--numero-allocataire", number)
     postcode = ("--code-postal", numbers["codePostal"]) if "codePostal" in numbers else ()
-    assert stack.operate("citizen", "access", *options, *postcode) == told
+    assert stack.run_cli("citizen", "access", *options, *postcode) == told
 
 
 def test_who_does_not_hold_the_numbers_is_told_what_of_somebody_unknown(stack: Stack) -> None:
@@ -76,7 +76,7 @@ def test_each_statement_of_its_policy_serves_something(
     stack: Stack, sid: str, numbers: dict[str, str], status: int
 ) -> None:
     with stack.without_statement("CitizenAccess", sid):
-        stack.forget("CitizenAccess")  # an environment remembers the month's key, and the certificate
+        stack.new_environment("CitizenAccess")  # an environment remembers the month's key, and the certificate
         log(stack, numbers, status)
 
 
@@ -89,12 +89,12 @@ def test_accesses_are_found_after_a_rotation_of_the_pseudonym_key(
     keys = [kms.create_key(KeySpec="HMAC_256", KeyUsage="GENERATE_VERIFY_MAC")["KeyMetadata"]["Arn"]]
     former = kms.describe_key(KeyId=first)["KeyMetadata"]["Arn"]
     try:
-        bring_up(PSEUDONYM_KEY_ARN=keys[0], FORMER_PSEUDONYM_KEY_ARNS=former)
+        start_stack(PSEUDONYM_KEY_ARN=keys[0], FORMER_PSEUDONYM_KEY_ARNS=former)
         assert stack.get(RFR_ROUTE, **NUMBERS).status_code == 200
         told = log(stack, NUMBERS)
         assert told["acces"][1:] == before["acces"]
-        assert stack.operate("citizen", "access", "--numero-fiscal", NUMBERS["numeroFiscal"]) == told
+        assert stack.run_cli("citizen", "access", "--numero-fiscal", NUMBERS["numeroFiscal"]) == told
         with stack.without_statement("CitizenAccess", "NameCitizensAsBefore"):
             log(stack, NUMBERS, status=500)
     finally:
-        bring_up()
+        start_stack()

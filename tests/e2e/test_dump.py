@@ -63,7 +63,7 @@ def found_among(first: int, candidates: frozenset[bytes]) -> list[int]:
 
 
 def test_nobody_is_found_in_a_dump_of_every_table_log_and_bucket(stack: Stack) -> None:
-    key = stack.issue("dgfip_avis_imposition", "cnaf_attestation_droits")["key"]
+    key = stack.issue_key("dgfip_avis_imposition", "cnaf_attestation_droits")["key"]
     random_numbers = [f"{secrets.randbelow(9 * 10**12) + 10**12}" for _ in range(20)]
     for number in random_numbers:
         stack.get(RFR_ROUTE, key=key, numeroFiscal=number, referenceAvis=f"26{number[2:]}")
@@ -74,7 +74,7 @@ def test_nobody_is_found_in_a_dump_of_every_table_log_and_bucket(stack: Stack) -
     stack.get("/v2/quotient-familial", key=key, **FAMILY_NUMBERS)
     for numbers in (NUMBERS, FAMILY_NUMBERS):
         requests.get(f"{stack.api_url}/citoyen/acces", numbers, timeout=60)
-    stack.operate("audit", "verify")
+    stack.run_cli("audit", "verify")
     dump = "\n".join(kept(stack))
     asked: list[Any] = [*random_numbers, *families, *NUMBERS.values(), FAMILY_NUMBERS["numeroAllocataire"]]
     assert [number for number in asked if re.search(rf"(?<!\d){number}(?!\d)", dump)] == []

@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 import pytest
 import requests
 
-from tests.support.stack import FAMILY_NUMBERS, NUMBERS, RFR_ROUTE, Stack, bring_up
+from tests.support.stack import FAMILY_NUMBERS, NUMBERS, RFR_ROUTE, Stack, start_stack
 
 DGFIP_ROUTES = ("/v2/avis-imposition", RFR_ROUTE, "/v2/declarants", "/v2/adresse-fiscale")
 GEOCODED = {"adresseStructuree", "coordonnees", "score"}
@@ -34,7 +34,7 @@ def test_a_v1_caller_may_ask_for_xml(stack: Stack) -> None:
 
 def test_only_a_function_that_may_read_the_certificate_speaks_to_the_caf(stack: Stack) -> None:
     with stack.without_statement("QuotientFamilial", "ReadCafCertificate"):
-        stack.forget("QuotientFamilial")  # an environment reads it once
+        stack.new_environment("QuotientFamilial")  # an environment reads it once
         assert stack.get("/v2/quotient-familial", **FAMILY_NUMBERS).status_code == 500
         assert stack.get("/v2/adresse", **FAMILY_NUMBERS).status_code == 200
     assert stack.get("/v2/quotient-familial", **FAMILY_NUMBERS).status_code == 200
@@ -50,8 +50,8 @@ def said_by_svair(stack: Stack) -> dict[str, dict[str, Any]]:
 def otherwise(stack: Stack, said_by_svair: dict[str, dict[str, Any]]) -> Iterator[Stack]:
     """Bring the stack up with the tax service's other interface and no geocoder, then back."""
     assert said_by_svair
-    yield bring_up(DGFIP_PROVIDER="impot_particulier", BAN_URL="http://127.0.0.1:9")
-    assert bring_up().api_url == stack.api_url
+    yield start_stack(DGFIP_PROVIDER="impot_particulier", BAN_URL="http://127.0.0.1:9")
+    assert start_stack().api_url == stack.api_url
 
 
 @pytest.mark.parametrize("route", DGFIP_ROUTES)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import requests
 
-from tests.support.datapass import OTHER_SIRET, SIRET, VENDOR_SIRET, told
+from tests.support.datapass import OTHER_SIRET, SIRET, VENDOR_SIRET, datapass_event
 from tests.support.stack import NUMBERS, RFR_ROUTE, Stack
 
 WEBHOOK = "/datapass/v2/api_particulier/webhook"
@@ -39,7 +39,9 @@ class Datapass:
         return requests.post(f"{self.stack.api_url}{WEBHOOK}", body, headers=headers, timeout=60)
 
     def approve(self, *scopes: str, **data: Any) -> "Approved":
-        payload = told(at=int(time.time()), model_id=next(_IDS), **data | ({"scopes": list(scopes)} if scopes else {}))
+        payload = datapass_event(
+            at=int(time.time()), model_id=next(_IDS), **data | ({"scopes": list(scopes)} if scopes else {})
+        )
         answer = self.post(payload)
         assert answer.status_code == 200, answer.text
         return Approved(str(payload["model_id"]), str(answer.json()["token_id"]), payload)
@@ -67,7 +69,7 @@ def open_link(stack: Stack, address: str) -> requests.Response:
 
 
 def key_of(stack: Stack, approved: Approved) -> str:
-    shown = open_link(stack, stack.operate("habilitations", "link", approved.habilitation)["link"])
+    shown = open_link(stack, stack.run_cli("habilitations", "link", approved.habilitation)["link"])
     assert shown.status_code == 200, shown.text
     return str(shown.json()["cle"])
 
@@ -79,7 +81,7 @@ def gateway_keys(stack: Stack, token_id: str) -> list[dict[str, Any]]:
 
 def test_an_approval_gives_a_key_that_opens_exactly_what_was_approved(stack: Stack, datapass: Datapass) -> None:
     approved = datapass.approve("dgfip_revenu_fiscal_reference", "dgfip_nombre_parts")
-    address = stack.operate("habilitations", "link", approved.habilitation)["link"]
+    address = stack.run_cli("habilitations", "link", approved.habilitation)["link"]
     shown = open_link(stack, address)
     assert (shown.status_code, shown.json()["jeton"]) == (200, approved.token_id)
     key = str(shown.json()["cle"])
@@ -95,7 +97,7 @@ def test_an_approval_gives_a_key_that_opens_exactly_what_was_approved(stack: Sta
     assert (answer.status_code, list(answer.json())) == (200, ["revenuFiscalReference", "nombreParts"])
     assert answer.headers["RateLimit-Limit"] == "20"
     assert stack.get("/v2/declarants", key=key, **NUMBERS).status_code == 403
-    history = stack.operate("habilitations", "show", approved.habilitation)["history"]
+    history = stack.run_cli("habilitations", "show", approved.habilitation)["history"]
     assert [step["event"] for step in history] == ["approve", "link", "link", "link_opened", "link_reopened"]
 
 
@@ -117,25 +119,25 @@ def test_the_key_of_an_approval_is_limited_to_20_calls_a_second(stack: Stack, da
 
 
 def test_the_same_event_ten_times_at_once_makes_one_key(stack: Stack, datapass: Datapass) -> None:
-    payload = told(at=int(time.time()), model_id=next(_IDS))
+    payload = datapass_event(at=int(time.time()), model_id=next(_IDS))
     with ThreadPoolExecutor(10) as pool:
         answers = list(pool.map(lambda _: datapass.post(payload), range(10)))
     assert {answer.status_code for answer in answers} == {200}
     (token_id,) = {answer.json()["token_id"] for answer in answers}
     assert len(gateway_keys(stack, token_id)) == 1
-    mine = [one for one in stack.operate("keys", "list") if one["habilitation"] == str(payload["model_id"])]
+    mine = [one for one in stack.run_cli("keys", "list") if one["habilitation"] == str(payload["model_id"])]
     assert [one["id"] for one in mine] == [token_id]
-    history = stack.operate("habilitations", "show", str(payload["model_id"]))["history"]
+    history = stack.run_cli("habilitations", "show", str(payload["model_id"]))["history"]
     assert [step["event"] for step in history] == ["approve", "link"]  # one event, and one mail
 
 
 def test_a_wrong_signature_changes_nothing(stack: Stack, datapass: Datapass) -> None:
-    payload = told(at=int(time.time()), model_id=next(_IDS))
+    payload = datapass_event(at=int(time.time()), model_id=next(_IDS))
     for secret in ("wrong", ""):
         answer = datapass.post(payload, secret)
         assert (answer.status_code, answer.json()) == (401, REFUSED)
         assert answer.headers["X-Request-Id"]
-    assert "no habilitation has the id" in stack.operate("habilitations", "show", str(payload["model_id"]), expect=1)
+    assert "no habilitation has the id" in stack.run_cli("habilitations", "show", str(payload["model_id"]), expect=1)
     approved = datapass.approve("dgfip_nombre_parts")
     key = key_of(stack, approved)
     assert datapass.post(approved.payload | {"event": "revoke"}, "wrong").status_code == 401
@@ -156,7 +158,7 @@ def within_a_second(stack: Stack, key: str, kill: Callable[[], object]) -> None:
 def test_what_ends_a_habilitation_ends_its_key_within_a_second(stack: Stack, datapass: Datapass, event: str) -> None:
     approved = datapass.approve("dgfip_nombre_parts")
     within_a_second(stack, key_of(stack, approved), lambda: datapass.end(approved, event))
-    assert stack.operate("habilitations", "show", approved.habilitation)["keys"] == []
+    assert stack.run_cli("habilitations", "show", approved.habilitation)["keys"] == []
 
 
 def test_who_holds_a_key_kills_it_within_a_second(stack: Stack, datapass: Datapass) -> None:
@@ -171,24 +173,24 @@ def test_who_holds_a_key_kills_it_within_a_second(stack: Stack, datapass: Datapa
 
 
 def test_what_cannot_be_processed_is_set_aside_and_replayed(stack: Stack, datapass: Datapass) -> None:
-    payload = told(at=int(time.time()), model_id=next(_IDS), scopes=["another_api_identite"])
+    payload = datapass_event(at=int(time.time()), model_id=next(_IDS), scopes=["another_api_identite"])
     answer = datapass.post(payload)
     assert (answer.status_code, answer.json()) == (200, {})
-    mine = [one for one in stack.operate("habilitations", "replay") if one["habilitation"] == str(payload["model_id"])]
+    mine = [one for one in stack.run_cli("habilitations", "replay") if one["habilitation"] == str(payload["model_id"])]
     assert [one["outcome"] for one in mine] == ["approved without any scope that the API knows"]
-    good = told(at=int(time.time()), model_id=payload["model_id"])
+    good = datapass_event(at=int(time.time()), model_id=payload["model_id"])
     queue = stack.deployment.outputs["DatapassDeadLetters"]
     stack.client("sqs").purge_queue(QueueUrl=queue)
     stack.client("sqs").send_message(QueueUrl=queue, MessageBody=json.dumps(good))
-    assert stack.operate("habilitations", "replay") == [
+    assert stack.run_cli("habilitations", "replay") == [
         {"habilitation": str(payload["model_id"]), "event": "approve", "outcome": "applied"}
     ]
-    assert stack.operate("habilitations", "replay") == []
-    assert len(stack.operate("habilitations", "show", str(payload["model_id"]))["keys"]) == 1
+    assert stack.run_cli("habilitations", "replay") == []
+    assert len(stack.run_cli("habilitations", "show", str(payload["model_id"]))["keys"]) == 1
 
 
 def test_an_operator_grants_refuses_and_revokes(stack: Stack, datapass: Datapass) -> None:
-    granted = stack.operate(
+    granted = stack.run_cli(
         *("habilitations", "grant", "--kind", "collectivite", "--organisation", "VILLE IMAGINAIRE", "--siret", SIRET),
         *("--scopes", "dgfip_nombre_parts,unheard_of", "--purpose", "Cantine", "--reason", "par convention"),
     )
@@ -197,23 +199,23 @@ def test_an_operator_grants_refuses_and_revokes(stack: Stack, datapass: Datapass
         ["dgfip_nombre_parts"],
         ["unheard_of"],
     )
-    key = str(open_link(stack, stack.operate("habilitations", "link", granted["id"])["link"]).json()["cle"])
-    within_a_second(stack, key, lambda: stack.operate("habilitations", "revoke", granted["id"]))
-    assert "is revoked, suspended or expired" in stack.operate("habilitations", "link", granted["id"], expect=1)
+    key = str(open_link(stack, stack.run_cli("habilitations", "link", granted["id"])["link"]).json()["cle"])
+    within_a_second(stack, key, lambda: stack.run_cli("habilitations", "revoke", granted["id"]))
+    assert "is revoked, suspended or expired" in stack.run_cli("habilitations", "link", granted["id"], expect=1)
 
-    payload = told("submit", at=int(time.time()) - 5, model_id=next(_IDS))
+    payload = datapass_event("submit", at=int(time.time()) - 5, model_id=next(_IDS))
     datapass.post(payload)
     asked = str(payload["model_id"])
-    assert stack.operate("habilitations", "refuse", asked)["state"] == "refused"
-    assert stack.operate("habilitations", "grant", asked, "--scopes", "dgfip_nombre_parts")["scopes"] == [
+    assert stack.run_cli("habilitations", "refuse", asked)["state"] == "refused"
+    assert stack.run_cli("habilitations", "grant", asked, "--scopes", "dgfip_nombre_parts")["scopes"] == [
         "dgfip_nombre_parts"
     ]
-    assert asked in [one["id"] for one in stack.operate("habilitations", "list", "--state", "validated")]
+    assert asked in [one["id"] for one in stack.run_cli("habilitations", "list", "--state", "validated")]
 
 
 @pytest.mark.parametrize("kind", ["particulier", "entreprise"])
 def test_only_administrations_are_granted_anything(stack: Stack, kind: str) -> None:
-    told_why = stack.operate(
+    told_why = stack.run_cli(
         *("habilitations", "grant", "--kind", kind, "--organisation", "X", "--siret", SIRET),
         *("--scopes", "dgfip_nombre_parts"),
         expect=1,
@@ -227,7 +229,7 @@ def test_a_vendor_sees_its_administrations_each_with_its_key(stack: Stack, datap
         datapass.approve(service_provider=vendor, organization={"siret": siret, "raison_sociale": "VILLE"})
         for siret in (SIRET, OTHER_SIRET)
     ]
-    listed = stack.operate("habilitations", "list", "--vendor", VENDOR_SIRET)
+    listed = stack.run_cli("habilitations", "list", "--vendor", VENDOR_SIRET)
     mine = {one["id"]: one for one in listed if one["id"] in {each.habilitation for each in served}}
     assert [[key["id"] for key in mine[each.habilitation]["keys"]] for each in served] == [
         [each.token_id] for each in served
@@ -236,7 +238,7 @@ def test_a_vendor_sees_its_administrations_each_with_its_key(stack: Stack, datap
 
 
 def test_a_dry_run_asks_nobody(stack: Stack) -> None:
-    tried = stack.operate("habilitations", "dry-run", "--scopes", "dgfip_nombre_parts,unheard_of")
+    tried = stack.run_cli("habilitations", "dry-run", "--scopes", "dgfip_nombre_parts,unheard_of")
     assert tried["datasets"]["revenu_fiscal_reference"]["body"] == {"nombreParts": 1.5}
     assert tried["datasets"]["quotient_familial"]["status"] == 403
     assert tried["unknown"] == ["unheard_of"]
@@ -253,18 +255,18 @@ def test_a_dry_run_asks_nobody(stack: Stack) -> None:
     ],
 )
 def test_without_a_statement_no_approval_makes_a_key(stack: Stack, datapass: Datapass, sid: str) -> None:
-    payload = told(at=int(time.time()), model_id=next(_IDS))
-    before = {one["id"] for one in stack.operate("keys", "list")}
-    stack.forget("Datapass")  # the secret, which is remembered for a minute
+    payload = datapass_event(at=int(time.time()), model_id=next(_IDS))
+    before = {one["id"] for one in stack.run_cli("keys", "list")}
+    stack.new_environment("Datapass")  # the secret, which is remembered for a minute
     with stack.without_statement("Datapass", sid):
         assert datapass.post(payload).status_code == 500
-    assert {one["id"] for one in stack.operate("keys", "list")} == before
+    assert {one["id"] for one in stack.run_cli("keys", "list")} == before
     token_id = datapass.post(payload).json()["token_id"]  # delivered again: nothing half-made is in its way
     assert len(gateway_keys(stack, token_id)) == 1
 
 
 def test_without_its_statement_nothing_is_set_aside_nor_accepted(stack: Stack, datapass: Datapass) -> None:
-    payload = told(at=int(time.time()), model_id=next(_IDS), scopes=[])
+    payload = datapass_event(at=int(time.time()), model_id=next(_IDS), scopes=[])
     with stack.without_statement("Datapass", "SetEventsAside"):
         assert datapass.post(payload).status_code == 500
     assert datapass.post(payload).status_code == 200
@@ -273,14 +275,14 @@ def test_without_its_statement_nothing_is_set_aside_nor_accepted(stack: Stack, d
 @pytest.mark.parametrize("sid", ["OpenLinks", "KeepHistory", "ReadTokens", "FindTokens", "RevealGatewayKeys"])
 def test_without_a_statement_no_link_shows_a_key(stack: Stack, datapass: Datapass, sid: str) -> None:
     approved = datapass.approve("dgfip_nombre_parts")
-    address = stack.operate("habilitations", "link", approved.habilitation)["link"]
+    address = stack.run_cli("habilitations", "link", approved.habilitation)["link"]
     with stack.without_statement("KeyHandover", sid):
         assert open_link(stack, address).status_code == 500
 
 
 @pytest.mark.parametrize("sid", ["ReadTokens", "FindTokens", "RevokeTokens", "DeleteGatewayKeys"])
 def test_without_a_statement_no_key_is_killed(stack: Stack, sid: str) -> None:
-    made = stack.issue("dgfip_nombre_parts")
+    made = stack.issue_key("dgfip_nombre_parts")
     with stack.without_statement("KeyCompromised", sid):
         reported = requests.post(f"{stack.api_url}/keys/compromised", json={"key": made["key"]}, timeout=60)
         assert reported.status_code == 500

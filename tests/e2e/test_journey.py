@@ -26,7 +26,7 @@ def test_v1_and_v2_give_the_same_notice(stack: Stack) -> None:
 
 
 def test_a_token_sees_its_fields_and_no_other(stack: Stack) -> None:
-    town = stack.issue("dgfip_revenu_fiscal_reference", "cnaf_quotient_familial")
+    town = stack.issue_key("dgfip_revenu_fiscal_reference", "cnaf_quotient_familial")
     whole, masked = (stack.get("/v2/avis-imposition", key=key, **NUMBERS) for key in (stack.api_key, town["key"]))
     assert masked.json() == {"revenuFiscalReference": whole.json()["revenuFiscalReference"]}
     refused = stack.get("/v2/declarants", key=town["key"], **NUMBERS)
@@ -36,10 +36,10 @@ def test_a_token_sees_its_fields_and_no_other(stack: Stack) -> None:
 
 
 def test_only_a_living_key_opens_anything(stack: Stack) -> None:
-    expired = stack.issue("dgfip_avis_imposition", options=("--expires", "2020-01-01"))
-    revoked = stack.issue("dgfip_avis_imposition")
+    expired = stack.issue_key("dgfip_avis_imposition", options=("--expires", "2020-01-01"))
+    revoked = stack.issue_key("dgfip_avis_imposition")
     assert stack.get(RFR_ROUTE, key=revoked["key"], **NUMBERS).status_code == 200
-    assert stack.operate("keys", "revoke", revoked["id"])["state"] == "revoked"
+    assert stack.run_cli("keys", "revoke", revoked["id"])["state"] == "revoked"
     for key in (expired["key"], revoked["key"], "0" * 64, ""):
         answer = stack.get(RFR_ROUTE, key=key, **NUMBERS)
         assert answer.status_code == 401
@@ -52,17 +52,17 @@ def test_only_a_living_key_opens_anything(stack: Stack) -> None:
 
 
 def test_the_operator_finds_a_key_and_never_its_value(stack: Stack) -> None:
-    made = stack.issue("dgfip_nombre_parts")
-    shown = stack.operate("keys", "show", made["id"])
+    made = stack.issue_key("dgfip_nombre_parts")
+    shown = stack.run_cli("keys", "show", made["id"])
     assert (shown["scopes"], shown["state"]) == (["dgfip_nombre_parts"], "active")
-    listed = stack.operate("keys", "list")
+    listed = stack.run_cli("keys", "list")
     assert made["id"] in [key["id"] for key in listed]
     assert made["key"] not in json.dumps([shown, listed])
-    assert "no token has the id" in stack.operate("keys", "show", "nobody", expect=1)
+    assert "no token has the id" in stack.run_cli("keys", "show", "nobody", expect=1)
 
 
 def test_over_20_calls_a_second_a_key_waits_and_the_others_do_not(stack: Stack) -> None:
-    busy, quiet = stack.issue("dgfip_avis_imposition"), stack.issue("dgfip_avis_imposition")
+    busy, quiet = stack.issue_key("dgfip_avis_imposition"), stack.issue_key("dgfip_avis_imposition")
     answers = list[requests.Response]()
     with ThreadPoolExecutor(8) as pool:
         # As many rounds as it takes: on a slow machine the first ones are spent starting functions.

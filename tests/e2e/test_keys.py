@@ -57,12 +57,12 @@ class Caller:
 
 
 def test_a_key_is_changed_under_load_without_one_refusal(stack: Stack) -> None:
-    old = stack.issue("dgfip_nombre_parts")
+    old = stack.issue_key("dgfip_nombre_parts")
     assert stack.get("/introspect", key=old["key"]).status_code == 200
     caller = Caller(stack, old["key"])
     with caller.calling():
         caller.wait_for(10)
-        new = stack.operate("keys", "rotate", old["id"], "--overlap", "1")
+        new = stack.run_cli("keys", "rotate", old["id"], "--overlap", "1")
         caller.wait_for(20)
         caller.key = new["key"]
         caller.wait_for(30)
@@ -70,12 +70,12 @@ def test_a_key_is_changed_under_load_without_one_refusal(stack: Stack) -> None:
     assert new["scopes"] == old["scopes"]
     assert stack.get("/introspect", key=old["key"]).json()["_id"] == old["id"]
     assert stack.get("/introspect", key=new["key"]).json()["_id"] == new["id"]
-    refused = stack.operate("keys", "rotate", new["id"], expect=1)
+    refused = stack.run_cli("keys", "rotate", new["id"], expect=1)
     assert f"two keys already live, {old['id']} and {new['id']}" in refused
 
 
 def test_the_call_that_follows_a_revocation_is_refused(stack: Stack) -> None:
-    made = stack.issue("dgfip_nombre_parts")
+    made = stack.issue_key("dgfip_nombre_parts")
     gateway = stack.deployment.gateway
     token = lifecycle.find(gateway, made["id"])
     assert stack.get(RFR_ROUTE, key=made["key"], **NUMBERS).status_code == 200  # functions remember the token now
@@ -104,36 +104,36 @@ def test_ten_who_issue_at_once_make_one_key(stack: Stack) -> None:
 
 def test_an_issue_is_finished_by_its_id_and_shows_the_same_key(stack: Stack) -> None:
     token_id = lifecycle.NewToken.new_id()
-    first, again = (stack.issue("dgfip_nombre_parts", options=("--id", token_id)) for _ in range(2))
+    first, again = (stack.issue_key("dgfip_nombre_parts", options=("--id", token_id)) for _ in range(2))
     assert first == again
     assert first["id"] == token_id
-    ended = stack.issue("dgfip_nombre_parts", options=("--expires", "2020-01-01"))["id"]
-    repaired = stack.operate("keys", "repair")
+    ended = stack.issue_key("dgfip_nombre_parts", options=("--expires", "2020-01-01"))["id"]
+    repaired = stack.run_cli("keys", "repair")
     assert repaired["undone"] == []
     assert ended in repaired["revoked"]
-    assert stack.operate("keys", "show", ended)["state"] == "revoked"
+    assert stack.run_cli("keys", "show", ended)["state"] == "revoked"
     assert stack.get("/introspect", key=first["key"]).status_code == 200
 
 
 def test_an_operator_follows_a_key_and_limits_it(stack: Stack) -> None:
-    made = stack.issue("dgfip_avis_imposition", "cnaf_enfants")
-    assert stack.operate("keys", "show", made["id"])["last_use"] is None
-    stack.operate("keys", "narrow", made["id"], "--scopes", "dgfip_revenu_fiscal_reference,dgfip_nombre_parts")
-    assert "cannot add cnaf_enfants" in stack.operate(
+    made = stack.issue_key("dgfip_avis_imposition", "cnaf_enfants")
+    assert stack.run_cli("keys", "show", made["id"])["last_use"] is None
+    stack.run_cli("keys", "narrow", made["id"], "--scopes", "dgfip_revenu_fiscal_reference,dgfip_nombre_parts")
+    assert "cannot add cnaf_enfants" in stack.run_cli(
         "keys", "narrow", made["id"], "--scopes", "cnaf_enfants", expect=1
     )
-    stack.operate("keys", "allow", made["id"], "192.0.2.0/24", "127.0.0.0/8")
+    stack.run_cli("keys", "allow", made["id"], "192.0.2.0/24", "127.0.0.0/8")
     answer = stack.get("/v2/avis-imposition", key=made["key"], **NUMBERS)
     assert (answer.status_code, len(answer.json())) == (200, 2)
-    shown = stack.operate("keys", "show", made["id"])
+    shown = stack.run_cli("keys", "show", made["id"])
     assert shown["last_use"][:10] == f"{datetime.now(UTC):%Y-%m-%d}"
     assert shown["allowed"] == ["192.0.2.0/24", "127.0.0.0/8"]
-    assert stack.operate("keys", "allow", made["id"], "--anywhere")["allowed"] == []
-    unused = stack.operate("keys", "unused-scopes", made["id"], "--days", "2")
+    assert stack.run_cli("keys", "allow", made["id"], "--anywhere")["allowed"] == []
+    unused = stack.run_cli("keys", "unused-scopes", made["id"], "--days", "2")
     assert (unused["calls"], unused["unused"]) == (1, [])
-    longer = stack.operate("keys", "prolong", made["id"], "--expires", "2099-01-01")
+    longer = stack.run_cli("keys", "prolong", made["id"], "--expires", "2099-01-01")
     assert longer["expires"] == "2098-12-31T23:00:00+00:00"
-    assert made["id"] not in [key["id"] for key in stack.operate("keys", "list", "--unused-since", "1")]
+    assert made["id"] not in [key["id"] for key in stack.run_cli("keys", "list", "--unused-since", "1")]
 
 
 # ── Notices ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -197,15 +197,15 @@ def test_a_town_is_told_once_that_its_key_is_about_to_end(stack: Stack, ending: 
         assert run_the_job(stack) is None
     (mail,) = mails_about(stack, ending)
     assert (mail["To"], mail["Subject"]) == (list(CONTACTS), "API Particulier : votre clé expire dans 15 jours")
-    (listed,) = (one for one in stack.operate("keys", "ending") if one["id"] == ending)
+    (listed,) = (one for one in stack.run_cli("keys", "ending") if one["id"] == ending)
     assert (listed["days"], listed["told"]) == (15, list(CONTACTS))
 
 
 def test_what_an_operator_does_to_the_key_is_in_its_habilitations_history(stack: Stack, ending: str) -> None:
-    stack.operate("keys", "allow", ending, "192.0.2.0/24")
-    rotated = stack.operate("keys", "rotate", ending)
-    stack.operate("keys", "revoke", rotated["id"])
-    told = stack.operate("habilitations", "show", "e2e-notices")["history"]
+    stack.run_cli("keys", "allow", ending, "192.0.2.0/24")
+    rotated = stack.run_cli("keys", "rotate", ending)
+    stack.run_cli("keys", "revoke", rotated["id"])
+    told = stack.run_cli("habilitations", "show", "e2e-notices")["history"]
     assert {one["event"] for one in told} == {"key_allowed", "key_rotated", "key_revoked"}
     assert all(one["who"].startswith("arn:aws:") for one in told)
 

@@ -30,7 +30,7 @@ def processes_of(function: str) -> Iterator[psutil.Process]:
 
 
 def test_no_answer_leaves_without_its_audit_entry(stack: Stack) -> None:
-    issued = [stack.issue("dgfip_revenu_fiscal_reference") for _ in range(KEYS)]
+    issued = [stack.issue_key("dgfip_revenu_fiscal_reference") for _ in range(KEYS)]
     function = stack.function("RevenuFiscalReference")["FunctionName"]
     killed = 0
     answered: set[str] = set()
@@ -53,4 +53,4 @@ def test_no_answer_leaves_without_its_audit_entry(stack: Stack) -> None:
     entries = [one for token in issued for one in audit.of_token(stack.deployment, period, token["id"])]
     # Who died may have left an entry and no answer, never the reverse; and the counters say what the entries do.
     assert answered <= {one["request_id"] for one in entries if one["status"] == 200}
-    assert stack.operate("stats", "rebuild", "--check")["differences"] == []
+    assert stack.run_cli("stats", "rebuild", "--check")["differences"] == []

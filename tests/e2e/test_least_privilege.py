@@ -16,9 +16,9 @@ from tests.support.stack import NUMBERS, RFR_ROUTE, Stack
 def test_without_a_statement_what_it_served_fails_and_no_data_leaves(
     stack: Stack, sid: str, status: int, error: str
 ) -> None:
-    key = stack.issue("dgfip_avis_imposition")["key"]  # one that no environment remembers
+    key = stack.issue_key("dgfip_avis_imposition")["key"]  # one that no environment remembers
     with stack.without_statement("RevenuFiscalReference", sid):
-        stack.forget("RevenuFiscalReference")  # an environment that has the month's key does without KMS
+        stack.new_environment("RevenuFiscalReference")  # an environment that has the month's key does without KMS
         answer = stack.get(RFR_ROUTE, key=key, **NUMBERS)
         assert (answer.status_code, answer.json()["error"]) == (status, error)
         assert set(answer.json()) == {"error", "reason", "message"}

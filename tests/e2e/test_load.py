@@ -39,14 +39,14 @@ def load(*options: str) -> dict[str, Any]:
 def test_towns_at_their_limit_are_all_answered_and_their_keys_are_gone_afterwards(stack: Stack) -> None:
     told = load("--towns", "2")
     assert [one["statuses"] for one in told["routes"]] == [{"200": 80}]
-    issued = [one for one in stack.operate("keys", "list") if one["organisation"].startswith("Essai de charge")]
+    issued = [one for one in stack.run_cli("keys", "list") if one["organisation"].startswith("Essai de charge")]
     assert {one["state"] for one in issued} == {"revoked"}
     assert len(issued) >= 2
 
 
 def test_another_deployment_is_asked_what_one_says_with_keys_of_ones_own(stack: Stack, tmp_path: Path) -> None:
     keys, questions = tmp_path / "keys", tmp_path / "questions"
-    keys.write_text("".join(f"{stack.issue('dgfip_revenu_fiscal_reference')['key']}\n" for _ in range(2)))
+    keys.write_text("".join(f"{stack.issue_key('dgfip_revenu_fiscal_reference')['key']}\n" for _ in range(2)))
     questions.write_text(json.dumps({"route": RFR_ROUTE, "query": NUMBERS}) + "\n")
     told = load("--url", stack.api_url, "--keys", str(keys), "--questions", str(questions))
     assert [(one["route"], one["statuses"]) for one in told["routes"]] == [(RFR_ROUTE, {"200": 80})]

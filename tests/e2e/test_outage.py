@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from ops import audit
-from tests.support.stack import NUMBERS, RFR_ROUTE, Stack, sandbox
+from tests.support.stack import NUMBERS, RFR_ROUTE, Stack, run_sandbox
 
 FAMILY = {"numeroAllocataire": "2600001", "codePostal": "75011"}
 CAF_ROUTE = "/v2/quotient-familial"
@@ -21,7 +21,7 @@ class Caller:
     """A town that keeps every answer that it gets."""
 
     def __init__(self, stack: Stack) -> None:
-        issued = stack.issue("dgfip_revenu_fiscal_reference", "cnaf_quotient_familial")
+        issued = stack.issue_key("dgfip_revenu_fiscal_reference", "cnaf_quotient_familial")
         self._stack, self._key, self._id = stack, issued["key"], issued["id"]
         self.answers: list[requests.Response] = []
 
@@ -47,21 +47,21 @@ class Caller:
 @contextmanager
 def stopped(simulator: str) -> Iterator[None]:
     """Within, nobody listens at a provider's address."""
-    assert sandbox("stop", simulator).returncode == 0
+    assert run_sandbox("stop", simulator).returncode == 0
     try:
         yield
     finally:
-        assert sandbox("start", simulator).returncode == 0
+        assert run_sandbox("start", simulator).returncode == 0
 
 
 @contextmanager
 def misbehaving(simulator: str, fault: str) -> Iterator[None]:
     """Within, a provider listens, and does not serve as it should."""
-    assert sandbox("start", simulator, "--fault", fault).returncode == 0
+    assert run_sandbox("start", simulator, "--fault", fault).returncode == 0
     try:
         yield
     finally:
-        assert sandbox("start", simulator).returncode == 0
+        assert run_sandbox("start", simulator).returncode == 0
 
 
 def questions_to_the_caf(stack: Stack) -> int:
@@ -77,7 +77,7 @@ def questions_to_the_caf(stack: Stack) -> int:
 
 def status(stack: Stack) -> dict[str, Any]:
     """Return the status once no environment remembers an older one."""
-    stack.forget("Status")
+    stack.new_environment("Status")
     found: dict[str, Any] = stack.get("/status", key="").json()
     return found
 
@@ -134,7 +134,7 @@ def await_answer(ask: Callable[[], requests.Response]) -> None:
 def nothing_is_lost(stack: Stack, town: Caller) -> None:
     """Each answer has its audit entry, with its status, and counters say the same."""
     assert town.audited() == {one.headers["X-Request-Id"]: one.status_code for one in town.answers}
-    assert stack.operate("stats", "rebuild", "--check")["differences"] == []
+    assert stack.run_cli("stats", "rebuild", "--check")["differences"] == []
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_an_announced_maintenance_is_answered_within_seconds_and_so_is_its_end(s
     town = Caller(stack)
     now = datetime.now(UTC).replace(microsecond=0)
     start, end = now - timedelta(minutes=1), now + timedelta(hours=2)
-    announced = stack.operate(
+    announced = stack.run_cli(
         *("status", "announce", "--provider", "caf", "--from", start.isoformat(), "--to", end.isoformat()),
         *("--message", "essai"),
     )
@@ -179,12 +179,12 @@ def test_an_announced_maintenance_is_answered_within_seconds_and_so_is_its_end(s
         assert answer.json()["message"].endswith("heure de Paris : essai")
         assert 0 < int(answer.headers["Retry-After"]) <= 7200
         assert status(stack)["fournisseurs"]["caf"]["etat"] == "maintenance"
-        assert stack.operate("status")["maintenances"] == announced
+        assert stack.run_cli("status")["maintenances"] == announced
     finally:
-        assert stack.operate("status", "withdraw", "--provider", "caf", "--from", start.isoformat()) == []
+        assert stack.run_cli("status", "withdraw", "--provider", "caf", "--from", start.isoformat()) == []
     time.sleep(1.1)
     assert town.caf().status_code == 200
-    told = stack.operate("status", "withdraw", "--provider", "caf", "--from", start.isoformat(), expect=1)
+    told = stack.run_cli("status", "withdraw", "--provider", "caf", "--from", start.isoformat(), expect=1)
     assert "no maintenance" in told
 
 
@@ -198,7 +198,7 @@ def test_without_its_statement_a_circuit_is_not_consulted_and_calls_go_on(stack:
 @pytest.mark.parametrize("sids", [("MindDgfip", "MindCaf"), ("ReadIdentities",)])
 def test_without_a_statement_no_probe_is_written_down(stack: Stack, sids: tuple[str, ...]) -> None:
     with stack.without_statement("Probes", *sids):
-        stack.forget("Probes")
+        stack.new_environment("Probes")
         failed = stack.client("lambda").invoke(FunctionName=stack.function("Probes")["FunctionName"])
         assert "FunctionError" in failed
     probe(stack)
@@ -207,7 +207,7 @@ def test_without_a_statement_no_probe_is_written_down(stack: Stack, sids: tuple[
 @pytest.mark.parametrize("sid", ["ReadHealth", "ReadHistory"])
 def test_without_a_statement_there_is_no_status(stack: Stack, sid: str) -> None:
     with stack.without_statement("Status", sid):
-        stack.forget("Status")
+        stack.new_environment("Status")
         assert stack.get("/status", key="").status_code == 500
     assert status(stack)["etat"] == "disponible"
 
@@ -226,5 +226,5 @@ def test_a_full_dataset_refuses_and_the_other_provider_does_not_notice(stack: St
         assert town.ask("/v2/adresse", **FAMILY).status_code == 403  # its own function, which still answers
     finally:
         client.delete_function_concurrency(FunctionName=name)
-        stack.forget("QuotientFamilial")
+        stack.new_environment("QuotientFamilial")
     assert town.caf().status_code == 200

@@ -7,7 +7,7 @@ import pytest
 import requests
 from playwright.sync_api import Browser, expect
 
-from tests.support.browser import DESKTOP, PHONE, Visit, note, visit
+from tests.support.browser import DESKTOP, PHONE, Visit, save_figures, visit
 from tests.support.stack import NUMBERS, RFR_ROUTE, Stack
 from tests.support.template import ROOT
 
@@ -31,7 +31,7 @@ def test_a_page_opens_without_a_fault_and_without_another_host(
         page = visitor.open(site(stack, path))
         assert page.title().endswith(" - API Particulier")
         assert page.evaluate("document.documentElement.scrollWidth") <= width
-        visitor.accept(f"site-{path.replace('/', '-') or 'accueil'}")
+        visitor.check(f"site-{path.replace('/', '-') or 'accueil'}")
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path or "accueil")
@@ -48,7 +48,9 @@ def test_the_home_page_keeps_its_budget(stack: Stack, chromium: Browser, width: 
         page = visitor.open(site(stack))
         expect(page.locator("#nombre")).to_have_text(re.compile(r"^\d"))
         interactive = page.evaluate("performance.getEntriesByType('navigation')[0].domInteractive")
-        note(f"budget-{width}", {"transferred_bytes": visitor.transferred, "interactive_ms": round(interactive)})
+        save_figures(
+            f"budget-{width}", {"transferred_bytes": visitor.transferred, "interactive_ms": round(interactive)}
+        )
         assert 0 < visitor.transferred < 200_000
 
 
@@ -62,7 +64,7 @@ def test_the_keyboard_reaches_the_content_first_and_opens_the_menu_of_a_phone(st
         page.locator("#ouvrir-menu").focus()
         page.keyboard.press("Enter")
         expect(page.get_by_role("link", name="Statistiques", exact=True)).to_be_visible()
-        visitor.accept("site-menu")
+        visitor.check("site-menu")
         page.keyboard.press("Escape")
         expect(page.get_by_role("link", name="Statistiques", exact=True)).to_be_hidden()
 
@@ -71,7 +73,7 @@ def test_the_documentation_asks_the_api_that_serves_it(stack: Stack, visitor: Vi
     page = visitor.open(site(stack, "documentation"))
     page.get_by_role("button", name="Authorize").click()
     page.locator(".auth-container input").fill(stack.api_key)
-    visitor.accept("site-documentation-cle")
+    visitor.check("site-documentation-cle")
     page.locator(".auth-btn-wrapper .authorize").click()
     page.locator(".btn-done").click()
     operation = page.locator(".opblock", has=page.locator('[data-path="/api/v2/revenu-fiscal-reference"]'))
@@ -79,7 +81,7 @@ def test_the_documentation_asks_the_api_that_serves_it(stack: Stack, visitor: Vi
     operation.get_by_role("button", name="Execute").click()
     answer = operation.locator(".live-responses-table")
     expect(answer.locator("pre").filter(has_text="revenuFiscalReference").first).to_be_visible()
-    visitor.accept("site-documentation-essai")
+    visitor.check("site-documentation-essai")
 
 
 def test_the_statistics_count_an_answer_and_download_as_csv(stack: Stack, visitor: Visit) -> None:
@@ -95,7 +97,7 @@ def test_the_statistics_count_an_answer_and_download_as_csv(stack: Stack, visito
     lines = downloading.value.path().read_text(encoding="utf-8-sig").splitlines()
     assert lines[0] == "date;reponses"
     assert [line.split(";")[0] for line in lines[1:]] == [one["date"] for one in figures["parJour"]]
-    visitor.accept("site-statistiques-tableau")
+    visitor.check("site-statistiques-tableau")
 
 
 def test_the_status_tells_of_both_providers_and_every_dataset(stack: Stack, visitor: Visit) -> None:
@@ -113,7 +115,7 @@ def test_nobody_but_an_administration_may_ask(stack: Stack, visitor: Visit) -> N
     page.get_by_text("Un particulier ou une entreprise").first.click()
     expect(page.get_by_role("heading", name="Vous n’êtes pas éligible")).to_be_visible()
     expect(page.locator("#preparer")).to_be_hidden()
-    visitor.accept("site-demande-acces-particulier")
+    visitor.check("site-demande-acces-particulier")
 
 
 @pytest.mark.parametrize(
@@ -135,7 +137,7 @@ def test_an_administration_and_its_vendor_leave_for_datapass_with_their_answers(
     page.locator("#siret").fill("210 000 000 00013")  # its own key is right, its SIREN's is not
     page.get_by_role("button", name="Préparer ma demande").click()
     expect(page.get_by_text("Ce numéro n’est pas un SIRET")).to_be_visible()
-    visitor.accept(f"site-demande-acces-{kind}-erreur")
+    visitor.check(f"site-demande-acces-{kind}-erreur")
     page.locator("#siret").fill("210 000 154 00018")
     page.get_by_role("button", name="Préparer ma demande").click()
     link = urlsplit(page.get_by_role("link", name="Remplir une demande sur DataPass").get_attribute("href") or "")
@@ -146,4 +148,4 @@ def test_an_administration_and_its_vendor_leave_for_datapass_with_their_answers(
         "intitule": ["Tarification de la restauration scolaire"],
         "scopes": ["dgfip_revenu_fiscal_reference,dgfip_nombre_parts,cnaf_quotient_familial"],
     }
-    visitor.accept(f"site-demande-acces-{kind}")
+    visitor.check(f"site-demande-acces-{kind}")

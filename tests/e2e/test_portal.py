@@ -47,7 +47,7 @@ def ask(page: Page, source: Source, numbers: dict[str, str], *, agree: bool = Tr
 def test_a_page_of_the_portal_opens_without_a_fault(stack: Stack, chromium: Browser, path: str, width: int) -> None:
     with visit(chromium, width) as visitor:
         visitor.open(portal(stack, path))
-        visitor.accept(f"portail-{path or 'accueil'}")
+        visitor.check(f"portail-{path or 'accueil'}")
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_two_numbers_and_an_agreement_give_the_towns_price(
     opened = set[str]().union(*(FIELDS[scope] for scope in service.sources[source].portees))
     assert received == opened  # what the town asked, and nothing else
     assert not any(number in page.url for number in TYPED[source].values())
-    visitor.accept(f"portail-{path}-{source}-resultat")
+    visitor.check(f"portail-{path}-{source}-resultat")
 
 
 def test_the_portal_keeps_nothing_of_what_was_typed(stack: Stack, visitor: Visit) -> None:
@@ -81,7 +81,7 @@ def test_without_an_agreement_nothing_is_asked(stack: Stack, visitor: Visit) -> 
     expect(page.get_by_text("Sans votre accord")).to_be_visible()
     expect(page.locator("#prix")).to_have_count(0)
     visitor.faults.clear()  # the browser says of a form that is refused that it was
-    visitor.accept("portail-sans-accord")
+    visitor.check("portail-sans-accord")
 
 
 def test_numbers_that_nobody_has_are_told_in_words_for_a_parent(stack: Stack, visitor: Visit) -> None:
@@ -89,7 +89,7 @@ def test_numbers_that_nobody_has_are_told_in_words_for_a_parent(stack: Stack, vi
     ask(page, "impots", NUMBERS | {"numeroFiscal": "2690000009999"})
     expect(page.get_by_text("Ces numéros ne correspondent à aucun dossier")).to_be_visible()
     visitor.faults.clear()
-    visitor.accept("portail-refus")
+    visitor.check("portail-refus")
 
 
 def test_the_citizens_log_shows_the_portals_own_question(stack: Stack, visitor: Visit) -> None:
@@ -105,7 +105,7 @@ def test_the_citizens_log_shows_the_portals_own_question(stack: Stack, visitor: 
     expect(row).to_contain_text(SERVICES["restauration-scolaire"].finalite)
     expect(row).to_contain_text("Données transmises")
     assert not any(number in page.url for number in NUMBERS.values())
-    visitor.accept("site-mes-acces-trace")
+    visitor.check("site-mes-acces-trace")
 
 
 def ask_the_log(page: Page, number: str) -> None:

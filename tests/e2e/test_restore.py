@@ -5,8 +5,8 @@ from tests.support.stack import NUMBERS, RFR_ROUTE, Stack
 
 def test_the_audit_is_restored_beside_the_one_that_is_used_and_held_against_its_seals(stack: Stack) -> None:
     assert stack.get(RFR_ROUTE, **NUMBERS).status_code == 200
-    stack.operate("audit", "verify")  # once everything is sealed
-    restored = stack.operate("restore", "audit", "--latest")
+    stack.run_cli("audit", "verify")  # once everything is sealed
+    restored = stack.run_cli("restore", "audit", "--latest")
     assert restored["source"] == stack.description["tables"]["audit"]
     assert restored["items"] == restored["source_items"] > 0
     assert restored["verification"]["findings"] == []

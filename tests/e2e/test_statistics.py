@@ -14,7 +14,7 @@ _PATIENCE = 30.0
 
 def _shown(stack: Stack, route: str = "/stats") -> Any:
     """Ask without a key, of an environment that remembers nothing."""
-    stack.forget("Stats")
+    stack.new_environment("Stats")
     answer = requests.get(f"{stack.api_url}{route}", timeout=60)
     assert answer.status_code == 200
     assert (answer.headers["Access-Control-Allow-Origin"], answer.headers["Cache-Control"]) == ("*", "max-age=60")
@@ -24,14 +24,14 @@ def _shown(stack: Stack, route: str = "/stats") -> Any:
 @pytest.fixture(autouse=True)
 def _exact(stack: Stack) -> None:
     """Start from what the audit says: other tests may have bent it."""
-    stack.operate("stats", "rebuild")
+    stack.run_cli("stats", "rebuild")
 
 
 def _all_counted(stack: Stack) -> dict[str, Any]:
     """Wait until every entry of the audit is counted, and return what a recount says."""
     until = time.monotonic() + _PATIENCE
     while True:
-        found: dict[str, Any] = stack.operate("stats", "rebuild", "--check")
+        found: dict[str, Any] = stack.run_cli("stats", "rebuild", "--check")
         if not found["uncounted"] or time.monotonic() > until:
             assert (found["uncounted"], found["differences"]) == (0, [])
             return found
@@ -53,7 +53,7 @@ def test_the_number_grows_by_exactly_the_answers_200_of_datasets(stack: Stack) -
     for dataset, calls in (("revenu_fiscal_reference", 12), ("declarants", 3)):
         assert after["parJeuDeDonnees"][dataset] == before["parJeuDeDonnees"].get(dataset, 0) + calls
     assert _shown(stack) == _shown(stack, "/stats/") == after["total"]
-    assert stack.operate("stats") == after
+    assert stack.run_cli("stats") == after
     assert audited["audited"] > after["total"]  # refusals are counted too
 
 
@@ -62,7 +62,7 @@ def test_a_counter_that_somebody_bent_is_found_and_set_right(stack: Stack) -> No
     _all_counted(stack)
     whole = _shown(stack)
     table, client = stack.description["tables"]["stats"], stack.client("dynamodb")
-    day = stack.operate("stats")["periode"]["fin"]
+    day = stack.run_cli("stats")["periode"]["fin"]
     client.update_item(
         TableName=table,
         Key={"pk": {"S": "counters"}, "sk": {"S": f"{day}#revenu_fiscal_reference#200"}},
@@ -70,8 +70,8 @@ def test_a_counter_that_somebody_bent_is_found_and_set_right(stack: Stack) -> No
         ExpressionAttributeValues={":more": {"N": "1000"}},
     )
     assert _shown(stack) == whole + 1000
-    stack.operate("stats", "rebuild", "--check", expect=1)
-    (found,) = stack.operate("stats", "rebuild")["differences"]
+    stack.run_cli("stats", "rebuild", "--check", expect=1)
+    (found,) = stack.run_cli("stats", "rebuild")["differences"]
     assert (found["dataset"], found["status"], found["counted"] - found["audited"]) == (
         "revenu_fiscal_reference",
         200,
@@ -79,7 +79,7 @@ def test_a_counter_that_somebody_bent_is_found_and_set_right(stack: Stack) -> No
     )
     assert _all_counted(stack)["differences"] == []
     assert _shown(stack) == whole
-    replayed = stack.operate("stats", "replay")
+    replayed = stack.run_cli("stats", "replay")
     assert [replayed[name] for name in ("messages", "counted", "kept")] == [0, 0, False]
 
 
@@ -92,7 +92,7 @@ def test_what_could_not_be_counted_at_the_time_is_counted_by_a_rebuild(stack: St
         while not _failures(stack, began):
             assert time.monotonic() < until
     assert _shown(stack) == whole
-    stack.operate("stats", "rebuild")
+    stack.run_cli("stats", "rebuild")
     assert _shown(stack) == whole + 1
 
 
@@ -109,6 +109,6 @@ def _failures(stack: Stack, since: int) -> int:
 
 def test_who_may_not_read_the_counters_shows_none(stack: Stack) -> None:
     with stack.without_statement("Stats", "ReadCounters"):
-        stack.forget("Stats")
+        stack.new_environment("Stats")
         assert requests.get(f"{stack.api_url}/stats", timeout=60).status_code == 500
     assert _shown(stack) >= 0
