@@ -145,7 +145,7 @@ def provider(request: pytest.FixtureRequest, cloud: Cloud, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
-def test_a_failing_provider_is_answered_with_its_code_and_nothing_of_its_cause(
+def test_a_failing_provider_has_its_error_code_and_reveals_no_cause(
     provider: Provider,
     failure: Failure,
     cloud: Cloud,
@@ -179,7 +179,7 @@ def test_a_failing_provider_is_answered_with_its_code_and_nothing_of_its_cause(
     assert [one for one in (*sent, *cause) if one in told] == []
 
 
-def test_a_provider_that_is_back_answers_the_next_question(
+def test_the_next_call_reaches_a_provider_that_has_recovered(
     provider: Provider, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A failure leaves nothing behind: the next question is put to the provider again."""

@@ -88,7 +88,7 @@ def elsewhere(stack: Stack, everybody: list[Person]) -> Iterator[Stack]:
     assert start_stack().api_key == stack.api_key  # a second `make up` is the same stack
 
 
-def test_random_notices_come_back_exactly(elsewhere: Stack, everybody: list[Person]) -> None:
+def test_random_notices_are_returned_exactly(elsewhere: Stack, everybody: list[Person]) -> None:
     for person in everybody:
         numbers = {"numeroFiscal": person.numero_fiscal, "referenceAvis": person.reference_avis}
         answer = elsewhere.get("/v2/avis-imposition", **numbers)
@@ -98,7 +98,7 @@ def test_random_notices_come_back_exactly(elsewhere: Stack, everybody: list[Pers
         assert v1 == {name: value for name, value in expected.items() if name != "situationFamille"}
 
 
-def test_the_portal_is_where_it_was_and_is_handed_another_key_for_one_that_works_no_more(
+def test_the_portal_keeps_its_address_and_gets_a_new_key_for_its_revoked_one(
     stack: Stack, elsewhere: Stack, everybody: list[Person]
 ) -> None:
     portal = elsewhere.description["portal_url"]
@@ -110,7 +110,7 @@ def test_the_portal_is_where_it_was_and_is_handed_another_key_for_one_that_works
     assert 'id="prix"' in page.text
 
 
-def test_nothing_of_anybody_is_left_anywhere(elsewhere: Stack, everybody: list[Person]) -> None:
+def test_no_table_or_log_holds_anything_of_a_citizen(elsewhere: Stack, everybody: list[Person]) -> None:
     for person in everybody:
         elsewhere.get("/v2/declarants", numeroFiscal=person.numero_fiscal, referenceAvis=person.reference_avis)
         elsewhere.get("/v2/declarants", numeroFiscal=person.numero_fiscal, referenceAvis="x")

@@ -66,7 +66,7 @@ def first(stack: Stack) -> str:
     return said.split("not as it was sealed, first ")[1].strip()
 
 
-def test_calls_are_sealed_within_a_minute_each_once(stack: Stack, entries: list[dict[str, Any]]) -> None:
+def test_every_call_is_in_one_seal_within_a_minute(stack: Stack, entries: list[dict[str, Any]]) -> None:
     assert [entry["purpose"] for entry in entries] == [PURPOSE] * 6
     sealed = {entry: seal for seal in seals(stack).values() for _, entry, _ in seal.entries}
     assert sum(len(seal.entries) for seal in seals(stack).values()) == len(sealed)
@@ -102,13 +102,13 @@ def tampered(stack: Stack, entries: list[dict[str, Any]], how: str) -> Iterator[
 
 
 @pytest.mark.parametrize("how", ["flip a byte", "delete", "insert", "swap"])
-def test_what_is_done_to_an_entry_is_named(stack: Stack, entries: list[dict[str, Any]], how: str) -> None:
+def test_verification_names_a_tampered_record(stack: Stack, entries: list[dict[str, Any]], how: str) -> None:
     with tampered(stack, entries, how) as said:
         assert first(stack).startswith(said)
     assert verified(stack)["ok"]
 
 
-def test_a_seal_cannot_be_removed_and_who_undoes_the_lock_is_seen(stack: Stack, entries: list[dict[str, Any]]) -> None:
+def test_a_seal_cannot_be_deleted_and_verification_names_a_seal_removed_past_the_lock(stack: Stack, entries: list[dict[str, Any]]) -> None:
     assert entries
     on = stack.deployment
     number = max(seals(stack)) - 1
@@ -133,7 +133,7 @@ def test_a_seal_cannot_be_removed_and_who_undoes_the_lock_is_seen(stack: Stack, 
 
 
 @pytest.mark.parametrize("kind", ["json", "csv"])
-def test_an_export_is_proven_with_the_network_off(
+def test_an_export_is_verified_without_a_network(
     stack: Stack, entries: list[dict[str, Any]], tmp_path: Path, kind: str
 ) -> None:
     file, pem = tmp_path / f"audit.{kind}", tmp_path / "key.pem"
@@ -155,7 +155,7 @@ def test_an_export_is_proven_with_the_network_off(
 
 # Not FindSeals: without it S3 says 403 of an object that is not there, MiniStack 404.
 @pytest.mark.parametrize("sid", ["SignSeals", "WriteSeals", "MoveHead"])
-def test_without_a_statement_nothing_is_sealed_and_nothing_lost(stack: Stack, sid: str) -> None:
+def test_without_a_statement_sealing_fails_and_later_catches_up(stack: Stack, sid: str) -> None:
     verified(stack)
     function = stack.function("Seal")["FunctionName"]
     client = stack.client("lambda")

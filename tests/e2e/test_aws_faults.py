@@ -59,7 +59,7 @@ def works(stack: Stack, town: Caller) -> None:
 
 
 @pytest.mark.parametrize("error", ERRORS)
-def test_when_the_audit_cannot_be_written_no_data_leaves(stack: Stack, aws: FailingAws, error: str) -> None:
+def test_when_the_audit_cannot_be_written_no_data_is_returned(stack: Stack, aws: FailingAws, error: str) -> None:
     town = Caller(stack)
     aws.error, aws.failing = ERRORS[error], [stack.description["tables"]["audit"]]
     assert got(town) == [UNAVAILABLE, UNAVAILABLE]
@@ -67,7 +67,7 @@ def test_when_the_audit_cannot_be_written_no_data_leaves(stack: Stack, aws: Fail
     works(stack, town)
 
 
-def test_when_kms_fails_new_environments_refuse_and_the_others_have_the_months_key(
+def test_when_kms_fails_only_new_environments_refuse(
     stack: Stack, aws: FailingAws
 ) -> None:
     town = Caller(stack)
@@ -79,7 +79,7 @@ def test_when_kms_fails_new_environments_refuse_and_the_others_have_the_months_k
     works(stack, town)
 
 
-def test_when_secrets_manager_fails_only_who_needs_a_certificate_is_refused(stack: Stack, aws: FailingAws) -> None:
+def test_when_secrets_manager_fails_only_datasets_with_a_certificate_refuse(stack: Stack, aws: FailingAws) -> None:
     town = Caller(stack)
     aws.failing = ["secretsmanager"]
     stack.new_environment("QuotientFamilial")

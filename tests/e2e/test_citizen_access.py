@@ -30,7 +30,7 @@ def log(stack: Stack, numbers: dict[str, str], status: int = 200) -> Any:
         ("/v2/quotient-familial", FAMILY_NUMBERS, OTHER_FAMILY_NUMBERS, ["quotientFamilial", "mois", "annee"]),
     ],
 )
-def test_a_call_made_now_is_soon_in_its_citizen_s_log_and_in_no_other(
+def test_a_call_is_in_its_citizens_log_within_seconds_and_in_no_other_log(
     stack: Stack, route: str, numbers: dict[str, str], others: dict[str, str], fields: list[str]
 ) -> None:
     before, before_of_others = log(stack, numbers)["total"], log(stack, others)
@@ -54,7 +54,7 @@ def test_a_call_made_now_is_soon_in_its_citizen_s_log_and_in_no_other(
     assert stack.run_cli("citizen", "access", *options, *postcode) == told
 
 
-def test_who_does_not_hold_the_numbers_is_told_what_of_somebody_unknown(stack: Stack) -> None:
+def test_a_wrong_second_number_gets_the_same_response_as_an_unknown_citizen(stack: Stack) -> None:
     wrong = log(stack, NUMBERS | {"referenceAvis": NUMBERS["referenceAvis"][:-3] + "999"}, status=404)
     nobody = log(stack, NUMBERS | {"numeroFiscal": "2699999999999"}, status=404)
     assert wrong == nobody
@@ -72,7 +72,7 @@ def test_who_does_not_hold_the_numbers_is_told_what_of_somebody_unknown(stack: S
         ("ReadCafCertificate", FAMILY_NUMBERS, 500),
     ],
 )
-def test_each_statement_of_its_policy_serves_something(
+def test_each_statement_of_the_citizens_log_is_needed(
     stack: Stack, sid: str, numbers: dict[str, str], status: int
 ) -> None:
     with stack.without_statement("CitizenAccess", sid):

@@ -62,7 +62,7 @@ def found_among(first: int, candidates: frozenset[bytes]) -> list[int]:
     ]
 
 
-def test_nobody_is_found_in_a_dump_of_every_table_log_and_bucket(stack: Stack) -> None:
+def test_no_citizen_is_found_in_a_dump_of_every_table_log_and_bucket(stack: Stack) -> None:
     key = stack.issue_key("dgfip_avis_imposition", "cnaf_attestation_droits")["key"]
     random_numbers = [f"{secrets.randbelow(9 * 10**12) + 10**12}" for _ in range(20)]
     for number in random_numbers:
@@ -89,7 +89,7 @@ def test_nobody_is_found_in_a_dump_of_every_table_log_and_bucket(stack: Stack) -
     assert found == []
 
 
-def test_the_dictionary_would_find_a_hash() -> None:
+def test_the_dictionary_finds_a_hash_that_has_leaked() -> None:
     leaked = [hashlib.sha256(b"2600001").digest(), hashlib.md5(b"caf:2600002:75011", usedforsecurity=False).digest()]
     dump = f'{{"a": "{leaked[0].hex()}"}} {base64.b64encode(leaked[1]).decode()}'
     assert digests(dump) == set(leaked)

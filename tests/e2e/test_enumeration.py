@@ -34,7 +34,7 @@ def shown(stack: Stack, token: str) -> Any:
     return stack.run_cli("keys", "show", token)["state"]
 
 
-def test_500_consecutive_families_end_before_the_100th_with_a_suspended_key(stack: Stack) -> None:
+def test_a_walk_through_500_families_is_suspended_before_the_100th(stack: Stack) -> None:
     issued = stack.issue_key("cnaf_quotient_familial")
     numbers = [{"numeroAllocataire": f"{number:07}", "codePostal": "75011"} for number in range(2_700_000, 2_700_500)]
     statuses = walk(stack, issued["key"], "/v2/quotient-familial", numbers, at_once=4)
@@ -58,7 +58,7 @@ def test_500_consecutive_families_end_before_the_100th_with_a_suspended_key(stac
     assert "is not suspended" in stack.run_cli("keys", "resume", issued["id"], expect=1)
 
 
-def test_a_walk_that_nobody_may_tell_of_is_refused_all_the_same(stack: Stack) -> None:
+def test_a_walk_is_refused_even_when_it_cannot_be_reported(stack: Stack) -> None:
     issued = stack.issue_key("dgfip_revenu_fiscal_reference")
     numbers = [
         {"numeroFiscal": f"{number:013}", "referenceAvis": NUMBERS["referenceAvis"]}
@@ -72,7 +72,7 @@ def test_a_walk_that_nobody_may_tell_of_is_refused_all_the_same(stack: Stack) ->
 
 
 @pytest.mark.parametrize("sid", ["WriteAudit", "ReadTokens", "FindTokens", "SuspendTokens", "DisableGatewayKeys"])
-def test_each_statement_of_the_suspension_serves_something(stack: Stack, sid: str) -> None:
+def test_each_statement_of_the_suspension_is_needed(stack: Stack, sid: str) -> None:
     issued = stack.issue_key("cnaf_quotient_familial")
     function = stack.function("Suspension")["FunctionName"]
     suspicion = (

@@ -14,7 +14,7 @@ GEOCODED = {"adresseStructuree", "coordonnees", "score"}
 """What no tax provider gives."""
 
 
-def test_a_family_is_known_by_its_number_and_postcode(stack: Stack) -> None:
+def test_a_family_is_found_by_its_number_and_postcode(stack: Stack) -> None:
     whole = stack.get("/v2/composition-familiale", **FAMILY_NUMBERS)
     assert whole.status_code == 200
     quotient = stack.get("/v2/quotient-familial", **FAMILY_NUMBERS).json()
@@ -24,7 +24,7 @@ def test_a_family_is_known_by_its_number_and_postcode(stack: Stack) -> None:
     assert stack.get("/caf/ping", key="").json() == "pong"
 
 
-def test_a_v1_caller_may_ask_for_xml(stack: Stack) -> None:
+def test_version_1_is_available_in_xml(stack: Stack) -> None:
     headers = {"X-API-Key": stack.api_key, "Accept": "application/xml"}
     for route, numbers in (("/impots/svair", NUMBERS), ("/caf/famille", FAMILY_NUMBERS)):
         answer = requests.get(f"{stack.api_url}{route}", numbers, headers=headers, timeout=60)
@@ -32,7 +32,7 @@ def test_a_v1_caller_may_ask_for_xml(stack: Stack) -> None:
         assert ET.fromstring(answer.text).tag == "result"  # noqa: S314 - written by us
 
 
-def test_only_a_function_that_may_read_the_certificate_speaks_to_the_caf(stack: Stack) -> None:
+def test_only_a_function_that_may_read_the_certificate_calls_the_caf(stack: Stack) -> None:
     with stack.without_statement("QuotientFamilial", "ReadCafCertificate"):
         stack.new_environment("QuotientFamilial")  # an environment reads it once
         assert stack.get("/v2/quotient-familial", **FAMILY_NUMBERS).status_code == 500

@@ -79,7 +79,7 @@ def gateway_keys(stack: Stack, token_id: str) -> list[dict[str, Any]]:
     return [one for one in found if one["name"] == f"api-particulier-{token_id}"]
 
 
-def test_an_approval_gives_a_key_that_opens_exactly_what_was_approved(stack: Stack, datapass: Datapass) -> None:
+def test_an_approval_gives_a_key_with_exactly_the_approved_scopes(stack: Stack, datapass: Datapass) -> None:
     approved = datapass.approve("dgfip_revenu_fiscal_reference", "dgfip_nombre_parts")
     address = stack.run_cli("habilitations", "link", approved.habilitation)["link"]
     shown = open_link(stack, address)
@@ -155,13 +155,13 @@ def within_a_second(stack: Stack, key: str, kill: Callable[[], object]) -> None:
 
 
 @pytest.mark.parametrize("event", ["revoke", "archive"])
-def test_what_ends_a_habilitation_ends_its_key_within_a_second(stack: Stack, datapass: Datapass, event: str) -> None:
+def test_the_key_of_an_ended_habilitation_is_refused_within_a_second(stack: Stack, datapass: Datapass, event: str) -> None:
     approved = datapass.approve("dgfip_nombre_parts")
     within_a_second(stack, key_of(stack, approved), lambda: datapass.end(approved, event))
     assert stack.run_cli("habilitations", "show", approved.habilitation)["keys"] == []
 
 
-def test_who_holds_a_key_kills_it_within_a_second(stack: Stack, datapass: Datapass) -> None:
+def test_a_reported_key_is_refused_within_a_second(stack: Stack, datapass: Datapass) -> None:
     approved = datapass.approve("dgfip_nombre_parts")
     key = key_of(stack, approved)
     url = f"{stack.api_url}/keys/compromised"
@@ -172,7 +172,7 @@ def test_who_holds_a_key_kills_it_within_a_second(stack: Stack, datapass: Datapa
     assert unknown.status_code == 200
 
 
-def test_what_cannot_be_processed_is_set_aside_and_replayed(stack: Stack, datapass: Datapass) -> None:
+def test_an_event_that_cannot_be_processed_goes_to_the_dead_letter_queue_and_is_replayed(stack: Stack, datapass: Datapass) -> None:
     payload = datapass_event(at=int(time.time()), model_id=next(_IDS), scopes=["another_api_identite"])
     answer = datapass.post(payload)
     assert (answer.status_code, answer.json()) == (200, {})
@@ -214,7 +214,7 @@ def test_an_operator_grants_refuses_and_revokes(stack: Stack, datapass: Datapass
 
 
 @pytest.mark.parametrize("kind", ["particulier", "entreprise"])
-def test_only_administrations_are_granted_anything(stack: Stack, kind: str) -> None:
+def test_only_administrations_are_granted_a_habilitation(stack: Stack, kind: str) -> None:
     told_why = stack.run_cli(
         *("habilitations", "grant", "--kind", kind, "--organisation", "X", "--siret", SIRET),
         *("--scopes", "dgfip_nombre_parts"),
@@ -223,7 +223,7 @@ def test_only_administrations_are_granted_anything(stack: Stack, kind: str) -> N
     assert "Seules les administrations sont habilitées" in told_why
 
 
-def test_a_vendor_sees_its_administrations_each_with_its_key(stack: Stack, datapass: Datapass) -> None:
+def test_the_habilitations_of_a_vendor_are_listed_each_with_its_key(stack: Stack, datapass: Datapass) -> None:
     vendor = {"siret": VENDOR_SIRET, "name": "ÉDITEUR"}
     served = [
         datapass.approve(service_provider=vendor, organization={"siret": siret, "raison_sociale": "VILLE"})
@@ -237,7 +237,7 @@ def test_a_vendor_sees_its_administrations_each_with_its_key(stack: Stack, datap
     assert {one["siret"] for one in mine.values()} == {SIRET, OTHER_SIRET}
 
 
-def test_a_dry_run_asks_nobody(stack: Stack) -> None:
+def test_a_dry_run_shows_the_responses_that_scopes_would_give(stack: Stack) -> None:
     tried = stack.run_cli("habilitations", "dry-run", "--scopes", "dgfip_nombre_parts,unheard_of")
     assert tried["datasets"]["revenu_fiscal_reference"]["body"] == {"nombreParts": 1.5}
     assert tried["datasets"]["quotient_familial"]["status"] == 403
@@ -265,7 +265,7 @@ def test_without_a_statement_no_approval_makes_a_key(stack: Stack, datapass: Dat
     assert len(gateway_keys(stack, token_id)) == 1
 
 
-def test_without_its_statement_nothing_is_set_aside_nor_accepted(stack: Stack, datapass: Datapass) -> None:
+def test_without_access_to_the_dead_letter_queue_an_unprocessable_event_is_refused(stack: Stack, datapass: Datapass) -> None:
     payload = datapass_event(at=int(time.time()), model_id=next(_IDS), scopes=[])
     with stack.without_statement("Datapass", "SetEventsAside"):
         assert datapass.post(payload).status_code == 500
@@ -281,7 +281,7 @@ def test_without_a_statement_no_link_shows_a_key(stack: Stack, datapass: Datapas
 
 
 @pytest.mark.parametrize("sid", ["ReadTokens", "FindTokens", "RevokeTokens", "DeleteGatewayKeys"])
-def test_without_a_statement_no_key_is_killed(stack: Stack, sid: str) -> None:
+def test_without_a_statement_a_key_report_fails(stack: Stack, sid: str) -> None:
     made = stack.issue_key("dgfip_nombre_parts")
     with stack.without_statement("KeyCompromised", sid):
         reported = requests.post(f"{stack.api_url}/keys/compromised", json={"key": made["key"]}, timeout=60)

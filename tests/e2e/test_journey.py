@@ -35,7 +35,7 @@ def test_a_token_sees_its_fields_and_no_other(stack: Stack) -> None:
     assert introspected == {"_id": town["id"], "name": "VILLE EXEMPLE", "scopes": town["scopes"]}
 
 
-def test_only_a_living_key_opens_anything(stack: Stack) -> None:
+def test_only_an_active_key_is_accepted(stack: Stack) -> None:
     expired = stack.issue_key("dgfip_avis_imposition", options=("--expires", "2020-01-01"))
     revoked = stack.issue_key("dgfip_avis_imposition")
     assert stack.get(RFR_ROUTE, key=revoked["key"], **NUMBERS).status_code == 200
@@ -61,7 +61,7 @@ def test_the_operator_finds_a_key_and_never_its_value(stack: Stack) -> None:
     assert "no token has the id" in stack.run_cli("keys", "show", "nobody", expect=1)
 
 
-def test_over_20_calls_a_second_a_key_waits_and_the_others_do_not(stack: Stack) -> None:
+def test_over_20_calls_a_second_a_key_is_throttled_and_the_others_are_not(stack: Stack) -> None:
     busy, quiet = stack.issue_key("dgfip_avis_imposition"), stack.issue_key("dgfip_avis_imposition")
     answers = list[requests.Response]()
     with ThreadPoolExecutor(8) as pool:
@@ -79,7 +79,7 @@ def test_over_20_calls_a_second_a_key_waits_and_the_others_do_not(stack: Stack) 
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
-def test_a_method_that_is_not_served_is_not_found(stack: Stack, method: str) -> None:
+def test_an_unsupported_method_is_not_found(stack: Stack, method: str) -> None:
     answer = requests.request(method, f"{stack.api_url}{RFR_ROUTE}", timeout=60)
     assert (answer.status_code, answer.json()["error"]) == (404, "not_found")
 

@@ -56,7 +56,7 @@ class Caller:
             thread.join()
 
 
-def test_a_key_is_changed_under_load_without_one_refusal(stack: Stack) -> None:
+def test_a_key_is_rotated_under_load_without_a_refused_call(stack: Stack) -> None:
     old = stack.issue_key("dgfip_nombre_parts")
     assert stack.get("/introspect", key=old["key"]).status_code == 200
     caller = Caller(stack, old["key"])
@@ -74,7 +74,7 @@ def test_a_key_is_changed_under_load_without_one_refusal(stack: Stack) -> None:
     assert f"two keys already live, {old['id']} and {new['id']}" in refused
 
 
-def test_the_call_that_follows_a_revocation_is_refused(stack: Stack) -> None:
+def test_the_first_call_after_a_revocation_is_refused(stack: Stack) -> None:
     made = stack.issue_key("dgfip_nombre_parts")
     gateway = stack.deployment.gateway
     token = lifecycle.find(gateway, made["id"])
@@ -83,7 +83,7 @@ def test_the_call_that_follows_a_revocation_is_refused(stack: Stack) -> None:
     assert stack.get(RFR_ROUTE, key=made["key"], **NUMBERS).status_code == 401
 
 
-def test_ten_who_issue_at_once_make_one_key(stack: Stack) -> None:
+def test_ten_issuances_of_one_id_at_once_make_one_key(stack: Stack) -> None:
     gateway = stack.deployment.gateway
     now = datetime.now(UTC)
     new = lifecycle.NewToken(
@@ -102,7 +102,7 @@ def test_ten_who_issue_at_once_make_one_key(stack: Stack) -> None:
     assert lifecycle.stale_issuances(gateway, now + timedelta(hours=1)) == []
 
 
-def test_an_issue_is_finished_by_its_id_and_shows_the_same_key(stack: Stack) -> None:
+def test_issuing_the_same_id_again_shows_the_same_key_and_a_repair_revokes_expired_ones(stack: Stack) -> None:
     token_id = lifecycle.NewToken.new_id()
     first, again = (stack.issue_key("dgfip_nombre_parts", options=("--id", token_id)) for _ in range(2))
     assert first == again
@@ -115,7 +115,7 @@ def test_an_issue_is_finished_by_its_id_and_shows_the_same_key(stack: Stack) -> 
     assert stack.get("/introspect", key=first["key"]).status_code == 200
 
 
-def test_an_operator_follows_a_key_and_limits_it(stack: Stack) -> None:
+def test_an_operator_sees_the_use_of_a_key_and_restricts_it(stack: Stack) -> None:
     made = stack.issue_key("dgfip_avis_imposition", "cnaf_enfants")
     assert stack.run_cli("keys", "show", made["id"])["last_use"] is None
     stack.run_cli("keys", "narrow", made["id"], "--scopes", "dgfip_revenu_fiscal_reference,dgfip_nombre_parts")
@@ -186,13 +186,13 @@ def mails_about(stack: Stack, token_id: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("sid", ["ListTokens", "FindContacts", "SendNotices"])
-def test_without_a_statement_no_notice_leaves(stack: Stack, ending: str, sid: str) -> None:
+def test_without_a_statement_no_reminder_is_sent(stack: Stack, ending: str, sid: str) -> None:
     with stack.without_statement("KeyNotices", sid):
         assert "errorType" in run_the_job(stack)
     assert mails_about(stack, ending) == []
 
 
-def test_a_town_is_told_once_that_its_key_is_about_to_end(stack: Stack, ending: str) -> None:
+def test_one_reminder_is_sent_for_a_key_that_expires_soon(stack: Stack, ending: str) -> None:
     for _ in range(2):
         assert run_the_job(stack) is None
     (mail,) = mails_about(stack, ending)
@@ -201,7 +201,7 @@ def test_a_town_is_told_once_that_its_key_is_about_to_end(stack: Stack, ending: 
     assert (listed["days"], listed["told"]) == (15, list(CONTACTS))
 
 
-def test_what_an_operator_does_to_the_key_is_in_its_habilitations_history(stack: Stack, ending: str) -> None:
+def test_the_actions_of_an_operator_on_a_key_are_in_its_habilitations_history(stack: Stack, ending: str) -> None:
     stack.run_cli("keys", "allow", ending, "192.0.2.0/24")
     rotated = stack.run_cli("keys", "rotate", ending)
     stack.run_cli("keys", "revoke", rotated["id"])
@@ -210,6 +210,6 @@ def test_what_an_operator_does_to_the_key_is_in_its_habilitations_history(stack:
     assert all(one["who"].startswith("arn:aws:") for one in told)
 
 
-def test_the_clock_calls_every_morning(stack: Stack) -> None:
+def test_a_schedule_of_every_morning_is_enabled(stack: Stack) -> None:
     rules = stack.client("events").list_rules()["Rules"]
     assert [rule["State"] for rule in rules if rule.get("ScheduleExpression") == "cron(0 5 * * ? *)"] == ["ENABLED"]

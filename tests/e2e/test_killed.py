@@ -29,7 +29,7 @@ def processes_of(function: str) -> Iterator[psutil.Process]:
             continue
 
 
-def test_no_answer_leaves_without_its_audit_entry(stack: Stack) -> None:
+def test_every_successful_response_has_an_audit_record_when_processes_are_killed(stack: Stack) -> None:
     issued = [stack.issue_key("dgfip_revenu_fiscal_reference") for _ in range(KEYS)]
     function = stack.function("RevenuFiscalReference")["FunctionName"]
     killed = 0

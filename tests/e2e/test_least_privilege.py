@@ -13,7 +13,7 @@ from tests.support.stack import NUMBERS, RFR_ROUTE, Stack
         ("NameCitizens", 503, "audit_unavailable"),
     ],
 )
-def test_without_a_statement_what_it_served_fails_and_no_data_leaves(
+def test_without_a_statement_a_dataset_fails_without_returning_data(
     stack: Stack, sid: str, status: int, error: str
 ) -> None:
     key = stack.issue_key("dgfip_avis_imposition")["key"]  # one that no environment remembers
@@ -27,7 +27,7 @@ def test_without_a_statement_what_it_served_fails_and_no_data_leaves(
     assert stack.get(RFR_ROUTE, key=key, **NUMBERS).status_code == 200
 
 
-def test_without_its_statement_a_ping_of_a_provider_fails_and_a_plain_one_does_not(stack: Stack) -> None:
+def test_without_its_statements_a_ping_of_a_provider_fails_and_the_plain_ping_works(stack: Stack) -> None:
     # Both: MiniStack does not look at the keys of items, and either allows the same of all.
     with stack.without_statement("Ping", "MindDgfip", "MindCaf"):
         assert stack.get("/impots/ping", key="").status_code == 500

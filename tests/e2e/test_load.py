@@ -36,7 +36,7 @@ def load(*options: str) -> dict[str, Any]:
     return told
 
 
-def test_towns_at_their_limit_are_all_answered_and_their_keys_are_gone_afterwards(stack: Stack) -> None:
+def test_all_calls_of_towns_at_their_limit_succeed_and_their_keys_are_revoked_afterwards(stack: Stack) -> None:
     told = load("--towns", "2")
     assert [one["statuses"] for one in told["routes"]] == [{"200": 80}]
     issued = [one for one in stack.run_cli("keys", "list") if one["organisation"].startswith("Essai de charge")]
@@ -44,7 +44,7 @@ def test_towns_at_their_limit_are_all_answered_and_their_keys_are_gone_afterward
     assert len(issued) >= 2
 
 
-def test_another_deployment_is_asked_what_one_says_with_keys_of_ones_own(stack: Stack, tmp_path: Path) -> None:
+def test_a_load_with_given_keys_and_questions_uses_them_and_leaves_the_keys_active(stack: Stack, tmp_path: Path) -> None:
     keys, questions = tmp_path / "keys", tmp_path / "questions"
     keys.write_text("".join(f"{stack.issue_key('dgfip_revenu_fiscal_reference')['key']}\n" for _ in range(2)))
     questions.write_text(json.dumps({"route": RFR_ROUTE, "query": NUMBERS}) + "\n")

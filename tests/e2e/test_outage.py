@@ -87,7 +87,7 @@ def probe(stack: Stack) -> None:
     assert "FunctionError" not in done, done["Payload"].read()
 
 
-def test_an_outage_of_the_caf_from_its_first_failure_to_the_next_answer(stack: Stack) -> None:
+def test_an_outage_of_the_caf_from_its_first_failure_to_its_recovery(stack: Stack) -> None:
     town = Caller(stack)
     probe(stack)
     assert (town.caf().status_code, town.dgfip().status_code) == (200, 200)
@@ -146,7 +146,7 @@ def nothing_is_lost(stack: Stack, town: Caller) -> None:
         ("svair", "half", (502, "invalid_response")),
     ],
 )
-def test_a_provider_that_misbehaves_is_told_of_and_the_other_answers(
+def test_a_failing_provider_has_its_error_and_the_other_provider_works(
     stack: Stack, simulator: str, fault: str, expected: tuple[int, str]
 ) -> None:
     town = Caller(stack)
@@ -163,7 +163,7 @@ def test_a_provider_that_misbehaves_is_told_of_and_the_other_answers(
     nothing_is_lost(stack, town)
 
 
-def test_an_announced_maintenance_is_answered_within_seconds_and_so_is_its_end(stack: Stack) -> None:
+def test_an_announced_maintenance_and_its_withdrawal_apply_within_seconds(stack: Stack) -> None:
     town = Caller(stack)
     now = datetime.now(UTC).replace(microsecond=0)
     start, end = now - timedelta(minutes=1), now + timedelta(hours=2)
@@ -188,7 +188,7 @@ def test_an_announced_maintenance_is_answered_within_seconds_and_so_is_its_end(s
     assert "no maintenance" in told
 
 
-def test_without_its_statement_a_circuit_is_not_consulted_and_calls_go_on(stack: Stack) -> None:
+def test_without_the_right_to_read_the_circuit_breaker_calls_go_on(stack: Stack) -> None:
     with stack.without_statement("QuotientFamilial", "MindCaf"):
         time.sleep(1.1)
         assert stack.get(CAF_ROUTE, **FAMILY).status_code == 200
@@ -196,7 +196,7 @@ def test_without_its_statement_a_circuit_is_not_consulted_and_calls_go_on(stack:
 
 # Not WriteHistory, and circuits together: MiniStack looks at no condition on keys.
 @pytest.mark.parametrize("sids", [("MindDgfip", "MindCaf"), ("ReadIdentities",)])
-def test_without_a_statement_no_probe_is_written_down(stack: Stack, sids: tuple[str, ...]) -> None:
+def test_without_a_statement_a_probe_fails(stack: Stack, sids: tuple[str, ...]) -> None:
     with stack.without_statement("Probes", *sids):
         stack.new_environment("Probes")
         failed = stack.client("lambda").invoke(FunctionName=stack.function("Probes")["FunctionName"])
@@ -205,14 +205,14 @@ def test_without_a_statement_no_probe_is_written_down(stack: Stack, sids: tuple[
 
 
 @pytest.mark.parametrize("sid", ["ReadHealth", "ReadHistory"])
-def test_without_a_statement_there_is_no_status(stack: Stack, sid: str) -> None:
+def test_without_a_statement_the_status_fails(stack: Stack, sid: str) -> None:
     with stack.without_statement("Status", sid):
         stack.new_environment("Status")
         assert stack.get("/status", key="").status_code == 500
     assert status(stack)["etat"] == "disponible"
 
 
-def test_a_full_dataset_refuses_and_the_other_provider_does_not_notice(stack: Stack) -> None:
+def test_a_dataset_without_capacity_refuses_and_the_others_work(stack: Stack) -> None:
     """MiniStack leaves the template's share out, and enforces what it is told of what is no published version."""
     town = Caller(stack)
     name = stack.function("QuotientFamilial")["FunctionName"]

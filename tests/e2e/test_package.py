@@ -43,7 +43,7 @@ def test_a_function_and_its_layer_are_at_most_12_mb() -> None:
     assert zipped_bytes(LAYER) + heaviest <= 12_000_000
 
 
-def test_all_that_the_functions_import_is_in_the_package(tmp_path: Path) -> None:
+def test_everything_that_the_functions_import_is_in_the_package(tmp_path: Path) -> None:
     for name in OF_THE_RUNTIME:
         found = importlib.util.find_spec(name)
         assert found

@@ -24,7 +24,7 @@ def site(stack: Stack, path: str = "") -> str:
 
 @pytest.mark.parametrize("width", [DESKTOP, PHONE])
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path or "accueil")
-def test_a_page_opens_without_a_fault_and_without_another_host(
+def test_a_page_opens_without_a_fault_or_a_request_to_another_host(
     stack: Stack, chromium: Browser, path: str, width: int
 ) -> None:
     with visit(chromium, width) as visitor:
@@ -43,7 +43,7 @@ def test_every_link_within_the_site_leads_somewhere(stack: Stack, path: str) -> 
 
 
 @pytest.mark.parametrize("width", [DESKTOP, PHONE])
-def test_the_home_page_keeps_its_budget(stack: Stack, chromium: Browser, width: int) -> None:
+def test_the_home_page_transfers_less_than_200_kb(stack: Stack, chromium: Browser, width: int) -> None:
     with visit(chromium, width) as visitor:
         page = visitor.open(site(stack))
         expect(page.locator("#nombre")).to_have_text(re.compile(r"^\d"))
@@ -69,7 +69,7 @@ def test_the_keyboard_reaches_the_content_first_and_opens_the_menu_of_a_phone(st
         expect(page.get_by_role("link", name="Statistiques", exact=True)).to_be_hidden()
 
 
-def test_the_documentation_asks_the_api_that_serves_it(stack: Stack, visitor: Visit) -> None:
+def test_the_documentation_calls_the_api_that_serves_it(stack: Stack, visitor: Visit) -> None:
     page = visitor.open(site(stack, "documentation"))
     page.get_by_role("button", name="Authorize").click()
     page.locator(".auth-container input").fill(stack.api_key)
@@ -84,7 +84,7 @@ def test_the_documentation_asks_the_api_that_serves_it(stack: Stack, visitor: Vi
     visitor.check("site-documentation-essai")
 
 
-def test_the_statistics_count_an_answer_and_download_as_csv(stack: Stack, visitor: Visit) -> None:
+def test_the_statistics_show_30_days_and_download_as_csv(stack: Stack, visitor: Visit) -> None:
     assert stack.get(RFR_ROUTE, **NUMBERS).status_code == 200
     page = visitor.open(site(stack, "statistiques"))
     figures = stack.get("/stats/details", key="").json()
@@ -100,7 +100,7 @@ def test_the_statistics_count_an_answer_and_download_as_csv(stack: Stack, visito
     visitor.check("site-statistiques-tableau")
 
 
-def test_the_status_tells_of_both_providers_and_every_dataset(stack: Stack, visitor: Visit) -> None:
+def test_the_status_page_shows_both_providers_and_every_dataset(stack: Stack, visitor: Visit) -> None:
     page = visitor.open(site(stack, "statut"))
     status = stack.get("/status", key="").json()
     expect(page.locator("#fournisseurs h3")).to_have_text(["DGFIP (données fiscales)", "CAF (données familiales)"])
@@ -110,7 +110,7 @@ def test_the_status_tells_of_both_providers_and_every_dataset(stack: Stack, visi
 # ── Asking for access ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_nobody_but_an_administration_may_ask(stack: Stack, visitor: Visit) -> None:
+def test_only_an_administration_may_request_access(stack: Stack, visitor: Visit) -> None:
     page = visitor.open(site(stack, "demande-acces"))
     page.get_by_text("Un particulier ou une entreprise").first.click()
     expect(page.get_by_role("heading", name="Vous n’êtes pas éligible")).to_be_visible()
@@ -125,7 +125,7 @@ def test_nobody_but_an_administration_may_ask(stack: Stack, visitor: Visit) -> N
         ("editeur", "Un éditeur de logiciel", "Vous êtes éligible sous conditions"),
     ],
 )
-def test_an_administration_and_its_vendor_leave_for_datapass_with_their_answers(
+def test_an_administration_and_a_vendor_get_a_prefilled_datapass_request(
     stack: Stack, visitor: Visit, kind: str, who: str, answer: str
 ) -> None:
     page = visitor.open(site(stack, "demande-acces"))

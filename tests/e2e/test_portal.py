@@ -53,7 +53,7 @@ def test_a_page_of_the_portal_opens_without_a_fault(stack: Stack, chromium: Brow
 @pytest.mark.parametrize(
     ("path", "source"), [(path, source) for path, service in SERVICES.items() for source in service.sources]
 )
-def test_two_numbers_and_an_agreement_give_the_towns_price(
+def test_two_numbers_and_an_agreement_give_the_price_of_the_town(
     stack: Stack, visitor: Visit, path: str, source: Source
 ) -> None:
     service = SERVICES[path]
@@ -68,14 +68,14 @@ def test_two_numbers_and_an_agreement_give_the_towns_price(
     visitor.check(f"portail-{path}-{source}-resultat")
 
 
-def test_the_portal_keeps_nothing_of_what_was_typed(stack: Stack, visitor: Visit) -> None:
+def test_the_portal_does_not_log_the_numbers_typed_in(stack: Stack, visitor: Visit) -> None:
     ask(visitor.open(portal(stack, "restauration-scolaire")), "impots", NUMBERS)
     expect(visitor.page.locator("#prix")).to_be_visible()
     logged = (ROOT / FOLDER / "portail.log").read_text()
     assert not any(number in logged for number in NUMBERS.values())
 
 
-def test_without_an_agreement_nothing_is_asked(stack: Stack, visitor: Visit) -> None:
+def test_without_an_agreement_the_portal_shows_no_price(stack: Stack, visitor: Visit) -> None:
     page = visitor.open(portal(stack, "restauration-scolaire"))
     ask(page, "impots", NUMBERS, agree=False)
     expect(page.get_by_text("Sans votre accord")).to_be_visible()
@@ -84,7 +84,7 @@ def test_without_an_agreement_nothing_is_asked(stack: Stack, visitor: Visit) -> 
     visitor.check("portail-sans-accord")
 
 
-def test_numbers_that_nobody_has_are_told_in_words_for_a_parent(stack: Stack, visitor: Visit) -> None:
+def test_unknown_numbers_get_a_message_for_parents(stack: Stack, visitor: Visit) -> None:
     page = visitor.open(portal(stack, "restauration-scolaire"))
     ask(page, "impots", NUMBERS | {"numeroFiscal": "2690000009999"})
     expect(page.get_by_text("Ces numéros ne correspondent à aucun dossier")).to_be_visible()
@@ -92,7 +92,7 @@ def test_numbers_that_nobody_has_are_told_in_words_for_a_parent(stack: Stack, vi
     visitor.check("portail-refus")
 
 
-def test_the_citizens_log_shows_the_portals_own_question(stack: Stack, visitor: Visit) -> None:
+def test_the_citizens_log_shows_the_call_of_the_portal(stack: Stack, visitor: Visit) -> None:
     ask(visitor.open(portal(stack, "restauration-scolaire")), "impots", NUMBERS)
     visitor.page.get_by_role("link", name="Voir la trace de cette consultation").click()
     page = visitor.page

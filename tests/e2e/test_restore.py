@@ -3,7 +3,7 @@
 from tests.support.stack import NUMBERS, RFR_ROUTE, Stack
 
 
-def test_the_audit_is_restored_beside_the_one_that_is_used_and_held_against_its_seals(stack: Stack) -> None:
+def test_the_audit_table_is_restored_to_a_new_table_and_verified_against_its_seals(stack: Stack) -> None:
     assert stack.get(RFR_ROUTE, **NUMBERS).status_code == 200
     stack.run_cli("audit", "verify")  # once everything is sealed
     restored = stack.run_cli("restore", "audit", "--latest")

@@ -29,7 +29,7 @@ def test_everything_listens_on_loopback_only(stack: Stack) -> None:
     assert set(listening) == {"127.0.0.1"}
 
 
-def test_run_plays_the_journey_serves_and_leaves_nothing_behind() -> None:
+def test_run_makes_the_example_calls_and_stops_every_process_on_ctrl_c() -> None:
     with subprocess.Popen(
         [sys.executable, "-u", "-m", "sandbox", "run"],
         cwd=ROOT,

@@ -37,7 +37,7 @@ def _all_counted(stack: Stack) -> dict[str, Any]:
             return found
 
 
-def test_the_number_grows_by_exactly_the_answers_200_of_datasets(stack: Stack) -> None:
+def test_the_total_grows_by_exactly_the_successful_calls_of_datasets(stack: Stack) -> None:
     _all_counted(stack)
     before = _shown(stack, "/stats/details")
     statuses = [stack.get(RFR_ROUTE, **NUMBERS).status_code for _ in range(12)]
@@ -57,7 +57,7 @@ def test_the_number_grows_by_exactly_the_answers_200_of_datasets(stack: Stack) -
     assert audited["audited"] > after["total"]  # refusals are counted too
 
 
-def test_a_counter_that_somebody_bent_is_found_and_set_right(stack: Stack) -> None:
+def test_a_rebuild_finds_and_corrects_a_wrong_counter(stack: Stack) -> None:
     stack.get(RFR_ROUTE, **NUMBERS)
     _all_counted(stack)
     whole = _shown(stack)
@@ -83,7 +83,7 @@ def test_a_counter_that_somebody_bent_is_found_and_set_right(stack: Stack) -> No
     assert [replayed[name] for name in ("messages", "counted", "kept")] == [0, 0, False]
 
 
-def test_what_could_not_be_counted_at_the_time_is_counted_by_a_rebuild(stack: Stack) -> None:
+def test_a_rebuild_counts_the_calls_that_could_not_be_counted(stack: Stack) -> None:
     _all_counted(stack)
     whole, began = _shown(stack), int(time.time() * 1000)
     with stack.without_statement("Statistics", "CountOnce"):
@@ -107,7 +107,7 @@ def _failures(stack: Stack, since: int) -> int:
     )
 
 
-def test_who_may_not_read_the_counters_shows_none(stack: Stack) -> None:
+def test_without_the_right_to_read_counters_the_statistics_fail(stack: Stack) -> None:
     with stack.without_statement("Stats", "ReadCounters"):
         stack.new_environment("Stats")
         assert requests.get(f"{stack.api_url}/stats", timeout=60).status_code == 500

@@ -15,7 +15,7 @@ from tests.support.stack import Stack
 from tests.support.template import ROOT
 
 
-def test_no_answer_contradicts_the_documentation(stack: Stack) -> None:
+def test_no_response_to_generated_requests_contradicts_the_documentation(stack: Stack) -> None:
     asked = subprocess.run(
         fuzz.command("--seed", "1"),  # `make fuzz` asks something else each time
         cwd=ROOT,
@@ -28,7 +28,7 @@ def test_no_answer_contradicts_the_documentation(stack: Stack) -> None:
     assert f"{sum(map(len, document()['paths'].values()))} selected" in asked.stdout
 
 
-def test_it_is_served_to_anyone_where_viewers_and_2020s_callers_look_for_it(stack: Stack) -> None:
+def test_the_document_is_public_at_its_current_and_its_2020_address(stack: Stack) -> None:
     base = stack.api_url.removesuffix("/api")
     for url, server in ((f"{base}/api/open-api.yml", ".."), (f"{base}/documentation-open-api.yaml", ".")):
         answer = requests.get(url, timeout=60)
