@@ -90,8 +90,8 @@ def _status(status: int) -> wire.Server:
 
 
 def _page(body: bytes, **headers: str) -> wire.Server:
-    said = {name.replace("_", "-"): value for name, value in headers.items()}
-    return wire.answering(wire.response(body, headers=said))
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return wire.answering(wire.response(body, headers=named))
 
 
 FAILURES: Final = {
@@ -157,42 +157,45 @@ def test_a_failing_provider_has_its_error_code_and_reveals_no_cause(
         monkeypatch.setenv(variable, str(seconds))
     with failure.server() as url:
         monkeypatch.setenv(provider.url, url)
-        answer = provider.ask(key)
+        response = provider.ask(key)
 
-    assert (answer.status, answer.body["error"]) == (failure.status, failure.code)
-    assert list(answer.body) == ["error", "reason", "message"]
-    assert ("Retry-After" in answer.headers) == (failure.status == 503)
-    assert int(answer.headers.get("Retry-After", 1)) > 0
-    assert answer.headers["X-Request-Id"]
+    assert (response.status, response.body["error"]) == (failure.status, failure.code)
+    assert list(response.body) == ["error", "reason", "message"]
+    assert ("Retry-After" in response.headers) == (failure.status == 503)
+    assert int(response.headers.get("Retry-After", 1)) > 0
+    assert response.headers["X-Request-Id"]
 
-    [entry] = cloud.audit_records()
-    assert (entry["status"], entry["error"]) == (failure.status, failure.code)
-    assert (entry["released"], entry["withheld"]) == ([], [])
-    assert entry["citizen"]
-    assert entry["provider_ms"] >= 0
+    [record] = cloud.audit_records()
+    assert (record["status"], record["error"]) == (failure.status, failure.code)
+    assert (record["released"], record["withheld"]) == ([], [])
+    assert record["citizen"]
+    assert record["provider_ms"] >= 0
 
     captured = capfd.readouterr()
     assert f'"outcome": "{failure.code}"' in captured.out
-    told = " ".join([answer.text, str(answer.headers), captured.out, captured.err, str(entry)])
+    output = " ".join([response.text, str(response.headers), captured.out, captured.err, str(record)])
     sent = (*provider.query.values(), key)
     cause = (HIDDEN, "127.0.0.1", "Traceback", "urllib3", "requests.", "HTTPConnection", "SSL", "codec", "lxml")
-    assert [one for one in (*sent, *cause) if one in told] == []
+    assert [secret for secret in (*sent, *cause) if secret in output] == []
 
 
 def test_the_next_call_reaches_a_provider_that_has_recovered(
     provider: Provider, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A failure leaves nothing behind: the next question is put to the provider again."""
-    asked: list[bytes] = []
+    requests: list[bytes] = []
 
     def fail_once(connection: Any, _: Any) -> None:
         while request := wire.read_request(connection):
-            asked.append(request)
-            connection.sendall(wire.response(PAGE, status=503 if len(asked) == 1 else 429))
+            requests.append(request)
+            connection.sendall(wire.response(PAGE, status=503 if len(requests) == 1 else 429))
 
     key = cloud.issue_key(provider.scope)
     with wire.converse(fail_once) as url:
         monkeypatch.setenv(provider.url, url)
-        answers = [provider.ask(key) for _ in range(2)]
-    assert [(one.status, one.body["error"]) for one in answers] == [(503, "network_error"), (503, "rate_limited")]
-    assert len(asked) == 2
+        responses = [provider.ask(key) for _ in range(2)]
+    assert [(response.status, response.body["error"]) for response in responses] == [
+        (503, "network_error"),
+        (503, "rate_limited"),
+    ]
+    assert len(requests) == 2

@@ -76,8 +76,8 @@ def _declarant(row: Mapping[str, str], prefix: str) -> svair.Declarant:
 
 
 def _tax_service() -> Flask:
-    everybody = list(_taxpayers())
-    return svair.app_of(lambda: everybody)
+    people = list(_taxpayers())
+    return svair.app_of(lambda: people)
 
 
 def _families() -> Iterator[caf.Famille]:
@@ -89,8 +89,8 @@ def _families() -> Iterator[caf.Famille]:
         yield caf.Famille(
             numero_allocataire=recorded["numeroAllocataire"].zfill(7),
             code_postal=recorded["codePostal"],
-            allocataires=[_person(one) for one in file["allocataires"]],
-            enfants=[_person(one) for one in file["enfants"]],
+            allocataires=[_person(person) for person in file["allocataires"]],
+            enfants=[_person(person) for person in file["enfants"]],
             adresse=caf.Adresse(**file["adresse"]),
             quotients=[quotient],
         )
@@ -102,8 +102,8 @@ def _person(recorded: Mapping[str, str]) -> caf.Personne:
 
 
 def _family_fund() -> Flask:
-    everybody = list(_families())
-    return caf.app_of(lambda: everybody)
+    people = list(_families())
+    return caf.app_of(lambda: people)
 
 
 PROVIDERS: Final[Mapping[str, Callable[[], Flask]]] = {"DGFIP_SVAIR_URL": _tax_service, "CAF_URL": _family_fund}
@@ -143,9 +143,9 @@ class Route:
 @lru_cache(maxsize=1)
 def _routes() -> Mapping[str, Route]:
     events = {
-        made["resource"]: f"{path.parent.name}/{path.stem}"
+        request["resource"]: f"{path.parent.name}/{path.stem}"
         for path in (ROOT / "events").glob("*/*.json")
-        if "resource" in (made := json.loads(path.read_text()))  # those of a stream are no requests
+        if "resource" in (request := json.loads(path.read_text()))  # those of a stream are no requests
     }
     return {
         declared["Properties"]["Path"]: Route(
@@ -172,24 +172,24 @@ def _replay(line: Line, key: str | None) -> Response:
         return _gateway_answer("MISSING_AUTHENTICATION_TOKEN")
     if key is None and route.needs_key:
         return _gateway_answer("INVALID_API_KEY")
-    made = event(route.event, key=key, headers={"Accept": line.accept})
-    made["queryStringParameters"] = line.query or None
-    made["multiValueQueryStringParameters"] = {name: [value] for name, value in line.query.items()} or None
-    return invoke(made, route.function)
+    request = event(route.event, key=key, headers={"Accept": line.accept})
+    request["queryStringParameters"] = line.query or None
+    request["multiValueQueryStringParameters"] = {name: [value] for name, value in line.query.items()} or None
+    return invoke(request, route.function)
 
 
-def _is_the_same(line: Line, answer: Response) -> bool:
+def _is_the_same(line: Line, response: Response) -> bool:
     kind = line.content_type.partition(";")[0]
-    if line.status != answer.status or kind != answer.headers["Content-Type"].partition(";")[0]:
+    if line.status != response.status or kind != response.headers["Content-Type"].partition(";")[0]:
         return False
     if kind == "application/xml":
-        return bool(_tree(line.body) == _tree(answer.text))
-    return bool(line.body == _told(answer))
+        return bool(_tree(line.body) == _tree(response.text))
+    return bool(line.body == _data(response))
 
 
-def _told(answer: Response) -> Any:
+def _data(response: Response) -> Any:
     """Return the data of an answer, or the text of one that is not JSON."""
-    return answer.body if answer.headers["Content-Type"].startswith("application/json") else answer.text
+    return response.body if response.headers["Content-Type"].startswith("application/json") else response.text
 
 
 def _tree(xml: str) -> Any:
@@ -239,33 +239,35 @@ class Deviation:
         )
 
 
-def _reasons(line: Line, answer: Response, deviations: list[Deviation]) -> list[Deviation]:
+def _reasons(line: Line, response: Response, deviations: list[Deviation]) -> list[Deviation]:
     """Return the deviations that explain, together, all that differs; none if something is left."""
-    covering = [one for one in deviations if one.covers(line)]
-    told = _told(answer)
-    refusal = {"status": answer.status, "error": told.get("error")} if isinstance(told, dict) else None
-    refusals = [one for one in covering if one.ours == refusal]
+    covering = [deviation for deviation in deviations if deviation.covers(line)]
+    data = _data(response)
+    refusal = {"status": response.status, "error": data.get("error")} if isinstance(data, dict) else None
+    refusals = [deviation for deviation in covering if deviation.ours == refusal]
     if refusals:
         return refusals
     rewriting = []
     body = line.body
-    for one in covering:
-        rewritten = REWRITTEN[one.ours["data"]](body) if "data" in one.ours else body
+    for deviation in covering:
+        rewritten = REWRITTEN[deviation.ours["data"]](body) if "data" in deviation.ours else body
         if rewritten != body:
-            rewriting.append(one)
+            rewriting.append(deviation)
             body = rewritten
-    return rewriting if (answer.status, told) == (line.status, body) else []
+    return rewriting if (response.status, data) == (line.status, body) else []
 
 
 def _deviations() -> list[Deviation]:
     written = tomllib.loads((ROOT / "tests/contract/deviations.toml").read_text())
-    return [Deviation(**one) for one in written["deviation"]]
+    return [Deviation(**table) for table in written["deviation"]]
 
 
 # ── The tests ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_every_recorded_response_is_the_same_or_differs_for_a_documented_reason(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_recorded_response_is_the_same_or_differs_for_a_documented_reason(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
     deviations = _deviations()
     lines = _lines()
     keys = {str(line.scopes): cloud.issue_key(*line.scopes) for line in lines if line.scopes is not None}
@@ -275,15 +277,15 @@ def test_every_recorded_response_is_the_same_or_differs_for_a_documented_reason(
         for setting, provider in PROVIDERS.items():
             monkeypatch.setenv(setting, servers.enter_context(serve(provider())))
         for line in lines:
-            answer = _replay(line, keys.get(str(line.scopes)))
-            if not _is_the_same(line, answer):
-                reasons = _reasons(line, answer, deviations)
+            response = _replay(line, keys.get(str(line.scopes)))
+            if not _is_the_same(line, response):
+                reasons = _reasons(line, response, deviations)
                 for reason in reasons:
                     reason.used.append(line)
                 if not reasons:
-                    unexplained.append((line, answer))
+                    unexplained.append((line, response))
 
-    explained = {one.id: len(one.used) for one in deviations}
+    explained = {deviation.id: len(deviation.used) for deviation in deviations}
     print(f"{len(lines)} answers replayed, unexplained differences: {len(unexplained)}; explained: {explained}")  # noqa: T201 - for -s
     assert unexplained == []
-    assert [one.id for one in deviations if not one.used] == []
+    assert [deviation.id for deviation in deviations if not deviation.used] == []

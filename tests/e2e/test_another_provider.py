@@ -74,49 +74,49 @@ def _amount(printed: str | None) -> int:
 
 
 @pytest.fixture(scope="module")
-def everybody() -> list[Person]:
+def people() -> list[Person]:
     return [_person() for _ in range(8)]
 
 
 @pytest.fixture(scope="module")
-def elsewhere(stack: Stack, everybody: list[Person]) -> Iterator[Stack]:
+def elsewhere(stack: Stack, people: list[Person]) -> Iterator[Stack]:
     """Bring the running stack up to date with the address of another server, then back."""
-    town = next(one for one in stack.run_cli("keys", "list") if one["purpose"] == CANTEEN.finalite)
+    town = next(key for key in stack.run_cli("keys", "list") if key["purpose"] == CANTEEN.finalite)
     stack.run_cli("keys", "revoke", town["id"])
-    with serve(app_of(lambda: everybody)) as url:
+    with serve(app_of(lambda: people)) as url:
         yield start_stack(DGFIP_SVAIR_URL=url)
     assert start_stack().api_key == stack.api_key  # a second `make up` is the same stack
 
 
-def test_random_notices_are_returned_exactly(elsewhere: Stack, everybody: list[Person]) -> None:
-    for person in everybody:
+def test_random_notices_are_returned_exactly(elsewhere: Stack, people: list[Person]) -> None:
+    for person in people:
         numbers = {"numeroFiscal": person.numero_fiscal, "referenceAvis": person.reference_avis}
-        answer = elsewhere.get("/v2/avis-imposition", **numbers)
+        response = elsewhere.get("/v2/avis-imposition", **numbers)
         expected = _expected(person)
-        assert (answer.status_code, answer.json(), list(answer.json())) == (200, expected, list(expected))
+        assert (response.status_code, response.json(), list(response.json())) == (200, expected, list(expected))
         v1 = elsewhere.get("/impots/svair", **numbers).json()
         assert v1 == {name: value for name, value in expected.items() if name != "situationFamille"}
 
 
 def test_the_portal_keeps_its_address_and_gets_a_new_key_for_its_revoked_one(
-    stack: Stack, elsewhere: Stack, everybody: list[Person]
+    stack: Stack, elsewhere: Stack, people: list[Person]
 ) -> None:
     portal = elsewhere.description["portal_url"]
     assert portal == stack.description["portal_url"]
-    one = everybody[0]
-    typed = {"numeroFiscal": one.numero_fiscal, "referenceAvis": one.reference_avis, "accord": "oui"}
+    person = people[0]
+    typed = {"numeroFiscal": person.numero_fiscal, "referenceAvis": person.reference_avis, "accord": "oui"}
     page = requests.post(f"{portal}{CANTEEN.chemin}/impots", typed, timeout=60)
     assert page.status_code == 200
     assert 'id="prix"' in page.text
 
 
-def test_no_table_or_log_holds_anything_of_a_citizen(elsewhere: Stack, everybody: list[Person]) -> None:
-    for person in everybody:
+def test_no_table_or_log_holds_anything_of_a_citizen(elsewhere: Stack, people: list[Person]) -> None:
+    for person in people:
         elsewhere.get("/v2/declarants", numeroFiscal=person.numero_fiscal, referenceAvis=person.reference_avis)
         elsewhere.get("/v2/declarants", numeroFiscal=person.numero_fiscal, referenceAvis="x")
     kept = "\n".join(_everything_kept(elsewhere))
     assert "revenuFiscalReference" in kept  # it is the right place to look: the audit names fields
-    for person in everybody:
+    for person in people:
         first = person.declarant1
         secrets = [person.numero_fiscal, person.reference_avis, first.nom, first.nom_naissance, *(person.adresse or ())]
         secrets += [str(_amount(person.revenu_fiscal_reference)), str(_amount(person.revenu_brut_global))]

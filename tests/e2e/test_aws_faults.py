@@ -46,15 +46,15 @@ def aws(door: FailingAws) -> Iterator[FailingAws]:
 
 def got(town: Caller) -> list[tuple[int, str | None]]:
     """Ask both providers' datasets, and return what the caller got of each."""
-    answers = [town.caf(), town.dgfip()]
-    assert all(("Retry-After" in one.headers) == (one.status_code == 503) for one in answers)
-    return [(one.status_code, one.json().get("error")) for one in answers]
+    responses = [town.caf(), town.dgfip()]
+    assert all(("Retry-After" in response.headers) == (response.status_code == 503) for response in responses)
+    return [(response.status_code, response.json().get("error")) for response in responses]
 
 
 def works(stack: Stack, town: Caller) -> None:
     """Check that all is well again, and that what was answered meanwhile without an entry held no data."""
     assert got(town) == [(200, None), (200, None)]
-    town.answers = [one for one in town.answers if one.json().get("error") != "audit_unavailable"]
+    town.answers = [response for response in town.answers if response.json().get("error") != "audit_unavailable"]
     nothing_is_lost(stack, town)
 
 
@@ -67,9 +67,7 @@ def test_when_the_audit_cannot_be_written_no_data_is_returned(stack: Stack, aws:
     works(stack, town)
 
 
-def test_when_kms_fails_only_new_environments_refuse(
-    stack: Stack, aws: FailingAws
-) -> None:
+def test_when_kms_fails_only_new_environments_refuse(stack: Stack, aws: FailingAws) -> None:
     town = Caller(stack)
     assert got(town) == [(200, None), (200, None)]
     aws.failing = ["TrentService"]

@@ -41,14 +41,14 @@ def kept(stack: Stack) -> Iterator[str]:
 def digests(dump: str) -> set[bytes]:
     """Return every text of the dump that may be a digest, in hexadecimal or base64, as bytes."""
     sizes = {hashlib.new(name).digest_size for name in ALGORITHMS}
-    found = {bytes.fromhex(one) for one in re.findall(r"\b(?:[0-9a-fA-F]{2}){16,64}\b", dump)}
-    for one in re.findall(r"[A-Za-z0-9+/_-]{22,88}", dump):
-        padded = one.replace("-", "+").replace("_", "/") + "=" * (-len(one) % 4)
+    found = {bytes.fromhex(text) for text in re.findall(r"\b(?:[0-9a-fA-F]{2}){16,64}\b", dump)}
+    for text in re.findall(r"[A-Za-z0-9+/_-]{22,88}", dump):
+        padded = text.replace("-", "+").replace("_", "/") + "=" * (-len(text) % 4)
         try:
             found.add(base64.b64decode(padded, validate=True))
         except ValueError:
             continue
-    return {one for one in found if len(one) in sizes}
+    return {digest for digest in found if len(digest) in sizes}
 
 
 def found_among(first: int, candidates: frozenset[bytes]) -> list[int]:
@@ -57,8 +57,8 @@ def found_among(first: int, candidates: frozenset[bytes]) -> list[int]:
     return [
         number
         for number in range(first, first + _SLICE)
-        for said in (b"%07d" % number, b"caf:%07d:75011" % number)
-        if any(algorithm(said).digest() in candidates for algorithm in known)
+        for text in (b"%07d" % number, b"caf:%07d:75011" % number)
+        if any(algorithm(text).digest() in candidates for algorithm in known)
     ]
 
 
@@ -81,11 +81,11 @@ def test_no_citizen_is_found_in_a_dump_of_every_table_log_and_bucket(stack: Stac
     candidates = frozenset(digests(dump))
     assert len(candidates) > len(asked)  # pseudonyms are of the size of a digest
     for number in random_numbers:
-        for said in (number, f"dgfip:{number}", f"26{number[2:]}"):
-            assert not {hashlib.new(name, said.encode()).digest() for name in ALGORITHMS} & candidates
+        for text in (number, f"dgfip:{number}", f"26{number[2:]}"):
+            assert not {hashlib.new(name, text.encode()).digest() for name in ALGORITHMS} & candidates
     slices = range(0, EVERY_NUMBER, _SLICE)
     with ProcessPoolExecutor(2) as pool:
-        found = [one for some in pool.map(found_among, slices, [candidates] * len(slices)) for one in some]
+        found = [number for numbers in pool.map(found_among, slices, [candidates] * len(slices)) for number in numbers]
     assert found == []
 
 

@@ -20,10 +20,10 @@ def walk(stack: Stack, key: str, route: str, numbers: Iterable[dict[str, str]], 
 
     def ask(query: dict[str, str]) -> int:
         while True:
-            answer = stack.get(route, key=key, **query)
+            response = stack.get(route, key=key, **query)
             # The gateway's own limit is of calls a second: it is waited for, as a patient thief does.
-            if answer.status_code != 429 or answer.headers["Retry-After"] != "1":
-                return answer.status_code
+            if response.status_code != 429 or response.headers["Retry-After"] != "1":
+                return response.status_code
             time.sleep(0.2)
 
     with ThreadPoolExecutor(at_once) as pool:
@@ -44,10 +44,12 @@ def test_a_walk_through_500_families_is_suspended_before_the_100th(stack: Stack)
     while shown(stack, issued["id"]) != "suspended":
         assert time.monotonic() < until
     assert stack.get("/introspect", key=issued["key"]).status_code == 401
-    told = [one for one in stack.run_cli("audit", "search", "--token", issued["id"]) if one.get("suspicion")]
-    assert {one["suspicion"] for one in told} == {"slowed", "suspended"}
+    suspicions = [
+        record for record in stack.run_cli("audit", "search", "--token", issued["id"]) if record.get("suspicion")
+    ]
+    assert {record["suspicion"] for record in suspicions} == {"slowed", "suspended"}
     # Two environments may have told of it at the same moment: each telling leaves its entry, and one suspends.
-    assert {one["dataset"] for one in told if one["kind"] == "suspension"} == {"suspension"}
+    assert {record["dataset"] for record in suspicions if record["kind"] == "suspension"} == {"suspension"}
 
     stack.run_cli("keys", "resume", issued["id"])
     until = time.monotonic() + 2 * _PATIENCE  # an environment remembers a token for a minute

@@ -27,9 +27,9 @@ def test_a_family_is_found_by_its_number_and_postcode(stack: Stack) -> None:
 def test_version_1_is_available_in_xml(stack: Stack) -> None:
     headers = {"X-API-Key": stack.api_key, "Accept": "application/xml"}
     for route, numbers in (("/impots/svair", NUMBERS), ("/caf/famille", FAMILY_NUMBERS)):
-        answer = requests.get(f"{stack.api_url}{route}", numbers, headers=headers, timeout=60)
-        assert answer.headers["Content-Type"] == "application/xml; charset=utf-8"
-        assert ET.fromstring(answer.text).tag == "result"  # noqa: S314 - written by us
+        response = requests.get(f"{stack.api_url}{route}", numbers, headers=headers, timeout=60)
+        assert response.headers["Content-Type"] == "application/xml; charset=utf-8"
+        assert ET.fromstring(response.text).tag == "result"  # noqa: S314 - written by us
 
 
 def test_only_a_function_that_may_read_the_certificate_calls_the_caf(stack: Stack) -> None:
@@ -58,20 +58,20 @@ def otherwise(stack: Stack, said_by_svair: dict[str, dict[str, Any]]) -> Iterato
 def test_the_other_tax_provider_gives_the_same_figures(
     said_by_svair: dict[str, dict[str, Any]], otherwise: Stack, route: str
 ) -> None:
-    answer = otherwise.get(route, **NUMBERS)
-    assert answer.status_code == 200
-    both = (answer.json().keys() & said_by_svair[route].keys()) - GEOCODED
+    response = otherwise.get(route, **NUMBERS)
+    assert response.status_code == 200
+    both = (response.json().keys() & said_by_svair[route].keys()) - GEOCODED
     assert both >= {"/v2/avis-imposition": {"revenuFiscalReference", "nombreParts", "declarant1"}}.get(route, set())
     assert both
-    assert {name: answer.json()[name] for name in both} == {name: said_by_svair[route][name] for name in both}
+    assert {name: response.json()[name] for name in both} == {name: said_by_svair[route][name] for name in both}
 
 
 def test_without_a_geocoder_the_address_is_as_printed(otherwise: Stack) -> None:
-    answer = otherwise.get("/v2/adresse-fiscale", **NUMBERS)
-    body = answer.json()
-    assert answer.status_code == 200
+    response = otherwise.get("/v2/adresse-fiscale", **NUMBERS)
+    body = response.json()
+    assert response.status_code == 200
     assert body["adresse"]
     assert [body[name] for name in ("adresseStructuree", "coordonnees", "score")] == [None, None, None]
     table = otherwise.description["tables"]["audit"]
-    entries = otherwise.client("dynamodb").scan(TableName=table)["Items"]
-    assert ["ban: network_error"] in [[note["S"] for note in entry["notes"]["L"]] for entry in entries]
+    records = otherwise.client("dynamodb").scan(TableName=table)["Items"]
+    assert ["ban: network_error"] in [[note["S"] for note in record["notes"]["L"]] for record in records]

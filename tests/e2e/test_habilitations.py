@@ -42,9 +42,9 @@ class Datapass:
         payload = datapass_event(
             at=int(time.time()), model_id=next(_IDS), **data | ({"scopes": list(scopes)} if scopes else {})
         )
-        answer = self.post(payload)
-        assert answer.status_code == 200, answer.text
-        return Approved(str(payload["model_id"]), str(answer.json()["token_id"]), payload)
+        response = self.post(payload)
+        assert response.status_code == 200, response.text
+        return Approved(str(payload["model_id"]), str(response.json()["token_id"]), payload)
 
     def end(self, approved: "Approved", event: str = "revoke") -> requests.Response:
         return self.post(approved.payload | {"event": event, "fired_at": approved.payload["fired_at"] + 1})
@@ -76,7 +76,7 @@ def key_of(stack: Stack, approved: Approved) -> str:
 
 def gateway_keys(stack: Stack, token_id: str) -> list[dict[str, Any]]:
     found = stack.client("apigateway").get_api_keys(nameQuery=f"api-particulier-{token_id}")["items"]
-    return [one for one in found if one["name"] == f"api-particulier-{token_id}"]
+    return [key for key in found if key["name"] == f"api-particulier-{token_id}"]
 
 
 def test_an_approval_gives_a_key_with_exactly_the_approved_scopes(stack: Stack, datapass: Datapass) -> None:
@@ -93,9 +93,9 @@ def test_an_approval_gives_a_key_with_exactly_the_approved_scopes(stack: Stack, 
         "name": "VILLE IMAGINAIRE",
         "scopes": ["dgfip_nombre_parts", "dgfip_revenu_fiscal_reference"],
     }
-    answer = stack.get(RFR_ROUTE, key=key, **NUMBERS)
-    assert (answer.status_code, list(answer.json())) == (200, ["revenuFiscalReference", "nombreParts"])
-    assert answer.headers["RateLimit-Limit"] == "20"
+    response = stack.get(RFR_ROUTE, key=key, **NUMBERS)
+    assert (response.status_code, list(response.json())) == (200, ["revenuFiscalReference", "nombreParts"])
+    assert response.headers["RateLimit-Limit"] == "20"
     assert stack.get("/v2/declarants", key=key, **NUMBERS).status_code == 403
     history = stack.run_cli("habilitations", "show", approved.habilitation)["history"]
     assert [step["event"] for step in history] == ["approve", "link", "link", "link_opened", "link_reopened"]
@@ -105,7 +105,9 @@ def test_the_technical_contact_is_sent_the_link_and_not_the_key(stack: Stack, da
     to = f"informatique-{next(_IDS)}@ville-imaginaire.exemple.fr"
     approved = datapass.approve("dgfip_nombre_parts", contact_technique_email=to)
     mailbox = requests.get(f"{stack.description['cloud_url']}/_ministack/ses/messages", timeout=60).json()
-    (message,) = [one["BodyText"] for account in mailbox["messages"].values() for one in account if one["To"] == [to]]
+    (message,) = [
+        mail["BodyText"] for account in mailbox["messages"].values() for mail in account if mail["To"] == [to]
+    ]
     (address,) = re.findall(r"https?://\S+", message)
     shown = open_link(stack, address)
     assert (shown.status_code, shown.json()["jeton"]) == (200, approved.token_id)
@@ -113,20 +115,20 @@ def test_the_technical_contact_is_sent_the_link_and_not_the_key(stack: Stack, da
 
 
 def test_the_key_of_an_approval_is_limited_to_20_calls_a_second(stack: Stack, datapass: Datapass) -> None:
-    (made,) = gateway_keys(stack, datapass.approve("dgfip_nombre_parts").token_id)
-    (plan,) = stack.client("apigateway").get_usage_plans(keyId=made["id"])["items"]
+    (key,) = gateway_keys(stack, datapass.approve("dgfip_nombre_parts").token_id)
+    (plan,) = stack.client("apigateway").get_usage_plans(keyId=key["id"])["items"]
     assert plan["throttle"] == {"rateLimit": 20.0, "burstLimit": 20}
 
 
 def test_the_same_event_ten_times_at_once_makes_one_key(stack: Stack, datapass: Datapass) -> None:
     payload = datapass_event(at=int(time.time()), model_id=next(_IDS))
     with ThreadPoolExecutor(10) as pool:
-        answers = list(pool.map(lambda _: datapass.post(payload), range(10)))
-    assert {answer.status_code for answer in answers} == {200}
-    (token_id,) = {answer.json()["token_id"] for answer in answers}
+        responses = list(pool.map(lambda _: datapass.post(payload), range(10)))
+    assert {response.status_code for response in responses} == {200}
+    (token_id,) = {response.json()["token_id"] for response in responses}
     assert len(gateway_keys(stack, token_id)) == 1
-    mine = [one for one in stack.run_cli("keys", "list") if one["habilitation"] == str(payload["model_id"])]
-    assert [one["id"] for one in mine] == [token_id]
+    mine = [key for key in stack.run_cli("keys", "list") if key["habilitation"] == str(payload["model_id"])]
+    assert [key["id"] for key in mine] == [token_id]
     history = stack.run_cli("habilitations", "show", str(payload["model_id"]))["history"]
     assert [step["event"] for step in history] == ["approve", "link"]  # one event, and one mail
 
@@ -134,9 +136,9 @@ def test_the_same_event_ten_times_at_once_makes_one_key(stack: Stack, datapass: 
 def test_a_wrong_signature_changes_nothing(stack: Stack, datapass: Datapass) -> None:
     payload = datapass_event(at=int(time.time()), model_id=next(_IDS))
     for secret in ("wrong", ""):
-        answer = datapass.post(payload, secret)
-        assert (answer.status_code, answer.json()) == (401, REFUSED)
-        assert answer.headers["X-Request-Id"]
+        response = datapass.post(payload, secret)
+        assert (response.status_code, response.json()) == (401, REFUSED)
+        assert response.headers["X-Request-Id"]
     assert "no habilitation has the id" in stack.run_cli("habilitations", "show", str(payload["model_id"]), expect=1)
     approved = datapass.approve("dgfip_nombre_parts")
     key = key_of(stack, approved)
@@ -155,7 +157,9 @@ def within_a_second(stack: Stack, key: str, kill: Callable[[], object]) -> None:
 
 
 @pytest.mark.parametrize("event", ["revoke", "archive"])
-def test_the_key_of_an_ended_habilitation_is_refused_within_a_second(stack: Stack, datapass: Datapass, event: str) -> None:
+def test_the_key_of_an_ended_habilitation_is_refused_within_a_second(
+    stack: Stack, datapass: Datapass, event: str
+) -> None:
     approved = datapass.approve("dgfip_nombre_parts")
     within_a_second(stack, key_of(stack, approved), lambda: datapass.end(approved, event))
     assert stack.run_cli("habilitations", "show", approved.habilitation)["keys"] == []
@@ -172,12 +176,16 @@ def test_a_reported_key_is_refused_within_a_second(stack: Stack, datapass: Datap
     assert unknown.status_code == 200
 
 
-def test_an_event_that_cannot_be_processed_goes_to_the_dead_letter_queue_and_is_replayed(stack: Stack, datapass: Datapass) -> None:
+def test_an_event_that_cannot_be_processed_goes_to_the_dead_letter_queue_and_is_replayed(
+    stack: Stack, datapass: Datapass
+) -> None:
     payload = datapass_event(at=int(time.time()), model_id=next(_IDS), scopes=["another_api_identite"])
-    answer = datapass.post(payload)
-    assert (answer.status_code, answer.json()) == (200, {})
-    mine = [one for one in stack.run_cli("habilitations", "replay") if one["habilitation"] == str(payload["model_id"])]
-    assert [one["outcome"] for one in mine] == ["approved without any scope that the API knows"]
+    response = datapass.post(payload)
+    assert (response.status_code, response.json()) == (200, {})
+    mine = [
+        event for event in stack.run_cli("habilitations", "replay") if event["habilitation"] == str(payload["model_id"])
+    ]
+    assert [event["outcome"] for event in mine] == ["approved without any scope that the API knows"]
     good = datapass_event(at=int(time.time()), model_id=payload["model_id"])
     queue = stack.deployment.outputs["DatapassDeadLetters"]
     stack.client("sqs").purge_queue(QueueUrl=queue)
@@ -205,22 +213,24 @@ def test_an_operator_grants_refuses_and_revokes(stack: Stack, datapass: Datapass
 
     payload = datapass_event("submit", at=int(time.time()) - 5, model_id=next(_IDS))
     datapass.post(payload)
-    asked = str(payload["model_id"])
-    assert stack.run_cli("habilitations", "refuse", asked)["state"] == "refused"
-    assert stack.run_cli("habilitations", "grant", asked, "--scopes", "dgfip_nombre_parts")["scopes"] == [
+    habilitation_id = str(payload["model_id"])
+    assert stack.run_cli("habilitations", "refuse", habilitation_id)["state"] == "refused"
+    assert stack.run_cli("habilitations", "grant", habilitation_id, "--scopes", "dgfip_nombre_parts")["scopes"] == [
         "dgfip_nombre_parts"
     ]
-    assert asked in [one["id"] for one in stack.run_cli("habilitations", "list", "--state", "validated")]
+    assert habilitation_id in [
+        habilitation["id"] for habilitation in stack.run_cli("habilitations", "list", "--state", "validated")
+    ]
 
 
 @pytest.mark.parametrize("kind", ["particulier", "entreprise"])
 def test_only_administrations_are_granted_a_habilitation(stack: Stack, kind: str) -> None:
-    told_why = stack.run_cli(
+    error = stack.run_cli(
         *("habilitations", "grant", "--kind", kind, "--organisation", "X", "--siret", SIRET),
         *("--scopes", "dgfip_nombre_parts"),
         expect=1,
     )
-    assert "Seules les administrations sont habilitées" in told_why
+    assert "Seules les administrations sont habilitées" in error
 
 
 def test_the_habilitations_of_a_vendor_are_listed_each_with_its_key(stack: Stack, datapass: Datapass) -> None:
@@ -230,11 +240,15 @@ def test_the_habilitations_of_a_vendor_are_listed_each_with_its_key(stack: Stack
         for siret in (SIRET, OTHER_SIRET)
     ]
     listed = stack.run_cli("habilitations", "list", "--vendor", VENDOR_SIRET)
-    mine = {one["id"]: one for one in listed if one["id"] in {each.habilitation for each in served}}
-    assert [[key["id"] for key in mine[each.habilitation]["keys"]] for each in served] == [
-        [each.token_id] for each in served
+    mine = {
+        habilitation["id"]: habilitation
+        for habilitation in listed
+        if habilitation["id"] in {approved.habilitation for approved in served}
+    }
+    assert [[key["id"] for key in mine[approved.habilitation]["keys"]] for approved in served] == [
+        [approved.token_id] for approved in served
     ]
-    assert {one["siret"] for one in mine.values()} == {SIRET, OTHER_SIRET}
+    assert {habilitation["siret"] for habilitation in mine.values()} == {SIRET, OTHER_SIRET}
 
 
 def test_a_dry_run_shows_the_responses_that_scopes_would_give(stack: Stack) -> None:
@@ -256,16 +270,18 @@ def test_a_dry_run_shows_the_responses_that_scopes_would_give(stack: Stack) -> N
 )
 def test_without_a_statement_no_approval_makes_a_key(stack: Stack, datapass: Datapass, sid: str) -> None:
     payload = datapass_event(at=int(time.time()), model_id=next(_IDS))
-    before = {one["id"] for one in stack.run_cli("keys", "list")}
+    before = {key["id"] for key in stack.run_cli("keys", "list")}
     stack.new_environment("Datapass")  # the secret, which is remembered for a minute
     with stack.without_statement("Datapass", sid):
         assert datapass.post(payload).status_code == 500
-    assert {one["id"] for one in stack.run_cli("keys", "list")} == before
+    assert {key["id"] for key in stack.run_cli("keys", "list")} == before
     token_id = datapass.post(payload).json()["token_id"]  # delivered again: nothing half-made is in its way
     assert len(gateway_keys(stack, token_id)) == 1
 
 
-def test_without_access_to_the_dead_letter_queue_an_unprocessable_event_is_refused(stack: Stack, datapass: Datapass) -> None:
+def test_without_access_to_the_dead_letter_queue_an_unprocessable_event_is_refused(
+    stack: Stack, datapass: Datapass
+) -> None:
     payload = datapass_event(at=int(time.time()), model_id=next(_IDS), scopes=[])
     with stack.without_statement("Datapass", "SetEventsAside"):
         assert datapass.post(payload).status_code == 500
@@ -282,9 +298,9 @@ def test_without_a_statement_no_link_shows_a_key(stack: Stack, datapass: Datapas
 
 @pytest.mark.parametrize("sid", ["ReadTokens", "FindTokens", "RevokeTokens", "DeleteGatewayKeys"])
 def test_without_a_statement_a_key_report_fails(stack: Stack, sid: str) -> None:
-    made = stack.issue_key("dgfip_nombre_parts")
+    key = stack.issue_key("dgfip_nombre_parts")
     with stack.without_statement("KeyCompromised", sid):
-        reported = requests.post(f"{stack.api_url}/keys/compromised", json={"key": made["key"]}, timeout=60)
+        reported = requests.post(f"{stack.api_url}/keys/compromised", json={"key": key["key"]}, timeout=60)
         assert reported.status_code == 500
-    requests.post(f"{stack.api_url}/keys/compromised", json={"key": made["key"]}, timeout=60)
-    assert stack.get("/introspect", key=made["key"]).status_code == 401
+    requests.post(f"{stack.api_url}/keys/compromised", json={"key": key["key"]}, timeout=60)
+    assert stack.get("/introspect", key=key["key"]).status_code == 401

@@ -39,10 +39,10 @@ class Caller:
             self.statuses.append(status)
             self._answered.notify_all()
 
-    def wait_for(self, answers: int) -> None:
+    def wait_for(self, responses: int) -> None:
         """Wait for so many answers more."""
         with self._answered:
-            wanted = len(self.statuses) + answers
+            wanted = len(self.statuses) + responses
             assert self._answered.wait_for(lambda: len(self.statuses) >= wanted, timeout=120)
 
     @contextmanager
@@ -75,12 +75,12 @@ def test_a_key_is_rotated_under_load_without_a_refused_call(stack: Stack) -> Non
 
 
 def test_the_first_call_after_a_revocation_is_refused(stack: Stack) -> None:
-    made = stack.issue_key("dgfip_nombre_parts")
+    issued = stack.issue_key("dgfip_nombre_parts")
     gateway = stack.deployment.gateway
-    token = lifecycle.find(gateway, made["id"])
-    assert stack.get(RFR_ROUTE, key=made["key"], **NUMBERS).status_code == 200  # functions remember the token now
+    token = lifecycle.find(gateway, issued["id"])
+    assert stack.get(RFR_ROUTE, key=issued["key"], **NUMBERS).status_code == 200  # functions remember the token now
     lifecycle.revoke(gateway, token)
-    assert stack.get(RFR_ROUTE, key=made["key"], **NUMBERS).status_code == 401
+    assert stack.get(RFR_ROUTE, key=issued["key"], **NUMBERS).status_code == 401
 
 
 def test_ten_issuances_of_one_id_at_once_make_one_key(stack: Stack) -> None:
@@ -97,7 +97,7 @@ def test_ten_issuances_of_one_id_at_once_make_one_key(stack: Stack) -> None:
         issued = list(pool.map(lambda _: lifecycle.issue(gateway, new, now), range(10)))
     assert len(set(issued)) == 1
     found = gateway.api.get_api_keys(nameQuery=f"api-particulier-{new.id}")["items"]
-    assert [one["id"] for one in found] == [issued[0].gateway_key_id]
+    assert [key["id"] for key in found] == [issued[0].gateway_key_id]
     assert stack.get("/introspect", key=lifecycle.reveal(gateway, issued[0])).status_code == 200
     assert lifecycle.stale_issuances(gateway, now + timedelta(hours=1)) == []
 
@@ -116,24 +116,24 @@ def test_issuing_the_same_id_again_shows_the_same_key_and_a_repair_revokes_expir
 
 
 def test_an_operator_sees_the_use_of_a_key_and_restricts_it(stack: Stack) -> None:
-    made = stack.issue_key("dgfip_avis_imposition", "cnaf_enfants")
-    assert stack.run_cli("keys", "show", made["id"])["last_use"] is None
-    stack.run_cli("keys", "narrow", made["id"], "--scopes", "dgfip_revenu_fiscal_reference,dgfip_nombre_parts")
+    issued = stack.issue_key("dgfip_avis_imposition", "cnaf_enfants")
+    assert stack.run_cli("keys", "show", issued["id"])["last_use"] is None
+    stack.run_cli("keys", "narrow", issued["id"], "--scopes", "dgfip_revenu_fiscal_reference,dgfip_nombre_parts")
     assert "cannot add cnaf_enfants" in stack.run_cli(
-        "keys", "narrow", made["id"], "--scopes", "cnaf_enfants", expect=1
+        "keys", "narrow", issued["id"], "--scopes", "cnaf_enfants", expect=1
     )
-    stack.run_cli("keys", "allow", made["id"], "192.0.2.0/24", "127.0.0.0/8")
-    answer = stack.get("/v2/avis-imposition", key=made["key"], **NUMBERS)
-    assert (answer.status_code, len(answer.json())) == (200, 2)
-    shown = stack.run_cli("keys", "show", made["id"])
+    stack.run_cli("keys", "allow", issued["id"], "192.0.2.0/24", "127.0.0.0/8")
+    response = stack.get("/v2/avis-imposition", key=issued["key"], **NUMBERS)
+    assert (response.status_code, len(response.json())) == (200, 2)
+    shown = stack.run_cli("keys", "show", issued["id"])
     assert shown["last_use"][:10] == f"{datetime.now(UTC):%Y-%m-%d}"
     assert shown["allowed"] == ["192.0.2.0/24", "127.0.0.0/8"]
-    assert stack.run_cli("keys", "allow", made["id"], "--anywhere")["allowed"] == []
-    unused = stack.run_cli("keys", "unused-scopes", made["id"], "--days", "2")
+    assert stack.run_cli("keys", "allow", issued["id"], "--anywhere")["allowed"] == []
+    unused = stack.run_cli("keys", "unused-scopes", issued["id"], "--days", "2")
     assert (unused["calls"], unused["unused"]) == (1, [])
-    longer = stack.run_cli("keys", "prolong", made["id"], "--expires", "2099-01-01")
+    longer = stack.run_cli("keys", "prolong", issued["id"], "--expires", "2099-01-01")
     assert longer["expires"] == "2098-12-31T23:00:00+00:00"
-    assert made["id"] not in [key["id"] for key in stack.run_cli("keys", "list", "--unused-since", "1")]
+    assert issued["id"] not in [key["id"] for key in stack.run_cli("keys", "list", "--unused-since", "1")]
 
 
 # ── Notices ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -177,12 +177,12 @@ def ending(stack: Stack) -> str:
 def run_the_job(stack: Stack) -> Any:
     """Do what the clock does every morning; return what the function's failure says, or None."""
     name = stack.function("KeyNotices")["FunctionName"]
-    answer = stack.client("lambda").invoke(FunctionName=name, Payload=b'{"source": "aws.events"}')
-    return json.loads(answer["Payload"].read() or b"null")
+    response = stack.client("lambda").invoke(FunctionName=name, Payload=b'{"source": "aws.events"}')
+    return json.loads(response["Payload"].read() or b"null")
 
 
 def mails_about(stack: Stack, token_id: str) -> list[dict[str, Any]]:
-    return [one for one in cloud.mailbox(str(stack.description["cloud_url"])) if token_id in one["BodyText"]]
+    return [mail for mail in cloud.mailbox(str(stack.description["cloud_url"])) if token_id in mail["BodyText"]]
 
 
 @pytest.mark.parametrize("sid", ["ListTokens", "FindContacts", "SendNotices"])
@@ -197,7 +197,7 @@ def test_one_reminder_is_sent_for_a_key_that_expires_soon(stack: Stack, ending: 
         assert run_the_job(stack) is None
     (mail,) = mails_about(stack, ending)
     assert (mail["To"], mail["Subject"]) == (list(CONTACTS), "API Particulier : votre clé expire dans 15 jours")
-    (listed,) = (one for one in stack.run_cli("keys", "ending") if one["id"] == ending)
+    (listed,) = (key for key in stack.run_cli("keys", "ending") if key["id"] == ending)
     assert (listed["days"], listed["told"]) == (15, list(CONTACTS))
 
 
@@ -205,9 +205,9 @@ def test_the_actions_of_an_operator_on_a_key_are_in_its_habilitations_history(st
     stack.run_cli("keys", "allow", ending, "192.0.2.0/24")
     rotated = stack.run_cli("keys", "rotate", ending)
     stack.run_cli("keys", "revoke", rotated["id"])
-    told = stack.run_cli("habilitations", "show", "e2e-notices")["history"]
-    assert {one["event"] for one in told} == {"key_allowed", "key_rotated", "key_revoked"}
-    assert all(one["who"].startswith("arn:aws:") for one in told)
+    history = stack.run_cli("habilitations", "show", "e2e-notices")["history"]
+    assert {entry["event"] for entry in history} == {"key_allowed", "key_rotated", "key_revoked"}
+    assert all(entry["who"].startswith("arn:aws:") for entry in history)
 
 
 def test_a_schedule_of_every_morning_is_enabled(stack: Stack) -> None:

@@ -36,11 +36,11 @@ def test_every_successful_response_has_an_audit_record_when_processes_are_killed
     answered: set[str] = set()
     statuses: dict[int, int] = {}
     with ThreadPoolExecutor(8) as pool:
-        keys = islice(cycle(one["key"] for one in issued), CALLS)
-        for number, answer in enumerate(pool.map(lambda key: stack.get(RFR_ROUTE, key=key, **NUMBERS), keys)):
-            statuses[answer.status_code] = statuses.get(answer.status_code, 0) + 1
-            if answer.status_code == 200:  # the others are the gateway's own, and hold no data
-                answered.add(answer.headers["X-Request-Id"])
+        keys = islice(cycle(token["key"] for token in issued), CALLS)
+        for number, response in enumerate(pool.map(lambda key: stack.get(RFR_ROUTE, key=key, **NUMBERS), keys)):
+            statuses[response.status_code] = statuses.get(response.status_code, 0) + 1
+            if response.status_code == 200:  # the others are the gateway's own, and hold no data
+                answered.add(response.headers["X-Request-Id"])
             if number % 50 == 49:
                 for process in islice(processes_of(function), 1):
                     process.kill()
@@ -50,7 +50,7 @@ def test_every_successful_response_has_an_audit_record_when_processes_are_killed
     assert set(statuses) <= {200, 429, 500, 502, 504}, statuses
     now = datetime.now(UTC)
     period = audit.Period(now - timedelta(hours=1), now + timedelta(hours=1))
-    entries = [one for token in issued for one in audit.of_token(stack.deployment, period, token["id"])]
+    records = [record for token in issued for record in audit.of_token(stack.deployment, period, token["id"])]
     # Who died may have left an entry and no answer, never the reverse; and the counters say what the entries do.
-    assert answered <= {one["request_id"] for one in entries if one["status"] == 200}
+    assert answered <= {record["request_id"] for record in records if record["status"] == 200}
     assert stack.run_cli("stats", "rebuild", "--check")["differences"] == []

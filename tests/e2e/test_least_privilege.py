@@ -19,9 +19,9 @@ def test_without_a_statement_a_dataset_fails_without_returning_data(
     key = stack.issue_key("dgfip_avis_imposition")["key"]  # one that no environment remembers
     with stack.without_statement("RevenuFiscalReference", sid):
         stack.new_environment("RevenuFiscalReference")  # an environment that has the month's key does without KMS
-        answer = stack.get(RFR_ROUTE, key=key, **NUMBERS)
-        assert (answer.status_code, answer.json()["error"]) == (status, error)
-        assert set(answer.json()) == {"error", "reason", "message"}
+        response = stack.get(RFR_ROUTE, key=key, **NUMBERS)
+        assert (response.status_code, response.json()["error"]) == (status, error)
+        assert set(response.json()) == {"error", "reason", "message"}
         # The other functions have policies of their own.
         assert stack.get("/v2/avis-imposition", key=key, **NUMBERS).status_code == 200
     assert stack.get(RFR_ROUTE, key=key, **NUMBERS).status_code == 200

@@ -26,9 +26,9 @@ class Caller:
         self.answers: list[requests.Response] = []
 
     def ask(self, route: str, **query: str) -> requests.Response:
-        answer = self._stack.get(route, key=self._key, **query)
-        self.answers.append(answer)
-        return answer
+        response = self._stack.get(route, key=self._key, **query)
+        self.answers.append(response)
+        return response
 
     def caf(self) -> requests.Response:
         return self.ask(CAF_ROUTE, **FAMILY)
@@ -41,7 +41,7 @@ class Caller:
         now = datetime.now(UTC)
         period = audit.Period(now - timedelta(hours=1), now + timedelta(hours=1))
         found = audit.of_token(self._stack.deployment, period, self._id)
-        return {one["request_id"]: int(one["status"]) for one in found}
+        return {record["request_id"]: int(record["status"]) for record in found}
 
 
 @contextmanager
@@ -95,11 +95,11 @@ def test_an_outage_of_the_caf_from_its_first_failure_to_its_recovery(stack: Stac
     assert before["etat"] == "disponible"
     with stopped("caf"):
         assert {town.caf().status_code for _ in range(5)} == {503}
-        asked = questions_to_the_caf(stack)
+        calls = questions_to_the_caf(stack)
         refused = [town.caf() for _ in range(20)]
-        assert {(one.status_code, one.json()["error"]) for one in refused} == {(503, "network_error")}
-        assert all(0 < int(one.headers["Retry-After"]) <= 15 for one in refused)
-        assert questions_to_the_caf(stack) <= asked + 2  # a turn may have come: one call tries every 15 s
+        assert {(response.status_code, response.json()["error"]) for response in refused} == {(503, "network_error")}
+        assert all(0 < int(response.headers["Retry-After"]) <= 15 for response in refused)
+        assert questions_to_the_caf(stack) <= calls + 2  # a turn may have come: one call tries every 15 s
         assert {town.dgfip().status_code for _ in range(5)} == {200}
         probe(stack)
         during = status(stack)
@@ -115,8 +115,10 @@ def test_an_outage_of_the_caf_from_its_first_failure_to_its_recovery(stack: Stac
     for provider, days in after["historique"].items():
         probes, answered = (sum(day[name] for day in days) for name in ("sondes", "reussies"))
         assert after["fournisseurs"][provider]["disponibilite30j"] == round(100 * answered / probes, 3)
-    probed = [sum(day["sondes"] for day in one["historique"]["caf"]) for one in (before, after)]
-    failed = [sum(day["sondes"] - day["reussies"] for day in one["historique"]["caf"]) for one in (before, after)]
+    probed = [sum(day["sondes"] for day in response["historique"]["caf"]) for response in (before, after)]
+    failed = [
+        sum(day["sondes"] - day["reussies"] for day in response["historique"]["caf"]) for response in (before, after)
+    ]
     assert probed[1] - probed[0] >= 2
     assert failed[1] - failed[0] >= 1
     nothing_is_lost(stack, town)
@@ -125,15 +127,15 @@ def test_an_outage_of_the_caf_from_its_first_failure_to_its_recovery(stack: Stac
 def await_answer(ask: Callable[[], requests.Response]) -> None:
     """Ask until a provider that is back is asked again; nothing is deployed for it."""
     until = time.monotonic() + 60
-    while (answer := ask()).status_code != 200 and time.monotonic() < until:
-        assert answer.json()["error"] == "network_error"
+    while (response := ask()).status_code != 200 and time.monotonic() < until:
+        assert response.json()["error"] == "network_error"
         time.sleep(0.5)
-    assert answer.status_code == 200
+    assert response.status_code == 200
 
 
 def nothing_is_lost(stack: Stack, town: Caller) -> None:
     """Each answer has its audit entry, with its status, and counters say the same."""
-    assert town.audited() == {one.headers["X-Request-Id"]: one.status_code for one in town.answers}
+    assert town.audited() == {response.headers["X-Request-Id"]: response.status_code for response in town.answers}
     assert stack.run_cli("stats", "rebuild", "--check")["differences"] == []
 
 
@@ -155,9 +157,9 @@ def test_a_failing_provider_has_its_error_and_the_other_provider_works(
     with misbehaving(simulator, fault), ThreadPoolExecutor(3) as pool:
         failing = [pool.submit(ask) for _ in range(3)]  # meanwhile, and then:
         others = [ask_the_other().status_code for _ in range(5)]
-        answers = [one.result() for one in failing]
-        assert {(one.status_code, one.json()["error"]) for one in answers} == {expected}
-        assert {int(one.headers.get("Retry-After", 0)) > 0 for one in answers} == {expected[0] == 503}
+        responses = [future.result() for future in failing]
+        assert {(response.status_code, response.json()["error"]) for response in responses} == {expected}
+        assert {int(response.headers.get("Retry-After", 0)) > 0 for response in responses} == {expected[0] == 503}
         assert [*others, ask_the_other().status_code] == [200] * 6
     await_answer(ask)
     nothing_is_lost(stack, town)
@@ -172,20 +174,20 @@ def test_an_announced_maintenance_and_its_withdrawal_apply_within_seconds(stack:
         *("--message", "essai"),
     )
     try:
-        assert [one["fin"] for one in announced] == [end.isoformat()]
+        assert [maintenance["fin"] for maintenance in announced] == [end.isoformat()]
         time.sleep(1.1)  # what an environment remembers
-        answer = town.caf()
-        assert answer.status_code == 503
-        assert answer.json()["message"].endswith("heure de Paris : essai")
-        assert 0 < int(answer.headers["Retry-After"]) <= 7200
+        response = town.caf()
+        assert response.status_code == 503
+        assert response.json()["message"].endswith("heure de Paris : essai")
+        assert 0 < int(response.headers["Retry-After"]) <= 7200
         assert status(stack)["fournisseurs"]["caf"]["etat"] == "maintenance"
         assert stack.run_cli("status")["maintenances"] == announced
     finally:
         assert stack.run_cli("status", "withdraw", "--provider", "caf", "--from", start.isoformat()) == []
     time.sleep(1.1)
     assert town.caf().status_code == 200
-    told = stack.run_cli("status", "withdraw", "--provider", "caf", "--from", start.isoformat(), expect=1)
-    assert "no maintenance" in told
+    error = stack.run_cli("status", "withdraw", "--provider", "caf", "--from", start.isoformat(), expect=1)
+    assert "no maintenance" in error
 
 
 def test_without_the_right_to_read_the_circuit_breaker_calls_go_on(stack: Stack) -> None:

@@ -79,8 +79,8 @@ def test_the_documentation_calls_the_api_that_serves_it(stack: Stack, visitor: V
     operation = page.locator(".opblock", has=page.locator('[data-path="/api/v2/revenu-fiscal-reference"]'))
     operation.locator(".opblock-summary-control").click()
     operation.get_by_role("button", name="Execute").click()
-    answer = operation.locator(".live-responses-table")
-    expect(answer.locator("pre").filter(has_text="revenuFiscalReference").first).to_be_visible()
+    response = operation.locator(".live-responses-table")
+    expect(response.locator("pre").filter(has_text="revenuFiscalReference").first).to_be_visible()
     visitor.check("site-documentation-essai")
 
 
@@ -96,7 +96,7 @@ def test_the_statistics_show_30_days_and_download_as_csv(stack: Stack, visitor: 
         page.get_by_text("Télécharger les chiffres par jour").click()
     lines = downloading.value.path().read_text(encoding="utf-8-sig").splitlines()
     assert lines[0] == "date;reponses"
-    assert [line.split(";")[0] for line in lines[1:]] == [one["date"] for one in figures["parJour"]]
+    assert [line.split(";")[0] for line in lines[1:]] == [day["date"] for day in figures["parJour"]]
     visitor.check("site-statistiques-tableau")
 
 
@@ -126,11 +126,11 @@ def test_only_an_administration_may_request_access(stack: Stack, visitor: Visit)
     ],
 )
 def test_an_administration_and_a_vendor_get_a_prefilled_datapass_request(
-    stack: Stack, visitor: Visit, kind: str, who: str, answer: str
+    stack: Stack, visitor: Visit, kind: str, who: str, response: str
 ) -> None:
     page = visitor.open(site(stack, "demande-acces"))
     page.get_by_role("radio", name=who).check(force=True)
-    expect(page.get_by_role("heading", name=answer, exact=True)).to_be_visible()
+    expect(page.get_by_role("heading", name=response, exact=True)).to_be_visible()
     page.get_by_role("button", name="Préparer ma demande").click()
     expect(page.get_by_text("Choisissez une démarche.")).to_be_visible()
     page.locator("#usage").select_option(label="Tarification de la restauration scolaire")

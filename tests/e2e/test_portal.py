@@ -16,7 +16,7 @@ TYPED: dict[Source, dict[str, str]] = {
     "impots": NUMBERS,
     "caf": {"numeroAllocataire": FAMILY.numero_allocataire, "codePostal": FAMILY.code_postal},
 }
-SERVICES = {one.chemin: one for one in demarches()}
+SERVICES = {service.chemin: service for service in demarches()}
 QUOTIENTS = {
     "impots": int(re.sub(r"\D", "", str(CITIZEN.revenu_fiscal_reference))) / 12 / float(str(CITIZEN.nombre_parts)),
     "caf": float(FAMILY.quotients[0].quotient_familial),
@@ -61,7 +61,7 @@ def test_two_numbers_and_an_agreement_give_the_price_of_the_town(
     ask(page, source, TYPED[source])
     price = f"{service.tranche(QUOTIENTS[source]).prix:.2f}".replace(".", ",")
     expect(page.locator("#prix")).to_have_text(f"{price}\u00a0€")
-    received = {one.inner_text() for one in page.locator("table td:nth-child(2)").all()}
+    received = {cell.inner_text() for cell in page.locator("table td:nth-child(2)").all()}
     opened = set[str]().union(*(FIELDS[scope] for scope in service.sources[source].portees))
     assert received == opened  # what the town asked, and nothing else
     assert not any(number in page.url for number in TYPED[source].values())

@@ -61,5 +61,5 @@ def _processes_of(folder: str) -> list[psutil.Process]:
     """Return the processes that a stack started, and those that these did."""
 
     file = ROOT / folder / "processes.json"
-    started = [psutil.Process(one["pid"]) for one in json.loads(file.read_text()).values()]
-    return [one for process in started for one in (process, *process.children(recursive=True))]
+    started = [psutil.Process(process["pid"]) for process in json.loads(file.read_text()).values()]
+    return [descendant for process in started for descendant in (process, *process.children(recursive=True))]

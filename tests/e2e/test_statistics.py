@@ -15,10 +15,10 @@ _PATIENCE = 30.0
 def _shown(stack: Stack, route: str = "/stats") -> Any:
     """Ask without a key, of an environment that remembers nothing."""
     stack.new_environment("Stats")
-    answer = requests.get(f"{stack.api_url}{route}", timeout=60)
-    assert answer.status_code == 200
-    assert (answer.headers["Access-Control-Allow-Origin"], answer.headers["Cache-Control"]) == ("*", "max-age=60")
-    return answer.json()
+    response = requests.get(f"{stack.api_url}{route}", timeout=60)
+    assert response.status_code == 200
+    assert (response.headers["Access-Control-Allow-Origin"], response.headers["Cache-Control"]) == ("*", "max-age=60")
+    return response.json()
 
 
 @pytest.fixture(autouse=True)

@@ -31,7 +31,7 @@ def test_no_response_to_generated_requests_contradicts_the_documentation(stack: 
 def test_the_document_is_public_at_its_current_and_its_2020_address(stack: Stack) -> None:
     base = stack.api_url.removesuffix("/api")
     for url, server in ((f"{base}/api/open-api.yml", ".."), (f"{base}/documentation-open-api.yaml", ".")):
-        answer = requests.get(url, timeout=60)
-        assert answer.status_code == 200
-        assert answer.headers["Access-Control-Allow-Origin"] == "*"
-        assert yaml.load(answer.text, yaml.CSafeLoader) == document() | {"servers": [{"url": server}]}
+        response = requests.get(url, timeout=60)
+        assert response.status_code == 200
+        assert response.headers["Access-Control-Allow-Origin"] == "*"
+        assert yaml.load(response.text, yaml.CSafeLoader) == document() | {"servers": [{"url": server}]}
