@@ -72,7 +72,7 @@ def floor_of(module: str) -> int:
     return floor
 
 
-# ── The order of modules ─────────────────────────────────────────────────────────────────────────────────────────────
+# ── The order of modules ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_every_room_has_its_floor() -> None:
@@ -106,7 +106,7 @@ def test_a_folder_works_without_those_above_it(folder: str) -> None:
     assert {path: names for path, names in found.items() if names} == {}
 
 
-# ── One place for each library ───────────────────────────────────────────────────────────────────────────────────────
+# ── One place for each library ────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_the_layer_holds_its_package_and_its_pinned_requirements() -> None:
@@ -195,7 +195,7 @@ def _is_none(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) and node.value is None
 
 
-# ── Names and docstrings ─────────────────────────────────────────────────────────────────────────────────────────────
+# ── Names and docstrings ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("folder", ["layers", "functions", "sandbox", "ops", "release", "bench", "tests"])

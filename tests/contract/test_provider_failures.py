@@ -1,4 +1,4 @@
-"""Every provider fails in every way, and the caller gets the same answers (contract §5)."""
+"""Each failure of each provider gives the caller the same errors (contract §5)."""
 
 import gzip
 import json
@@ -20,18 +20,18 @@ PAGE: Final = f"<html><body><p>{HIDDEN} à lire</p></body></html>".encode()
 
 @dataclass(frozen=True)
 class Provider:
-    """How a provider is reached: the setting that holds its address, and a question that is put to it."""
+    """A provider: the setting of its address, and a call to a dataset that requests data from it."""
 
     url: str
     event: str
     scope: str
     query: Mapping[str, str]
     environment: Mapping[str, str] = field(default_factory=dict)
-    """What it takes besides, to ask this one."""
+    """Further settings."""
     secret: str = ""
-    """What it is asked with, stored under the name "secret"."""
+    """The value of a secret named "secret"."""
 
-    def ask(self, key: str) -> Response:
+    def call(self, key: str) -> Response:
         return call_api(self.event, key=key, headers={"X-User": "agent-42"}, **self.query)
 
 
@@ -66,7 +66,7 @@ class Failure(NamedTuple):
     status: int
     code: str
     patience: tuple[int, int] = (20, 28)
-    """Seconds for a byte, and for an answer: a busy machine is not to be taken for a failure."""
+    """Seconds for a byte and for a response; long by default, since the machine may be busy."""
 
 
 def _unreachable(server: wire.Server) -> Failure:
@@ -97,35 +97,37 @@ def _page(body: bytes, **headers: str) -> wire.Server:
 FAILURES: Final = {
     "refuses connections": _unreachable(wire.refusing),
     "resets connections": _unreachable(wire.resetting),
-    "closes without a word": _unreachable(wire.closing_after(b"")),
-    "never answers": _too_slow(wire.silent),
+    "closes without a response": _unreachable(wire.closing_after(b"")),
+    "never responds": _too_slow(wire.silent),
     "drips a header": _too_slow(wire.dripping(b"HTTP/1.1 200 OK\r\nX-Slow: ", b"a")),
     "drips header after header": _too_slow(wire.dripping(b"HTTP/1.1 200 OK\r\n", b"X-Slow: a\r\n")),
     "drips its body": _too_slow(wire.dripping(wire.response(b"", headers={"Content-Length": "999999"}), b" ")),
     "does not speak TLS": _unreachable(wire.plain_behind_https),
-    "fails with 500": _unreachable(_status(500)),
-    "fails with 502": _unreachable(_status(502)),
-    "fails with 503": _unreachable(_status(503)),
-    "fails with 503, compressed": _unreachable(
+    "responds 500": _unreachable(_status(500)),
+    "responds 502": _unreachable(_status(502)),
+    "responds 503": _unreachable(_status(503)),
+    "responds 503, compressed": _unreachable(
         wire.answering(wire.response(gzip.compress(PAGE), status=503, headers={"Content-Encoding": "gzip"}))
     ),
-    "refuses with 403": _refused(_status(403)),
-    "refuses with 429": _refused(_status(429)),
+    "responds 403": _refused(_status(403)),
+    "responds 429": _refused(_status(429)),
     "redirects": _unreadable(_status(301)),
-    "says 400": _unreadable(_status(400)),
-    "says 404": _unreadable(_status(404)),
+    "responds 400": _unreadable(_status(400)),
+    "responds 404": _unreadable(_status(404)),
     "does not speak HTTP": _unreadable(wire.answering(b"220 " + HIDDEN.encode() + b" SMTP\r\n")),
-    "answers nothing": _unreadable(_page(b"")),
-    "answers another page": _unreadable(_page(PAGE)),
-    "answers JSON": _unreadable(_page(b'{"a": "%s"}' % HIDDEN.encode(), Content_Type="application/json")),
-    "answers bytes": _unreadable(_page(bytes(range(256)), Content_Type="application/octet-stream")),
-    "answers latin-1 for UTF-8": _unreadable(_page(PAGE.decode().encode("latin-1"))),
-    "answers in an unknown encoding": _unreadable(_page(PAGE, Content_Type="text/html; charset=klingon")),
-    "answers gzip that is none": _unreadable(_page(PAGE, Content_Encoding="gzip")),
-    "answers chunks that are none": _unreadable(_page(PAGE + b"\r\n", Content_Length="", Transfer_Encoding="chunked")),
+    "responds with nothing": _unreadable(_page(b"")),
+    "responds with another page": _unreadable(_page(PAGE)),
+    "responds with JSON": _unreadable(_page(b'{"a": "%s"}' % HIDDEN.encode(), Content_Type="application/json")),
+    "responds with bytes": _unreadable(_page(bytes(range(256)), Content_Type="application/octet-stream")),
+    "responds with latin-1 for UTF-8": _unreadable(_page(PAGE.decode().encode("latin-1"))),
+    "responds with in an unknown encoding": _unreadable(_page(PAGE, Content_Type="text/html; charset=klingon")),
+    "responds with gzip that is none": _unreadable(_page(PAGE, Content_Encoding="gzip")),
+    "responds with chunks that are none": _unreadable(
+        _page(PAGE + b"\r\n", Content_Length="", Transfer_Encoding="chunked")
+    ),
     "cuts its body short": _unreadable(wire.closing_after(wire.response(PAGE, headers={"Content-Length": "9999"}))),
-    "answers 50 MB": _unreadable(wire.flooding),
-    "answers 50 MB, compressed": _unreadable(
+    "responds with 50 MB": _unreadable(wire.flooding),
+    "responds with 50 MB, compressed": _unreadable(
         _page(gzip.compress(bytes(wire.FLOOD_BYTES), compresslevel=1), Content_Encoding="gzip")
     ),
 }
@@ -157,7 +159,7 @@ def test_a_failing_provider_has_its_error_code_and_reveals_no_cause(
         monkeypatch.setenv(variable, str(seconds))
     with failure.server() as url:
         monkeypatch.setenv(provider.url, url)
-        response = provider.ask(key)
+        response = provider.call(key)
 
     assert (response.status, response.body["error"]) == (failure.status, failure.code)
     assert list(response.body) == ["error", "reason", "message"]
@@ -182,7 +184,7 @@ def test_a_failing_provider_has_its_error_code_and_reveals_no_cause(
 def test_the_next_call_reaches_a_provider_that_has_recovered(
     provider: Provider, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A failure leaves nothing behind: the next question is put to the provider again."""
+    """A failure is not cached: the next call makes a request to the provider."""
     requests: list[bytes] = []
 
     def fail_once(connection: Any, _: Any) -> None:
@@ -193,7 +195,7 @@ def test_the_next_call_reaches_a_provider_that_has_recovered(
     key = cloud.issue_key(provider.scope)
     with wire.converse(fail_once) as url:
         monkeypatch.setenv(provider.url, url)
-        responses = [provider.ask(key) for _ in range(2)]
+        responses = [provider.call(key) for _ in range(2)]
     assert [(response.status, response.body["error"]) for response in responses] == [
         (503, "network_error"),
         (503, "rate_limited"),

@@ -1,6 +1,6 @@
-"""What was recorded of the server of 2020 is what ours answers; where not, ``deviations.toml`` says why.
+"""Responses are those recorded from the server of 2020, except for the differences listed in ``deviations.toml``.
 
-The people behind the recorded answers are rendered by the simulated providers, so that a whole call is replayed.
+The simulated providers serve the people of the recorded responses, so that each call is replayed as a whole.
 """
 
 import csv
@@ -27,22 +27,25 @@ from tests.support.template import ROOT, resources
 from tests.support.wire import serve
 
 OLDEST_NOTICE: Final = 2010
-"""The record is of years that cannot be had any more."""
+"""The year of the oldest recorded notice, which no setting makes available by default."""
 DATA: Final = ROOT / os.environ.get("REFERENCE_DATA", "../shared/data")
 
 pytestmark = pytest.mark.skipif(
-    not DATA.is_dir(), reason=f"the recorded answers are not in {DATA}; REFERENCE_DATA says where they are"
+    not DATA.is_dir(), reason=f"the recorded responses are not in {DATA}; set REFERENCE_DATA to their folder"
 )
 
 
-# ── The providers of then ────────────────────────────────────────────────────────────────────────────────────────────
+# ── The providers of 2020 ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _taxpayers() -> Iterator[svair.Person]:
     with (DATA / "dgfip-svair/taxpayers.csv").open(newline="") as file:
         for row in csv.DictReader(file):
             numbers = row["id"].split("+")
-            if [len(number) for number in numbers] == [13, 13]:  # of the others, the provider is not asked any more
+            if [len(number) for number in numbers] == [
+                13,
+                13,
+            ]:  # other numbers are now refused before the provider is called
                 yield svair.Person(
                     numero_fiscal=numbers[0],
                     reference_avis=numbers[1],
@@ -97,7 +100,7 @@ def _families() -> Iterator[caf.Famille]:
 
 
 def _person(recorded: Mapping[str, str]) -> caf.Personne:
-    # A few are written with other keys too, which the answers never showed.
+    # A few have further keys, which the responses never had.
     return caf.Personne(**{name: recorded.get(name) for name in ("nomPrenom", "dateDeNaissance", "sexe")})
 
 
@@ -107,20 +110,20 @@ def _family_fund() -> Flask:
 
 
 PROVIDERS: Final[Mapping[str, Callable[[], Flask]]] = {"DGFIP_SVAIR_URL": _tax_service, "CAF_URL": _family_fund}
-"""Each setting that holds a provider's address, with the provider as it was."""
+"""The provider of 2020 for each setting of an address."""
 
 
-# ── What was recorded, and what is answered now ──────────────────────────────────────────────────────────────────────
+# ── Recorded calls and their replay ───────────────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True)
 class Line:
-    """A line of the record."""
+    """A recorded call with its response."""
 
     path: str
     query: dict[str, str]
     scopes: list[str] | None
-    """None: without a key."""
+    """The scopes of the key; None without a key."""
     accept: str
     status: int
     content_type: str
@@ -145,7 +148,7 @@ def _routes() -> Mapping[str, Route]:
     events = {
         request["resource"]: f"{path.parent.name}/{path.stem}"
         for path in (ROOT / "events").glob("*/*.json")
-        if "resource" in (request := json.loads(path.read_text()))  # those of a stream are no requests
+        if "resource" in (request := json.loads(path.read_text()))  # events of streams have none
     }
     return {
         declared["Properties"]["Path"]: Route(
@@ -159,8 +162,8 @@ def _routes() -> Mapping[str, Route]:
     }
 
 
-def _gateway_answer(kind: str) -> Response:
-    """Return what the gateway answers by itself, as the template says it."""
+def _gateway_response(kind: str) -> Response:
+    """Return a response of the gateway itself, as declared in the template."""
     declared = resources("AWS::Serverless::Api")["Api"]["GatewayResponses"][kind]
     [(content_type, body)] = declared["ResponseTemplates"].items()
     return Response(declared["StatusCode"], {"Content-Type": content_type}, body)
@@ -169,9 +172,9 @@ def _gateway_answer(kind: str) -> Response:
 def _replay(line: Line, key: str | None) -> Response:
     route = _routes().get(line.path)
     if route is None:
-        return _gateway_answer("MISSING_AUTHENTICATION_TOKEN")
+        return _gateway_response("MISSING_AUTHENTICATION_TOKEN")
     if key is None and route.needs_key:
-        return _gateway_answer("INVALID_API_KEY")
+        return _gateway_response("INVALID_API_KEY")
     request = event(route.event, key=key, headers={"Accept": line.accept})
     request["queryStringParameters"] = line.query or None
     request["multiValueQueryStringParameters"] = {name: [value] for name, value in line.query.items()} or None
@@ -188,7 +191,7 @@ def _is_the_same(line: Line, response: Response) -> bool:
 
 
 def _data(response: Response) -> Any:
-    """Return the data of an answer, or the text of one that is not JSON."""
+    """Return the data of a JSON response, or the text of another."""
     return response.body if response.headers["Content-Type"].startswith("application/json") else response.text
 
 
@@ -199,7 +202,7 @@ def _tree(xml: str) -> Any:
     return of(etree.fromstring(xml.encode(), etree.XMLParser(resolve_entities=False, no_network=True)))
 
 
-# ── What differs for a reason ────────────────────────────────────────────────────────────────────────────────────────
+# ── Documented differences ────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _without_empty_lines(body: Any) -> Any:
@@ -218,17 +221,17 @@ REWRITTEN: Final[Mapping[str, Callable[[Any], Any]]] = {
 
 @dataclass(frozen=True)
 class Deviation:
-    """A difference that the contract asks for."""
+    """A difference that the contract requires."""
 
     id: str
     date: date
     contract: str
-    """The section that asks for it."""
+    """The section that requires it."""
     differs: str
     recorded: Mapping[str, Any]
-    """Which lines it covers: the values that theirs are among, and patterns of their query."""
+    """The recorded calls with this difference: allowed values of attributes, and patterns of query parameters."""
     ours: Mapping[str, Any]
-    """What is answered: a status and an error code, or the recorded ``data``, ``REWRITTEN``."""
+    """The new response: a status and an error code, or the name in ``REWRITTEN`` of the change to the recorded data."""
     used: list[Line] = field(default_factory=list)
 
     def covers(self, line: Line) -> bool:
@@ -240,7 +243,7 @@ class Deviation:
 
 
 def _reasons(line: Line, response: Response, deviations: list[Deviation]) -> list[Deviation]:
-    """Return the deviations that explain, together, all that differs; none if something is left."""
+    """Return the deviations that explain the whole difference together; none if a part is unexplained."""
     covering = [deviation for deviation in deviations if deviation.covers(line)]
     data = _data(response)
     refusal = {"status": response.status, "error": data.get("error")} if isinstance(data, dict) else None
@@ -262,7 +265,7 @@ def _deviations() -> list[Deviation]:
     return [Deviation(**table) for table in written["deviation"]]
 
 
-# ── The tests ────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── The tests ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_every_recorded_response_is_the_same_or_differs_for_a_documented_reason(
@@ -286,6 +289,6 @@ def test_every_recorded_response_is_the_same_or_differs_for_a_documented_reason(
                     unexplained.append((line, response))
 
     explained = {deviation.id: len(deviation.used) for deviation in deviations}
-    print(f"{len(lines)} answers replayed, unexplained differences: {len(unexplained)}; explained: {explained}")  # noqa: T201 - for -s
+    print(f"{len(lines)} calls replayed, unexplained differences: {len(unexplained)}; explained: {explained}")  # noqa: T201 - for -s
     assert unexplained == []
     assert [deviation.id for deviation in deviations if not deviation.used] == []

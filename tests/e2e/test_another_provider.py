@@ -1,4 +1,4 @@
-"""The stack pointed at another server that speaks the protocol: its notices come back exactly, and leave no trace."""
+"""The stack with another tax server: its notices are returned exactly and leave no trace."""
 
 import base64
 import hashlib
@@ -48,7 +48,7 @@ def _person() -> Person:
 
 
 def _expected(person: Person) -> dict[str, Any]:
-    """Return the v2 answer, written by hand: contract §3.1 and §3.2."""
+    """Return the expected body of v2 (contract §3.1 and §3.2)."""
     first = person.declarant1
     return {
         "declarant1": {
@@ -80,7 +80,7 @@ def people() -> list[Person]:
 
 @pytest.fixture(scope="module")
 def elsewhere(stack: Stack, people: list[Person]) -> Iterator[Stack]:
-    """Bring the running stack up to date with the address of another server, then back."""
+    """Deploy the stack with the address of another tax server, and the first address again at the end."""
     town = next(key for key in stack.run_cli("keys", "list") if key["purpose"] == CANTEEN.finalite)
     stack.run_cli("keys", "revoke", town["id"])
     with serve(app_of(lambda: people)) as url:
@@ -115,7 +115,7 @@ def test_no_table_or_log_holds_anything_of_a_citizen(elsewhere: Stack, people: l
         elsewhere.get("/v2/declarants", numeroFiscal=person.numero_fiscal, referenceAvis=person.reference_avis)
         elsewhere.get("/v2/declarants", numeroFiscal=person.numero_fiscal, referenceAvis="x")
     kept = "\n".join(_everything_kept(elsewhere))
-    assert "revenuFiscalReference" in kept  # it is the right place to look: the audit names fields
+    assert "revenuFiscalReference" in kept  # the audit names fields, so the search reads it
     for person in people:
         first = person.declarant1
         secrets = [person.numero_fiscal, person.reference_avis, first.nom, first.nom_naissance, *(person.adresse or ())]
@@ -128,7 +128,7 @@ def test_no_table_or_log_holds_anything_of_a_citizen(elsewhere: Stack, people: l
 
 
 def _everything_kept(stack: Stack) -> Iterator[str]:
-    """Yield every item of every table, every line of every log group, and what the stack's processes printed."""
+    """Yield the items of every table, the lines of every log group and the output of the stack's processes."""
     logs, dynamodb = stack.client("logs"), stack.client("dynamodb")
     for table in stack.description["tables"].values():
         for page in dynamodb.get_paginator("scan").paginate(TableName=table):
@@ -141,7 +141,7 @@ def _everything_kept(stack: Stack) -> Iterator[str]:
 
 
 def _forms(secret: str) -> Iterator[str]:
-    """Yield a secret as it could have been written: in clear, encoded, or as a hash that anyone can compute."""
+    """Yield a secret in clear, encoded in base64, and as each common hash without a key."""
     yield secret
     yield base64.b64encode(secret.encode()).decode()
     for algorithm in ("md5", "sha1", "sha256", "sha512"):

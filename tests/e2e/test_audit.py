@@ -1,4 +1,4 @@
-"""Calls made are sealed within a minute, and whatever is then done to the audit is named, on the running stack."""
+"""Audit records are sealed within a minute, and verification names any change made later, on the deployed stack."""
 
 import json
 import subprocess
@@ -23,18 +23,18 @@ PURPOSE = "Tarification de la restauration scolaire"
 
 
 def verified(stack: Stack) -> dict[str, Any]:
-    """Verify until no entry waits for its seal: that lasts a minute at most."""
+    """Verify the audit until every record is sealed, for 90 s at most, and return the report."""
     until = time.monotonic() + 90
     while time.monotonic() < until:
         found: dict[str, Any] = stack.run_cli("audit", "verify")
         if found["pending"] == 0:
             return found
-    pytest.fail("entries wait for their seal")
+    pytest.fail("some records are still not sealed")
 
 
 @pytest.fixture
 def records(stack: Stack) -> list[dict[str, Any]]:
-    """Entries of calls made now, in two seals or more."""
+    """Call the API six times, and return the audit records, which are in two seals or more."""
     issued = stack.issue_key("dgfip_avis_imposition", options=("--purpose", PURPOSE))
     for _ in range(2):
         for _ in range(3):
@@ -61,7 +61,7 @@ def key(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def first(stack: Stack) -> str:
-    """Return the first thing that a verification names."""
+    """Return the first finding of a failed verification."""
     error = str(stack.run_cli("audit", "verify", expect=1))
     return error.split("not as it was sealed, first ")[1].strip()
 
@@ -76,9 +76,9 @@ def test_every_call_is_in_one_seal_within_a_minute(stack: Stack, records: list[d
 
 @contextmanager
 def tampered(stack: Stack, records: list[dict[str, Any]], how: str) -> Iterator[str]:
-    """Within, the table is not as it was; yield what a verification must say first."""
+    """Tamper with the audit table within a ``with`` block, and yield the expected first finding."""
     table, changed, other = stack.deployment.audit, records[1], records[4]
-    added = changed | {"id": str(UUID(int=UUID(changed["id"]).int - (90_000 << 80)))}  # 90 s before
+    added = changed | {"id": str(UUID(int=UUID(changed["id"]).int - (90_000 << 80)))}  # dated 90 s earlier
     match how:
         case "flip a byte":
             table.put_item(Item=changed | {"organisation": changed["organisation"][:-1] + "F"})
@@ -155,7 +155,7 @@ def test_an_export_is_verified_without_a_network(
     assert proven().returncode == 1
 
 
-# Not FindSeals: without it S3 says 403 of an object that is not there, MiniStack 404.
+# FindSeals is left out: without it S3 responds 403 for a missing object, MiniStack 404.
 @pytest.mark.parametrize("sid", ["SignSeals", "WriteSeals", "MoveHead"])
 def test_without_a_statement_sealing_fails_and_later_catches_up(stack: Stack, sid: str) -> None:
     verified(stack)

@@ -1,4 +1,4 @@
-"""A citizen reads who consulted their data, on the deployed stack: at once, their own, and through the operator too."""
+"""The citizen's access log on the deployed stack: calls appear in it within seconds, and in no other citizen's."""
 
 import time
 from typing import Any
@@ -10,7 +10,7 @@ from sandbox.simulators import PEOPLE, caf, svair
 from tests.support.stack import FAMILY_NUMBERS, NUMBERS, RFR_ROUTE, Stack, start_stack
 
 SOON = 5.0
-"""Seconds within which a call is in its citizen's log."""
+"""Seconds after which a call must be in the log."""
 NEIGHBOUR = svair.people(PEOPLE / "avis.toml")[-5]
 NEIGHBOUR_NUMBERS = {"numeroFiscal": NEIGHBOUR.numero_fiscal, "referenceAvis": NEIGHBOUR.reference_avis}
 OTHER_FAMILY = caf.familles(PEOPLE / "familles.toml")[3]
@@ -62,7 +62,7 @@ def test_a_wrong_second_number_gets_the_same_response_as_an_unknown_citizen(stac
     assert log(stack, FAMILY_NUMBERS | {"codePostal": "01000"}, status=404) == unknown
 
 
-# Not LimitTries: MiniStack reads no condition on keys, and another statement lets the same table be written.
+# LimitTries is left out: MiniStack ignores conditions on keys, and another statement allows writes to the table.
 @pytest.mark.parametrize(
     ("sid", "numbers", "status"),
     [
@@ -76,7 +76,7 @@ def test_each_statement_of_the_citizens_log_is_needed(
     stack: Stack, sid: str, numbers: dict[str, str], status: int
 ) -> None:
     with stack.without_statement("CitizenAccess", sid):
-        stack.new_environment("CitizenAccess")  # an environment remembers the month's key, and the certificate
+        stack.new_environment("CitizenAccess")  # an environment caches the month's key and the certificate
         log(stack, numbers, status)
 
 

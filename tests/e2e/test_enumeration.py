@@ -1,4 +1,4 @@
-"""A key that walks through people's numbers, on the deployed stack: slowed, suspended everywhere, and resumed."""
+"""A key that enumerates citizens is slowed, suspended and resumed, on the deployed stack."""
 
 import time
 from collections.abc import Iterable
@@ -11,17 +11,17 @@ import requests
 from tests.support.stack import FAMILY_NUMBERS, NUMBERS, RFR_ROUTE, Stack
 
 ENDED = 100
-"""The answer that a walk must not get."""
+"""Calls before which an enumeration must be stopped."""
 _PATIENCE = 60.0
 
 
 def walk(stack: Stack, key: str, route: str, numbers: Iterable[dict[str, str]], at_once: int) -> list[int]:
-    """Ask about each, several at once, so that several environments serve; return the statuses."""
+    """Call the API for each citizen, several at once to use several environments, and return the statuses."""
 
     def ask(query: dict[str, str]) -> int:
         while True:
             response = stack.get(route, key=key, **query)
-            # The gateway's own limit is of calls a second: it is waited for, as a patient thief does.
+            # The gateway's own limit, of calls a second, is waited for, as a patient attacker does.
             if response.status_code != 429 or response.headers["Retry-After"] != "1":
                 return response.status_code
             time.sleep(0.2)
@@ -48,11 +48,11 @@ def test_a_walk_through_500_families_is_suspended_before_the_100th(stack: Stack)
         record for record in stack.run_cli("audit", "search", "--token", issued["id"]) if record.get("suspicion")
     ]
     assert {record["suspicion"] for record in suspicions} == {"slowed", "suspended"}
-    # Two environments may have told of it at the same moment: each telling leaves its entry, and one suspends.
+    # Two environments may report at the same moment: each report has its audit record, and one suspends the key.
     assert {record["dataset"] for record in suspicions if record["kind"] == "suspension"} == {"suspension"}
 
     stack.run_cli("keys", "resume", issued["id"])
-    until = time.monotonic() + 2 * _PATIENCE  # an environment remembers a token for a minute
+    until = time.monotonic() + 2 * _PATIENCE  # an environment caches a token for a minute
     while (status := stack.get("/v2/quotient-familial", key=issued["key"], **FAMILY_NUMBERS).status_code) != 200:
         assert status in {401, 429}
         assert time.monotonic() < until

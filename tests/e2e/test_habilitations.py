@@ -1,4 +1,4 @@
-"""Habilitations on the deployed stack: DataPass approves, somebody opens a link, a town has a key; then it has not."""
+"""Habilitations on the deployed stack, from the approval by DataPass and the one-time link to the end of the key."""
 
 import hashlib
 import hmac
@@ -26,7 +26,7 @@ _IDS = count(26_000_000 + int(time.time()) % 1_000_000 * 1000)
 
 
 class Datapass:
-    """DataPass, for the running stack."""
+    """DataPass, sending signed events to the running stack."""
 
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
@@ -51,7 +51,7 @@ class Datapass:
 
 
 class Approved:
-    """An approved request, and the id of its key."""
+    """An approved request, with the id of its token."""
 
     def __init__(self, habilitation: str, token_id: str, payload: dict[str, Any]) -> None:
         self.habilitation, self.token_id, self.payload = habilitation, token_id, payload
@@ -130,7 +130,7 @@ def test_the_same_event_ten_times_at_once_makes_one_key(stack: Stack, datapass: 
     mine = [key for key in stack.run_cli("keys", "list") if key["habilitation"] == str(payload["model_id"])]
     assert [key["id"] for key in mine] == [token_id]
     history = stack.run_cli("habilitations", "show", str(payload["model_id"]))["history"]
-    assert [step["event"] for step in history] == ["approve", "link"]  # one event, and one mail
+    assert [step["event"] for step in history] == ["approve", "link"]  # one event and one mail
 
 
 def test_a_wrong_signature_changes_nothing(stack: Stack, datapass: Datapass) -> None:
@@ -146,10 +146,10 @@ def test_a_wrong_signature_changes_nothing(stack: Stack, datapass: Datapass) -> 
     assert stack.get("/introspect", key=key).status_code == 200
 
 
-def within_a_second(stack: Stack, key: str, kill: Callable[[], object]) -> None:
-    """Check that a key which works is refused at every call that begins a second after ``kill`` has returned."""
+def check_refused_within_a_second(stack: Stack, key: str, end: Callable[[], object]) -> None:
+    """Check that a working key is refused, one second after ``end`` has returned at the latest."""
     assert stack.get("/introspect", key=key).status_code == 200
-    kill()
+    end()
     ended = time.monotonic()
     while stack.get("/introspect", key=key).status_code == 200:
         assert time.monotonic() < ended + 1, "the key still works"
@@ -161,7 +161,7 @@ def test_the_key_of_an_ended_habilitation_is_refused_within_a_second(
     stack: Stack, datapass: Datapass, event: str
 ) -> None:
     approved = datapass.approve("dgfip_nombre_parts")
-    within_a_second(stack, key_of(stack, approved), lambda: datapass.end(approved, event))
+    check_refused_within_a_second(stack, key_of(stack, approved), lambda: datapass.end(approved, event))
     assert stack.run_cli("habilitations", "show", approved.habilitation)["keys"] == []
 
 
@@ -169,7 +169,7 @@ def test_a_reported_key_is_refused_within_a_second(stack: Stack, datapass: Datap
     approved = datapass.approve("dgfip_nombre_parts")
     key = key_of(stack, approved)
     url = f"{stack.api_url}/keys/compromised"
-    within_a_second(stack, key, lambda: requests.post(url, json={"key": key}, timeout=60))
+    check_refused_within_a_second(stack, key, lambda: requests.post(url, json={"key": key}, timeout=60))
     unknown = requests.post(url, json={"key": "0" * 64}, timeout=60)
     again = requests.post(url, json={"key": key}, timeout=60)
     assert (unknown.status_code, unknown.text) == (again.status_code, again.text)
@@ -208,7 +208,7 @@ def test_an_operator_grants_refuses_and_revokes(stack: Stack, datapass: Datapass
         ["unheard_of"],
     )
     key = str(open_link(stack, stack.run_cli("habilitations", "link", granted["id"])["link"]).json()["cle"])
-    within_a_second(stack, key, lambda: stack.run_cli("habilitations", "revoke", granted["id"]))
+    check_refused_within_a_second(stack, key, lambda: stack.run_cli("habilitations", "revoke", granted["id"]))
     assert "is revoked, suspended or expired" in stack.run_cli("habilitations", "link", granted["id"], expect=1)
 
     payload = datapass_event("submit", at=int(time.time()) - 5, model_id=next(_IDS))
@@ -258,7 +258,7 @@ def test_a_dry_run_shows_the_responses_that_scopes_would_give(stack: Stack) -> N
     assert tried["unknown"] == ["unheard_of"]
 
 
-# ── Least privilege ──────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Least privilege ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
@@ -271,11 +271,11 @@ def test_a_dry_run_shows_the_responses_that_scopes_would_give(stack: Stack) -> N
 def test_without_a_statement_no_approval_makes_a_key(stack: Stack, datapass: Datapass, sid: str) -> None:
     payload = datapass_event(at=int(time.time()), model_id=next(_IDS))
     before = {key["id"] for key in stack.run_cli("keys", "list")}
-    stack.new_environment("Datapass")  # the secret, which is remembered for a minute
+    stack.new_environment("Datapass")  # an environment caches the secret for a minute
     with stack.without_statement("Datapass", sid):
         assert datapass.post(payload).status_code == 500
     assert {key["id"] for key in stack.run_cli("keys", "list")} == before
-    token_id = datapass.post(payload).json()["token_id"]  # delivered again: nothing half-made is in its way
+    token_id = datapass.post(payload).json()["token_id"]  # the same event again succeeds
     assert len(gateway_keys(stack, token_id)) == 1
 
 

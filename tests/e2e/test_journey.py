@@ -1,4 +1,4 @@
-"""The main job, on the deployed stack: a town's key and a citizen's two numbers give what the tax service certifies."""
+"""The main use on the deployed stack: a key and a citizen's two numbers give the data of the tax service."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -58,14 +58,14 @@ def test_the_operator_finds_a_key_and_never_its_value(stack: Stack) -> None:
     listed = stack.run_cli("keys", "list")
     assert issued["id"] in [key["id"] for key in listed]
     assert issued["key"] not in json.dumps([shown, listed])
-    assert "no token has the id" in stack.run_cli("keys", "show", "nobody", expect=1)
+    assert "no token has the id" in stack.run_cli("keys", "show", "unknown", expect=1)
 
 
 def test_over_20_calls_a_second_a_key_is_throttled_and_the_others_are_not(stack: Stack) -> None:
     busy, quiet = stack.issue_key("dgfip_avis_imposition"), stack.issue_key("dgfip_avis_imposition")
     responses = list[requests.Response]()
     with ThreadPoolExecutor(8) as pool:
-        # As many rounds as it takes: on a slow machine the first ones are spent starting functions.
+        # Repeated until throttled: on a slow machine the first rounds are spent starting functions.
         while not any(response.status_code == 429 for response in responses) and len(responses) < 1000:
             asking = pool.map(lambda key: stack.get("/introspect", key=key), repeat(busy["key"], 60))
             assert stack.get("/introspect", key=quiet["key"]).status_code == 200

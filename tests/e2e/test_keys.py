@@ -1,4 +1,4 @@
-"""The life of a key on the deployed stack: changed without one refusal, taken away at once, its end foretold."""
+"""The life of a key on the deployed stack: issuance, rotation, revocation and expiry reminders."""
 
 import json
 from collections.abc import Iterator
@@ -15,12 +15,12 @@ from sandbox import cloud
 from tests.support.stack import NUMBERS, RFR_ROUTE, Stack
 
 PACE = 0.1
-"""Seconds between two calls: 10 a second."""
+"""Seconds between two calls."""
 CONTACTS = ("demandeur@ville.exemple.fr", "technique@ville.exemple.fr")
 
 
 class Caller:
-    """A town's software, which asks 10 times a second with the key that it has been given."""
+    """A program that calls the API 10 times a second with its current key."""
 
     def __init__(self, stack: Stack, key: str) -> None:
         self._stack, self.key = stack, key
@@ -29,7 +29,7 @@ class Caller:
         self._over = Event()
 
     def run(self) -> None:
-        with ThreadPoolExecutor(10) as pool:  # a slow answer does not slow the calls down
+        with ThreadPoolExecutor(10) as pool:  # a slow response does not delay the next call
             while not self._over.wait(PACE):
                 pool.submit(self._ask, self.key)
 
@@ -40,7 +40,7 @@ class Caller:
             self._answered.notify_all()
 
     def wait_for(self, responses: int) -> None:
-        """Wait for so many answers more."""
+        """Wait for this number of further responses."""
         with self._answered:
             wanted = len(self.statuses) + responses
             assert self._answered.wait_for(lambda: len(self.statuses) >= wanted, timeout=120)
@@ -78,7 +78,9 @@ def test_the_first_call_after_a_revocation_is_refused(stack: Stack) -> None:
     issued = stack.issue_key("dgfip_nombre_parts")
     gateway = stack.deployment.gateway
     token = lifecycle.find(gateway, issued["id"])
-    assert stack.get(RFR_ROUTE, key=issued["key"], **NUMBERS).status_code == 200  # functions remember the token now
+    assert (
+        stack.get(RFR_ROUTE, key=issued["key"], **NUMBERS).status_code == 200
+    )  # the functions have the token in their cache
     lifecycle.revoke(gateway, token)
     assert stack.get(RFR_ROUTE, key=issued["key"], **NUMBERS).status_code == 401
 
@@ -136,12 +138,12 @@ def test_an_operator_sees_the_use_of_a_key_and_restricts_it(stack: Stack) -> Non
     assert issued["id"] not in [key["id"] for key in stack.run_cli("keys", "list", "--unused-since", "1")]
 
 
-# ── Notices ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Expiry reminders ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.fixture(scope="module")
-def ending(stack: Stack) -> str:
-    """A key of ten days ago whose end is near, of a town with two contacts; returns its id."""
+def expiring(stack: Stack) -> str:
+    """Issue a key that expires in 15 days, for a town with two contacts, and return its id."""
     now = datetime.now(UTC)
     habilitation = {
         "habilitation": {"S": "e2e-notices"},
@@ -174,8 +176,8 @@ def ending(stack: Stack) -> str:
     return lifecycle.issue(stack.deployment.gateway, new, now - timedelta(days=10)).id
 
 
-def run_the_job(stack: Stack) -> Any:
-    """Do what the clock does every morning; return what the function's failure says, or None."""
+def run_reminders(stack: Stack) -> Any:
+    """Run the job as its schedule does; return the error of the function, or None."""
     name = stack.function("KeyNotices")["FunctionName"]
     response = stack.client("lambda").invoke(FunctionName=name, Payload=b'{"source": "aws.events"}')
     return json.loads(response["Payload"].read() or b"null")
@@ -186,24 +188,24 @@ def mails_about(stack: Stack, token_id: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("sid", ["ListTokens", "FindContacts", "SendNotices"])
-def test_without_a_statement_no_reminder_is_sent(stack: Stack, ending: str, sid: str) -> None:
+def test_without_a_statement_no_reminder_is_sent(stack: Stack, expiring: str, sid: str) -> None:
     with stack.without_statement("KeyNotices", sid):
-        assert "errorType" in run_the_job(stack)
-    assert mails_about(stack, ending) == []
+        assert "errorType" in run_reminders(stack)
+    assert mails_about(stack, expiring) == []
 
 
-def test_one_reminder_is_sent_for_a_key_that_expires_soon(stack: Stack, ending: str) -> None:
+def test_one_reminder_is_sent_for_a_key_that_expires_soon(stack: Stack, expiring: str) -> None:
     for _ in range(2):
-        assert run_the_job(stack) is None
-    (mail,) = mails_about(stack, ending)
+        assert run_reminders(stack) is None
+    (mail,) = mails_about(stack, expiring)
     assert (mail["To"], mail["Subject"]) == (list(CONTACTS), "API Particulier : votre clé expire dans 15 jours")
-    (listed,) = (key for key in stack.run_cli("keys", "ending") if key["id"] == ending)
+    (listed,) = (key for key in stack.run_cli("keys", "ending") if key["id"] == expiring)
     assert (listed["days"], listed["told"]) == (15, list(CONTACTS))
 
 
-def test_the_actions_of_an_operator_on_a_key_are_in_its_habilitations_history(stack: Stack, ending: str) -> None:
-    stack.run_cli("keys", "allow", ending, "192.0.2.0/24")
-    rotated = stack.run_cli("keys", "rotate", ending)
+def test_the_actions_of_an_operator_on_a_key_are_in_its_habilitations_history(stack: Stack, expiring: str) -> None:
+    stack.run_cli("keys", "allow", expiring, "192.0.2.0/24")
+    rotated = stack.run_cli("keys", "rotate", expiring)
     stack.run_cli("keys", "revoke", rotated["id"])
     history = stack.run_cli("habilitations", "show", "e2e-notices")["history"]
     assert {entry["event"] for entry in history} == {"key_allowed", "key_rotated", "key_revoked"}

@@ -1,4 +1,4 @@
-"""``make load`` on the deployed stack, for a few seconds: its report, its plot, its exit code, and what it leaves."""
+"""``make load`` on the deployed stack for a few seconds: its report, its plot and its keys."""
 
 import json
 import os
@@ -30,7 +30,7 @@ def load(*options: str) -> dict[str, Any]:
     assert process.returncode == 0, process.stderr
     report: dict[str, Any] = json.loads(process.stdout)
     assert (ROOT / report["plot"]).read_text().startswith("<?xml")
-    assert not (ROOT / FOLDER / "load/plan.json").exists()  # which holds the keys
+    assert not (ROOT / FOLDER / "load/plan.json").exists()  # it has the keys in clear
     assert (report["calls"], report["errors"]) == (80, 0)
     assert report["fairness"] == {"keysWithinLimit": 2, "theirCalls": 80, "theirThrottled": 0}
     return report
@@ -52,4 +52,4 @@ def test_a_load_with_given_keys_and_questions_uses_them_and_leaves_the_keys_acti
     questions.write_text(json.dumps({"route": RFR_ROUTE, "query": NUMBERS}) + "\n")
     report = load("--url", stack.api_url, "--keys", str(keys), "--questions", str(questions))
     assert [(route["route"], route["statuses"]) for route in report["routes"]] == [(RFR_ROUTE, {"200": 80})]
-    assert stack.get(RFR_ROUTE, key=keys.read_text().split()[0], **NUMBERS).status_code == 200  # they are not ours
+    assert stack.get(RFR_ROUTE, key=keys.read_text().split()[0], **NUMBERS).status_code == 200  # not revoked

@@ -1,4 +1,4 @@
-"""The pages that people read, in Debian's Chromium, on the deployed stack."""
+"""The pages of the website, in Debian's Chromium, on the deployed stack."""
 
 import re
 from urllib.parse import parse_qs, urljoin, urlsplit
@@ -107,7 +107,7 @@ def test_the_status_page_shows_both_providers_and_every_dataset(stack: Stack, vi
     assert len(page.locator("#jeux tbody tr").all()) == len(status["jeuxDeDonnees"]) == 7
 
 
-# ── Asking for access ────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Requesting access ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_only_an_administration_may_request_access(stack: Stack, visitor: Visit) -> None:
@@ -134,7 +134,9 @@ def test_an_administration_and_a_vendor_get_a_prefilled_datapass_request(
     page.get_by_role("button", name="Préparer ma demande").click()
     expect(page.get_by_text("Choisissez une démarche.")).to_be_visible()
     page.locator("#usage").select_option(label="Tarification de la restauration scolaire")
-    page.locator("#siret").fill("210 000 000 00013")  # its own key is right, its SIREN's is not
+    page.locator("#siret").fill(
+        "210 000 000 00013"
+    )  # the check digit of the SIRET is right, that of its SIREN is wrong
     page.get_by_role("button", name="Préparer ma demande").click()
     expect(page.get_by_text("Ce numéro n’est pas un SIRET")).to_be_visible()
     visitor.check(f"site-demande-acces-{kind}-erreur")

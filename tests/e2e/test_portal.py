@@ -1,4 +1,4 @@
-"""The journey of a parent: the town's portal, its price, and the trace that the citizen then finds."""
+"""The journey of a parent: the town's portal, the price, and the call in the citizen's access log."""
 
 import re
 
@@ -63,7 +63,7 @@ def test_two_numbers_and_an_agreement_give_the_price_of_the_town(
     expect(page.locator("#prix")).to_have_text(f"{price}\u00a0€")
     received = {cell.inner_text() for cell in page.locator("table td:nth-child(2)").all()}
     opened = set[str]().union(*(FIELDS[scope] for scope in service.sources[source].portees))
-    assert received == opened  # what the town asked, and nothing else
+    assert received == opened  # exactly the fields of the town's scopes
     assert not any(number in page.url for number in TYPED[source].values())
     visitor.check(f"portail-{path}-{source}-resultat")
 
@@ -80,7 +80,7 @@ def test_without_an_agreement_the_portal_shows_no_price(stack: Stack, visitor: V
     ask(page, "impots", NUMBERS, agree=False)
     expect(page.get_by_text("Sans votre accord")).to_be_visible()
     expect(page.locator("#prix")).to_have_count(0)
-    visitor.faults.clear()  # the browser says of a form that is refused that it was
+    visitor.faults.clear()  # the browser logs the status of the refused form
     visitor.check("portail-sans-accord")
 
 
@@ -98,7 +98,7 @@ def test_the_citizens_log_shows_the_call_of_the_portal(stack: Stack, visitor: Vi
     page = visitor.page
     ask_the_log(page, "2690000009999")
     expect(page.get_by_text("Ces numéros ne correspondent à aucun dossier")).to_be_visible()
-    visitor.faults.clear()  # the console names the status
+    visitor.faults.clear()  # the browser logs the status
     ask_the_log(page, NUMBERS["numeroFiscal"])
     row = page.locator("#acces tbody tr").first
     expect(row).to_contain_text("Ville de Fictive")

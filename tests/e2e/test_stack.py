@@ -1,4 +1,4 @@
-"""The commands of the local stack: what they start, and that nothing is left of it."""
+"""The local stack listens on loopback only, and ``run`` stops what it starts."""
 
 import json
 import os
@@ -58,8 +58,7 @@ def test_run_makes_the_example_calls_and_stops_every_process_on_ctrl_c() -> None
 
 
 def _processes_of(folder: str) -> list[psutil.Process]:
-    """Return the processes that a stack started, and those that these did."""
-
+    """Return the processes of a stack, with their descendants."""
     file = ROOT / folder / "processes.json"
     started = [psutil.Process(process["pid"]) for process in json.loads(file.read_text()).values()]
     return [descendant for process in started for descendant in (process, *process.children(recursive=True))]

@@ -1,4 +1,4 @@
-"""Statistics, on the deployed stack: what is called is counted, by the stream, and anyone reads how much."""
+"""Statistics on the deployed stack: calls are counted from the audit's stream and the total is public."""
 
 import time
 from typing import Any
@@ -9,11 +9,11 @@ import requests
 from tests.support.stack import NUMBERS, RFR_ROUTE, Stack
 
 _PATIENCE = 30.0
-"""Seconds that a call may take to be counted, on a busy machine."""
+"""Seconds within which a call must be counted, on a busy machine."""
 
 
 def _shown(stack: Stack, route: str = "/stats") -> Any:
-    """Ask without a key, of an environment that remembers nothing."""
+    """Return the public statistics from a new environment, which has no cache."""
     stack.new_environment("Stats")
     response = requests.get(f"{stack.api_url}{route}", timeout=60)
     assert response.status_code == 200
@@ -23,12 +23,12 @@ def _shown(stack: Stack, route: str = "/stats") -> Any:
 
 @pytest.fixture(autouse=True)
 def _exact(stack: Stack) -> None:
-    """Start from what the audit says: other tests may have bent it."""
+    """Rebuild the counters from the audit: other tests may have changed them."""
     stack.run_cli("stats", "rebuild")
 
 
 def _all_counted(stack: Stack) -> dict[str, Any]:
-    """Wait until every entry of the audit is counted, and return what a recount says."""
+    """Wait until every audit record is counted, and return the report of a recount."""
     until = time.monotonic() + _PATIENCE
     while True:
         found: dict[str, Any] = stack.run_cli("stats", "rebuild", "--check")
@@ -54,7 +54,7 @@ def test_the_total_grows_by_exactly_the_successful_calls_of_datasets(stack: Stac
         assert after["parJeuDeDonnees"][dataset] == before["parJeuDeDonnees"].get(dataset, 0) + calls
     assert _shown(stack) == _shown(stack, "/stats/") == after["total"]
     assert stack.run_cli("stats") == after
-    assert audited["audited"] > after["total"]  # refusals are counted too
+    assert audited["audited"] > after["total"]  # which includes the refused calls
 
 
 def test_a_rebuild_finds_and_corrects_a_wrong_counter(stack: Stack) -> None:
@@ -97,7 +97,7 @@ def test_a_rebuild_counts_the_calls_that_could_not_be_counted(stack: Stack) -> N
 
 
 def _failures(stack: Stack, since: int) -> int:
-    """Return how many times something could not be counted since a moment (milliseconds), as the log says."""
+    """Return the number of failures to count in the log since this time, in milliseconds since the epoch."""
     pages = stack.client("logs").get_paginator("filter_log_events")
     group = stack.deployment.outputs["FunctionsLogGroup"]
     return sum(

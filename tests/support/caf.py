@@ -142,7 +142,7 @@ def multipart(envelope: str, boundary: str = "MIMEBoundary_1", end: str = "\r\n"
 
 
 def envelope(flux: str, code: str = "0", doctype: str = "", more: str = "") -> str:
-    """Return a SOAP envelope with this return code, whose second document is ``flux``."""
+    """Return a SOAP envelope with this return code and, as its second document, ``flux``."""
     return (
         f'<?xml version="1.0" encoding="utf-8"?>{doctype}<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/">'
         '<s:Body><n:demanderDocumentWebResponse xmlns:n="http://v1.ws.wsdemandedocumentcafweb.cnaf/"><return>'

@@ -35,7 +35,7 @@ class Step(TypedDict):
     event: dict[str, Any]
     function: str
     scopes: list[str]
-    """The scopes of a new token, whose key is put into the event."""
+    """The scopes of a new token; its key is put into the event."""
     environ: dict[str, str]
     fault: str
     """``raise``, ``raise many``, ``warn``, ``log``, or empty for none."""

@@ -23,7 +23,7 @@ class StatisticsTable:
         """Called after each transaction; it raises to have the response lost."""
 
     def transaction_cancelled(self, *reasons: str) -> ClientError:
-        """Return the error of a transaction whose writes are refused, each for its reason."""
+        """Return the error of a cancelled transaction, with a reason for each of its writes."""
         response: Any = {
             "Error": {"Code": "TransactionCanceledException", "Message": ""},
             "CancellationReasons": [{"Code": reason} for reason in reasons],

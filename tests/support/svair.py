@@ -134,7 +134,7 @@ def notice_with(changes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def render_notice(person: Person, address: str | None = None) -> str:
-    """Render a notice as a page whose HTML differs from the simulator's, with these rows for the address if given."""
+    """Render a notice in other HTML than the simulator's, with these rows for the address if given."""
     first, second = person.declarant1, person.declarant2
     people = [
         ("Nom", first.nom, second.nom),

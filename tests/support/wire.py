@@ -143,7 +143,7 @@ def response(body: bytes, *, status: int = 200, headers: Mapping[str, str] | Non
     return "\r\n".join(lines).encode() + body
 
 
-# ── Broken servers ───────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Broken servers ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @contextmanager
@@ -156,7 +156,7 @@ def refusing() -> Iterator[str]:
 
 @contextmanager
 def plain_behind_https() -> Iterator[str]:
-    """Yield an ``https://`` address whose server does not speak TLS."""
+    """Yield an ``https://`` address at which the server does not speak TLS."""
     with converse(_respond_in_clear) as url:
         yield url.replace("http://", "https://")
 
