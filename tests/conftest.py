@@ -1,4 +1,4 @@
-"""Fixtures of every test: the environment of a function, tables in moto, certificates."""
+"""Fixtures of all tests: the environment of a function, the cloud in moto, certificates."""
 
 from collections.abc import Iterator
 from typing import Any, override
@@ -9,29 +9,33 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 from sandbox.certificates import Certificates, ensure
-from tests.support.function import Cloud, forget, moto_cloud
+from tests.support.cloud import Cloud, moto_cloud
+from tests.support.function import new_environment
 
-# No test is timed: the machine that runs it may be busy.
+# Examples have no deadline: the machine may be busy.
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 
 
 class _OneStack(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
-    """One process has the end-to-end tests, in order: they share a stack. The others are for whoever is free."""
+    """Run the end-to-end tests in one process, in order, since they share a stack; any process takes the other tests.
+
+    ``--dist loadgroup`` would do, but is broken with pytest 9.2 until pytest-xdist 3.9 (pytest-xdist issue 1386).
+    """
 
     @override
     def _split_scope(self, nodeid: str) -> str:
         return "tests/e2e" if nodeid.startswith("tests/e2e/") else nodeid
 
 
-@pytest.hookimpl(optionalhook=True)  # for those who run without pytest-xdist
+@pytest.hookimpl(optionalhook=True)  # pytest-xdist may be absent
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _OneStack:
     return _OneStack(config, log)
 
 
 @pytest.fixture(autouse=True)
 def _environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A function's environment, and no memory of another test's."""
+    """Give each test the variables of a function and the empty caches of a new environment."""
     variables = {
         "AWS_ACCESS_KEY_ID": "testing",
         "AWS_SECRET_ACCESS_KEY": "testing",
@@ -50,26 +54,26 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
-    forget()
+    new_environment()
     yield
-    forget()
+    new_environment()
 
 
 @pytest.fixture
 def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
-    with moto_cloud(monkeypatch) as made:
-        yield made
+    with moto_cloud(monkeypatch) as started:
+        yield started
 
 
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    """What the CAF, played on the wire, and its client speak mutual TLS with."""
+    """The certificates of the simulated CAF and of its client, for mutual TLS."""
     return ensure(tmp_path_factory.mktemp("tls") / "certificates")
 
 
 @pytest.fixture
 def caf_secret(cloud: Cloud, certificates: Certificates, monkeypatch: pytest.MonkeyPatch) -> str:  # noqa: ARG001 - moto
-    """The secret of our client certificate, filled; returns its id."""
-    made: str = boto3.client("secretsmanager").create_secret(Name="caf", SecretString=certificates.secret())["ARN"]
-    monkeypatch.setenv("CAF_SECRET_ID", made)
-    return made
+    """Store the client certificate as a secret, and return the secret's id."""
+    secret_id: str = boto3.client("secretsmanager").create_secret(Name="caf", SecretString=certificates.secret())["ARN"]
+    monkeypatch.setenv("CAF_SECRET_ID", secret_id)
+    return secret_id

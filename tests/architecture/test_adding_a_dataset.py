@@ -1,4 +1,4 @@
-"""``docs/adding-a-dataset.md`` is followed to the letter, in a copy of the project."""
+"""The steps of ``docs/adding-a-dataset.md``, run in a copy of the project, add a dataset."""
 
 import re
 import shutil
@@ -39,13 +39,13 @@ def _run(copy: Path, *command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_page_adds_a_dataset_without_touching_the_layer(copy: Path) -> None:
-    written = re.findall(r"^`([\w/.]+\.py)`\n\n```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-    assert [path for path, _ in written] == [
+def test_the_steps_of_the_page_add_a_dataset_without_a_change_in_the_layer(copy: Path) -> None:
+    files = re.findall(r"^`([\w/.]+\.py)`\n\n```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    assert [path for path, _ in files] == [
         "functions/taille_foyer/app.py",
         "tests/integration/test_taille_foyer.py",
     ]
-    for path, code in written:
+    for path, code in files:
         (copy / path).parent.mkdir(exist_ok=True)
         (copy / path).write_text(code)
     (resource,) = _blocks("yaml")

@@ -1,11 +1,11 @@
-"""What stands between the audit's stream and the counters: nothing is dropped unsaid."""
+"""Audit records that the statistics function cannot count are kept in a queue that an alarm watches."""
 
 from tests.support.template import resources
 
 FUNCTION = resources("AWS::Serverless::Function")["Statistics"]
 
 
-def test_a_batch_that_cannot_be_counted_is_divided_then_set_aside() -> None:
+def test_a_batch_that_fails_is_bisected_retried_and_then_sent_to_a_queue() -> None:
     (event,) = FUNCTION["Events"].values()
     source = event["Properties"]
     assert source["Stream"] == {"Fn::GetAtt": ["AuditTable", "StreamArn"]}
@@ -17,7 +17,7 @@ def test_a_batch_that_cannot_be_counted_is_divided_then_set_aside() -> None:
     assert source["DestinationConfig"]["OnFailure"] == {"Type": "SQS", "Destination": queue}
 
 
-def test_what_is_set_aside_is_alarmed_and_kept_for_as_long_as_a_queue_can() -> None:
+def test_the_queue_of_failures_has_an_alarm_and_the_longest_retention() -> None:
     queue = resources("AWS::SQS::Queue")["StatisticsFailures"]
     assert queue["MessageRetentionPeriod"] == 14 * 86_400
     alarm = resources("AWS::CloudWatch::Alarm")["StatisticsFailuresAlarm"]
@@ -25,7 +25,7 @@ def test_what_is_set_aside_is_alarmed_and_kept_for_as_long_as_a_queue_can() -> N
     assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (0, "GreaterThanThreshold")
 
 
-def test_who_counts_reads_no_table_and_who_shows_writes_none() -> None:
+def test_the_counting_function_reads_no_table_and_the_public_one_writes_none() -> None:
     (counting,) = FUNCTION["Policies"][0]["Statement"]
     (showing,) = resources("AWS::Serverless::Function")["Stats"]["Policies"][0]["Statement"]
     assert counting["Action"] == ["dynamodb:PutItem", "dynamodb:UpdateItem"]

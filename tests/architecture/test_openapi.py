@@ -1,4 +1,4 @@
-"""The public contract is whole: every route, described, with examples that are what it says, and of the sandbox."""
+"""The OpenAPI document has every route, with descriptions, and examples that match its schemas."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -12,27 +12,27 @@ from api_particulier.scopes import fields_of
 from ops.functions import datasets, modules
 from release.openapi.generator import UndocumentedRouteError, openapi
 from sandbox.simulators import PEOPLE, caf, svair
-from tests.support.openapi import document, pointer, violations
+from tests.support.openapi import document, pointer, schema_errors
 from tests.support.template import resources
 
 
 def routes() -> set[tuple[str, str]]:
-    """Return the routes of the template that are not pages of the site."""
+    """Return the method and path of each route of the template, except the pages of the website."""
     events = [
         event["Properties"]
         for function in resources("AWS::Serverless::Function").values()
         for event in function.get("Events", {}).values()
         if event["Type"] == "Api"
     ]
-    of_api = ("/api/", "/documentation-open-api.yaml")
-    return {(one["Method"], one["Path"]) for one in events if one["Path"].startswith(of_api)}
+    prefixes = ("/api/", "/documentation-open-api.yaml")
+    return {(event["Method"], event["Path"]) for event in events if event["Path"].startswith(prefixes)}
 
 
 OPERATIONS = [(path, method) for path, item in document()["paths"].items() for method in item]
 
 
-def answers(path: str, method: str) -> Iterator[tuple[str, dict[str, Any], str]]:
-    """Yield each answer of an operation: its status, what is said of it, and where."""
+def responses(path: str, method: str) -> Iterator[tuple[str, dict[str, Any], str]]:
+    """Yield the status, the documented response and its JSON pointer, for each response of an operation."""
     for status, response in document()["paths"][path][method]["responses"].items():
         if "$ref" in response:
             name = response["$ref"].rsplit("/", 1)[1]
@@ -41,54 +41,54 @@ def answers(path: str, method: str) -> Iterator[tuple[str, dict[str, Any], str]]
             yield status, response, pointer("paths", path, method, "responses", status)
 
 
-def test_it_is_valid() -> None:
+def test_the_document_is_valid_openapi() -> None:
     OpenAPIV31SpecValidator(document()).validate()
 
 
-def test_every_route_of_the_template_is_in_it_and_no_other() -> None:
+def test_the_document_has_the_routes_of_the_template_and_no_other() -> None:
     assert {(method, path) for path, method in OPERATIONS} == routes()
 
 
-def test_a_route_that_no_function_tells_of_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_generation_fails_for_a_route_without_documentation_and_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(modules()["stats"], "ROUTES", ())
     with pytest.raises(UndocumentedRouteError, match=r"functions/stats/app\.py.*GET /api/stats"):
         openapi()
 
 
 @pytest.mark.parametrize(("path", "method"), OPERATIONS)
-def test_every_example_is_what_its_schema_says(path: str, method: str) -> None:
+def test_every_example_matches_its_schema(path: str, method: str) -> None:
     operation = document()["paths"][path][method]
-    for _, response, where in answers(path, method):
-        said = response["content"].get("application/json", {})
-        for name, example in said.get("examples", {}).items():
-            assert violations(f"{where}/content/application~1json/schema", example["value"]) == [], name
+    for _, response, where in responses(path, method):
+        content = response["content"].get("application/json", {})
+        for name, example in content.get("examples", {}).items():
+            assert schema_errors(f"{where}/content/application~1json/schema", example["value"]) == [], name
     if "requestBody" in operation:
         where = pointer("paths", path, method, "requestBody", "content", "application/json")
         for example in operation["requestBody"]["content"]["application/json"]["examples"].values():
-            assert violations(f"{where}/schema", example["value"]) == []
+            assert schema_errors(f"{where}/schema", example["value"]) == []
 
 
 @pytest.mark.parametrize(("path", "method"), OPERATIONS)
-def test_every_answer_says_what_it_is_has_an_example_and_the_requests_id(path: str, method: str) -> None:
-    for status, response, _ in answers(path, method):
+def test_every_response_has_a_description_an_example_and_a_request_id(path: str, method: str) -> None:
+    for status, response, _ in responses(path, method):
         assert response["description"], status
         assert response["content"], status
-        assert all(one["examples"] for one in response["content"].values()), status
+        assert all(content["examples"] for content in response["content"].values()), status
         assert "X-Request-Id" in response["headers"], status
 
 
-@pytest.mark.parametrize("one", datasets(), ids=lambda one: str(one.name))
-def test_every_field_of_a_dataset_is_described_with_its_scope(one: Any) -> None:
-    for path, model in one.routes.items():
+@pytest.mark.parametrize("dataset", datasets(), ids=lambda dataset: str(dataset.name))
+def test_every_field_of_a_dataset_is_described_with_its_scope(dataset: Any) -> None:
+    for path, model in dataset.routes.items():
         (schema,) = (
             response["content"]["application/json"]["schema"]
-            for status, response, _ in answers(path, "get")
+            for status, response, _ in responses(path, "get")
             if status == "200"
         )
         for field, scope in fields_of(model):
-            told = field_of(schema, field.split("."))
-            assert told["x-scope"] == scope
-            assert told["description"]
+            described = field_of(schema, field.split("."))
+            assert described["x-scope"] == scope
+            assert described["description"]
 
 
 def field_of(schema: dict[str, Any], steps: list[str]) -> dict[str, Any]:
@@ -97,7 +97,7 @@ def field_of(schema: dict[str, Any], steps: list[str]) -> dict[str, Any]:
     return schema
 
 
-def test_examples_are_the_sandboxs_own_people() -> None:
+def test_the_numbers_of_examples_are_those_of_people_of_the_sandbox() -> None:
     citizen, family = svair.people(PEOPLE / "avis.toml")[0], caf.familles(PEOPLE / "familles.toml")[0]
     examples = {
         parameter["name"]: example["value"]
@@ -106,26 +106,28 @@ def test_examples_are_the_sandboxs_own_people() -> None:
         for example in parameter.get("examples", {}).values()
     }
     assert examples["numeroFiscal"] == citizen.numero_fiscal
-    assert examples["referenceAvis"][2:] == citizen.reference_avis[2:]  # its year is that of the document
+    assert (
+        examples["referenceAvis"][2:] == citizen.reference_avis[2:]
+    )  # the first two digits are the year, which the document sets
     assert (examples["numeroAllocataire"], examples["codePostal"]) == (family.numero_allocataire, family.code_postal)
 
 
-def kinds(error: type[ApiError]) -> Iterator[type[ApiError]]:
-    for kind in error.__subclasses__():
-        yield kind
-        yield from kinds(kind)
+def subclasses(error: type[ApiError]) -> Iterator[type[ApiError]]:
+    for subclass in error.__subclasses__():
+        yield subclass
+        yield from subclasses(subclass)
 
 
-@pytest.mark.parametrize("kind", sorted(kinds(errors.ApiError), key=str))
-def test_an_error_that_a_caller_can_get_says_when_and_is_in_it(kind: type[ApiError]) -> None:
-    if kind.__subclasses__() and not kind.reason:
-        return  # a family of errors, of which none is raised
-    assert kind.__doc__
-    said = {
+@pytest.mark.parametrize("error", sorted(subclasses(errors.ApiError), key=str))
+def test_every_error_of_the_api_is_in_the_document_with_its_summary(error: type[ApiError]) -> None:
+    if error.__subclasses__() and not error.reason:
+        return  # a base class, never raised
+    assert error.__doc__
+    summaries = {
         example["summary"]
         for path, method in OPERATIONS
-        for _, response, _ in answers(path, method)
+        for _, response, _ in responses(path, method)
         for example in response["content"].get("application/json", {}).get("examples", {}).values()
         if "summary" in example
     }
-    assert kind.__doc__ in said
+    assert error.__doc__ in summaries

@@ -1,4 +1,4 @@
-"""What the repository holds: nothing of the machine it was written on, no key, nobody's notice."""
+"""The repository holds no path of a machine, no secret, no real person's number and no large file."""
 
 import re
 from functools import lru_cache
@@ -9,28 +9,29 @@ import pytest
 
 from tests.support.template import ROOT
 
-A_HOME = re.compile(r"(?<![\w.$~}-])/(?:root|home|Users|work|workspace|mnt)/\w")
-A_REGISTRY = re.compile(r"--(?:extra-)?index-url|--find-links|//[^/\s]+:[^/\s]+@")
-AN_AWS_KEY = re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b|-----BEGIN [A-Z ]*PRIVATE KEY-----")
+HOME_FOLDER = re.compile(r"(?<![\w.$~}-])/(?:root|home|Users|work|workspace|mnt)/\w")
+REGISTRY = re.compile(r"--(?:extra-)?index-url|--find-links|//[^/\s]+:[^/\s]+@")
+SECRET_KEY = re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b|-----BEGIN [A-Z ]*PRIVATE KEY-----")
 
 
 @lru_cache(maxsize=1)
 def files() -> dict[str, str]:
-    """Return what git keeps, or would: each path with its text."""
+    """Return the text of each file that git tracks, or would track, by its path."""
     listed = run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],  # noqa: S607 - whichever git there is
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],  # noqa: S607 - git is where the machine has it
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
     )
     if listed.returncode:
-        pytest.skip("no git here to say what is kept")
-    here = (name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file())
-    return {name: (ROOT / name).read_bytes().decode(errors="replace") for name in here}
+        pytest.skip("not a git checkout")
+    names = (name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file())
+    return {name: (ROOT / name).read_bytes().decode(errors="replace") for name in names}
 
 
 def mentions(pattern: re.Pattern[str]) -> list[str]:
+    """Return the lines that match, with their place; this file, which has the patterns, is left out."""
     return [
         f"{name}:{number}: {line.strip()[:120]}"
         for name, text in files().items()
@@ -39,36 +40,36 @@ def mentions(pattern: re.Pattern[str]) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("pattern", [A_HOME, A_REGISTRY, AN_AWS_KEY], ids=["a home", "a registry", "a key"])
-def test_nothing_of_somebodys_machine_is_kept(pattern: re.Pattern[str]) -> None:
+@pytest.mark.parametrize("pattern", [HOME_FOLDER, REGISTRY, SECRET_KEY], ids=["home folder", "registry", "secret key"])
+def test_no_file_has_a_home_folder_a_registry_or_a_secret_key(pattern: re.Pattern[str]) -> None:
     assert mentions(pattern) == []
 
 
-def test_the_checkouts_own_place_is_not_written_down() -> None:
-    for place in {ROOT, Path.home()} - {Path("/")}:
-        assert mentions(re.compile(re.escape(f"{place}/"))) == []
+def test_no_file_has_the_path_of_this_checkout_or_of_this_home_folder() -> None:
+    for folder in {ROOT, Path.home()} - {Path("/")}:
+        assert mentions(re.compile(re.escape(f"{folder}/"))) == []
 
 
-def test_nothing_large_nor_binary_is_kept() -> None:
+def test_no_file_is_binary_or_larger_than_500_kb() -> None:
     for name in files():
         content = (ROOT / name).read_bytes()
         assert b"\0" not in content, name
         assert len(content) < 500_000, name
 
 
-def test_notices_of_examples_are_nobodys() -> None:
-    """A reference of 13 digits that is not of this project's series could be somebody's."""
-    written = [
+def test_the_13_digit_numbers_of_examples_are_fictional() -> None:
+    """Tax numbers and references of examples start as no real one does."""
+    others = [
         f"{name}: {found}"
         for name, text in files().items()
         if name.startswith(("sandbox/people/", "README.md", "docs/"))
         for found in re.findall(r"(?<![\d.-])\d{13}(?![\d.-])", text)
         if not re.match(r"[12][0-9]90000000", found)
     ]
-    assert written == []
+    assert others == []
 
 
-def test_every_lint_exception_has_its_reason() -> None:
+def test_every_lint_exception_has_a_reason() -> None:
     bare = re.compile(r"#\s*noqa(?!: [A-Z0-9, ]+ - \S)|#\s*type:\s*ignore(?!\[[\w, -]+\]\s+#\s+\S)")
     found = [line for line in mentions(bare) if line.split(":", 1)[0].endswith(".py")]
     assert found == []

@@ -1,4 +1,4 @@
-"""Every provider fails in every way, and the caller gets the same answers (contract §5)."""
+"""Each failure of each provider gives the caller the same errors (contract §5)."""
 
 import gzip
 import json
@@ -11,7 +11,8 @@ import pytest
 
 from sandbox.simulators import impot_particulier
 from tests.support import wire
-from tests.support.function import Answer, Cloud, ask
+from tests.support.cloud import Cloud
+from tests.support.function import Response, call_api
 
 HIDDEN: Final = "CE-QUE-DIT-LE-FOURNISSEUR"
 PAGE: Final = f"<html><body><p>{HIDDEN} à lire</p></body></html>".encode()
@@ -19,19 +20,19 @@ PAGE: Final = f"<html><body><p>{HIDDEN} à lire</p></body></html>".encode()
 
 @dataclass(frozen=True)
 class Provider:
-    """How a provider is reached: the setting that holds its address, and a question that is put to it."""
+    """A provider: the setting of its address, and a call to a dataset that requests data from it."""
 
     url: str
     event: str
     scope: str
     query: Mapping[str, str]
     environment: Mapping[str, str] = field(default_factory=dict)
-    """What it takes besides, to ask this one."""
+    """Further settings."""
     secret: str = ""
-    """What it is asked with, stored under the name "secret"."""
+    """The value of a secret named "secret"."""
 
-    def ask(self, key: str) -> Answer:
-        return ask(self.event, key=key, headers={"X-User": "agent-42"}, **self.query)
+    def call(self, key: str) -> Response:
+        return call_api(self.event, key=key, headers={"X-User": "agent-42"}, **self.query)
 
 
 AVIS: Final = {"numeroFiscal": "2690000000095", "referenceAvis": "2690000000096"}
@@ -65,7 +66,7 @@ class Failure(NamedTuple):
     status: int
     code: str
     patience: tuple[int, int] = (20, 28)
-    """Seconds for a byte, and for an answer: a busy machine is not to be taken for a failure."""
+    """Seconds for a byte and for a response; long by default, since the machine may be busy."""
 
 
 def _unreachable(server: wire.Server) -> Failure:
@@ -89,42 +90,44 @@ def _status(status: int) -> wire.Server:
 
 
 def _page(body: bytes, **headers: str) -> wire.Server:
-    said = {name.replace("_", "-"): value for name, value in headers.items()}
-    return wire.answering(wire.response(body, headers=said))
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return wire.answering(wire.response(body, headers=named))
 
 
 FAILURES: Final = {
     "refuses connections": _unreachable(wire.refusing),
     "resets connections": _unreachable(wire.resetting),
-    "closes without a word": _unreachable(wire.closing_after(b"")),
-    "never answers": _too_slow(wire.silent),
+    "closes without a response": _unreachable(wire.closing_after(b"")),
+    "never responds": _too_slow(wire.silent),
     "drips a header": _too_slow(wire.dripping(b"HTTP/1.1 200 OK\r\nX-Slow: ", b"a")),
     "drips header after header": _too_slow(wire.dripping(b"HTTP/1.1 200 OK\r\n", b"X-Slow: a\r\n")),
     "drips its body": _too_slow(wire.dripping(wire.response(b"", headers={"Content-Length": "999999"}), b" ")),
     "does not speak TLS": _unreachable(wire.plain_behind_https),
-    "fails with 500": _unreachable(_status(500)),
-    "fails with 502": _unreachable(_status(502)),
-    "fails with 503": _unreachable(_status(503)),
-    "fails with 503, compressed": _unreachable(
+    "responds 500": _unreachable(_status(500)),
+    "responds 502": _unreachable(_status(502)),
+    "responds 503": _unreachable(_status(503)),
+    "responds 503, compressed": _unreachable(
         wire.answering(wire.response(gzip.compress(PAGE), status=503, headers={"Content-Encoding": "gzip"}))
     ),
-    "refuses with 403": _refused(_status(403)),
-    "refuses with 429": _refused(_status(429)),
+    "responds 403": _refused(_status(403)),
+    "responds 429": _refused(_status(429)),
     "redirects": _unreadable(_status(301)),
-    "says 400": _unreadable(_status(400)),
-    "says 404": _unreadable(_status(404)),
+    "responds 400": _unreadable(_status(400)),
+    "responds 404": _unreadable(_status(404)),
     "does not speak HTTP": _unreadable(wire.answering(b"220 " + HIDDEN.encode() + b" SMTP\r\n")),
-    "answers nothing": _unreadable(_page(b"")),
-    "answers another page": _unreadable(_page(PAGE)),
-    "answers JSON": _unreadable(_page(b'{"a": "%s"}' % HIDDEN.encode(), Content_Type="application/json")),
-    "answers bytes": _unreadable(_page(bytes(range(256)), Content_Type="application/octet-stream")),
-    "answers latin-1 for UTF-8": _unreadable(_page(PAGE.decode().encode("latin-1"))),
-    "answers in an unknown encoding": _unreadable(_page(PAGE, Content_Type="text/html; charset=klingon")),
-    "answers gzip that is none": _unreadable(_page(PAGE, Content_Encoding="gzip")),
-    "answers chunks that are none": _unreadable(_page(PAGE + b"\r\n", Content_Length="", Transfer_Encoding="chunked")),
+    "responds with nothing": _unreadable(_page(b"")),
+    "responds with another page": _unreadable(_page(PAGE)),
+    "responds with JSON": _unreadable(_page(b'{"a": "%s"}' % HIDDEN.encode(), Content_Type="application/json")),
+    "responds with bytes": _unreadable(_page(bytes(range(256)), Content_Type="application/octet-stream")),
+    "responds with latin-1 for UTF-8": _unreadable(_page(PAGE.decode().encode("latin-1"))),
+    "responds with in an unknown encoding": _unreadable(_page(PAGE, Content_Type="text/html; charset=klingon")),
+    "responds with gzip that is none": _unreadable(_page(PAGE, Content_Encoding="gzip")),
+    "responds with chunks that are none": _unreadable(
+        _page(PAGE + b"\r\n", Content_Length="", Transfer_Encoding="chunked")
+    ),
     "cuts its body short": _unreadable(wire.closing_after(wire.response(PAGE, headers={"Content-Length": "9999"}))),
-    "answers 50 MB": _unreadable(wire.flooding),
-    "answers 50 MB, compressed": _unreadable(
+    "responds with 50 MB": _unreadable(wire.flooding),
+    "responds with 50 MB, compressed": _unreadable(
         _page(gzip.compress(bytes(wire.FLOOD_BYTES), compresslevel=1), Content_Encoding="gzip")
     ),
 }
@@ -144,54 +147,57 @@ def provider(request: pytest.FixtureRequest, cloud: Cloud, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
-def test_a_failing_provider_is_answered_with_its_code_and_nothing_of_its_cause(
+def test_a_failing_provider_has_its_error_code_and_reveals_no_cause(
     provider: Provider,
     failure: Failure,
     cloud: Cloud,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    key = cloud.token(provider.scope)
+    key = cloud.issue_key(provider.scope)
     for variable, seconds in zip(("PROVIDER_READ_TIMEOUT", "PROVIDER_DEADLINE"), failure.patience, strict=True):
         monkeypatch.setenv(variable, str(seconds))
     with failure.server() as url:
         monkeypatch.setenv(provider.url, url)
-        answer = provider.ask(key)
+        response = provider.call(key)
 
-    assert (answer.status, answer.body["error"]) == (failure.status, failure.code)
-    assert list(answer.body) == ["error", "reason", "message"]
-    assert ("Retry-After" in answer.headers) == (failure.status == 503)
-    assert int(answer.headers.get("Retry-After", 1)) > 0
-    assert answer.headers["X-Request-Id"]
+    assert (response.status, response.body["error"]) == (failure.status, failure.code)
+    assert list(response.body) == ["error", "reason", "message"]
+    assert ("Retry-After" in response.headers) == (failure.status == 503)
+    assert int(response.headers.get("Retry-After", 1)) > 0
+    assert response.headers["X-Request-Id"]
 
-    [entry] = cloud.entries()
-    assert (entry["status"], entry["error"]) == (failure.status, failure.code)
-    assert (entry["released"], entry["withheld"]) == ([], [])
-    assert entry["citizen"]
-    assert entry["provider_ms"] >= 0
+    [record] = cloud.audit_records()
+    assert (record["status"], record["error"]) == (failure.status, failure.code)
+    assert (record["released"], record["withheld"]) == ([], [])
+    assert record["citizen"]
+    assert record["provider_ms"] >= 0
 
     captured = capfd.readouterr()
     assert f'"outcome": "{failure.code}"' in captured.out
-    told = " ".join([answer.text, str(answer.headers), captured.out, captured.err, str(entry)])
+    output = " ".join([response.text, str(response.headers), captured.out, captured.err, str(record)])
     sent = (*provider.query.values(), key)
     cause = (HIDDEN, "127.0.0.1", "Traceback", "urllib3", "requests.", "HTTPConnection", "SSL", "codec", "lxml")
-    assert [one for one in (*sent, *cause) if one in told] == []
+    assert [secret for secret in (*sent, *cause) if secret in output] == []
 
 
-def test_a_provider_that_is_back_answers_the_next_question(
+def test_the_next_call_reaches_a_provider_that_has_recovered(
     provider: Provider, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A failure leaves nothing behind: the next question is put to the provider again."""
-    asked: list[bytes] = []
+    """A failure is not cached: the next call makes a request to the provider."""
+    requests: list[bytes] = []
 
     def fail_once(connection: Any, _: Any) -> None:
         while request := wire.read_request(connection):
-            asked.append(request)
-            connection.sendall(wire.response(PAGE, status=503 if len(asked) == 1 else 429))
+            requests.append(request)
+            connection.sendall(wire.response(PAGE, status=503 if len(requests) == 1 else 429))
 
-    key = cloud.token(provider.scope)
+    key = cloud.issue_key(provider.scope)
     with wire.converse(fail_once) as url:
         monkeypatch.setenv(provider.url, url)
-        answers = [provider.ask(key) for _ in range(2)]
-    assert [(one.status, one.body["error"]) for one in answers] == [(503, "network_error"), (503, "rate_limited")]
-    assert len(asked) == 2
+        responses = [provider.call(key) for _ in range(2)]
+    assert [(response.status, response.body["error"]) for response in responses] == [
+        (503, "network_error"),
+        (503, "rate_limited"),
+    ]
+    assert len(requests) == 2

@@ -1,6 +1,6 @@
-"""What was recorded of the server of 2020 is what ours answers; where not, ``deviations.toml`` says why.
+"""Responses are those recorded from the server of 2020, except for the differences listed in ``deviations.toml``.
 
-The people behind the recorded answers are rendered by the simulated providers, so that a whole call is replayed.
+The simulated providers serve the people of the recorded responses, so that each call is replayed as a whole.
 """
 
 import csv
@@ -21,27 +21,31 @@ from flask import Flask
 from lxml import etree
 
 from sandbox.simulators import caf, svair
-from tests.support.function import Answer, Cloud, call, event
+from tests.support.cloud import Cloud
+from tests.support.function import Response, event, invoke
 from tests.support.template import ROOT, resources
 from tests.support.wire import serve
 
 OLDEST_NOTICE: Final = 2010
-"""The record is of years that cannot be had any more."""
+"""The year of the oldest recorded notice, which no setting makes available by default."""
 DATA: Final = ROOT / os.environ.get("REFERENCE_DATA", "../shared/data")
 
 pytestmark = pytest.mark.skipif(
-    not DATA.is_dir(), reason=f"the recorded answers are not in {DATA}; REFERENCE_DATA says where they are"
+    not DATA.is_dir(), reason=f"the recorded responses are not in {DATA}; set REFERENCE_DATA to their folder"
 )
 
 
-# ── The providers of then ────────────────────────────────────────────────────────────────────────────────────────────
+# ── The providers of 2020 ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _taxpayers() -> Iterator[svair.Person]:
     with (DATA / "dgfip-svair/taxpayers.csv").open(newline="") as file:
         for row in csv.DictReader(file):
             numbers = row["id"].split("+")
-            if [len(number) for number in numbers] == [13, 13]:  # of the others, the provider is not asked any more
+            if [len(number) for number in numbers] == [
+                13,
+                13,
+            ]:  # other numbers are now refused before the provider is called
                 yield svair.Person(
                     numero_fiscal=numbers[0],
                     reference_avis=numbers[1],
@@ -75,8 +79,8 @@ def _declarant(row: Mapping[str, str], prefix: str) -> svair.Declarant:
 
 
 def _tax_service() -> Flask:
-    everybody = list(_taxpayers())
-    return svair.app_of(lambda: everybody)
+    people = list(_taxpayers())
+    return svair.app_of(lambda: people)
 
 
 def _families() -> Iterator[caf.Famille]:
@@ -88,38 +92,38 @@ def _families() -> Iterator[caf.Famille]:
         yield caf.Famille(
             numero_allocataire=recorded["numeroAllocataire"].zfill(7),
             code_postal=recorded["codePostal"],
-            allocataires=[_person(one) for one in file["allocataires"]],
-            enfants=[_person(one) for one in file["enfants"]],
+            allocataires=[_person(person) for person in file["allocataires"]],
+            enfants=[_person(person) for person in file["enfants"]],
             adresse=caf.Adresse(**file["adresse"]),
             quotients=[quotient],
         )
 
 
 def _person(recorded: Mapping[str, str]) -> caf.Personne:
-    # A few are written with other keys too, which the answers never showed.
+    # A few have further keys, which the responses never had.
     return caf.Personne(**{name: recorded.get(name) for name in ("nomPrenom", "dateDeNaissance", "sexe")})
 
 
 def _family_fund() -> Flask:
-    everybody = list(_families())
-    return caf.app_of(lambda: everybody)
+    people = list(_families())
+    return caf.app_of(lambda: people)
 
 
 PROVIDERS: Final[Mapping[str, Callable[[], Flask]]] = {"DGFIP_SVAIR_URL": _tax_service, "CAF_URL": _family_fund}
-"""Each setting that holds a provider's address, with the provider as it was."""
+"""The provider of 2020 for each setting of an address."""
 
 
-# ── What was recorded, and what is answered now ──────────────────────────────────────────────────────────────────────
+# ── Recorded calls and their replay ───────────────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True)
 class Line:
-    """A line of the record."""
+    """A recorded call with its response."""
 
     path: str
     query: dict[str, str]
     scopes: list[str] | None
-    """None: without a key."""
+    """The scopes of the key; None without a key."""
     accept: str
     status: int
     content_type: str
@@ -142,9 +146,9 @@ class Route:
 @lru_cache(maxsize=1)
 def _routes() -> Mapping[str, Route]:
     events = {
-        made["resource"]: f"{path.parent.name}/{path.stem}"
+        request["resource"]: f"{path.parent.name}/{path.stem}"
         for path in (ROOT / "events").glob("*/*.json")
-        if "resource" in (made := json.loads(path.read_text()))  # those of a stream are no requests
+        if "resource" in (request := json.loads(path.read_text()))  # events of streams have none
     }
     return {
         declared["Properties"]["Path"]: Route(
@@ -158,37 +162,37 @@ def _routes() -> Mapping[str, Route]:
     }
 
 
-def _gateway_answer(kind: str) -> Answer:
-    """Return what the gateway answers by itself, as the template says it."""
+def _gateway_response(kind: str) -> Response:
+    """Return a response of the gateway itself, as declared in the template."""
     declared = resources("AWS::Serverless::Api")["Api"]["GatewayResponses"][kind]
     [(content_type, body)] = declared["ResponseTemplates"].items()
-    return Answer(declared["StatusCode"], {"Content-Type": content_type}, body)
+    return Response(declared["StatusCode"], {"Content-Type": content_type}, body)
 
 
-def _replay(line: Line, key: str | None) -> Answer:
+def _replay(line: Line, key: str | None) -> Response:
     route = _routes().get(line.path)
     if route is None:
-        return _gateway_answer("MISSING_AUTHENTICATION_TOKEN")
+        return _gateway_response("MISSING_AUTHENTICATION_TOKEN")
     if key is None and route.needs_key:
-        return _gateway_answer("INVALID_API_KEY")
-    made = event(route.event, key=key, headers={"Accept": line.accept})
-    made["queryStringParameters"] = line.query or None
-    made["multiValueQueryStringParameters"] = {name: [value] for name, value in line.query.items()} or None
-    return call(made, route.function)
+        return _gateway_response("INVALID_API_KEY")
+    request = event(route.event, key=key, headers={"Accept": line.accept})
+    request["queryStringParameters"] = line.query or None
+    request["multiValueQueryStringParameters"] = {name: [value] for name, value in line.query.items()} or None
+    return invoke(request, route.function)
 
 
-def _is_the_same(line: Line, answer: Answer) -> bool:
+def _is_the_same(line: Line, response: Response) -> bool:
     kind = line.content_type.partition(";")[0]
-    if line.status != answer.status or kind != answer.headers["Content-Type"].partition(";")[0]:
+    if line.status != response.status or kind != response.headers["Content-Type"].partition(";")[0]:
         return False
     if kind == "application/xml":
-        return bool(_tree(line.body) == _tree(answer.text))
-    return bool(line.body == _told(answer))
+        return bool(_tree(line.body) == _tree(response.text))
+    return bool(line.body == _data(response))
 
 
-def _told(answer: Answer) -> Any:
-    """Return the data of an answer, or the text of one that is not JSON."""
-    return answer.body if answer.headers["Content-Type"].startswith("application/json") else answer.text
+def _data(response: Response) -> Any:
+    """Return the data of a JSON response, or the text of another."""
+    return response.body if response.headers["Content-Type"].startswith("application/json") else response.text
 
 
 def _tree(xml: str) -> Any:
@@ -198,7 +202,7 @@ def _tree(xml: str) -> Any:
     return of(etree.fromstring(xml.encode(), etree.XMLParser(resolve_entities=False, no_network=True)))
 
 
-# ── What differs for a reason ────────────────────────────────────────────────────────────────────────────────────────
+# ── Documented differences ────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _without_empty_lines(body: Any) -> Any:
@@ -217,17 +221,17 @@ REWRITTEN: Final[Mapping[str, Callable[[Any], Any]]] = {
 
 @dataclass(frozen=True)
 class Deviation:
-    """A difference that the contract asks for."""
+    """A difference that the contract requires."""
 
     id: str
     date: date
     contract: str
-    """The section that asks for it."""
+    """The section that requires it."""
     differs: str
     recorded: Mapping[str, Any]
-    """Which lines it covers: the values that theirs are among, and patterns of their query."""
+    """The recorded calls with this difference: allowed values of attributes, and patterns of query parameters."""
     ours: Mapping[str, Any]
-    """What is answered: a status and an error code, or the recorded ``data``, ``REWRITTEN``."""
+    """The new response: a status and an error code, or the name in ``REWRITTEN`` of the change to the recorded data."""
     used: list[Line] = field(default_factory=list)
 
     def covers(self, line: Line) -> bool:
@@ -238,51 +242,53 @@ class Deviation:
         )
 
 
-def _reasons(line: Line, answer: Answer, deviations: list[Deviation]) -> list[Deviation]:
-    """Return the deviations that explain, together, all that differs; none if something is left."""
-    covering = [one for one in deviations if one.covers(line)]
-    told = _told(answer)
-    refusal = {"status": answer.status, "error": told.get("error")} if isinstance(told, dict) else None
-    refusals = [one for one in covering if one.ours == refusal]
+def _reasons(line: Line, response: Response, deviations: list[Deviation]) -> list[Deviation]:
+    """Return the deviations that explain the whole difference together; none if a part is unexplained."""
+    covering = [deviation for deviation in deviations if deviation.covers(line)]
+    data = _data(response)
+    refusal = {"status": response.status, "error": data.get("error")} if isinstance(data, dict) else None
+    refusals = [deviation for deviation in covering if deviation.ours == refusal]
     if refusals:
         return refusals
     rewriting = []
     body = line.body
-    for one in covering:
-        rewritten = REWRITTEN[one.ours["data"]](body) if "data" in one.ours else body
+    for deviation in covering:
+        rewritten = REWRITTEN[deviation.ours["data"]](body) if "data" in deviation.ours else body
         if rewritten != body:
-            rewriting.append(one)
+            rewriting.append(deviation)
             body = rewritten
-    return rewriting if (answer.status, told) == (line.status, body) else []
+    return rewriting if (response.status, data) == (line.status, body) else []
 
 
 def _deviations() -> list[Deviation]:
     written = tomllib.loads((ROOT / "tests/contract/deviations.toml").read_text())
-    return [Deviation(**one) for one in written["deviation"]]
+    return [Deviation(**table) for table in written["deviation"]]
 
 
-# ── The tests ────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── The tests ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_no_recorded_answer_differs_without_a_reason(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_recorded_response_is_the_same_or_differs_for_a_documented_reason(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
     deviations = _deviations()
     lines = _lines()
-    keys = {str(line.scopes): cloud.token(*line.scopes) for line in lines if line.scopes is not None}
+    keys = {str(line.scopes): cloud.issue_key(*line.scopes) for line in lines if line.scopes is not None}
     unexplained = []
     monkeypatch.setenv("DGFIP_AVAILABLE_YEARS", str(datetime.now(UTC).year - OLDEST_NOTICE + 1))
     with ExitStack() as servers:
         for setting, provider in PROVIDERS.items():
             monkeypatch.setenv(setting, servers.enter_context(serve(provider())))
         for line in lines:
-            answer = _replay(line, keys.get(str(line.scopes)))
-            if not _is_the_same(line, answer):
-                reasons = _reasons(line, answer, deviations)
+            response = _replay(line, keys.get(str(line.scopes)))
+            if not _is_the_same(line, response):
+                reasons = _reasons(line, response, deviations)
                 for reason in reasons:
                     reason.used.append(line)
                 if not reasons:
-                    unexplained.append((line, answer))
+                    unexplained.append((line, response))
 
-    explained = {one.id: len(one.used) for one in deviations}
-    print(f"{len(lines)} answers replayed, unexplained differences: {len(unexplained)}; explained: {explained}")  # noqa: T201 - for -s
+    explained = {deviation.id: len(deviation.used) for deviation in deviations}
+    print(f"{len(lines)} calls replayed, unexplained differences: {len(unexplained)}; explained: {explained}")  # noqa: T201 - for -s
     assert unexplained == []
-    assert [one.id for one in deviations if not one.used] == []
+    assert [deviation.id for deviation in deviations if not deviation.used] == []

@@ -6,16 +6,16 @@ import pytest
 from playwright.sync_api import Browser
 
 from tests.support.browser import Visit, browser, visit
-from tests.support.stack import Stack, bring_up, sandbox
+from tests.support.stack import Stack, run_sandbox, start_stack
 
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
-    """Deploy the real template to a local stack of the tests' own; stop it at the end."""
+    """Deploy the template to a local stack in a folder of the tests; stop it at the end."""
     try:
-        yield bring_up()
+        yield start_stack()
     finally:
-        sandbox("down")
+        run_sandbox("down")
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def visitor(chromium: Browser) -> Iterator[Visit]:
 
 @pytest.fixture(autouse=True)
 def _environment() -> None:
-    """Do without the variables that the functions of the other tests are given: `make up` reads some of them."""
+    """Override the fixture of the other tests: its variables would change what `make up` deploys."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

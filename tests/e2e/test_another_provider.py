@@ -1,4 +1,4 @@
-"""The stack pointed at another server that speaks the protocol: its notices come back exactly, and leave no trace."""
+"""The stack with another tax server: its notices are returned exactly and leave no trace."""
 
 import base64
 import hashlib
@@ -13,7 +13,7 @@ import requests
 
 from sandbox.simulators.svair import Declarant, Person, app_of
 from sandbox.town.demarches import demarches
-from tests.support.stack import FOLDER, Stack, bring_up
+from tests.support.stack import FOLDER, Stack, start_stack
 from tests.support.template import ROOT
 from tests.support.wire import serve
 
@@ -48,7 +48,7 @@ def _person() -> Person:
 
 
 def _expected(person: Person) -> dict[str, Any]:
-    """Return the v2 answer, written by hand: contract §3.1 and §3.2."""
+    """Return the expected body of v2 (contract §3.1 and §3.2)."""
     first = person.declarant1
     return {
         "declarant1": {
@@ -74,49 +74,49 @@ def _amount(printed: str | None) -> int:
 
 
 @pytest.fixture(scope="module")
-def everybody() -> list[Person]:
+def people() -> list[Person]:
     return [_person() for _ in range(8)]
 
 
 @pytest.fixture(scope="module")
-def elsewhere(stack: Stack, everybody: list[Person]) -> Iterator[Stack]:
-    """Bring the running stack up to date with the address of another server, then back."""
-    town = next(one for one in stack.operate("keys", "list") if one["purpose"] == CANTEEN.finalite)
-    stack.operate("keys", "revoke", town["id"])
-    with serve(app_of(lambda: everybody)) as url:
-        yield bring_up(DGFIP_SVAIR_URL=url)
-    assert bring_up().api_key == stack.api_key  # a second `make up` is the same stack
+def elsewhere(stack: Stack, people: list[Person]) -> Iterator[Stack]:
+    """Deploy the stack with the address of another tax server, and the first address again at the end."""
+    town = next(key for key in stack.run_cli("keys", "list") if key["purpose"] == CANTEEN.finalite)
+    stack.run_cli("keys", "revoke", town["id"])
+    with serve(app_of(lambda: people)) as url:
+        yield start_stack(DGFIP_SVAIR_URL=url)
+    assert start_stack().api_key == stack.api_key  # a second `make up` is the same stack
 
 
-def test_random_notices_come_back_exactly(elsewhere: Stack, everybody: list[Person]) -> None:
-    for person in everybody:
+def test_random_notices_are_returned_exactly(elsewhere: Stack, people: list[Person]) -> None:
+    for person in people:
         numbers = {"numeroFiscal": person.numero_fiscal, "referenceAvis": person.reference_avis}
-        answer = elsewhere.get("/v2/avis-imposition", **numbers)
+        response = elsewhere.get("/v2/avis-imposition", **numbers)
         expected = _expected(person)
-        assert (answer.status_code, answer.json(), list(answer.json())) == (200, expected, list(expected))
+        assert (response.status_code, response.json(), list(response.json())) == (200, expected, list(expected))
         v1 = elsewhere.get("/impots/svair", **numbers).json()
         assert v1 == {name: value for name, value in expected.items() if name != "situationFamille"}
 
 
-def test_the_portal_is_where_it_was_and_is_handed_another_key_for_one_that_works_no_more(
-    stack: Stack, elsewhere: Stack, everybody: list[Person]
+def test_the_portal_keeps_its_address_and_gets_a_new_key_for_its_revoked_one(
+    stack: Stack, elsewhere: Stack, people: list[Person]
 ) -> None:
     portal = elsewhere.description["portal_url"]
     assert portal == stack.description["portal_url"]
-    one = everybody[0]
-    typed = {"numeroFiscal": one.numero_fiscal, "referenceAvis": one.reference_avis, "accord": "oui"}
+    person = people[0]
+    typed = {"numeroFiscal": person.numero_fiscal, "referenceAvis": person.reference_avis, "accord": "oui"}
     page = requests.post(f"{portal}{CANTEEN.chemin}/impots", typed, timeout=60)
     assert page.status_code == 200
     assert 'id="prix"' in page.text
 
 
-def test_nothing_of_anybody_is_left_anywhere(elsewhere: Stack, everybody: list[Person]) -> None:
-    for person in everybody:
+def test_no_table_or_log_holds_anything_of_a_citizen(elsewhere: Stack, people: list[Person]) -> None:
+    for person in people:
         elsewhere.get("/v2/declarants", numeroFiscal=person.numero_fiscal, referenceAvis=person.reference_avis)
         elsewhere.get("/v2/declarants", numeroFiscal=person.numero_fiscal, referenceAvis="x")
     kept = "\n".join(_everything_kept(elsewhere))
-    assert "revenuFiscalReference" in kept  # it is the right place to look: the audit names fields
-    for person in everybody:
+    assert "revenuFiscalReference" in kept  # the audit names fields, so the search reads it
+    for person in people:
         first = person.declarant1
         secrets = [person.numero_fiscal, person.reference_avis, first.nom, first.nom_naissance, *(person.adresse or ())]
         secrets += [str(_amount(person.revenu_fiscal_reference)), str(_amount(person.revenu_brut_global))]
@@ -128,7 +128,7 @@ def test_nothing_of_anybody_is_left_anywhere(elsewhere: Stack, everybody: list[P
 
 
 def _everything_kept(stack: Stack) -> Iterator[str]:
-    """Yield every item of every table, every line of every log group, and what the stack's processes printed."""
+    """Yield the items of every table, the lines of every log group and the output of the stack's processes."""
     logs, dynamodb = stack.client("logs"), stack.client("dynamodb")
     for table in stack.description["tables"].values():
         for page in dynamodb.get_paginator("scan").paginate(TableName=table):
@@ -141,7 +141,7 @@ def _everything_kept(stack: Stack) -> Iterator[str]:
 
 
 def _forms(secret: str) -> Iterator[str]:
-    """Yield a secret as it could have been written: in clear, encoded, or as a hash that anyone can compute."""
+    """Yield a secret in clear, encoded in base64, and as each common hash without a key."""
     yield secret
     yield base64.b64encode(secret.encode()).decode()
     for algorithm in ("md5", "sha1", "sha256", "sha512"):

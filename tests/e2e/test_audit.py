@@ -1,4 +1,4 @@
-"""Calls made are sealed within a minute, and whatever is then done to the audit is named, on the running stack."""
+"""Audit records are sealed within a minute, and verification names any change made later, on the deployed stack."""
 
 import json
 import subprocess
@@ -23,19 +23,19 @@ PURPOSE = "Tarification de la restauration scolaire"
 
 
 def verified(stack: Stack) -> dict[str, Any]:
-    """Verify until no entry waits for its seal: that lasts a minute at most."""
+    """Verify the audit until every record is sealed, for 90 s at most, and return the report."""
     until = time.monotonic() + 90
     while time.monotonic() < until:
-        found: dict[str, Any] = stack.operate("audit", "verify")
+        found: dict[str, Any] = stack.run_cli("audit", "verify")
         if found["pending"] == 0:
             return found
-    pytest.fail("entries wait for their seal")
+    pytest.fail("some records are still not sealed")
 
 
 @pytest.fixture
-def entries(stack: Stack) -> list[dict[str, Any]]:
-    """Entries of calls made now, in two seals or more."""
-    issued = stack.issue("dgfip_avis_imposition", options=("--purpose", PURPOSE))
+def records(stack: Stack) -> list[dict[str, Any]]:
+    """Call the API six times, and return the audit records, which are in two seals or more."""
+    issued = stack.issue_key("dgfip_avis_imposition", options=("--purpose", PURPOSE))
     for _ in range(2):
         for _ in range(3):
             assert stack.get("/introspect", key=issued["key"]).status_code == 200
@@ -48,68 +48,70 @@ def entries(stack: Stack) -> list[dict[str, Any]]:
 def seals(stack: Stack) -> dict[int, Seal]:
     on = stack.deployment
     listed = on.s3.list_objects_v2(Bucket=on.outputs["SealsBucket"], Prefix="seals/")["Contents"]
-    bodies = [on.s3.get_object(Bucket=on.outputs["SealsBucket"], Key=one["Key"])["Body"].read() for one in listed]
+    bodies = [on.s3.get_object(Bucket=on.outputs["SealsBucket"], Key=item["Key"])["Body"].read() for item in listed]
     return {seal.number: seal for seal in map(Seal.read, bodies)}
 
 
-def named(entry: dict[str, Any]) -> str:
-    return f"entry {entry['token_day']}/{entry['id']}"
+def named(record: dict[str, Any]) -> str:
+    return f"entry {record['token_day']}/{record['id']}"
 
 
-def key(entry: dict[str, Any]) -> dict[str, Any]:
-    return {name: entry[name] for name in ("token_day", "id")}
+def key(record: dict[str, Any]) -> dict[str, Any]:
+    return {name: record[name] for name in ("token_day", "id")}
 
 
 def first(stack: Stack) -> str:
-    """Return the first thing that a verification names."""
-    said = str(stack.operate("audit", "verify", expect=1))
-    return said.split("not as it was sealed, first ")[1].strip()
+    """Return the first finding of a failed verification."""
+    error = str(stack.run_cli("audit", "verify", expect=1))
+    return error.split("not as it was sealed, first ")[1].strip()
 
 
-def test_calls_are_sealed_within_a_minute_each_once(stack: Stack, entries: list[dict[str, Any]]) -> None:
-    assert [entry["purpose"] for entry in entries] == [PURPOSE] * 6
-    sealed = {entry: seal for seal in seals(stack).values() for _, entry, _ in seal.entries}
+def test_every_call_is_in_one_seal_within_a_minute(stack: Stack, records: list[dict[str, Any]]) -> None:
+    assert [record["purpose"] for record in records] == [PURPOSE] * 6
+    sealed = {record: seal for seal in seals(stack).values() for _, record, _ in seal.entries}
     assert sum(len(seal.entries) for seal in seals(stack).values()) == len(sealed)
-    for entry in entries:
-        assert sealed[entry["id"]].at - time_of(entry["id"]) <= MAX_SEAL_DELAY
+    for record in records:
+        assert sealed[record["id"]].at - time_of(record["id"]) <= MAX_SEAL_DELAY
 
 
 @contextmanager
-def tampered(stack: Stack, entries: list[dict[str, Any]], how: str) -> Iterator[str]:
-    """Within, the table is not as it was; yield what a verification must say first."""
-    table, one, two = stack.deployment.audit, entries[1], entries[4]
-    added = one | {"id": str(UUID(int=UUID(one["id"]).int - (90_000 << 80)))}  # 90 s before
+def tampered(stack: Stack, records: list[dict[str, Any]], how: str) -> Iterator[str]:
+    """Tamper with the audit table within a ``with`` block, and yield the expected first finding."""
+    table, changed, other = stack.deployment.audit, records[1], records[4]
+    added = changed | {"id": str(UUID(int=UUID(changed["id"]).int - (90_000 << 80)))}  # dated 90 s earlier
     match how:
         case "flip a byte":
-            table.put_item(Item=one | {"organisation": one["organisation"][:-1] + "F"})
-            said = f"{named(one)}: it was changed since seal "
+            table.put_item(Item=changed | {"organisation": changed["organisation"][:-1] + "F"})
+            finding = f"{named(changed)}: it was changed since seal "
         case "delete":
-            table.delete_item(Key=key(one))
-            said = f"{named(one)}: it was deleted since seal "
+            table.delete_item(Key=key(changed))
+            finding = f"{named(changed)}: it was deleted since seal "
         case "swap":
-            table.put_item(Item=two | key(one))
-            table.put_item(Item=one | key(two))
-            said = f"{named(one)}: it was changed since seal "
+            table.put_item(Item=other | key(changed))
+            table.put_item(Item=changed | key(other))
+            finding = f"{named(changed)}: it was changed since seal "
         case _:
             table.put_item(Item=added)
-            said = f"{named(added)}: it is in no seal: it was added afterwards"
+            finding = f"{named(added)}: it is in no seal: it was added afterwards"
     try:
-        yield said
+        yield finding
     finally:
-        table.put_item(Item=one)
-        table.put_item(Item=two)
+        table.put_item(Item=changed)
+        table.put_item(Item=other)
         table.delete_item(Key=key(added))
 
 
 @pytest.mark.parametrize("how", ["flip a byte", "delete", "insert", "swap"])
-def test_what_is_done_to_an_entry_is_named(stack: Stack, entries: list[dict[str, Any]], how: str) -> None:
-    with tampered(stack, entries, how) as said:
-        assert first(stack).startswith(said)
+def test_verification_names_a_tampered_record(stack: Stack, records: list[dict[str, Any]], how: str) -> None:
+    with tampered(stack, records, how) as finding:
+        assert first(stack).startswith(finding)
     assert verified(stack)["ok"]
 
 
-def test_a_seal_cannot_be_removed_and_who_undoes_the_lock_is_seen(stack: Stack, entries: list[dict[str, Any]]) -> None:
-    assert entries
+def test_a_seal_cannot_be_deleted_and_verification_names_a_seal_removed_past_the_lock(
+    stack: Stack, records: list[dict[str, Any]]
+) -> None:
+    assert records
     on = stack.deployment
     number = max(seals(stack)) - 1
     place = {"Bucket": on.outputs["SealsBucket"], "Key": key_of(number)}
@@ -126,21 +128,21 @@ def test_a_seal_cannot_be_removed_and_who_undoes_the_lock_is_seen(stack: Stack, 
         on.s3.put_object(**place, Body=written.replace(b'"number":', b'"number":1', 1))
         assert first(stack) == f"seal {number}: another seal is in its place"
     finally:
-        for one in on.s3.list_object_versions(Bucket=place["Bucket"], Prefix=place["Key"]).get("Versions", []):
-            on.s3.delete_object(**place, VersionId=one["VersionId"], BypassGovernanceRetention=True)
+        for version in on.s3.list_object_versions(Bucket=place["Bucket"], Prefix=place["Key"]).get("Versions", []):
+            on.s3.delete_object(**place, VersionId=version["VersionId"], BypassGovernanceRetention=True)
         on.s3.put_object(**place, Body=written)
     assert verified(stack)["ok"]
 
 
 @pytest.mark.parametrize("kind", ["json", "csv"])
-def test_an_export_is_proven_with_the_network_off(
-    stack: Stack, entries: list[dict[str, Any]], tmp_path: Path, kind: str
+def test_an_export_is_verified_without_a_network(
+    stack: Stack, records: list[dict[str, Any]], tmp_path: Path, kind: str
 ) -> None:
     file, pem = tmp_path / f"audit.{kind}", tmp_path / "key.pem"
-    pem.write_text(stack.operate("audit", "public-key")["public_key"])
+    pem.write_text(stack.run_cli("audit", "public-key")["public_key"])
     days = [f"{datetime.now(UTC) + timedelta(days=days):%Y-%m-%d}" for days in (-1, 1)]
-    chosen = ("--from", days[0], "--to", days[1], "--token", entries[0]["token"], "--format", kind)
-    assert stack.operate("audit", "export", *chosen, "--output", str(file))["entries"] == 6
+    chosen = ("--from", days[0], "--to", days[1], "--token", records[0]["token"], "--format", kind)
+    assert stack.run_cli("audit", "export", *chosen, "--output", str(file))["entries"] == 6
 
     def proven() -> subprocess.CompletedProcess[str]:
         arguments = [str(ROOT / "ops/verify_file.py"), str(file), "--public-key", str(pem), "--json"]
@@ -153,9 +155,9 @@ def test_an_export_is_proven_with_the_network_off(
     assert proven().returncode == 1
 
 
-# Not FindSeals: without it S3 says 403 of an object that is not there, MiniStack 404.
+# FindSeals is left out: without it S3 responds 403 for a missing object, MiniStack 404.
 @pytest.mark.parametrize("sid", ["SignSeals", "WriteSeals", "MoveHead"])
-def test_without_a_statement_nothing_is_sealed_and_nothing_lost(stack: Stack, sid: str) -> None:
+def test_without_a_statement_sealing_fails_and_later_catches_up(stack: Stack, sid: str) -> None:
     verified(stack)
     function = stack.function("Seal")["FunctionName"]
     client = stack.client("lambda")

@@ -1,4 +1,4 @@
-"""AWS fails under the deployed functions, which reach it through a door that refuses what it is told to."""
+"""AWS services fail, one at a time, under the deployed functions, which reach AWS through a failing proxy."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -7,8 +7,8 @@ import pytest
 from werkzeug.exceptions import NotFound
 from werkzeug.middleware.http_proxy import ProxyMiddleware
 
-from tests.e2e.test_outage import Caller, nothing_is_lost
-from tests.support.aws import ERRORS, Aws
+from tests.e2e.test_outage import Caller, check_records_and_counters
+from tests.support.aws import ERRORS, FailingAws
 from tests.support.stack import Stack
 from tests.support.wire import serve
 
@@ -19,69 +19,69 @@ UNAVAILABLE = (503, "audit_unavailable")
 
 
 def forwarding_to(url: str) -> "WSGIApplication":
-    """Return an application that passes everything on as it came: who is there checks signatures, host and path too."""
+    """Return an application that passes requests on unchanged: their signature covers the host and the path."""
     to = {"target": url, "remove_prefix": False, "host": None, "headers": {}, "ssl_context": None}
-    proxy = ProxyMiddleware(NotFound(), {})
-    return lambda environ, start: proxy.proxy_to(to, environ["PATH_INFO"], "/")(environ, start)
+    middleware = ProxyMiddleware(NotFound(), {})
+    return lambda environ, start: middleware.proxy_to(to, environ["PATH_INFO"], "/")(environ, start)
 
 
 @pytest.fixture(scope="module")
-def door(stack: Stack) -> Iterator[Aws]:
-    """Let a dataset of each provider reach AWS by the door, and put everything back."""
-    played = Aws(forwarding_to(stack.description["cloud_url"]))
+def proxy(stack: Stack) -> Iterator[FailingAws]:
+    """Have one dataset of each provider reach AWS through a proxy."""
+    failing = FailingAws(forwarding_to(stack.description["cloud_url"]))
     with (
-        serve(played) as url,
-        stack.told("QuotientFamilial", AWS_ENDPOINT_URL=url),
-        stack.told("RevenuFiscalReference", AWS_ENDPOINT_URL=url),
+        serve(failing) as url,
+        stack.with_variables("QuotientFamilial", AWS_ENDPOINT_URL=url),
+        stack.with_variables("RevenuFiscalReference", AWS_ENDPOINT_URL=url),
     ):
-        yield played
+        yield failing
 
 
 @pytest.fixture
-def aws(door: Aws) -> Iterator[Aws]:
-    yield door
-    door.failing = []
-    door.error = ERRORS["fails"]
+def aws(proxy: FailingAws) -> Iterator[FailingAws]:
+    yield proxy
+    proxy.failing = []
+    proxy.error = ERRORS["fails"]
 
 
-def got(town: Caller) -> list[tuple[int, str | None]]:
-    """Ask both providers' datasets, and return what the caller got of each."""
-    answers = [town.caf(), town.dgfip()]
-    assert all(("Retry-After" in one.headers) == (one.status_code == 503) for one in answers)
-    return [(one.status_code, one.json().get("error")) for one in answers]
+def call_both(town: Caller) -> list[tuple[int, str | None]]:
+    """Call a dataset of each provider, and return the statuses and error codes."""
+    responses = [town.caf(), town.dgfip()]
+    assert all(("Retry-After" in response.headers) == (response.status_code == 503) for response in responses)
+    return [(response.status_code, response.json().get("error")) for response in responses]
 
 
-def works(stack: Stack, town: Caller) -> None:
-    """Check that all is well again, and that what was answered meanwhile without an entry held no data."""
-    assert got(town) == [(200, None), (200, None)]
-    town.answers = [one for one in town.answers if one.json().get("error") != "audit_unavailable"]
-    nothing_is_lost(stack, town)
+def check_recovery(stack: Stack, town: Caller) -> None:
+    """Check that calls succeed again, and that each call but those refused for lack of an audit has its record."""
+    assert call_both(town) == [(200, None), (200, None)]
+    town.answers = [response for response in town.answers if response.json().get("error") != "audit_unavailable"]
+    check_records_and_counters(stack, town)
 
 
 @pytest.mark.parametrize("error", ERRORS)
-def test_when_the_audit_cannot_be_written_no_data_leaves(stack: Stack, aws: Aws, error: str) -> None:
+def test_when_the_audit_cannot_be_written_no_data_is_returned(stack: Stack, aws: FailingAws, error: str) -> None:
     town = Caller(stack)
     aws.error, aws.failing = ERRORS[error], [stack.description["tables"]["audit"]]
-    assert got(town) == [UNAVAILABLE, UNAVAILABLE]
+    assert call_both(town) == [UNAVAILABLE, UNAVAILABLE]
     aws.failing = []
-    works(stack, town)
+    check_recovery(stack, town)
 
 
-def test_when_kms_fails_new_environments_refuse_and_the_others_have_the_months_key(stack: Stack, aws: Aws) -> None:
+def test_when_kms_fails_only_new_environments_refuse(stack: Stack, aws: FailingAws) -> None:
     town = Caller(stack)
-    assert got(town) == [(200, None), (200, None)]
+    assert call_both(town) == [(200, None), (200, None)]
     aws.failing = ["TrentService"]
-    stack.forget("QuotientFamilial")
-    assert got(town) == [UNAVAILABLE, (200, None)]
+    stack.new_environment("QuotientFamilial")
+    assert call_both(town) == [UNAVAILABLE, (200, None)]
     aws.failing = []
-    works(stack, town)
+    check_recovery(stack, town)
 
 
-def test_when_secrets_manager_fails_only_who_needs_a_certificate_is_refused(stack: Stack, aws: Aws) -> None:
+def test_when_secrets_manager_fails_only_datasets_with_a_certificate_refuse(stack: Stack, aws: FailingAws) -> None:
     town = Caller(stack)
     aws.failing = ["secretsmanager"]
-    stack.forget("QuotientFamilial")
-    stack.forget("RevenuFiscalReference")
-    assert got(town) == [(500, "internal_server_error"), (200, None)]
+    stack.new_environment("QuotientFamilial")
+    stack.new_environment("RevenuFiscalReference")
+    assert call_both(town) == [(500, "internal_server_error"), (200, None)]
     aws.failing = []
-    works(stack, town)
+    check_recovery(stack, town)

@@ -1,4 +1,4 @@
-"""All that the deployed stack keeps, dumped: nobody is in it, in clear or hashed without a key as any number may be."""
+"""A dump of all that the deployed stack stores holds no citizen's number, in clear or as a hash without a key."""
 
 import base64
 import hashlib
@@ -19,8 +19,8 @@ _SLICE = 500_000
 POSTCODE = "75011"
 
 
-def kept(stack: Stack) -> Iterator[str]:
-    """Yield all that is in every table, log, bucket and queue."""
+def stored(stack: Stack) -> Iterator[str]:
+    """Yield the content of every table, log and bucket."""
     dynamodb = stack.client("dynamodb")
     for table in dynamodb.list_tables()["TableNames"]:
         for page in dynamodb.get_paginator("scan").paginate(TableName=table):
@@ -33,37 +33,37 @@ def kept(stack: Stack) -> Iterator[str]:
     for bucket in s3.list_buckets()["Buckets"]:
         for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket["Name"]):
             for found in page.get("Contents", []):
-                if not found["Key"].endswith(".zip"):  # the code that is deployed, and its keys' names
+                if not found["Key"].endswith(".zip"):  # deployed code
                     body = s3.get_object(Bucket=bucket["Name"], Key=found["Key"])["Body"].read()
                     yield f"{found['Key']} {body.decode(errors='replace')}"
 
 
 def digests(dump: str) -> set[bytes]:
-    """Return every text of the dump that may be a digest, in hexadecimal or base64, as bytes."""
+    """Return as bytes every text that is as long as a digest in hexadecimal or base64."""
     sizes = {hashlib.new(name).digest_size for name in ALGORITHMS}
-    found = {bytes.fromhex(one) for one in re.findall(r"\b(?:[0-9a-fA-F]{2}){16,64}\b", dump)}
-    for one in re.findall(r"[A-Za-z0-9+/_-]{22,88}", dump):
-        padded = one.replace("-", "+").replace("_", "/") + "=" * (-len(one) % 4)
+    found = {bytes.fromhex(text) for text in re.findall(r"\b(?:[0-9a-fA-F]{2}){16,64}\b", dump)}
+    for text in re.findall(r"[A-Za-z0-9+/_-]{22,88}", dump):
+        padded = text.replace("-", "+").replace("_", "/") + "=" * (-len(text) % 4)
         try:
             found.add(base64.b64decode(padded, validate=True))
         except ValueError:
             continue
-    return {one for one in found if len(one) in sizes}
+    return {digest for digest in found if len(digest) in sizes}
 
 
 def found_among(first: int, candidates: frozenset[bytes]) -> list[int]:
-    """Return the numbers of a slice of the dictionary whose unkeyed hash is among the candidates."""
+    """Return the numbers from ``first`` on, in a slice, with a hash without a key among the candidates."""
     known = [getattr(hashlib, name) for name in ALGORITHMS]
     return [
         number
         for number in range(first, first + _SLICE)
-        for said in (b"%07d" % number, b"caf:%07d:75011" % number)
-        if any(algorithm(said).digest() in candidates for algorithm in known)
+        for text in (b"%07d" % number, b"caf:%07d:75011" % number)
+        if any(algorithm(text).digest() in candidates for algorithm in known)
     ]
 
 
-def test_nobody_is_found_in_a_dump_of_every_table_log_and_bucket(stack: Stack) -> None:
-    key = stack.issue("dgfip_avis_imposition", "cnaf_attestation_droits")["key"]
+def test_no_citizen_is_found_in_a_dump_of_every_table_log_and_bucket(stack: Stack) -> None:
+    key = stack.issue_key("dgfip_avis_imposition", "cnaf_attestation_droits")["key"]
     random_numbers = [f"{secrets.randbelow(9 * 10**12) + 10**12}" for _ in range(20)]
     for number in random_numbers:
         stack.get(RFR_ROUTE, key=key, numeroFiscal=number, referenceAvis=f"26{number[2:]}")
@@ -74,22 +74,22 @@ def test_nobody_is_found_in_a_dump_of_every_table_log_and_bucket(stack: Stack) -
     stack.get("/v2/quotient-familial", key=key, **FAMILY_NUMBERS)
     for numbers in (NUMBERS, FAMILY_NUMBERS):
         requests.get(f"{stack.api_url}/citoyen/acces", numbers, timeout=60)
-    stack.operate("audit", "verify")
-    dump = "\n".join(kept(stack))
+    stack.run_cli("audit", "verify")
+    dump = "\n".join(stored(stack))
     asked: list[Any] = [*random_numbers, *families, *NUMBERS.values(), FAMILY_NUMBERS["numeroAllocataire"]]
     assert [number for number in asked if re.search(rf"(?<!\d){number}(?!\d)", dump)] == []
     candidates = frozenset(digests(dump))
-    assert len(candidates) > len(asked)  # pseudonyms are of the size of a digest
+    assert len(candidates) > len(asked)  # among them the pseudonyms, which are as long as a digest
     for number in random_numbers:
-        for said in (number, f"dgfip:{number}", f"26{number[2:]}"):
-            assert not {hashlib.new(name, said.encode()).digest() for name in ALGORITHMS} & candidates
+        for text in (number, f"dgfip:{number}", f"26{number[2:]}"):
+            assert not {hashlib.new(name, text.encode()).digest() for name in ALGORITHMS} & candidates
     slices = range(0, EVERY_NUMBER, _SLICE)
     with ProcessPoolExecutor(2) as pool:
-        found = [one for some in pool.map(found_among, slices, [candidates] * len(slices)) for one in some]
+        found = [number for numbers in pool.map(found_among, slices, [candidates] * len(slices)) for number in numbers]
     assert found == []
 
 
-def test_the_dictionary_would_find_a_hash() -> None:
+def test_the_dictionary_finds_a_hash_that_has_leaked() -> None:
     leaked = [hashlib.sha256(b"2600001").digest(), hashlib.md5(b"caf:2600002:75011", usedforsecurity=False).digest()]
     dump = f'{{"a": "{leaked[0].hex()}"}} {base64.b64encode(leaked[1]).decode()}'
     assert digests(dump) == set(leaked)

@@ -1,4 +1,4 @@
-"""Habilitations on the deployed stack: DataPass approves, somebody opens a link, a town has a key; then it has not."""
+"""Habilitations on the deployed stack, from the approval by DataPass and the one-time link to the end of the key."""
 
 import hashlib
 import hmac
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import requests
 
-from tests.support.datapass import OTHER_SIRET, SIRET, VENDOR_SIRET, told
+from tests.support.datapass import OTHER_SIRET, SIRET, VENDOR_SIRET, datapass_event
 from tests.support.stack import NUMBERS, RFR_ROUTE, Stack
 
 WEBHOOK = "/datapass/v2/api_particulier/webhook"
@@ -26,7 +26,7 @@ _IDS = count(26_000_000 + int(time.time()) % 1_000_000 * 1000)
 
 
 class Datapass:
-    """DataPass, for the running stack."""
+    """DataPass, sending signed events to the running stack."""
 
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
@@ -39,17 +39,19 @@ class Datapass:
         return requests.post(f"{self.stack.api_url}{WEBHOOK}", body, headers=headers, timeout=60)
 
     def approve(self, *scopes: str, **data: Any) -> "Approved":
-        payload = told(at=int(time.time()), model_id=next(_IDS), **data | ({"scopes": list(scopes)} if scopes else {}))
-        answer = self.post(payload)
-        assert answer.status_code == 200, answer.text
-        return Approved(str(payload["model_id"]), str(answer.json()["token_id"]), payload)
+        payload = datapass_event(
+            at=int(time.time()), model_id=next(_IDS), **data | ({"scopes": list(scopes)} if scopes else {})
+        )
+        response = self.post(payload)
+        assert response.status_code == 200, response.text
+        return Approved(str(payload["model_id"]), str(response.json()["token_id"]), payload)
 
     def end(self, approved: "Approved", event: str = "revoke") -> requests.Response:
         return self.post(approved.payload | {"event": event, "fired_at": approved.payload["fired_at"] + 1})
 
 
 class Approved:
-    """An approved request, and the id of its key."""
+    """An approved request, with the id of its token."""
 
     def __init__(self, habilitation: str, token_id: str, payload: dict[str, Any]) -> None:
         self.habilitation, self.token_id, self.payload = habilitation, token_id, payload
@@ -67,19 +69,19 @@ def open_link(stack: Stack, address: str) -> requests.Response:
 
 
 def key_of(stack: Stack, approved: Approved) -> str:
-    shown = open_link(stack, stack.operate("habilitations", "link", approved.habilitation)["link"])
+    shown = open_link(stack, stack.run_cli("habilitations", "link", approved.habilitation)["link"])
     assert shown.status_code == 200, shown.text
     return str(shown.json()["cle"])
 
 
 def gateway_keys(stack: Stack, token_id: str) -> list[dict[str, Any]]:
     found = stack.client("apigateway").get_api_keys(nameQuery=f"api-particulier-{token_id}")["items"]
-    return [one for one in found if one["name"] == f"api-particulier-{token_id}"]
+    return [key for key in found if key["name"] == f"api-particulier-{token_id}"]
 
 
-def test_an_approval_gives_a_key_that_opens_exactly_what_was_approved(stack: Stack, datapass: Datapass) -> None:
+def test_an_approval_gives_a_key_with_exactly_the_approved_scopes(stack: Stack, datapass: Datapass) -> None:
     approved = datapass.approve("dgfip_revenu_fiscal_reference", "dgfip_nombre_parts")
-    address = stack.operate("habilitations", "link", approved.habilitation)["link"]
+    address = stack.run_cli("habilitations", "link", approved.habilitation)["link"]
     shown = open_link(stack, address)
     assert (shown.status_code, shown.json()["jeton"]) == (200, approved.token_id)
     key = str(shown.json()["cle"])
@@ -91,11 +93,11 @@ def test_an_approval_gives_a_key_that_opens_exactly_what_was_approved(stack: Sta
         "name": "VILLE IMAGINAIRE",
         "scopes": ["dgfip_nombre_parts", "dgfip_revenu_fiscal_reference"],
     }
-    answer = stack.get(RFR_ROUTE, key=key, **NUMBERS)
-    assert (answer.status_code, list(answer.json())) == (200, ["revenuFiscalReference", "nombreParts"])
-    assert answer.headers["RateLimit-Limit"] == "20"
+    response = stack.get(RFR_ROUTE, key=key, **NUMBERS)
+    assert (response.status_code, list(response.json())) == (200, ["revenuFiscalReference", "nombreParts"])
+    assert response.headers["RateLimit-Limit"] == "20"
     assert stack.get("/v2/declarants", key=key, **NUMBERS).status_code == 403
-    history = stack.operate("habilitations", "show", approved.habilitation)["history"]
+    history = stack.run_cli("habilitations", "show", approved.habilitation)["history"]
     assert [step["event"] for step in history] == ["approve", "link", "link", "link_opened", "link_reopened"]
 
 
@@ -103,7 +105,9 @@ def test_the_technical_contact_is_sent_the_link_and_not_the_key(stack: Stack, da
     to = f"informatique-{next(_IDS)}@ville-imaginaire.exemple.fr"
     approved = datapass.approve("dgfip_nombre_parts", contact_technique_email=to)
     mailbox = requests.get(f"{stack.description['cloud_url']}/_ministack/ses/messages", timeout=60).json()
-    (message,) = [one["BodyText"] for account in mailbox["messages"].values() for one in account if one["To"] == [to]]
+    (message,) = [
+        mail["BodyText"] for account in mailbox["messages"].values() for mail in account if mail["To"] == [to]
+    ]
     (address,) = re.findall(r"https?://\S+", message)
     shown = open_link(stack, address)
     assert (shown.status_code, shown.json()["jeton"]) == (200, approved.token_id)
@@ -111,41 +115,41 @@ def test_the_technical_contact_is_sent_the_link_and_not_the_key(stack: Stack, da
 
 
 def test_the_key_of_an_approval_is_limited_to_20_calls_a_second(stack: Stack, datapass: Datapass) -> None:
-    (made,) = gateway_keys(stack, datapass.approve("dgfip_nombre_parts").token_id)
-    (plan,) = stack.client("apigateway").get_usage_plans(keyId=made["id"])["items"]
+    (key,) = gateway_keys(stack, datapass.approve("dgfip_nombre_parts").token_id)
+    (plan,) = stack.client("apigateway").get_usage_plans(keyId=key["id"])["items"]
     assert plan["throttle"] == {"rateLimit": 20.0, "burstLimit": 20}
 
 
 def test_the_same_event_ten_times_at_once_makes_one_key(stack: Stack, datapass: Datapass) -> None:
-    payload = told(at=int(time.time()), model_id=next(_IDS))
+    payload = datapass_event(at=int(time.time()), model_id=next(_IDS))
     with ThreadPoolExecutor(10) as pool:
-        answers = list(pool.map(lambda _: datapass.post(payload), range(10)))
-    assert {answer.status_code for answer in answers} == {200}
-    (token_id,) = {answer.json()["token_id"] for answer in answers}
+        responses = list(pool.map(lambda _: datapass.post(payload), range(10)))
+    assert {response.status_code for response in responses} == {200}
+    (token_id,) = {response.json()["token_id"] for response in responses}
     assert len(gateway_keys(stack, token_id)) == 1
-    mine = [one for one in stack.operate("keys", "list") if one["habilitation"] == str(payload["model_id"])]
-    assert [one["id"] for one in mine] == [token_id]
-    history = stack.operate("habilitations", "show", str(payload["model_id"]))["history"]
-    assert [step["event"] for step in history] == ["approve", "link"]  # one event, and one mail
+    mine = [key for key in stack.run_cli("keys", "list") if key["habilitation"] == str(payload["model_id"])]
+    assert [key["id"] for key in mine] == [token_id]
+    history = stack.run_cli("habilitations", "show", str(payload["model_id"]))["history"]
+    assert [step["event"] for step in history] == ["approve", "link"]  # one event and one mail
 
 
 def test_a_wrong_signature_changes_nothing(stack: Stack, datapass: Datapass) -> None:
-    payload = told(at=int(time.time()), model_id=next(_IDS))
+    payload = datapass_event(at=int(time.time()), model_id=next(_IDS))
     for secret in ("wrong", ""):
-        answer = datapass.post(payload, secret)
-        assert (answer.status_code, answer.json()) == (401, REFUSED)
-        assert answer.headers["X-Request-Id"]
-    assert "no habilitation has the id" in stack.operate("habilitations", "show", str(payload["model_id"]), expect=1)
+        response = datapass.post(payload, secret)
+        assert (response.status_code, response.json()) == (401, REFUSED)
+        assert response.headers["X-Request-Id"]
+    assert "no habilitation has the id" in stack.run_cli("habilitations", "show", str(payload["model_id"]), expect=1)
     approved = datapass.approve("dgfip_nombre_parts")
     key = key_of(stack, approved)
     assert datapass.post(approved.payload | {"event": "revoke"}, "wrong").status_code == 401
     assert stack.get("/introspect", key=key).status_code == 200
 
 
-def within_a_second(stack: Stack, key: str, kill: Callable[[], object]) -> None:
-    """Check that a key which works is refused at every call that begins a second after ``kill`` has returned."""
+def check_refused_within_a_second(stack: Stack, key: str, end: Callable[[], object]) -> None:
+    """Check that a working key is refused, one second after ``end`` has returned at the latest."""
     assert stack.get("/introspect", key=key).status_code == 200
-    kill()
+    end()
     ended = time.monotonic()
     while stack.get("/introspect", key=key).status_code == 200:
         assert time.monotonic() < ended + 1, "the key still works"
@@ -153,42 +157,48 @@ def within_a_second(stack: Stack, key: str, kill: Callable[[], object]) -> None:
 
 
 @pytest.mark.parametrize("event", ["revoke", "archive"])
-def test_what_ends_a_habilitation_ends_its_key_within_a_second(stack: Stack, datapass: Datapass, event: str) -> None:
+def test_the_key_of_an_ended_habilitation_is_refused_within_a_second(
+    stack: Stack, datapass: Datapass, event: str
+) -> None:
     approved = datapass.approve("dgfip_nombre_parts")
-    within_a_second(stack, key_of(stack, approved), lambda: datapass.end(approved, event))
-    assert stack.operate("habilitations", "show", approved.habilitation)["keys"] == []
+    check_refused_within_a_second(stack, key_of(stack, approved), lambda: datapass.end(approved, event))
+    assert stack.run_cli("habilitations", "show", approved.habilitation)["keys"] == []
 
 
-def test_who_holds_a_key_kills_it_within_a_second(stack: Stack, datapass: Datapass) -> None:
+def test_a_reported_key_is_refused_within_a_second(stack: Stack, datapass: Datapass) -> None:
     approved = datapass.approve("dgfip_nombre_parts")
     key = key_of(stack, approved)
     url = f"{stack.api_url}/keys/compromised"
-    within_a_second(stack, key, lambda: requests.post(url, json={"key": key}, timeout=60))
+    check_refused_within_a_second(stack, key, lambda: requests.post(url, json={"key": key}, timeout=60))
     unknown = requests.post(url, json={"key": "0" * 64}, timeout=60)
     again = requests.post(url, json={"key": key}, timeout=60)
     assert (unknown.status_code, unknown.text) == (again.status_code, again.text)
     assert unknown.status_code == 200
 
 
-def test_what_cannot_be_processed_is_set_aside_and_replayed(stack: Stack, datapass: Datapass) -> None:
-    payload = told(at=int(time.time()), model_id=next(_IDS), scopes=["another_api_identite"])
-    answer = datapass.post(payload)
-    assert (answer.status_code, answer.json()) == (200, {})
-    mine = [one for one in stack.operate("habilitations", "replay") if one["habilitation"] == str(payload["model_id"])]
-    assert [one["outcome"] for one in mine] == ["approved without any scope that the API knows"]
-    good = told(at=int(time.time()), model_id=payload["model_id"])
+def test_an_event_that_cannot_be_processed_goes_to_the_dead_letter_queue_and_is_replayed(
+    stack: Stack, datapass: Datapass
+) -> None:
+    payload = datapass_event(at=int(time.time()), model_id=next(_IDS), scopes=["another_api_identite"])
+    response = datapass.post(payload)
+    assert (response.status_code, response.json()) == (200, {})
+    mine = [
+        event for event in stack.run_cli("habilitations", "replay") if event["habilitation"] == str(payload["model_id"])
+    ]
+    assert [event["outcome"] for event in mine] == ["approved without any scope that the API knows"]
+    good = datapass_event(at=int(time.time()), model_id=payload["model_id"])
     queue = stack.deployment.outputs["DatapassDeadLetters"]
     stack.client("sqs").purge_queue(QueueUrl=queue)
     stack.client("sqs").send_message(QueueUrl=queue, MessageBody=json.dumps(good))
-    assert stack.operate("habilitations", "replay") == [
+    assert stack.run_cli("habilitations", "replay") == [
         {"habilitation": str(payload["model_id"]), "event": "approve", "outcome": "applied"}
     ]
-    assert stack.operate("habilitations", "replay") == []
-    assert len(stack.operate("habilitations", "show", str(payload["model_id"]))["keys"]) == 1
+    assert stack.run_cli("habilitations", "replay") == []
+    assert len(stack.run_cli("habilitations", "show", str(payload["model_id"]))["keys"]) == 1
 
 
 def test_an_operator_grants_refuses_and_revokes(stack: Stack, datapass: Datapass) -> None:
-    granted = stack.operate(
+    granted = stack.run_cli(
         *("habilitations", "grant", "--kind", "collectivite", "--organisation", "VILLE IMAGINAIRE", "--siret", SIRET),
         *("--scopes", "dgfip_nombre_parts,unheard_of", "--purpose", "Cantine", "--reason", "par convention"),
     )
@@ -197,52 +207,58 @@ def test_an_operator_grants_refuses_and_revokes(stack: Stack, datapass: Datapass
         ["dgfip_nombre_parts"],
         ["unheard_of"],
     )
-    key = str(open_link(stack, stack.operate("habilitations", "link", granted["id"])["link"]).json()["cle"])
-    within_a_second(stack, key, lambda: stack.operate("habilitations", "revoke", granted["id"]))
-    assert "is revoked, suspended or expired" in stack.operate("habilitations", "link", granted["id"], expect=1)
+    key = str(open_link(stack, stack.run_cli("habilitations", "link", granted["id"])["link"]).json()["cle"])
+    check_refused_within_a_second(stack, key, lambda: stack.run_cli("habilitations", "revoke", granted["id"]))
+    assert "is revoked, suspended or expired" in stack.run_cli("habilitations", "link", granted["id"], expect=1)
 
-    payload = told("submit", at=int(time.time()) - 5, model_id=next(_IDS))
+    payload = datapass_event("submit", at=int(time.time()) - 5, model_id=next(_IDS))
     datapass.post(payload)
-    asked = str(payload["model_id"])
-    assert stack.operate("habilitations", "refuse", asked)["state"] == "refused"
-    assert stack.operate("habilitations", "grant", asked, "--scopes", "dgfip_nombre_parts")["scopes"] == [
+    habilitation_id = str(payload["model_id"])
+    assert stack.run_cli("habilitations", "refuse", habilitation_id)["state"] == "refused"
+    assert stack.run_cli("habilitations", "grant", habilitation_id, "--scopes", "dgfip_nombre_parts")["scopes"] == [
         "dgfip_nombre_parts"
     ]
-    assert asked in [one["id"] for one in stack.operate("habilitations", "list", "--state", "validated")]
+    assert habilitation_id in [
+        habilitation["id"] for habilitation in stack.run_cli("habilitations", "list", "--state", "validated")
+    ]
 
 
 @pytest.mark.parametrize("kind", ["particulier", "entreprise"])
-def test_only_administrations_are_granted_anything(stack: Stack, kind: str) -> None:
-    told_why = stack.operate(
+def test_only_administrations_are_granted_a_habilitation(stack: Stack, kind: str) -> None:
+    error = stack.run_cli(
         *("habilitations", "grant", "--kind", kind, "--organisation", "X", "--siret", SIRET),
         *("--scopes", "dgfip_nombre_parts"),
         expect=1,
     )
-    assert "Seules les administrations sont habilitées" in told_why
+    assert "Seules les administrations sont habilitées" in error
 
 
-def test_a_vendor_sees_its_administrations_each_with_its_key(stack: Stack, datapass: Datapass) -> None:
+def test_the_habilitations_of_a_vendor_are_listed_each_with_its_key(stack: Stack, datapass: Datapass) -> None:
     vendor = {"siret": VENDOR_SIRET, "name": "ÉDITEUR"}
     served = [
         datapass.approve(service_provider=vendor, organization={"siret": siret, "raison_sociale": "VILLE"})
         for siret in (SIRET, OTHER_SIRET)
     ]
-    listed = stack.operate("habilitations", "list", "--vendor", VENDOR_SIRET)
-    mine = {one["id"]: one for one in listed if one["id"] in {each.habilitation for each in served}}
-    assert [[key["id"] for key in mine[each.habilitation]["keys"]] for each in served] == [
-        [each.token_id] for each in served
+    listed = stack.run_cli("habilitations", "list", "--vendor", VENDOR_SIRET)
+    mine = {
+        habilitation["id"]: habilitation
+        for habilitation in listed
+        if habilitation["id"] in {approved.habilitation for approved in served}
+    }
+    assert [[key["id"] for key in mine[approved.habilitation]["keys"]] for approved in served] == [
+        [approved.token_id] for approved in served
     ]
-    assert {one["siret"] for one in mine.values()} == {SIRET, OTHER_SIRET}
+    assert {habilitation["siret"] for habilitation in mine.values()} == {SIRET, OTHER_SIRET}
 
 
-def test_a_dry_run_asks_nobody(stack: Stack) -> None:
-    tried = stack.operate("habilitations", "dry-run", "--scopes", "dgfip_nombre_parts,unheard_of")
+def test_a_dry_run_shows_the_responses_that_scopes_would_give(stack: Stack) -> None:
+    tried = stack.run_cli("habilitations", "dry-run", "--scopes", "dgfip_nombre_parts,unheard_of")
     assert tried["datasets"]["revenu_fiscal_reference"]["body"] == {"nombreParts": 1.5}
     assert tried["datasets"]["quotient_familial"]["status"] == 403
     assert tried["unknown"] == ["unheard_of"]
 
 
-# ── Least privilege ──────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Least privilege ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
@@ -253,18 +269,20 @@ def test_a_dry_run_asks_nobody(stack: Stack) -> None:
     ],
 )
 def test_without_a_statement_no_approval_makes_a_key(stack: Stack, datapass: Datapass, sid: str) -> None:
-    payload = told(at=int(time.time()), model_id=next(_IDS))
-    before = {one["id"] for one in stack.operate("keys", "list")}
-    stack.forget("Datapass")  # the secret, which is remembered for a minute
+    payload = datapass_event(at=int(time.time()), model_id=next(_IDS))
+    before = {key["id"] for key in stack.run_cli("keys", "list")}
+    stack.new_environment("Datapass")  # an environment caches the secret for a minute
     with stack.without_statement("Datapass", sid):
         assert datapass.post(payload).status_code == 500
-    assert {one["id"] for one in stack.operate("keys", "list")} == before
-    token_id = datapass.post(payload).json()["token_id"]  # delivered again: nothing half-made is in its way
+    assert {key["id"] for key in stack.run_cli("keys", "list")} == before
+    token_id = datapass.post(payload).json()["token_id"]  # the same event again succeeds
     assert len(gateway_keys(stack, token_id)) == 1
 
 
-def test_without_its_statement_nothing_is_set_aside_nor_accepted(stack: Stack, datapass: Datapass) -> None:
-    payload = told(at=int(time.time()), model_id=next(_IDS), scopes=[])
+def test_without_access_to_the_dead_letter_queue_an_unprocessable_event_is_refused(
+    stack: Stack, datapass: Datapass
+) -> None:
+    payload = datapass_event(at=int(time.time()), model_id=next(_IDS), scopes=[])
     with stack.without_statement("Datapass", "SetEventsAside"):
         assert datapass.post(payload).status_code == 500
     assert datapass.post(payload).status_code == 200
@@ -273,16 +291,16 @@ def test_without_its_statement_nothing_is_set_aside_nor_accepted(stack: Stack, d
 @pytest.mark.parametrize("sid", ["OpenLinks", "KeepHistory", "ReadTokens", "FindTokens", "RevealGatewayKeys"])
 def test_without_a_statement_no_link_shows_a_key(stack: Stack, datapass: Datapass, sid: str) -> None:
     approved = datapass.approve("dgfip_nombre_parts")
-    address = stack.operate("habilitations", "link", approved.habilitation)["link"]
+    address = stack.run_cli("habilitations", "link", approved.habilitation)["link"]
     with stack.without_statement("KeyHandover", sid):
         assert open_link(stack, address).status_code == 500
 
 
 @pytest.mark.parametrize("sid", ["ReadTokens", "FindTokens", "RevokeTokens", "DeleteGatewayKeys"])
-def test_without_a_statement_no_key_is_killed(stack: Stack, sid: str) -> None:
-    made = stack.issue("dgfip_nombre_parts")
+def test_without_a_statement_a_key_report_fails(stack: Stack, sid: str) -> None:
+    key = stack.issue_key("dgfip_nombre_parts")
     with stack.without_statement("KeyCompromised", sid):
-        reported = requests.post(f"{stack.api_url}/keys/compromised", json={"key": made["key"]}, timeout=60)
+        reported = requests.post(f"{stack.api_url}/keys/compromised", json={"key": key["key"]}, timeout=60)
         assert reported.status_code == 500
-    requests.post(f"{stack.api_url}/keys/compromised", json={"key": made["key"]}, timeout=60)
-    assert stack.get("/introspect", key=made["key"]).status_code == 401
+    requests.post(f"{stack.api_url}/keys/compromised", json={"key": key["key"]}, timeout=60)
+    assert stack.get("/introspect", key=key["key"]).status_code == 401

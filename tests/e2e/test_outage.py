@@ -1,4 +1,4 @@
-"""A provider goes and comes back: calls, the other provider and the status follow, and nothing is lost."""
+"""Outages of a provider on the deployed stack: calls, the other provider, the status page and the audit."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -11,24 +11,24 @@ import pytest
 import requests
 
 from ops import audit
-from tests.support.stack import NUMBERS, RFR_ROUTE, Stack, sandbox
+from tests.support.stack import NUMBERS, RFR_ROUTE, Stack, run_sandbox
 
 FAMILY = {"numeroAllocataire": "2600001", "codePostal": "75011"}
 CAF_ROUTE = "/v2/quotient-familial"
 
 
 class Caller:
-    """A town that keeps every answer that it gets."""
+    """A caller with a key of its own, which keeps its responses."""
 
     def __init__(self, stack: Stack) -> None:
-        issued = stack.issue("dgfip_revenu_fiscal_reference", "cnaf_quotient_familial")
+        issued = stack.issue_key("dgfip_revenu_fiscal_reference", "cnaf_quotient_familial")
         self._stack, self._key, self._id = stack, issued["key"], issued["id"]
         self.answers: list[requests.Response] = []
 
     def ask(self, route: str, **query: str) -> requests.Response:
-        answer = self._stack.get(route, key=self._key, **query)
-        self.answers.append(answer)
-        return answer
+        response = self._stack.get(route, key=self._key, **query)
+        self.answers.append(response)
+        return response
 
     def caf(self) -> requests.Response:
         return self.ask(CAF_ROUTE, **FAMILY)
@@ -37,35 +37,35 @@ class Caller:
         return self.ask(RFR_ROUTE, **NUMBERS)
 
     def audited(self) -> dict[str, int]:
-        """Return the request id of each entry of the audit, with its status."""
+        """Return the status of each audit record of this caller, by request id."""
         now = datetime.now(UTC)
         period = audit.Period(now - timedelta(hours=1), now + timedelta(hours=1))
         found = audit.of_token(self._stack.deployment, period, self._id)
-        return {one["request_id"]: int(one["status"]) for one in found}
+        return {record["request_id"]: int(record["status"]) for record in found}
 
 
 @contextmanager
 def stopped(simulator: str) -> Iterator[None]:
-    """Within, nobody listens at a provider's address."""
-    assert sandbox("stop", simulator).returncode == 0
+    """Stop the server of a provider within a ``with`` block."""
+    assert run_sandbox("stop", simulator).returncode == 0
     try:
         yield
     finally:
-        assert sandbox("start", simulator).returncode == 0
+        assert run_sandbox("start", simulator).returncode == 0
 
 
 @contextmanager
-def misbehaving(simulator: str, fault: str) -> Iterator[None]:
-    """Within, a provider listens, and does not serve as it should."""
-    assert sandbox("start", simulator, "--fault", fault).returncode == 0
+def faulty(simulator: str, fault: str) -> Iterator[None]:
+    """Give the server of a provider this fault within a ``with`` block."""
+    assert run_sandbox("start", simulator, "--fault", fault).returncode == 0
     try:
         yield
     finally:
-        assert sandbox("start", simulator).returncode == 0
+        assert run_sandbox("start", simulator).returncode == 0
 
 
-def questions_to_the_caf(stack: Stack) -> int:
-    """Return how many questions the functions' log says were put to the CAF."""
+def calls_to_the_caf(stack: Stack) -> int:
+    """Return the number of calls to the CAF in the functions' log."""
     pages = (
         stack.client("logs")
         .get_paginator("filter_log_events")
@@ -76,8 +76,8 @@ def questions_to_the_caf(stack: Stack) -> int:
 
 
 def status(stack: Stack) -> dict[str, Any]:
-    """Return the status once no environment remembers an older one."""
-    stack.forget("Status")
+    """Return the status page's data from a new environment, which has no cache."""
+    stack.new_environment("Status")
     found: dict[str, Any] = stack.get("/status", key="").json()
     return found
 
@@ -87,7 +87,7 @@ def probe(stack: Stack) -> None:
     assert "FunctionError" not in done, done["Payload"].read()
 
 
-def test_an_outage_of_the_caf_from_its_first_failure_to_the_next_answer(stack: Stack) -> None:
+def test_an_outage_of_the_caf_from_its_first_failure_to_its_recovery(stack: Stack) -> None:
     town = Caller(stack)
     probe(stack)
     assert (town.caf().status_code, town.dgfip().status_code) == (200, 200)
@@ -95,11 +95,11 @@ def test_an_outage_of_the_caf_from_its_first_failure_to_the_next_answer(stack: S
     assert before["etat"] == "disponible"
     with stopped("caf"):
         assert {town.caf().status_code for _ in range(5)} == {503}
-        asked = questions_to_the_caf(stack)
+        calls = calls_to_the_caf(stack)
         refused = [town.caf() for _ in range(20)]
-        assert {(one.status_code, one.json()["error"]) for one in refused} == {(503, "network_error")}
-        assert all(0 < int(one.headers["Retry-After"]) <= 15 for one in refused)
-        assert questions_to_the_caf(stack) <= asked + 2  # a turn may have come: one call tries every 15 s
+        assert {(response.status_code, response.json()["error"]) for response in refused} == {(503, "network_error")}
+        assert all(0 < int(response.headers["Retry-After"]) <= 15 for response in refused)
+        assert calls_to_the_caf(stack) <= calls + 2  # one call probes every 15 s
         assert {town.dgfip().status_code for _ in range(5)} == {200}
         probe(stack)
         during = status(stack)
@@ -107,7 +107,7 @@ def test_an_outage_of_the_caf_from_its_first_failure_to_the_next_answer(stack: S
         assert during["jeuxDeDonnees"]["declarants"]["etat"] == "disponible"
         assert during["incidents"][0]["fournisseur"] == "caf"
         assert during["incidents"][0]["fin"] is None
-    await_answer(town.caf)
+    await_recovery(town.caf)
     probe(stack)
     after = status(stack)
     assert after["etat"] == "disponible"
@@ -115,26 +115,28 @@ def test_an_outage_of_the_caf_from_its_first_failure_to_the_next_answer(stack: S
     for provider, days in after["historique"].items():
         probes, answered = (sum(day[name] for day in days) for name in ("sondes", "reussies"))
         assert after["fournisseurs"][provider]["disponibilite30j"] == round(100 * answered / probes, 3)
-    probed = [sum(day["sondes"] for day in one["historique"]["caf"]) for one in (before, after)]
-    failed = [sum(day["sondes"] - day["reussies"] for day in one["historique"]["caf"]) for one in (before, after)]
+    probed = [sum(day["sondes"] for day in response["historique"]["caf"]) for response in (before, after)]
+    failed = [
+        sum(day["sondes"] - day["reussies"] for day in response["historique"]["caf"]) for response in (before, after)
+    ]
     assert probed[1] - probed[0] >= 2
     assert failed[1] - failed[0] >= 1
-    nothing_is_lost(stack, town)
+    check_records_and_counters(stack, town)
 
 
-def await_answer(ask: Callable[[], requests.Response]) -> None:
-    """Ask until a provider that is back is asked again; nothing is deployed for it."""
+def await_recovery(ask: Callable[[], requests.Response]) -> None:
+    """Call until the circuit breaker of a provider that has recovered lets a call through."""
     until = time.monotonic() + 60
-    while (answer := ask()).status_code != 200 and time.monotonic() < until:
-        assert answer.json()["error"] == "network_error"
+    while (response := ask()).status_code != 200 and time.monotonic() < until:
+        assert response.json()["error"] == "network_error"
         time.sleep(0.5)
-    assert answer.status_code == 200
+    assert response.status_code == 200
 
 
-def nothing_is_lost(stack: Stack, town: Caller) -> None:
-    """Each answer has its audit entry, with its status, and counters say the same."""
-    assert town.audited() == {one.headers["X-Request-Id"]: one.status_code for one in town.answers}
-    assert stack.operate("stats", "rebuild", "--check")["differences"] == []
+def check_records_and_counters(stack: Stack, town: Caller) -> None:
+    """Check that each response has its audit record, with its status, and that the counters match the records."""
+    assert town.audited() == {response.headers["X-Request-Id"]: response.status_code for response in town.answers}
+    assert stack.run_cli("stats", "rebuild", "--check")["differences"] == []
 
 
 @pytest.mark.parametrize(
@@ -146,74 +148,74 @@ def nothing_is_lost(stack: Stack, town: Caller) -> None:
         ("svair", "half", (502, "invalid_response")),
     ],
 )
-def test_a_provider_that_misbehaves_is_told_of_and_the_other_answers(
+def test_a_failing_provider_has_its_error_and_the_other_provider_works(
     stack: Stack, simulator: str, fault: str, expected: tuple[int, str]
 ) -> None:
     town = Caller(stack)
     ask, ask_the_other = (town.caf, town.dgfip) if simulator == "caf" else (town.dgfip, town.caf)
     assert (ask().status_code, ask_the_other().status_code) == (200, 200)
-    with misbehaving(simulator, fault), ThreadPoolExecutor(3) as pool:
-        failing = [pool.submit(ask) for _ in range(3)]  # meanwhile, and then:
+    with faulty(simulator, fault), ThreadPoolExecutor(3) as pool:
+        failing = [pool.submit(ask) for _ in range(3)]
         others = [ask_the_other().status_code for _ in range(5)]
-        answers = [one.result() for one in failing]
-        assert {(one.status_code, one.json()["error"]) for one in answers} == {expected}
-        assert {int(one.headers.get("Retry-After", 0)) > 0 for one in answers} == {expected[0] == 503}
+        responses = [future.result() for future in failing]
+        assert {(response.status_code, response.json()["error"]) for response in responses} == {expected}
+        assert {int(response.headers.get("Retry-After", 0)) > 0 for response in responses} == {expected[0] == 503}
         assert [*others, ask_the_other().status_code] == [200] * 6
-    await_answer(ask)
-    nothing_is_lost(stack, town)
+    await_recovery(ask)
+    check_records_and_counters(stack, town)
 
 
-def test_an_announced_maintenance_is_answered_within_seconds_and_so_is_its_end(stack: Stack) -> None:
+def test_an_announced_maintenance_and_its_withdrawal_apply_within_seconds(stack: Stack) -> None:
     town = Caller(stack)
     now = datetime.now(UTC).replace(microsecond=0)
     start, end = now - timedelta(minutes=1), now + timedelta(hours=2)
-    announced = stack.operate(
+    announced = stack.run_cli(
         *("status", "announce", "--provider", "caf", "--from", start.isoformat(), "--to", end.isoformat()),
         *("--message", "essai"),
     )
     try:
-        assert [one["fin"] for one in announced] == [end.isoformat()]
-        time.sleep(1.1)  # what an environment remembers
-        answer = town.caf()
-        assert answer.status_code == 503
-        assert answer.json()["message"].endswith("heure de Paris : essai")
-        assert 0 < int(answer.headers["Retry-After"]) <= 7200
+        assert [maintenance["fin"] for maintenance in announced] == [end.isoformat()]
+        time.sleep(1.1)  # an environment caches maintenances for a second
+        response = town.caf()
+        assert response.status_code == 503
+        assert response.json()["message"].endswith("heure de Paris : essai")
+        assert 0 < int(response.headers["Retry-After"]) <= 7200
         assert status(stack)["fournisseurs"]["caf"]["etat"] == "maintenance"
-        assert stack.operate("status")["maintenances"] == announced
+        assert stack.run_cli("status")["maintenances"] == announced
     finally:
-        assert stack.operate("status", "withdraw", "--provider", "caf", "--from", start.isoformat()) == []
+        assert stack.run_cli("status", "withdraw", "--provider", "caf", "--from", start.isoformat()) == []
     time.sleep(1.1)
     assert town.caf().status_code == 200
-    told = stack.operate("status", "withdraw", "--provider", "caf", "--from", start.isoformat(), expect=1)
-    assert "no maintenance" in told
+    error = stack.run_cli("status", "withdraw", "--provider", "caf", "--from", start.isoformat(), expect=1)
+    assert "no maintenance" in error
 
 
-def test_without_its_statement_a_circuit_is_not_consulted_and_calls_go_on(stack: Stack) -> None:
+def test_without_the_right_to_read_the_circuit_breaker_calls_go_on(stack: Stack) -> None:
     with stack.without_statement("QuotientFamilial", "MindCaf"):
         time.sleep(1.1)
         assert stack.get(CAF_ROUTE, **FAMILY).status_code == 200
 
 
-# Not WriteHistory, and circuits together: MiniStack looks at no condition on keys.
+# WriteHistory is left out, and both circuit breakers go together: MiniStack ignores conditions on keys.
 @pytest.mark.parametrize("sids", [("MindDgfip", "MindCaf"), ("ReadIdentities",)])
-def test_without_a_statement_no_probe_is_written_down(stack: Stack, sids: tuple[str, ...]) -> None:
+def test_without_a_statement_a_probe_fails(stack: Stack, sids: tuple[str, ...]) -> None:
     with stack.without_statement("Probes", *sids):
-        stack.forget("Probes")
+        stack.new_environment("Probes")
         failed = stack.client("lambda").invoke(FunctionName=stack.function("Probes")["FunctionName"])
         assert "FunctionError" in failed
     probe(stack)
 
 
 @pytest.mark.parametrize("sid", ["ReadHealth", "ReadHistory"])
-def test_without_a_statement_there_is_no_status(stack: Stack, sid: str) -> None:
+def test_without_a_statement_the_status_fails(stack: Stack, sid: str) -> None:
     with stack.without_statement("Status", sid):
-        stack.forget("Status")
+        stack.new_environment("Status")
         assert stack.get("/status", key="").status_code == 500
     assert status(stack)["etat"] == "disponible"
 
 
-def test_a_full_dataset_refuses_and_the_other_provider_does_not_notice(stack: Stack) -> None:
-    """MiniStack leaves the template's share out, and enforces what it is told of what is no published version."""
+def test_a_dataset_without_capacity_refuses_and_the_others_work(stack: Stack) -> None:
+    """MiniStack ignores the template's reserved concurrency, and enforces only that of ``$LATEST``."""
     town = Caller(stack)
     name = stack.function("QuotientFamilial")["FunctionName"]
     client = stack.client("lambda")
@@ -221,10 +223,10 @@ def test_a_full_dataset_refuses_and_the_other_provider_does_not_notice(stack: St
     client.update_alias(FunctionName=name, Name="live", FunctionVersion="$LATEST")
     try:
         full = town.ask(CAF_ROUTE, **FAMILY)
-        assert full.status_code in {429, 500}  # MiniStack's; API Gateway's is 500, in the body of every error
+        assert full.status_code in {429, 500}  # 429 from MiniStack, 500 from API Gateway
         assert town.dgfip().status_code == 200
-        assert town.ask("/v2/adresse", **FAMILY).status_code == 403  # its own function, which still answers
+        assert town.ask("/v2/adresse", **FAMILY).status_code == 403  # another function of the same provider
     finally:
         client.delete_function_concurrency(FunctionName=name)
-        stack.forget("QuotientFamilial")
+        stack.new_environment("QuotientFamilial")
     assert town.caf().status_code == 200

@@ -1,4 +1,4 @@
-"""What is deployed: light, and whole. Of what the stack built, so that nothing is built for it."""
+"""The packages built for the stack are small and have every module that they import."""
 
 import importlib.util
 import subprocess
@@ -14,14 +14,14 @@ from tests.support.template import ROOT, resources
 BUILT = ROOT / FOLDER / "build"
 LAYER = BUILT / "CommonLayer"
 FUNCTIONS = tuple(resources("AWS::Serverless::Function"))
-OF_THE_RUNTIME = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "six", "urllib3")
-"""What AWS's Python brings, and so the layer does not."""
+RUNTIME_PACKAGES = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "six", "urllib3")
+"""Packages of Lambda's Python, which the layer leaves out."""
 IMPORT_ALL = """
 import ast, sys
 from pathlib import Path
 
 class Run(ast.NodeVisitor):
-    # Every import, wherever it stands: many wait for the first call that needs them.
+    # Every import of a file, also those inside functions.
     def visit_If(self, node):
         if ast.unparse(node.test) != "TYPE_CHECKING":
             self.generic_visit(node)
@@ -43,8 +43,8 @@ def test_a_function_and_its_layer_are_at_most_12_mb() -> None:
     assert zipped_bytes(LAYER) + heaviest <= 12_000_000
 
 
-def test_all_that_the_functions_import_is_in_the_package(tmp_path: Path) -> None:
-    for name in OF_THE_RUNTIME:
+def test_everything_that_the_functions_import_is_in_the_package(tmp_path: Path) -> None:
+    for name in RUNTIME_PACKAGES:
         found = importlib.util.find_spec(name)
         assert found
         assert found.origin
@@ -59,7 +59,7 @@ def test_all_that_the_functions_import_is_in_the_package(tmp_path: Path) -> None
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    # Some that only a late import needs, and of each package that is deployed in part.
+    # Some imports that are inside functions, and some of packages that are deployed in part.
     for line in ("from stdnum.fr import siret as sirets", "from pyasn1_modules.rfc5280 import Certificate"):
         assert line in done.stdout
     for line in ("from lxml import etree", "from aws_lambda_powertools import Tracer"):

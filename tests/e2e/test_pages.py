@@ -1,4 +1,4 @@
-"""The pages that people read, in Debian's Chromium, on the deployed stack."""
+"""The pages of the website, in Debian's Chromium, on the deployed stack."""
 
 import re
 from urllib.parse import parse_qs, urljoin, urlsplit
@@ -7,7 +7,7 @@ import pytest
 import requests
 from playwright.sync_api import Browser, expect
 
-from tests.support.browser import DESKTOP, PHONE, Visit, note, visit
+from tests.support.browser import DESKTOP, PHONE, Visit, save_figures, visit
 from tests.support.stack import NUMBERS, RFR_ROUTE, Stack
 from tests.support.template import ROOT
 
@@ -24,14 +24,14 @@ def site(stack: Stack, path: str = "") -> str:
 
 @pytest.mark.parametrize("width", [DESKTOP, PHONE])
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path or "accueil")
-def test_a_page_opens_without_a_fault_and_without_another_host(
+def test_a_page_opens_without_a_fault_or_a_request_to_another_host(
     stack: Stack, chromium: Browser, path: str, width: int
 ) -> None:
     with visit(chromium, width) as visitor:
         page = visitor.open(site(stack, path))
         assert page.title().endswith(" - API Particulier")
         assert page.evaluate("document.documentElement.scrollWidth") <= width
-        visitor.accept(f"site-{path.replace('/', '-') or 'accueil'}")
+        visitor.check(f"site-{path.replace('/', '-') or 'accueil'}")
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path or "accueil")
@@ -43,12 +43,14 @@ def test_every_link_within_the_site_leads_somewhere(stack: Stack, path: str) -> 
 
 
 @pytest.mark.parametrize("width", [DESKTOP, PHONE])
-def test_the_home_page_keeps_its_budget(stack: Stack, chromium: Browser, width: int) -> None:
+def test_the_home_page_transfers_less_than_200_kb(stack: Stack, chromium: Browser, width: int) -> None:
     with visit(chromium, width) as visitor:
         page = visitor.open(site(stack))
         expect(page.locator("#nombre")).to_have_text(re.compile(r"^\d"))
         interactive = page.evaluate("performance.getEntriesByType('navigation')[0].domInteractive")
-        note(f"budget-{width}", {"transferred_bytes": visitor.transferred, "interactive_ms": round(interactive)})
+        save_figures(
+            f"budget-{width}", {"transferred_bytes": visitor.transferred, "interactive_ms": round(interactive)}
+        )
         assert 0 < visitor.transferred < 200_000
 
 
@@ -62,27 +64,27 @@ def test_the_keyboard_reaches_the_content_first_and_opens_the_menu_of_a_phone(st
         page.locator("#ouvrir-menu").focus()
         page.keyboard.press("Enter")
         expect(page.get_by_role("link", name="Statistiques", exact=True)).to_be_visible()
-        visitor.accept("site-menu")
+        visitor.check("site-menu")
         page.keyboard.press("Escape")
         expect(page.get_by_role("link", name="Statistiques", exact=True)).to_be_hidden()
 
 
-def test_the_documentation_asks_the_api_that_serves_it(stack: Stack, visitor: Visit) -> None:
+def test_the_documentation_calls_the_api_that_serves_it(stack: Stack, visitor: Visit) -> None:
     page = visitor.open(site(stack, "documentation"))
     page.get_by_role("button", name="Authorize").click()
     page.locator(".auth-container input").fill(stack.api_key)
-    visitor.accept("site-documentation-cle")
+    visitor.check("site-documentation-cle")
     page.locator(".auth-btn-wrapper .authorize").click()
     page.locator(".btn-done").click()
     operation = page.locator(".opblock", has=page.locator('[data-path="/api/v2/revenu-fiscal-reference"]'))
     operation.locator(".opblock-summary-control").click()
     operation.get_by_role("button", name="Execute").click()
-    answer = operation.locator(".live-responses-table")
-    expect(answer.locator("pre").filter(has_text="revenuFiscalReference").first).to_be_visible()
-    visitor.accept("site-documentation-essai")
+    response = operation.locator(".live-responses-table")
+    expect(response.locator("pre").filter(has_text="revenuFiscalReference").first).to_be_visible()
+    visitor.check("site-documentation-essai")
 
 
-def test_the_statistics_count_an_answer_and_download_as_csv(stack: Stack, visitor: Visit) -> None:
+def test_the_statistics_show_30_days_and_download_as_csv(stack: Stack, visitor: Visit) -> None:
     assert stack.get(RFR_ROUTE, **NUMBERS).status_code == 200
     page = visitor.open(site(stack, "statistiques"))
     figures = stack.get("/stats/details", key="").json()
@@ -94,26 +96,26 @@ def test_the_statistics_count_an_answer_and_download_as_csv(stack: Stack, visito
         page.get_by_text("Télécharger les chiffres par jour").click()
     lines = downloading.value.path().read_text(encoding="utf-8-sig").splitlines()
     assert lines[0] == "date;reponses"
-    assert [line.split(";")[0] for line in lines[1:]] == [one["date"] for one in figures["parJour"]]
-    visitor.accept("site-statistiques-tableau")
+    assert [line.split(";")[0] for line in lines[1:]] == [day["date"] for day in figures["parJour"]]
+    visitor.check("site-statistiques-tableau")
 
 
-def test_the_status_tells_of_both_providers_and_every_dataset(stack: Stack, visitor: Visit) -> None:
+def test_the_status_page_shows_both_providers_and_every_dataset(stack: Stack, visitor: Visit) -> None:
     page = visitor.open(site(stack, "statut"))
     status = stack.get("/status", key="").json()
     expect(page.locator("#fournisseurs h3")).to_have_text(["DGFIP (données fiscales)", "CAF (données familiales)"])
     assert len(page.locator("#jeux tbody tr").all()) == len(status["jeuxDeDonnees"]) == 7
 
 
-# ── Asking for access ────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Requesting access ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_nobody_but_an_administration_may_ask(stack: Stack, visitor: Visit) -> None:
+def test_only_an_administration_may_request_access(stack: Stack, visitor: Visit) -> None:
     page = visitor.open(site(stack, "demande-acces"))
     page.get_by_text("Un particulier ou une entreprise").first.click()
     expect(page.get_by_role("heading", name="Vous n’êtes pas éligible")).to_be_visible()
     expect(page.locator("#preparer")).to_be_hidden()
-    visitor.accept("site-demande-acces-particulier")
+    visitor.check("site-demande-acces-particulier")
 
 
 @pytest.mark.parametrize(
@@ -123,19 +125,21 @@ def test_nobody_but_an_administration_may_ask(stack: Stack, visitor: Visit) -> N
         ("editeur", "Un éditeur de logiciel", "Vous êtes éligible sous conditions"),
     ],
 )
-def test_an_administration_and_its_vendor_leave_for_datapass_with_their_answers(
-    stack: Stack, visitor: Visit, kind: str, who: str, answer: str
+def test_an_administration_and_a_vendor_get_a_prefilled_datapass_request(
+    stack: Stack, visitor: Visit, kind: str, who: str, response: str
 ) -> None:
     page = visitor.open(site(stack, "demande-acces"))
     page.get_by_role("radio", name=who).check(force=True)
-    expect(page.get_by_role("heading", name=answer, exact=True)).to_be_visible()
+    expect(page.get_by_role("heading", name=response, exact=True)).to_be_visible()
     page.get_by_role("button", name="Préparer ma demande").click()
     expect(page.get_by_text("Choisissez une démarche.")).to_be_visible()
     page.locator("#usage").select_option(label="Tarification de la restauration scolaire")
-    page.locator("#siret").fill("210 000 000 00013")  # its own key is right, its SIREN's is not
+    page.locator("#siret").fill(
+        "210 000 000 00013"
+    )  # the check digit of the SIRET is right, that of its SIREN is wrong
     page.get_by_role("button", name="Préparer ma demande").click()
     expect(page.get_by_text("Ce numéro n’est pas un SIRET")).to_be_visible()
-    visitor.accept(f"site-demande-acces-{kind}-erreur")
+    visitor.check(f"site-demande-acces-{kind}-erreur")
     page.locator("#siret").fill("210 000 154 00018")
     page.get_by_role("button", name="Préparer ma demande").click()
     link = urlsplit(page.get_by_role("link", name="Remplir une demande sur DataPass").get_attribute("href") or "")
@@ -146,4 +150,4 @@ def test_an_administration_and_its_vendor_leave_for_datapass_with_their_answers(
         "intitule": ["Tarification de la restauration scolaire"],
         "scopes": ["dgfip_revenu_fiscal_reference,dgfip_nombre_parts,cnaf_quotient_familial"],
     }
-    visitor.accept(f"site-demande-acces-{kind}")
+    visitor.check(f"site-demande-acces-{kind}")

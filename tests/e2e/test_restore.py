@@ -1,16 +1,16 @@
-"""A table of the deployed stack restored by the command; MiniStack restores it as it is now, whatever the instant."""
+"""The restore command on the deployed stack; MiniStack restores the current content, for any instant."""
 
 from tests.support.stack import NUMBERS, RFR_ROUTE, Stack
 
 
-def test_the_audit_is_restored_beside_the_one_that_is_used_and_held_against_its_seals(stack: Stack) -> None:
+def test_the_audit_table_is_restored_to_a_new_table_and_verified_against_its_seals(stack: Stack) -> None:
     assert stack.get(RFR_ROUTE, **NUMBERS).status_code == 200
-    stack.operate("audit", "verify")  # once everything is sealed
-    restored = stack.operate("restore", "audit", "--latest")
+    stack.run_cli("audit", "verify")  # waits until all records are sealed
+    restored = stack.run_cli("restore", "audit", "--latest")
     assert restored["source"] == stack.description["tables"]["audit"]
     assert restored["items"] == restored["source_items"] > 0
     assert restored["verification"]["findings"] == []
     table = stack.client("dynamodb").describe_table(TableName=restored["table"])["Table"]
     assert table["DeletionProtectionEnabled"]
     assert table["LatestStreamArn"] == restored["stream"]
-    assert stack.get(RFR_ROUTE, **NUMBERS).status_code == 200  # nothing live was changed
+    assert stack.get(RFR_ROUTE, **NUMBERS).status_code == 200  # the live tables still work

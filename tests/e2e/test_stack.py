@@ -1,4 +1,4 @@
-"""The commands of the local stack: what they start, and that nothing is left of it."""
+"""The local stack listens on loopback only, and ``run`` stops what it starts."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def test_everything_listens_on_loopback_only(stack: Stack) -> None:
     assert set(listening) == {"127.0.0.1"}
 
 
-def test_run_plays_the_journey_serves_and_leaves_nothing_behind() -> None:
+def test_run_makes_the_example_calls_and_stops_every_process_on_ctrl_c() -> None:
     with subprocess.Popen(
         [sys.executable, "-u", "-m", "sandbox", "run"],
         cwd=ROOT,
@@ -58,8 +58,7 @@ def test_run_plays_the_journey_serves_and_leaves_nothing_behind() -> None:
 
 
 def _processes_of(folder: str) -> list[psutil.Process]:
-    """Return the processes that a stack started, and those that these did."""
-
+    """Return the processes of a stack, with their descendants."""
     file = ROOT / folder / "processes.json"
-    started = [psutil.Process(one["pid"]) for one in json.loads(file.read_text()).values()]
-    return [one for process in started for one in (process, *process.children(recursive=True))]
+    started = [psutil.Process(process["pid"]) for process in json.loads(file.read_text()).values()]
+    return [descendant for process in started for descendant in (process, *process.children(recursive=True))]

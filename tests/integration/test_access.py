@@ -7,8 +7,9 @@ from typing import Any, override
 import pytest
 
 from api_particulier.keys import token
-from tests.support.function import Answer, Cloud, ask, call, event, forget
-from tests.support.tax_service import Provider
+from tests.support.cloud import Cloud
+from tests.support.function import Response, call_api, event, invoke, new_environment
+from tests.support.tax_service import TaxService
 
 NOT_FOUND_OR_INACTIVE = {
     "error": "access_denied",
@@ -21,31 +22,31 @@ NOW = datetime.now(UTC)
 pytestmark = pytest.mark.usefixtures("cloud", "dgfip")
 
 
-def assert_denied(answer: Answer) -> None:
+def assert_denied(answer: Response) -> None:
     assert (answer.status, answer.body) == (401, NOT_FOUND_OR_INACTIVE)
     assert list(answer.body) == ["error", "reason", "message"]
 
 
-def from_address(address: str, key: str) -> Answer:
+def from_address(address: str, key: str) -> Response:
     made = event("avis_imposition/v2", key=key)
     made["requestContext"]["identity"]["sourceIp"] = address
-    return call(made, "avis_imposition")
+    return invoke(made, "avis_imposition")
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_a_call_without_a_key_is_refused(dgfip: Provider, door: str) -> None:
+def test_a_call_without_a_key_is_refused(dgfip: TaxService, door: str) -> None:
     made = event(door)
     del made["headers"]["X-API-Key"], made["multiValueHeaders"]["X-API-Key"]
-    assert_denied(call(made, door.split("/", maxsplit=1)[0]))
-    assert dgfip.asked == []
+    assert_denied(invoke(made, door.split("/", maxsplit=1)[0]))
+    assert dgfip.requests == []
 
 
 @pytest.mark.parametrize("door", DOORS)
 @pytest.mark.parametrize("key", ["", " ", "0" * 64, "é" * 10_000, "\x00", "\ud800"], ids=ascii)
-def test_an_unknown_key_is_refused(cloud: Cloud, dgfip: Provider, door: str, key: str) -> None:
-    cloud.token("dgfip_avis_imposition")
-    assert_denied(ask(door, key=key))
-    assert dgfip.asked == []
+def test_an_unknown_key_is_refused(cloud: Cloud, dgfip: TaxService, door: str, key: str) -> None:
+    cloud.issue_key("dgfip_avis_imposition")
+    assert_denied(call_api(door, key=key))
+    assert dgfip.requests == []
 
 
 @pytest.mark.parametrize("door", DOORS)
@@ -59,29 +60,29 @@ def test_an_unknown_key_is_refused(cloud: Cloud, dgfip: Provider, door: str, key
     ],
     ids=["revoked", "in an unknown state", "expired a second ago", "expired a year ago"],
 )
-def test_a_revoked_or_expired_key_is_refused(cloud: Cloud, dgfip: Provider, door: str, life: dict[str, str]) -> None:
-    assert_denied(ask(door, key=cloud.token("dgfip_avis_imposition", **life)))
-    assert dgfip.asked == []
+def test_a_revoked_or_expired_key_is_refused(cloud: Cloud, dgfip: TaxService, door: str, life: dict[str, str]) -> None:
+    assert_denied(call_api(door, key=cloud.issue_key("dgfip_avis_imposition", **life)))
+    assert dgfip.requests == []
 
 
 def test_a_key_without_an_expiry_date_is_accepted(cloud: Cloud) -> None:
-    assert ask("avis_imposition/v2", key=cloud.token("dgfip_avis_imposition", expires=None)).status == 200
+    assert call_api("avis_imposition/v2", key=cloud.issue_key("dgfip_avis_imposition", expires=None)).status == 200
 
 
 def test_the_key_header_is_read_in_any_case(cloud: Cloud) -> None:
-    key = cloud.token("dgfip_avis_imposition")
+    key = cloud.issue_key("dgfip_avis_imposition")
     for name in ("X-API-Key", "x-api-key", "X-Api-Key", "X-API-KEY"):
         made = event("avis_imposition/v2")
         made["headers"] = {name: key}
-        assert call(made, "avis_imposition").status == 200, name
+        assert invoke(made, "avis_imposition").status == 200, name
 
 
 def test_a_key_in_the_query_string_is_ignored(cloud: Cloud) -> None:
-    key = cloud.token("dgfip_avis_imposition")
+    key = cloud.issue_key("dgfip_avis_imposition")
     made = event("avis_imposition/v2", apikey=key)
     made["queryStringParameters"] = made["multiValueQueryStringParameters"] = {"X-API-Key": [key]}
     made["headers"] = None
-    assert_denied(call(made, "avis_imposition"))
+    assert_denied(invoke(made, "avis_imposition"))
 
 
 @pytest.mark.parametrize(
@@ -99,7 +100,7 @@ def test_a_key_in_the_query_string_is_ignored(cloud: Cloud) -> None:
     ],
 )
 def test_a_caller_within_the_allowed_ranges_is_accepted(cloud: Cloud, allowed: list[str], address: str) -> None:
-    assert from_address(address, cloud.token("dgfip_avis_imposition", allowed=allowed)).status == 200
+    assert from_address(address, cloud.issue_key("dgfip_avis_imposition", allowed=allowed)).status == 200
 
 
 @pytest.mark.parametrize(
@@ -118,50 +119,50 @@ def test_a_caller_within_the_allowed_ranges_is_accepted(cloud: Cloud, allowed: l
     ],
 )
 def test_a_caller_outside_the_allowed_ranges_is_refused(
-    cloud: Cloud, dgfip: Provider, allowed: list[str], address: str
+    cloud: Cloud, dgfip: TaxService, allowed: list[str], address: str
 ) -> None:
-    answer = from_address(address, cloud.token("dgfip_avis_imposition", allowed=allowed))
+    answer = from_address(address, cloud.issue_key("dgfip_avis_imposition", allowed=allowed))
     assert (answer.status, answer.body["error"]) == (403, "forbidden")
-    assert dgfip.asked == []
+    assert dgfip.requests == []
 
 
 def test_the_caller_address_comes_from_the_gateway_and_not_from_a_header(cloud: Cloud) -> None:
-    key = cloud.token("dgfip_avis_imposition", allowed=["198.51.100.0/24"])
-    answer = ask(
+    key = cloud.issue_key("dgfip_avis_imposition", allowed=["198.51.100.0/24"])
+    answer = call_api(
         "avis_imposition/v2", key=key, headers={"X-Forwarded-For": "198.51.100.1", "Forwarded": "198.51.100.1"}
     )
     assert answer.status == 403
 
 
-def test_unreadable_ranges_refuse_the_call(cloud: Cloud, dgfip: Provider) -> None:
-    key = cloud.token("dgfip_avis_imposition", allowed="198.51.100.0/24")  # a string where a list is due
+def test_unreadable_ranges_refuse_the_call(cloud: Cloud, dgfip: TaxService) -> None:
+    key = cloud.issue_key("dgfip_avis_imposition", allowed="198.51.100.0/24")  # a string where a list is due
     assert from_address("203.0.113.7", key).status == 500
-    assert dgfip.asked == []
+    assert dgfip.requests == []
 
 
 def test_a_token_is_cached_by_an_environment(cloud: Cloud) -> None:
-    key = cloud.token("dgfip_avis_imposition")
-    assert ask("avis_imposition/v2", key=key).status == 200
+    key = cloud.issue_key("dgfip_avis_imposition")
+    assert call_api("avis_imposition/v2", key=key).status == 200
     revoke(cloud, key)  # the gateway refuses the key from now on, so that a function may know it later
-    assert ask("avis_imposition/v2", key=key).status == 200
-    forget()
-    assert_denied(ask("avis_imposition/v2", key=key))
+    assert call_api("avis_imposition/v2", key=key).status == 200
+    new_environment()
+    assert_denied(call_api("avis_imposition/v2", key=key))
 
 
 def test_a_revocation_is_seen_once_the_cache_has_expired(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOKEN_CACHE_SECONDS", "0")
-    key = cloud.token("dgfip_avis_imposition")
-    assert ask("avis_imposition/v2", key=key).status == 200
+    key = cloud.issue_key("dgfip_avis_imposition")
+    assert call_api("avis_imposition/v2", key=key).status == 200
     revoke(cloud, key)
-    assert_denied(ask("avis_imposition/v2", key=key))
+    assert_denied(call_api("avis_imposition/v2", key=key))
 
 
 def test_an_unknown_key_is_not_cached_and_is_accepted_once_it_exists(cloud: Cloud) -> None:
-    key = cloud.token("dgfip_avis_imposition")
+    key = cloud.issue_key("dgfip_avis_imposition")
     item = cloud.tokens.delete_item(Key={"key_hash": token.hash_key(key)}, ReturnValues="ALL_OLD")["Attributes"]
-    assert_denied(ask("avis_imposition/v2", key=key))
+    assert_denied(call_api("avis_imposition/v2", key=key))
     cloud.tokens.put_item(Item=item)
-    assert ask("avis_imposition/v2", key=key).status == 200
+    assert call_api("avis_imposition/v2", key=key).status == 200
 
 
 def test_the_expiry_of_a_cached_token_is_checked_at_every_use(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,36 +172,36 @@ def test_the_expiry_of_a_cached_token_is_checked_at_every_use(cloud: Cloud, monk
         def now(cls, tz: object = None) -> "InAnHour":
             return cls.fromtimestamp(datetime.now(UTC).timestamp() + 3600, UTC)
 
-    key = cloud.token("dgfip_avis_imposition", expires=(datetime.now(UTC) + timedelta(minutes=30)).isoformat())
-    assert ask("avis_imposition/v2", key=key).status == 200
+    key = cloud.issue_key("dgfip_avis_imposition", expires=(datetime.now(UTC) + timedelta(minutes=30)).isoformat())
+    assert call_api("avis_imposition/v2", key=key).status == 200
     monkeypatch.setattr(token, "datetime", InAnHour)
-    assert_denied(ask("avis_imposition/v2", key=key))
+    assert_denied(call_api("avis_imposition/v2", key=key))
 
 
 @pytest.mark.parametrize("scopes", [(), ("foo",), ("cnaf_attestation_droits",), ("dgfip_nom",), ("dgfip_",), ("*",)])
 @pytest.mark.parametrize("door", ["avis_imposition/v1", "declarants/v2"])
 @pytest.mark.parametrize("query", [{}, {"numeroFiscal": "", "referenceAvis": "?"}], ids=["good", "malformed"])
 def test_insufficient_scopes_are_refused_before_the_query_is_read(
-    cloud: Cloud, dgfip: Provider, scopes: tuple[str, ...], door: str, query: dict[str, Any]
+    cloud: Cloud, dgfip: TaxService, scopes: tuple[str, ...], door: str, query: dict[str, Any]
 ) -> None:
-    answer = ask(door, key=cloud.token(*scopes), **query)
+    answer = call_api(door, key=cloud.issue_key(*scopes), **query)
     sentence = "Your scopes are invalid. You are not authorized to access this resource."
     assert (answer.status, answer.body) == (403, {"error": "forbidden", "reason": sentence, "message": sentence})
-    assert dgfip.asked == []
-    assert "citizen" not in cloud.entries()[0]
+    assert dgfip.requests == []
+    assert "citizen" not in cloud.audit_records()[0]
 
 
 def test_a_scope_for_one_field_gives_access_to_the_dataset(cloud: Cloud) -> None:
-    key = cloud.token("foo", "dgfip_declarant1_nom")
-    assert ask("declarants/v2", key=key).body == {"declarant1": {"nom": "TILLEUL"}}
-    assert ask("revenu_fiscal_reference/v2", key=key).status == 403
+    key = cloud.issue_key("foo", "dgfip_declarant1_nom")
+    assert call_api("declarants/v2", key=key).body == {"declarant1": {"nom": "TILLEUL"}}
+    assert call_api("revenu_fiscal_reference/v2", key=key).status == 403
 
 
 def test_a_key_is_stored_as_its_hash_and_never_in_clear(cloud: Cloud) -> None:
-    key = cloud.token("dgfip_avis_imposition")
+    key = cloud.issue_key("dgfip_avis_imposition")
     for door in DOORS:
-        assert ask(door, key=key).status == 200
-    ask("avis_imposition/v2", key="f" * 64)
+        assert call_api(door, key=key).status == 200
+    call_api("avis_imposition/v2", key="f" * 64)
     stored = repr([table.scan()["Items"] for table in (cloud.tokens, cloud.audit, cloud.stats)])
     assert key not in stored
     assert "f" * 64 not in stored

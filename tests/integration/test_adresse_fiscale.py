@@ -12,8 +12,9 @@ import pytest
 
 from sandbox.simulators import ban
 from tests.support import wire
-from tests.support.function import Cloud, ask, forget
-from tests.support.tax_service import NOTICE, Provider, page
+from tests.support.cloud import Cloud
+from tests.support.function import call_api, new_environment
+from tests.support.tax_service import NOTICE, TaxService, notice_page
 from tests.support.template import ROOT
 
 if TYPE_CHECKING:
@@ -83,18 +84,18 @@ def geocoder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Geocoder]:
 
 
 @pytest.fixture
-def key(cloud: Cloud, dgfip: Provider) -> str:
+def key(cloud: Cloud, dgfip: TaxService) -> str:
     """A key with every tax scope, and a tax service that knows every number."""
     assert dgfip.url
-    return cloud.token("dgfip_avis_imposition")
+    return cloud.issue_key("dgfip_avis_imposition")
 
 
-def prints(dgfip: Provider, address: str) -> None:
-    dgfip.page = page(NOTICE | {"foyerFiscal": {"annee": 2026, "adresse": address}})
+def prints(dgfip: TaxService, address: str) -> None:
+    dgfip.page = notice_page(NOTICE | {"foyerFiscal": {"annee": 2026, "adresse": address}})
 
 
 def test_v2_returns_the_printed_address_its_parts_and_its_coordinates(key: str, geocoder: Geocoder) -> None:
-    answer = ask("adresse_fiscale/v2", key=key)
+    answer = call_api("adresse_fiscale/v2", key=key)
     assert (answer.status, answer.body) == (
         200,
         {
@@ -121,7 +122,7 @@ def test_v1_returns_the_geocoder_properties_without_their_identifier_and_the_hou
     key: str, geocoder: Geocoder
 ) -> None:
     assert geocoder.url
-    answer = ask("adresse_fiscale/v1", key=key)
+    answer = call_api("adresse_fiscale/v1", key=key)
     assert (answer.status, answer.body) == (
         200,
         {
@@ -137,45 +138,47 @@ def test_v1_returns_the_geocoder_properties_without_their_identifier_and_the_hou
 
 
 def test_the_year_scope_returns_two_fields_and_does_not_call_the_geocoder(
-    cloud: Cloud, dgfip: Provider, geocoder: Geocoder
+    cloud: Cloud, dgfip: TaxService, geocoder: Geocoder
 ) -> None:
     assert dgfip.url
-    year = cloud.token("dgfip_adresse_fiscale_annee")
-    assert ask("adresse_fiscale/v2", key=year).body == {"annee": 2026, "dateReference": "01/01/2026"}
-    assert ask("adresse_fiscale/v1", key=year).body == {"foyerFiscal": {"annee": 2026}}
+    year = cloud.issue_key("dgfip_adresse_fiscale_annee")
+    assert call_api("adresse_fiscale/v2", key=year).body == {"annee": 2026, "dateReference": "01/01/2026"}
+    assert call_api("adresse_fiscale/v1", key=year).body == {"foyerFiscal": {"annee": 2026}}
     assert geocoder.asked == []
-    assert [entry["notes"] for entry in cloud.entries()] == [[], []]
-    assert cloud.entries()[0]["released"] == ["annee", "dateReference"]
-    assert cloud.entries()[0]["withheld"] == ["adresse", "adresseStructuree", "coordonnees", "score"]
+    assert [entry["notes"] for entry in cloud.audit_records()] == [[], []]
+    assert cloud.audit_records()[0]["released"] == ["annee", "dateReference"]
+    assert cloud.audit_records()[0]["withheld"] == ["adresse", "adresseStructuree", "coordonnees", "score"]
 
 
 def test_the_address_scope_returns_the_fields_derived_from_the_address(
-    cloud: Cloud, dgfip: Provider, geocoder: Geocoder
+    cloud: Cloud, dgfip: TaxService, geocoder: Geocoder
 ) -> None:
     assert dgfip.url
-    address = cloud.token("dgfip_adresse_fiscale_taxation")
-    assert list(ask("adresse_fiscale/v2", key=address).body) == [
+    address = cloud.issue_key("dgfip_adresse_fiscale_taxation")
+    assert list(call_api("adresse_fiscale/v2", key=address).body) == [
         "adresse",
         "adresseStructuree",
         "coordonnees",
         "score",
     ]
-    v1 = ask("adresse_fiscale/v1", key=address).body
+    v1 = call_api("adresse_fiscale/v1", key=address).body
     assert (list(v1), v1["foyerFiscal"]) == (["adresses", "foyerFiscal"], {"adresse": PRINTED})
     assert len(geocoder.asked) == 2
 
 
-def test_a_token_without_an_address_scope_calls_no_provider(cloud: Cloud, dgfip: Provider, geocoder: Geocoder) -> None:
-    refused = ask("adresse_fiscale/v2", key=cloud.token("dgfip_revenu_fiscal_reference", "cnaf_adresse"))
+def test_a_token_without_an_address_scope_calls_no_provider(
+    cloud: Cloud, dgfip: TaxService, geocoder: Geocoder
+) -> None:
+    refused = call_api("adresse_fiscale/v2", key=cloud.issue_key("dgfip_revenu_fiscal_reference", "cnaf_adresse"))
     assert (refused.status, refused.body["error"]) == (403, "forbidden")
-    assert dgfip.asked == []
+    assert dgfip.requests == []
     assert geocoder.asked == []
 
 
 def test_a_sure_match_leaves_no_warning_in_the_audit_record(cloud: Cloud, key: str, geocoder: Geocoder) -> None:
     assert geocoder.url
-    ask("adresse_fiscale/v2", key=key)
-    assert cloud.entries()[0]["notes"] == []
+    call_api("adresse_fiscale/v2", key=key)
+    assert cloud.audit_records()[0]["notes"] == []
 
 
 @pytest.mark.parametrize(
@@ -193,13 +196,13 @@ def test_the_number_and_the_street_are_null_where_the_match_does_not_reach_them(
     key: str, geocoder: Geocoder, changed: object, numero: str | None, voie: str | None
 ) -> None:
     geocoder.returns(collection(changed))
-    parts = ask("adresse_fiscale/v2", key=key).body["adresseStructuree"]
+    parts = call_api("adresse_fiscale/v2", key=key).body["adresseStructuree"]
     assert (parts["numero"], parts["voie"], parts["commune"]) == (numero, voie, "Bourg-Exemple")
 
 
 def test_properties_that_the_geocoder_leaves_out_are_null(key: str, geocoder: Geocoder) -> None:
     geocoder.returns(collection({"score": 0.7}))
-    answer = ask("adresse_fiscale/v2", key=key).body
+    answer = call_api("adresse_fiscale/v2", key=key).body
     assert set(answer["adresseStructuree"].values()) == {None}
     assert answer["score"] == 0.7
 
@@ -209,39 +212,39 @@ def test_a_match_with_a_score_under_a_half_is_discarded(
     cloud: Cloud, key: str, geocoder: Geocoder, *, score: float, located: bool
 ) -> None:
     geocoder.returns(collection(without(score=score)))
-    answer = ask("adresse_fiscale/v2", key=key)
+    answer = call_api("adresse_fiscale/v2", key=key)
     assert answer.status == 200
     assert (answer.body["score"] == score) is located
     assert (answer.body == WHOLE) is not located
-    assert (ask("adresse_fiscale/v1", key=key).body["adresses"] == []) is not located
-    assert cloud.entries()[0]["notes"] == ([] if located else ["ban: score under 0.5"])
+    assert (call_api("adresse_fiscale/v1", key=key).body["adresses"] == []) is not located
+    assert cloud.audit_records()[0]["notes"] == ([] if located else ["ban: score under 0.5"])
 
 
 def test_an_empty_geocoder_result_is_explained_in_the_audit_record(cloud: Cloud, key: str, geocoder: Geocoder) -> None:
     geocoder.returns(collection() | {"features": []})
-    assert ask("adresse_fiscale/v2", key=key).body == WHOLE
-    assert cloud.entries()[0]["notes"] == ["ban: no result"]
+    assert call_api("adresse_fiscale/v2", key=key).body == WHOLE
+    assert cloud.audit_records()[0]["notes"] == ["ban: no result"]
 
 
-def test_an_empty_address_is_not_geocoded(cloud: Cloud, dgfip: Provider, key: str, geocoder: Geocoder) -> None:
+def test_an_empty_address_is_not_geocoded(cloud: Cloud, dgfip: TaxService, key: str, geocoder: Geocoder) -> None:
     prints(dgfip, "")
-    assert ask("adresse_fiscale/v2", key=key).body == WHOLE | {"adresse": ""}
+    assert call_api("adresse_fiscale/v2", key=key).body == WHOLE | {"adresse": ""}
     assert geocoder.asked == []
-    assert cloud.entries()[0]["notes"] == ["ban: no address"]
+    assert cloud.audit_records()[0]["notes"] == ["ban: no address"]
 
 
 def test_a_notice_without_an_address_row_returns_nulls(
-    cloud: Cloud, dgfip: Provider, key: str, geocoder: Geocoder
+    cloud: Cloud, dgfip: TaxService, key: str, geocoder: Geocoder
 ) -> None:
-    dgfip.page = page({name: value for name, value in NOTICE.items() if name != "foyerFiscal"})
-    assert ask("adresse_fiscale/v2", key=key).body == NULLS
-    assert ask("adresse_fiscale/v1", key=key).body == {
+    dgfip.page = notice_page({name: value for name, value in NOTICE.items() if name != "foyerFiscal"})
+    assert call_api("adresse_fiscale/v2", key=key).body == NULLS
+    assert call_api("adresse_fiscale/v1", key=key).body == {
         "adresses": [],
         "declarant1": NOTICE["declarant1"],
         "declarant2": NOTICE["declarant2"],
     }
     assert geocoder.asked == []
-    assert cloud.entries()[0]["notes"] == ["ban: no address"]
+    assert cloud.audit_records()[0]["notes"] == ["ban: no address"]
 
 
 @pytest.mark.parametrize(
@@ -256,10 +259,10 @@ def test_a_notice_without_an_address_row_returns_nulls(
     ],
 )
 def test_special_characters_of_an_address_reach_the_geocoder_unchanged(
-    dgfip: Provider, key: str, geocoder: Geocoder, address: str
+    dgfip: TaxService, key: str, geocoder: Geocoder, address: str
 ) -> None:
     prints(dgfip, address)
-    printed = ask("adresse_fiscale/v2", key=key).body["adresse"]
+    printed = call_api("adresse_fiscale/v2", key=key).body["adresse"]
     assert geocoder.asked == [("/search/", {"q": [printed], "limit": ["1"]})]
 
 
@@ -284,11 +287,11 @@ def test_a_failing_geocoder_does_not_fail_the_call(
     monkeypatch.setenv("BAN_DEADLINE", "0.5")
     with server() as url:
         monkeypatch.setenv("BAN_URL", url)
-        v2, v1 = ask("adresse_fiscale/v2", key=key), ask("adresse_fiscale/v1", key=key)
+        v2, v1 = call_api("adresse_fiscale/v2", key=key), call_api("adresse_fiscale/v1", key=key)
     assert (v2.status, v2.body) == (200, WHOLE)
     assert (v1.status, v1.body["adresses"], v1.body["foyerFiscal"]) == (200, [], NOTICE["foyerFiscal"])
-    assert [entry["notes"] for entry in cloud.entries()] == [[f"ban: {why}"]] * 2
-    assert [entry["status"] for entry in cloud.entries()] == [200, 200]
+    assert [entry["notes"] for entry in cloud.audit_records()] == [[f"ban: {why}"]] * 2
+    assert [entry["status"] for entry in cloud.audit_records()] == [200, 200]
 
 
 MALFORMED: dict[str, bytes] = {
@@ -330,10 +333,10 @@ def test_a_malformed_geocoder_response_does_not_fail_the_call(
     cloud: Cloud, key: str, geocoder: Geocoder, what: str
 ) -> None:
     geocoder.content = MALFORMED[what]
-    answer = ask("adresse_fiscale/v2", key=key)
+    answer = call_api("adresse_fiscale/v2", key=key)
     assert (answer.status, answer.body) == (200, WHOLE)
-    assert ask("adresse_fiscale/v1", key=key).body["adresses"] == []
-    assert [entry["notes"] for entry in cloud.entries()] == [["ban: invalid_response"]] * 2
+    assert call_api("adresse_fiscale/v1", key=key).body["adresses"] == []
+    assert [entry["notes"] for entry in cloud.audit_records()] == [["ban: invalid_response"]] * 2
 
 
 def test_geocoder_properties_that_would_break_xml_are_left_out(key: str, geocoder: Geocoder) -> None:
@@ -350,9 +353,9 @@ def test_geocoder_properties_that_would_break_xml_are_left_out(key: str, geocode
     }
     kept = {"_type": "address", "population": 4000, "vrai": True, "rien": None, "texte": "<&>]]>\x00"}
     geocoder.returns(collection({**hostile, **PROPERTIES, **kept}))
-    properties = ask("adresse_fiscale/v1", key=key).body["adresses"][0]["adresse"]
+    properties = call_api("adresse_fiscale/v1", key=key).body["adresses"][0]["adresse"]
     assert properties == without("id") | kept
-    xml = ask("adresse_fiscale/v1", key=key, headers={"Accept": "application/xml"})
+    xml = call_api("adresse_fiscale/v1", key=key, headers={"Accept": "application/xml"})
     parsed = ET.fromstring(xml.text.encode())  # noqa: S314 - written by ourselves just now
     assert {element.tag for element in parsed.iterfind("adresses/adresse/*")} == properties.keys()
     assert parsed.findtext("adresses/adresse/texte") == "<&>]]>\ufffd"
@@ -364,11 +367,11 @@ def test_an_address_is_never_logged(
 ) -> None:
     for status in (200, 400, 500):
         geocoder.status = status
-        ask("adresse_fiscale/v2", key=key)
-    forget()
+        call_api("adresse_fiscale/v2", key=key)
+    new_environment()
     with wire.refusing() as url:
         monkeypatch.setenv("BAN_URL", url)
-        ask("adresse_fiscale/v2", key=key)
+        call_api("adresse_fiscale/v2", key=key)
     written = "".join(capfd.readouterr())
     assert '"provider": "ban"' in written
     for secret in ("Frênes", "Fr%C3%AAnes", "BOURG-EXEMPLE", "01234", "46.2052", "/search"):
@@ -389,9 +392,9 @@ def simulated(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("simulated")
-def test_the_simulated_geocoder_derives_every_part_from_the_printed_address(dgfip: Provider, key: str) -> None:
+def test_the_simulated_geocoder_derives_every_part_from_the_printed_address(dgfip: TaxService, key: str) -> None:
     prints(dgfip, "Appartement 4 Résidence du Lac 7 bis allée de l'Étang 74000 ANNECY")
-    body = ask("adresse_fiscale/v2", key=key).body
+    body = call_api("adresse_fiscale/v2", key=key).body
     assert body["adresseStructuree"] | {"codeInsee": None} == {
         "numero": "7 bis",
         "voie": "allée de l'Étang",
@@ -401,9 +404,9 @@ def test_the_simulated_geocoder_derives_every_part_from_the_printed_address(dgfi
         "contexte": "74, Département d'exemple, Région d'exemple",
     }
     assert body["score"] == ban.SURE
-    assert ask("adresse_fiscale/v2", key=key).body == body
+    assert call_api("adresse_fiscale/v2", key=key).body == body
     prints(dgfip, "place du Marché 59000 LILLE")
-    parts = ask("adresse_fiscale/v2", key=key).body["adresseStructuree"]
+    parts = call_api("adresse_fiscale/v2", key=key).body["adresseStructuree"]
     assert (parts["numero"], parts["voie"]) == (None, "place du Marché")
 
 
@@ -420,24 +423,24 @@ def test_the_simulated_geocoder_derives_every_part_from_the_printed_address(dgfi
 )
 @pytest.mark.usefixtures("simulated")
 def test_special_street_names_make_the_simulated_geocoder_fail(
-    cloud: Cloud, dgfip: Provider, key: str, address: str, why: str
+    cloud: Cloud, dgfip: TaxService, key: str, address: str, why: str
 ) -> None:
     prints(dgfip, address)
-    answer = ask("adresse_fiscale/v2", key=key)
+    answer = call_api("adresse_fiscale/v2", key=key)
     assert (answer.status, answer.body) == (200, WHOLE | {"adresse": address})
-    assert cloud.entries()[0]["notes"] == [f"ban: {why}"]
+    assert cloud.audit_records()[0]["notes"] == [f"ban: {why}"]
 
 
 @pytest.mark.skipif(not REFERENCE.exists(), reason=f"no {REFERENCE}: set REFERENCE_DATA")
 def test_a_recorded_geocoder_response_is_read(cloud: Cloud, key: str, geocoder: Geocoder) -> None:
     real = json.loads(REFERENCE.read_text())
     geocoder.returns(real)
-    assert ask("adresse_fiscale/v2", key=key).body == WHOLE
-    assert cloud.entries()[0]["notes"] == ["ban: score under 0.5"]
+    assert call_api("adresse_fiscale/v2", key=key).body == WHOLE
+    assert cloud.audit_records()[0]["notes"] == ["ban: score under 0.5"]
     properties = real["features"][0]["properties"]
     properties["score"] = 0.8
     geocoder.returns(real)
-    body = ask("adresse_fiscale/v2", key=key).body
+    body = call_api("adresse_fiscale/v2", key=key).body
     assert list(body["adresseStructuree"].values()) == [
         properties["housenumber"],
         properties["name"].removeprefix(properties["housenumber"]).strip(),
@@ -448,6 +451,6 @@ def test_a_recorded_geocoder_response_is_read(cloud: Cloud, key: str, geocoder: 
     ]
     longitude, latitude = real["features"][0]["geometry"]["coordinates"]
     assert body["coordonnees"] == {"latitude": latitude, "longitude": longitude}
-    v1 = ask("adresse_fiscale/v1", key=key).body["adresses"]
+    v1 = call_api("adresse_fiscale/v1", key=key).body["adresses"]
     del properties["id"]
     assert v1 == [{"adresse": properties, "geometry": real["features"][0]["geometry"]}]

@@ -13,8 +13,9 @@ from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnec
 
 from api_particulier.audit import pseudonyms, record
 from api_particulier.providers import dgfip
-from tests.support.function import Answer, Cloud, ask, call, event, forget
-from tests.support.tax_service import BLANK_PAGE, NOT_FOUND_PAGE, NOTICE, REFUSED_PAGE, Provider, page
+from tests.support.cloud import Cloud
+from tests.support.function import Response, call_api, event, invoke, new_environment
+from tests.support.tax_service import BLANK_PAGE, NOT_FOUND_PAGE, NOTICE, REFUSED_PAGE, TaxService, notice_page
 from tests.support.template import resources
 
 UNAVAILABLE = {
@@ -32,14 +33,14 @@ pytestmark = pytest.mark.usefixtures("dgfip")
 
 
 def only_entry(cloud: Cloud) -> dict[str, Any]:
-    (entry,) = cloud.entries()
+    (entry,) = cloud.audit_records()
     return entry
 
 
 def test_an_entry_says_who_read_which_fields_about_whom_and_when(cloud: Cloud) -> None:
     before = datetime.now(UTC).replace(microsecond=0)
-    key = cloud.token("dgfip_nombre_parts", "dgfip_declarant1_nom", id="jeton-1", habilitation="habilitation-9")
-    assert ask("declarants/v2", key=key, headers={"X-User": "agent.12"}).status == 200
+    key = cloud.issue_key("dgfip_nombre_parts", "dgfip_declarant1_nom", id="jeton-1", habilitation="habilitation-9")
+    assert call_api("declarants/v2", key=key, headers={"X-User": "agent.12"}).status == 200
     entry = only_entry(cloud)
     at = datetime.fromisoformat(entry["at"])
     assert before <= at <= datetime.now(UTC)
@@ -73,19 +74,23 @@ def test_an_entry_says_who_read_which_fields_about_whom_and_when(cloud: Cloud) -
     assert 0 <= entry["provider_ms"] < 60_000
 
 
-def test_a_field_that_the_notice_does_not_have_is_neither_released_nor_withheld(cloud: Cloud, dgfip: Provider) -> None:
-    dgfip.page = page({name: NOTICE[name] for name in ("declarant1", "nombreParts", "anneeImpots", "anneeRevenus")})
-    assert ask("revenu_fiscal_reference/v2", key=cloud.token("dgfip_annee_impot")).status == 200
+def test_a_field_that_the_notice_does_not_have_is_neither_released_nor_withheld(
+    cloud: Cloud, dgfip: TaxService
+) -> None:
+    dgfip.page = notice_page(
+        {name: NOTICE[name] for name in ("declarant1", "nombreParts", "anneeImpots", "anneeRevenus")}
+    )
+    assert call_api("revenu_fiscal_reference/v2", key=cloud.issue_key("dgfip_annee_impot")).status == 200
     entry = only_entry(cloud)
     assert (entry["released"], entry["withheld"]) == (["anneeImpots"], ["nombreParts", "anneeRevenus"])
 
 
 def good_key(cloud: Cloud) -> str:
-    return cloud.token("dgfip_avis_imposition")
+    return cloud.issue_key("dgfip_avis_imposition")
 
 
-def show(status: int, shown: str) -> Callable[[Provider], None]:
-    def prepare(dgfip: Provider) -> None:
+def show(status: int, shown: str) -> Callable[[TaxService], None]:
+    def prepare(dgfip: TaxService) -> None:
         dgfip.status, dgfip.page = status, shown
 
     return prepare
@@ -102,10 +107,10 @@ def show(status: int, shown: str) -> Callable[[Provider], None]:
 )
 @pytest.mark.parametrize("door", ["avis_imposition/v1", "avis_imposition/v2"])
 def test_a_call_that_the_provider_fails_leaves_an_entry(
-    cloud: Cloud, dgfip: Provider, door: str, outcome: tuple[int, str], prepare: Callable[[Provider], None]
+    cloud: Cloud, dgfip: TaxService, door: str, outcome: tuple[int, str], prepare: Callable[[TaxService], None]
 ) -> None:
     prepare(dgfip)
-    answer = ask(door, key=good_key(cloud))
+    answer = call_api(door, key=good_key(cloud))
     assert (answer.status, answer.body["error"]) == outcome
     assert_refused(cloud, outcome, THEIRS | ASKED)
 
@@ -113,27 +118,31 @@ def test_a_call_that_the_provider_fails_leaves_an_entry(
 @pytest.mark.parametrize(
     ("outcome", "request_it", "said"),
     [
-        ((400, "bad_request"), lambda cloud: ask("avis_imposition/v2", key=good_key(cloud), numeroFiscal="x"), THEIRS),
-        ((401, "access_denied"), lambda _: ask("avis_imposition/v2", key="unknown"), {"token_day"}),
+        (
+            (400, "bad_request"),
+            lambda cloud: call_api("avis_imposition/v2", key=good_key(cloud), numeroFiscal="x"),
+            THEIRS,
+        ),
+        ((401, "access_denied"), lambda _: call_api("avis_imposition/v2", key="unknown"), {"token_day"}),
         (
             (401, "access_denied"),
-            lambda cloud: ask("avis_imposition/v2", key=cloud.token("dgfip_nombre_parts", state="revoked")),
+            lambda cloud: call_api("avis_imposition/v2", key=cloud.issue_key("dgfip_nombre_parts", state="revoked")),
             THEIRS,
         ),
         (
             (403, "forbidden"),
-            lambda cloud: ask("avis_imposition/v2", key=cloud.token("foo", allowed=["198.51.100.0/24"])),
+            lambda cloud: call_api("avis_imposition/v2", key=cloud.issue_key("foo", allowed=["198.51.100.0/24"])),
             THEIRS,
         ),
-        ((403, "forbidden"), lambda cloud: ask("avis_imposition/v2", key=cloud.token("foo")), THEIRS),
+        ((403, "forbidden"), lambda cloud: call_api("avis_imposition/v2", key=cloud.issue_key("foo")), THEIRS),
         (
             (406, "not_acceptable"),
-            lambda cloud: ask("avis_imposition/v1", key=good_key(cloud), headers={"Accept": "text/html"}),
+            lambda cloud: call_api("avis_imposition/v1", key=good_key(cloud), headers={"Accept": "text/html"}),
             THEIRS,
         ),
         (
             (404, "not_found"),
-            lambda cloud: ask(
+            lambda cloud: call_api(
                 "avis_imposition/v2",
                 key=good_key(cloud),
                 numeroFiscal="2690000000001",
@@ -144,12 +153,12 @@ def test_a_call_that_the_provider_fails_leaves_an_entry(
     ],
 )
 def test_a_call_that_is_refused_leaves_an_entry(
-    cloud: Cloud, dgfip: Provider, outcome: tuple[int, str], request_it: Callable[[Cloud], Answer], said: set[str]
+    cloud: Cloud, dgfip: TaxService, outcome: tuple[int, str], request_it: Callable[[Cloud], Response], said: set[str]
 ) -> None:
     answer = request_it(cloud)
     assert (answer.status, answer.body["error"]) == outcome
     assert_refused(cloud, outcome, said)
-    assert dgfip.asked == []
+    assert dgfip.requests == []
 
 
 def test_a_fault_of_ours_leaves_an_entry(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,14 +167,14 @@ def test_a_fault_of_ours_leaves_an_entry(cloud: Cloud, monkeypatch: pytest.Monke
         raise KeyError(msg)
 
     monkeypatch.setattr(dgfip, "avis", broken)
-    answer = ask("avis_imposition/v2", key=good_key(cloud))
+    answer = call_api("avis_imposition/v2", key=good_key(cloud))
     assert (answer.status, answer.body["error"]) == (500, "internal_server_error")
     assert_refused(cloud, (500, "internal_server_error"), THEIRS | ASKED)
 
 
 def test_what_does_not_leave_in_the_end_is_not_released(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dgfip, "avis", lambda _: {"nombreParts": object(), "anneeImpots": "2026"})
-    assert ask("revenu_fiscal_reference/v2", key=good_key(cloud)).status == 500
+    assert call_api("revenu_fiscal_reference/v2", key=good_key(cloud)).status == 500
     assert_refused(cloud, (500, "internal_server_error"), THEIRS | ASKED)
 
 
@@ -180,13 +189,13 @@ def assert_refused(cloud: Cloud, outcome: tuple[int, str], said: set[str]) -> No
 
 
 def test_introspection_leaves_an_entry(cloud: Cloud) -> None:
-    assert ask("introspect/introspect", key=cloud.token("foo")).status == 200
+    assert call_api("introspect/introspect", key=cloud.issue_key("foo")).status == 200
     entry = only_entry(cloud)
     assert (entry["dataset"], entry["status"], "citizen" in entry) == ("introspect", 200, False)
 
 
 def test_an_unknown_callers_entries_are_found_together(cloud: Cloud) -> None:
-    ask("avis_imposition/v2", key="unknown")
+    call_api("avis_imposition/v2", key="unknown")
     assert str(only_entry(cloud)["token_day"]).startswith("unknown#")
 
 
@@ -231,9 +240,9 @@ def test_nothing_leaves_when_the_table_refuses_the_entry(
 ) -> None:
     table = RefusingTable(error)
     monkeypatch.setattr(record, "dynamodb", lambda: table)
-    answer = ask(door, key=good_key(cloud))
+    answer = call_api(door, key=good_key(cloud))
     assert_unavailable(answer)
-    assert cloud.entries() == []
+    assert cloud.audit_records() == []
     logged = capfd.readouterr()
     assert f'"exception": "{type(error).__name__}"' in logged.out
     assert "TILLEUL" not in logged.out + logged.err
@@ -245,42 +254,42 @@ def test_nothing_leaves_when_nobody_knows_whether_the_entry_is_written(
 ) -> None:
     table = RefusingTable(ConnectTimeoutError(endpoint_url="https://dynamodb"), written=True)
     monkeypatch.setattr(record, "dynamodb", lambda: table)
-    assert_unavailable(ask("avis_imposition/v2", key=good_key(cloud)))
+    assert_unavailable(call_api("avis_imposition/v2", key=good_key(cloud)))
 
 
 def test_nothing_leaves_when_there_is_no_audit_table(cloud: Cloud) -> None:
     key = good_key(cloud)
     cloud.audit.delete()
-    assert_unavailable(ask("avis_imposition/v2", key=key))
-    assert_unavailable(ask("avis_imposition/v2", key="unknown"))
+    assert_unavailable(call_api("avis_imposition/v2", key=key))
+    assert_unavailable(call_api("avis_imposition/v2", key="unknown"))
 
 
 def test_an_xml_caller_is_told_in_xml_that_there_is_no_audit(cloud: Cloud) -> None:
     key = good_key(cloud)
     cloud.audit.delete()
-    answer = ask("avis_imposition/v1", key=key, headers={"Accept": "application/xml"})
+    answer = call_api("avis_imposition/v1", key=key, headers={"Accept": "application/xml"})
     assert (answer.status, answer.headers["Retry-After"]) == (503, "10")
     assert "<error>\n\t<error>audit_unavailable</error>" in answer.text
 
 
 def test_the_provider_is_not_asked_about_a_citizen_whom_the_audit_cannot_name(
-    cloud: Cloud, dgfip: Provider, monkeypatch: pytest.MonkeyPatch
+    cloud: Cloud, dgfip: TaxService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PSEUDONYM_KEY_ID", "00000000-0000-4000-8000-000000000000")
-    assert_unavailable(ask("avis_imposition/v2", key=good_key(cloud)))
-    assert dgfip.asked == []
+    assert_unavailable(call_api("avis_imposition/v2", key=good_key(cloud)))
+    assert dgfip.requests == []
     assert_refused(cloud, (503, "audit_unavailable"), THEIRS)
 
 
-def test_the_answer_waits_for_the_entry(cloud: Cloud, dgfip: Provider) -> None:
+def test_the_answer_waits_for_the_entry(cloud: Cloud, dgfip: TaxService) -> None:
     entries_at_the_question: list[int] = []
-    dgfip.before = lambda: entries_at_the_question.append(len(cloud.entries()))
-    assert ask("avis_imposition/v2", key=good_key(cloud)).status == 200
+    dgfip.before_response = lambda: entries_at_the_question.append(len(cloud.audit_records()))
+    assert call_api("avis_imposition/v2", key=good_key(cloud)).status == 200
     assert entries_at_the_question == [0, 0]  # the form, then the notice
     assert only_entry(cloud)["released"]
 
 
-def assert_unavailable(answer: Answer) -> None:
+def assert_unavailable(answer: Response) -> None:
     assert (answer.status, answer.body) == (503, UNAVAILABLE)
     assert int(answer.headers["Retry-After"]) > 0
 
@@ -289,26 +298,26 @@ def assert_unavailable(answer: Answer) -> None:
 
 
 def test_a_citizen_has_one_pseudonym_of_their_own(cloud: Cloud) -> None:
-    key, other_key = good_key(cloud), cloud.token("dgfip_nombre_parts")
+    key, other_key = good_key(cloud), cloud.issue_key("dgfip_nombre_parts")
     for numero, reference, asked_with in (
         ("2690000000011", "2690000000011", key),
         ("26 90 000 000 011", "2590000000099", other_key),
         ("2690000000012", "2690000000011", key),
     ):
-        forget()
-        ask("avis_imposition/v2", key=asked_with, numeroFiscal=numero, referenceAvis=reference)
-    first, again, other = (entry["citizen"] for entry in cloud.entries())
+        new_environment()
+        call_api("avis_imposition/v2", key=asked_with, numeroFiscal=numero, referenceAvis=reference)
+    first, again, other = (entry["citizen"] for entry in cloud.audit_records())
     assert first == again != other
     assert len(first) == 64
 
 
 def test_a_pseudonym_cannot_be_made_without_the_key(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    ask("avis_imposition/v2", key=good_key(cloud), numeroFiscal="2690000000011", referenceAvis="2690000000011")
+    call_api("avis_imposition/v2", key=good_key(cloud), numeroFiscal="2690000000011", referenceAvis="2690000000011")
     another = boto3.client("kms").create_key(KeySpec="HMAC_256", KeyUsage="GENERATE_VERIFY_MAC")
     monkeypatch.setenv("PSEUDONYM_KEY_ID", another["KeyMetadata"]["KeyId"])
-    forget()
-    ask("avis_imposition/v2", key=good_key(cloud), numeroFiscal="2690000000011", referenceAvis="2690000000011")
-    first, second = (entry["citizen"] for entry in cloud.entries())
+    new_environment()
+    call_api("avis_imposition/v2", key=good_key(cloud), numeroFiscal="2690000000011", referenceAvis="2690000000011")
+    first, second = (entry["citizen"] for entry in cloud.audit_records())
     assert first != second
     for message in (b"2690000000011", b"dgfip:2690000000011"):
         for algorithm in ("md5", "sha1", "sha256", "sha512", "sha3_256", "blake2s"):
@@ -328,9 +337,11 @@ def test_a_month_of_pseudonyms_costs_an_environment_one_call_of_kms(
     pseudonyms_derive = pseudonyms.derive_month_key
     monkeypatch.setattr(pseudonyms, "derive_month_key", derive)
     for number in range(5):
-        ask("avis_imposition/v2", key=good_key(cloud), numeroFiscal=f"269000000001{number}", referenceAvis="2" * 13)
+        call_api(
+            "avis_imposition/v2", key=good_key(cloud), numeroFiscal=f"269000000001{number}", referenceAvis="2" * 13
+        )
     assert derived == [f"{datetime.now(UTC):%Y-%m}"]
-    assert len({entry["citizen"] for entry in cloud.entries()}) == 5
+    assert len({entry["citizen"] for entry in cloud.audit_records()}) == 5
 
 
 @pytest.mark.usefixtures("cloud")
@@ -347,12 +358,12 @@ def test_months_are_counted_over_new_year() -> None:
 
 
 def test_a_refused_numbers_citizen_is_not_named(cloud: Cloud) -> None:
-    ask("avis_imposition/v2", key=good_key(cloud), numeroFiscal="2690000000011", referenceAvis="?")
+    call_api("avis_imposition/v2", key=good_key(cloud), numeroFiscal="2690000000011", referenceAvis="?")
     assert "citizen" not in only_entry(cloud)
 
 
 def test_an_entry_lives_36_months(cloud: Cloud) -> None:
-    ask("avis_imposition/v2", key=good_key(cloud))
+    call_api("avis_imposition/v2", key=good_key(cloud))
     entry = only_entry(cloud)
     spec = resources("AWS::DynamoDB::Table")["AuditTable"]["TimeToLiveSpecification"]
     assert spec["Enabled"]
@@ -366,8 +377,8 @@ def test_entries_are_in_the_order_of_the_calls(cloud: Cloud) -> None:
     for number in range(30):
         made = event("introspect/introspect", key=key)
         made["requestContext"]["requestId"] = f"{number:03}"
-        call(made, "introspect")
-    entries = cloud.entries()
+        invoke(made, "introspect")
+    entries = cloud.audit_records()
     assert [entry["request_id"] for entry in entries] == [f"{number:03}" for number in range(30)]
     assert {UUID(entry["id"]).version for entry in entries} == {7}
 
@@ -385,5 +396,5 @@ def test_entries_are_in_the_order_of_the_calls(cloud: Cloud) -> None:
     ids=lambda text: ascii(text)[:30],
 )
 def test_the_agent_is_kept_as_the_caller_names_them(cloud: Cloud, sent: str, kept: str | None) -> None:
-    ask("introspect/introspect", key=good_key(cloud), headers={"x-user": sent})
+    call_api("introspect/introspect", key=good_key(cloud), headers={"x-user": sent})
     assert only_entry(cloud).get("user") == kept

@@ -12,8 +12,9 @@ from api_particulier.providers import circuit_breaker
 from api_particulier.providers.health import Maintenance, key_of
 from api_particulier.settings import Settings, settings
 from tests.support import wire
-from tests.support.function import Answer, Cloud, ask, forget
-from tests.support.tax_service import NOT_FOUND_PAGE, REFUSED_PAGE, Provider
+from tests.support.cloud import Cloud
+from tests.support.function import Response, call_api, new_environment
+from tests.support.tax_service import NOT_FOUND_PAGE, REFUSED_PAGE, TaxService
 
 NUMBERS: dict[str, Any] = {"numeroFiscal": "2690000000095", "referenceAvis": "2690000000096"}
 REFUSALS = {404: NOT_FOUND_PAGE, 503: REFUSED_PAGE, 502: "<p>?</p>"}
@@ -40,24 +41,24 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def key(cloud: Cloud) -> str:
-    return cloud.token("dgfip_avis_imposition", "cnaf_attestation_droits")
+    return cloud.issue_key("dgfip_avis_imposition", "cnaf_attestation_droits")
 
 
-def call(key: str, event: str = "avis_imposition/v2") -> Answer:
-    return ask(event, key=key, **NUMBERS)
+def call(key: str, event: str = "avis_imposition/v2") -> Response:
+    return call_api(event, key=key, **NUMBERS)
 
 
-def call_from_another_environment(key: str, event: str = "avis_imposition/v2") -> Answer:
-    forget()
+def call_from_another_environment(key: str, event: str = "avis_imposition/v2") -> Response:
+    new_environment()
     return call(key, event)
 
 
-def open_circuit(key: str, dgfip: Provider) -> None:
+def open_circuit(key: str, dgfip: TaxService) -> None:
     """Make the tax service fail until it is no longer called."""
     dgfip.status = 503
     for _ in range(circuit_breaker.FAILURES):
         assert call_from_another_environment(key).status == 503
-    dgfip.asked.clear()
+    dgfip.requests.clear()
 
 
 def known(cloud: Cloud, provider: str = "dgfip") -> dict[str, Any]:
@@ -74,15 +75,15 @@ def test_the_open_period_is_longer_than_the_deadline_of_a_probe(monkeypatch: pyt
     assert circuit_breaker.REMEMBERED <= 1
 
 
-def test_a_provider_that_is_down_is_called_five_times_by_all_environments_together(key: str, dgfip: Provider) -> None:
+def test_a_provider_that_is_down_is_called_five_times_by_all_environments_together(key: str, dgfip: TaxService) -> None:
     dgfip.status = 503
     answers = [call_from_another_environment(key) for _ in range(60)]
-    assert len(dgfip.asked) == circuit_breaker.FAILURES == 5
+    assert len(dgfip.requests) == circuit_breaker.FAILURES == 5
     assert {(answer.status, answer.body["error"]) for answer in answers} == {(503, "network_error")}
 
 
 def test_a_call_refused_by_an_open_circuit_breaker_has_a_retry_after_and_an_audit_record(
-    key: str, dgfip: Provider, cloud: Cloud, clock: Clock
+    key: str, dgfip: TaxService, cloud: Cloud, clock: Clock
 ) -> None:
     open_circuit(key, dgfip)
     clock.now += 5
@@ -90,13 +91,13 @@ def test_a_call_refused_by_an_open_circuit_breaker_has_a_retry_after_and_an_audi
     assert (answer.status, answer.body["error"]) == (503, "network_error")
     assert answer.body["message"] == "Le fournisseur de données ne répond pas, veuillez réessayer plus tard"
     assert int(answer.headers["Retry-After"]) == pytest.approx(PERIOD - 5, abs=1)
-    entry = cloud.entries()[-1]
+    entry = cloud.audit_records()[-1]
     assert (entry["status"], entry["error"], entry["provider"]) == (503, "network_error", "dgfip")
-    assert dgfip.asked == []
+    assert dgfip.requests == []
 
 
 def test_an_opened_circuit_breaker_raises_one_alert(
-    key: str, dgfip: Provider, capfd: pytest.CaptureFixture[str]
+    key: str, dgfip: TaxService, capfd: pytest.CaptureFixture[str]
 ) -> None:
     open_circuit(key, dgfip)
     for _ in range(3):
@@ -115,7 +116,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("slow")
 def test_one_call_probes_while_others_are_refused_and_its_success_closes_the_circuit_breaker(
-    key: str, dgfip: Provider, cloud: Cloud, clock: Clock, capfd: pytest.CaptureFixture[str]
+    key: str, dgfip: TaxService, cloud: Cloud, clock: Clock, capfd: pytest.CaptureFixture[str]
 ) -> None:
     open_circuit(key, dgfip)
     dgfip.status = 200
@@ -123,30 +124,30 @@ def test_one_call_probes_while_others_are_refused_and_its_success_closes_the_cir
     others: list[int] = []
 
     def meanwhile() -> None:
-        dgfip.before = lambda: None
+        dgfip.before_response = lambda: None
         others.extend(call_from_another_environment(key).status for _ in range(5))
 
-    dgfip.before = meanwhile
+    dgfip.before_response = meanwhile
     assert call_from_another_environment(key).status == 200
     assert others == [503] * 5
-    assert [method for method, _ in dgfip.asked] == ["GET", "POST"]
+    assert [method for method, _ in dgfip.requests] == ["GET", "POST"]
     assert known(cloud) == {}
     assert [call_from_another_environment(key).status for _ in range(3)] == [200] * 3
     assert capfd.readouterr().out.count('"event": "circuit_closed"') == 1
 
 
 def test_a_failed_probe_keeps_the_circuit_breaker_open_for_another_period(
-    key: str, dgfip: Provider, clock: Clock
+    key: str, dgfip: TaxService, clock: Clock
 ) -> None:
     open_circuit(key, dgfip)
     for probes in (1, 2, 3):
         clock.now += PERIOD
         assert [call_from_another_environment(key).status for _ in range(4)] == [503] * 4
-        assert len(dgfip.asked) == probes
+        assert len(dgfip.requests) == probes
 
 
 def test_after_a_probe_that_never_reports_another_probe_follows_a_period_later(
-    key: str, dgfip: Provider, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    key: str, dgfip: TaxService, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     open_circuit(key, dgfip)
     dgfip.status = 200
@@ -162,17 +163,17 @@ def test_after_a_probe_that_never_reports_another_probe_follows_a_period_later(
 
 
 def test_the_environment_that_opens_or_closes_a_circuit_breaker_applies_it_at_once(
-    key: str, dgfip: Provider, clock: Clock
+    key: str, dgfip: TaxService, clock: Clock
 ) -> None:
     dgfip.status = 503
     assert [call(key).status for _ in range(10)] == [503] * 10
-    assert len(dgfip.asked) == 5
+    assert len(dgfip.requests) == 5
     dgfip.status = 200
     clock.now += PERIOD
     assert [call(key).status for _ in range(10)] == [200] * 10
 
 
-def test_a_success_resets_the_count_of_failures(key: str, dgfip: Provider, cloud: Cloud) -> None:
+def test_a_success_resets_the_count_of_failures(key: str, dgfip: TaxService, cloud: Cloud) -> None:
     for _ in range(3):
         dgfip.status = 503
         assert [call_from_another_environment(key).status for _ in range(4)] == [503] * 4
@@ -183,7 +184,7 @@ def test_a_success_resets_the_count_of_failures(key: str, dgfip: Provider, cloud
 
 @pytest.mark.parametrize("status", REFUSALS)
 def test_a_refusal_by_the_provider_closes_the_circuit_breaker(
-    key: str, dgfip: Provider, cloud: Cloud, clock: Clock, status: int
+    key: str, dgfip: TaxService, cloud: Cloud, clock: Clock, status: int
 ) -> None:
     open_circuit(key, dgfip)
     dgfip.status, dgfip.page = 200, REFUSALS[status]
@@ -193,24 +194,24 @@ def test_a_refusal_by_the_provider_closes_the_circuit_breaker(
 
 
 def test_a_failure_that_ends_after_the_circuit_breaker_opened_does_not_extend_it(
-    key: str, dgfip: Provider, cloud: Cloud
+    key: str, dgfip: TaxService, cloud: Cloud
 ) -> None:
     dgfip.status = 503
 
     def meanwhile() -> None:
-        dgfip.before = lambda: None
+        dgfip.before_response = lambda: None
         open_circuit(key, dgfip)
         until.append(known(cloud)["open_until"])
 
     until: list[Any] = []
-    dgfip.before = meanwhile
-    forget()
+    dgfip.before_response = meanwhile
+    new_environment()
     call(key)
     assert known(cloud)["open_until"] == until[0]
 
 
 def test_a_healthy_provider_costs_one_read_a_second_and_no_write(
-    key: str, dgfip: Provider, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    key: str, dgfip: TaxService, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
 
@@ -224,20 +225,20 @@ def test_a_healthy_provider_costs_one_read_a_second_and_no_write(
     for _ in range(30):
         assert call(key).status == 200
         clock.now += 0.1
-    assert len(dgfip.asked) == 31
+    assert len(dgfip.requests) == 31
     assert "UpdateItem" not in asked
     assert asked.count("GetItem") - 1 == 3  # the token's
 
 
-def test_each_provider_has_its_own_circuit_breaker(key: str, dgfip: Provider, cloud: Cloud) -> None:
+def test_each_provider_has_its_own_circuit_breaker(key: str, dgfip: TaxService, cloud: Cloud) -> None:
     open_circuit(key, dgfip)
-    caf = ask("quotient_familial/v2", key=key, numeroAllocataire="2600095", codePostal="75096")
+    caf = call_api("quotient_familial/v2", key=key, numeroAllocataire="2600095", codePostal="75096")
     assert (caf.status, caf.body["error"]) == (503, "network_error")  # no server listens there
     assert known(cloud, "caf")["failures"] == {"N": "1"}
 
 
 def test_a_silent_geocoder_is_called_five_times_and_no_more(
-    key: str, dgfip: Provider, monkeypatch: pytest.MonkeyPatch, cloud: Cloud
+    key: str, dgfip: TaxService, monkeypatch: pytest.MonkeyPatch, cloud: Cloud
 ) -> None:
     waited: list[object] = []
 
@@ -250,30 +251,30 @@ def test_a_silent_geocoder_is_called_five_times_and_no_more(
         answers = [call_from_another_environment(key, "adresse_fiscale/v2") for _ in range(12)]
     assert [answer.status for answer in answers] == [200] * 12
     assert {answer.body["adresseStructuree"] for answer in answers} == {None}
-    assert {tuple(entry["notes"]) for entry in cloud.entries()} == {("ban: network_error",)}
+    assert {tuple(entry["notes"]) for entry in cloud.audit_records()} == {("ban: network_error",)}
     assert len(waited) == 5
-    assert dgfip.asked
+    assert dgfip.requests
 
 
 # ── The table cannot be read ────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_without_the_table_calls_go_on_and_the_table_is_read_once_a_second(
-    key: str, dgfip: Provider, cloud: Cloud, clock: Clock, capfd: pytest.CaptureFixture[str]
+    key: str, dgfip: TaxService, cloud: Cloud, clock: Clock, capfd: pytest.CaptureFixture[str]
 ) -> None:
     cloud.stats.delete()
     assert [call(key).status for _ in range(5)] == [200] * 5
     assert capfd.readouterr().out.count('"event": "circuit_unknown"') == 1
     dgfip.status = 503
     assert [call(key).status for _ in range(9)] == [503] * 9
-    assert len(dgfip.asked) == 6 + 9
+    assert len(dgfip.requests) == 6 + 9
     clock.now += 1
     call(key)
     assert '"exception": "ResourceNotFoundException"' in capfd.readouterr().out
 
 
 def test_calls_go_on_when_the_table_is_lost_while_the_circuit_breaker_is_open(
-    key: str, dgfip: Provider, cloud: Cloud, clock: Clock
+    key: str, dgfip: TaxService, cloud: Cloud, clock: Clock
 ) -> None:
     open_circuit(key, dgfip)
     dgfip.status = 200
@@ -285,7 +286,7 @@ def test_calls_go_on_when_the_table_is_lost_while_the_circuit_breaker_is_open(
 
 @pytest.mark.parametrize("ahead", [3600, 10**9])
 def test_an_open_time_written_by_a_wrong_clock_is_ignored(
-    key: str, dgfip: Provider, clock: Clock, cloud: Cloud, ahead: float
+    key: str, dgfip: TaxService, clock: Clock, cloud: Cloud, ahead: float
 ) -> None:
     clock.now += ahead
     open_circuit(key, dgfip)
@@ -311,7 +312,7 @@ def maintenance(cloud: Cloud) -> Maintenance:
 
 
 def test_a_provider_in_maintenance_is_not_called_and_the_response_gives_its_end(
-    key: str, dgfip: Provider, maintenance: Maintenance, cloud: Cloud
+    key: str, dgfip: TaxService, maintenance: Maintenance, cloud: Cloud
 ) -> None:
     answer = call(key)
     assert (answer.status, answer.body["error"]) == (503, "network_error")
@@ -319,21 +320,21 @@ def test_a_provider_in_maintenance_is_not_called_and_the_response_gives_its_end(
     assert f"{maintenance.end:%Y-%m-%dT%H:%M:%SZ}" in answer.body["reason"]
     assert answer.body["message"].startswith("Le fournisseur de données est en maintenance jusqu'au ")
     assert answer.body["message"].endswith(", heure de Paris : mise à jour annuelle")
-    assert dgfip.asked == []
-    assert cloud.entries()[-1]["error"] == "network_error"
+    assert dgfip.requests == []
+    assert cloud.audit_records()[-1]["error"] == "network_error"
 
 
 @pytest.mark.usefixtures("maintenance")
-def test_a_ping_during_a_maintenance_gives_its_end_too(dgfip: Provider) -> None:
-    answer = ask("ping/dgfip")
+def test_a_ping_during_a_maintenance_gives_its_end_too(dgfip: TaxService) -> None:
+    answer = call_api("ping/dgfip")
     assert answer.status == 503
     assert "maintenance" in answer.body["message"]
     assert 3590 <= int(answer.headers["Retry-After"]) <= 3600
-    assert dgfip.asked == []
+    assert dgfip.requests == []
 
 
 def test_before_and_after_a_maintenance_the_provider_is_called(
-    key: str, dgfip: Provider, cloud: Cloud, maintenance: Maintenance
+    key: str, dgfip: TaxService, cloud: Cloud, maintenance: Maintenance
 ) -> None:
     for start, end in ((-2, -1), (1, 2)):
         moved = Maintenance(
@@ -343,4 +344,4 @@ def test_before_and_after_a_maintenance_the_provider_is_called(
             TableName=cloud.stats.name, Item=serialize(key_of("dgfip") | {"maintenances": [moved.to_item()]})
         )
         assert call_from_another_environment(key).status == 200
-    assert dgfip.asked
+    assert dgfip.requests

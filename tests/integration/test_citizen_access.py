@@ -17,9 +17,9 @@ from ops.cli.main import main
 from ops.deployment import Deployment
 from tests.support import caf as family
 from tests.support.caf import Caf
-from tests.support.function import Answer, Cloud, ask, event, forget
-from tests.support.function import call as invoke
-from tests.support.tax_service import NOT_FOUND_PAGE, REFUSED_PAGE, Provider
+from tests.support.cloud import Cloud
+from tests.support.function import Response, call_api, event, invoke, new_environment
+from tests.support.tax_service import NOT_FOUND_PAGE, REFUSED_PAGE, TaxService
 
 CITIZEN: dict[str, Any] = {"numeroFiscal": "2690000000011", "referenceAvis": "2690000000022"}
 NEIGHBOUR: dict[str, Any] = {"numeroFiscal": "2690000000012", "referenceAvis": "2690000000022"}
@@ -29,7 +29,7 @@ UNKNOWN = UnknownNotice().body
 pytestmark = pytest.mark.usefixtures("dgfip")
 
 
-def accesses(address: str = "203.0.113.7", **numbers: str) -> Answer:
+def accesses(address: str = "203.0.113.7", **numbers: str) -> Response:
     """Ask as a citizen does."""
     made = event("citizen_access/avis")
     made["multiValueQueryStringParameters"] = {name: [value] for name, value in numbers.items()}
@@ -46,7 +46,7 @@ def told(**numbers: str) -> list[dict[str, Any]]:
 
 
 def town(cloud: Cloud, *scopes: str, **changes: Any) -> str:
-    return cloud.token(*scopes, organisation="VILLE EXEMPLE", siret="21000015400018", **changes)
+    return cloud.issue_key(*scopes, organisation="VILLE EXEMPLE", siret="21000015400018", **changes)
 
 
 # ── What a citizen is told ───────────────────────────────────────────────────────────────────────────────────────────
@@ -55,7 +55,7 @@ def town(cloud: Cloud, *scopes: str, **changes: Any) -> str:
 def test_a_citizen_is_told_who_asked_when_why_and_which_fields(cloud: Cloud) -> None:
     key = town(cloud, "dgfip_nombre_parts", "dgfip_annee_impot", purpose="Tarif de la cantine")
     before = datetime.now(UTC) - timedelta(milliseconds=1)
-    assert ask("revenu_fiscal_reference/v2", key=key, **CITIZEN).status == 200
+    assert call_api("revenu_fiscal_reference/v2", key=key, **CITIZEN).status == 200
     (one,) = told(**CITIZEN)
     assert before <= datetime.fromisoformat(one.pop("date")) <= datetime.now(UTC)
     assert one == {
@@ -68,11 +68,11 @@ def test_a_citizen_is_told_who_asked_when_why_and_which_fields(cloud: Cloud) -> 
     }
 
 
-def test_the_latest_access_is_first_and_refused_ones_are_told_without_fields(cloud: Cloud, dgfip: Provider) -> None:
+def test_the_latest_access_is_first_and_refused_ones_are_told_without_fields(cloud: Cloud, dgfip: TaxService) -> None:
     key = town(cloud, "dgfip_nombre_parts")
-    ask("avis_imposition/v1", key=key, **CITIZEN)
+    call_api("avis_imposition/v1", key=key, **CITIZEN)
     shown, dgfip.page = dgfip.page, REFUSED_PAGE
-    ask("declarants/v2", key=cloud.token("dgfip_declarant1_nom"), **CITIZEN)
+    call_api("declarants/v2", key=cloud.issue_key("dgfip_declarant1_nom"), **CITIZEN)
     dgfip.page = shown
     found = told(**CITIZEN)
     assert [(one["jeuDeDonnees"], one["statut"], one["champs"], one["finalite"]) for one in found] == [
@@ -83,19 +83,19 @@ def test_the_latest_access_is_first_and_refused_ones_are_told_without_fields(clo
 
 def test_nobody_else_s_accesses_are_told(cloud: Cloud) -> None:
     key = town(cloud, "dgfip_nombre_parts")
-    assert ask("avis_imposition/v2", key=key, **CITIZEN).status == 200
+    assert call_api("avis_imposition/v2", key=key, **CITIZEN).status == 200
     assert told(**NEIGHBOUR) == []
     assert len(told(**CITIZEN)) == 1
 
 
 def test_accesses_are_found_whichever_notice_is_shown(cloud: Cloud) -> None:
-    ask("avis_imposition/v2", key=town(cloud, "dgfip_nombre_parts"), **CITIZEN)
+    call_api("avis_imposition/v2", key=town(cloud, "dgfip_nombre_parts"), **CITIZEN)
     assert len(told(numeroFiscal="26 90 000 000 011", referenceAvis="2590000000033")) == 1
 
 
 @pytest.mark.usefixtures("caf")
 def test_a_family_is_told_what_was_asked_with_its_number_and_postcode(cloud: Cloud) -> None:
-    ask("quotient_familial/v2", key=town(cloud, "cnaf_quotient_familial"), **family.NUMBERS)
+    call_api("quotient_familial/v2", key=town(cloud, "cnaf_quotient_familial"), **family.NUMBERS)
     (one,) = told(**family.NUMBERS)
     assert (one["jeuDeDonnees"], one["champs"]) == ("quotient_familial", ["quotientFamilial", "mois", "annee"])
 
@@ -112,7 +112,7 @@ def test_36_months_are_told_and_the_period_says_so(cloud: Cloud) -> None:
     )
     first, last = (datetime.fromisoformat(body["periode"][name]).date() for name in ("debut", "fin"))
     assert timedelta(days=3 * 365) <= last - first <= timedelta(days=3 * 366)
-    assert cloud.entries()
+    assert cloud.audit_records()
 
 
 def write_access(at: datetime) -> None:
@@ -140,20 +140,20 @@ def test_who_was_consulted_thousands_of_times_is_told_the_latest_and_the_total(m
 
 
 def test_who_does_not_hold_the_numbers_gets_what_a_dataset_says_of_an_unknown_notice(
-    cloud: Cloud, dgfip: Provider
+    cloud: Cloud, dgfip: TaxService
 ) -> None:
     key = town(cloud, "dgfip_nombre_parts")
-    assert ask("avis_imposition/v2", key=key, **CITIZEN).status == 200
+    assert call_api("avis_imposition/v2", key=key, **CITIZEN).status == 200
     dgfip.page = NOT_FOUND_PAGE
     refused, unknown = accesses(**CITIZEN), accesses(**NEIGHBOUR)
     assert (refused.status, refused.body) == (unknown.status, unknown.body) == (404, UNKNOWN)
-    assert refused.body == ask("avis_imposition/v2", key=key, **CITIZEN).body
+    assert refused.body == call_api("avis_imposition/v2", key=key, **CITIZEN).body
 
 
 @pytest.mark.parametrize("reponse", [101, 111, 131, 133, 141])
 def test_a_family_file_s_refusal_does_not_say_which_number_is_wrong(caf: Caf, cloud: Cloud, reponse: int) -> None:
     caf.families = [family.FAMILY.model_copy(update={"reponse": reponse})]
-    refused = ask("quotient_familial/v2", key=town(cloud, "cnaf_quotient_familial"), **family.NUMBERS)
+    refused = call_api("quotient_familial/v2", key=town(cloud, "cnaf_quotient_familial"), **family.NUMBERS)
     assert refused.body["message"] != UNKNOWN["message"]
     answer = accesses(**family.NUMBERS)
     assert (answer.status, answer.body) == (404, UNKNOWN)
@@ -171,12 +171,12 @@ def test_a_family_file_s_refusal_does_not_say_which_number_is_wrong(caf: Caf, cl
     ],
 )
 def test_what_is_missing_or_malformed_is_refused_before_anybody_is_asked(
-    cloud: Cloud, dgfip: Provider, numbers: dict[str, str]
+    cloud: Cloud, dgfip: TaxService, numbers: dict[str, str]
 ) -> None:
     answer = accesses(**numbers)
     assert (answer.status, answer.body["error"]) == (400, "bad_request")
-    assert dgfip.asked == []
-    assert "citizen" not in cloud.entries()[0]
+    assert dgfip.requests == []
+    assert "citizen" not in cloud.audit_records()[0]
 
 
 @pytest.mark.usefixtures("cloud")
@@ -187,7 +187,7 @@ def test_a_provider_that_does_not_answer_leaves_the_citizen_without_an_answer(mo
 
 
 def test_an_audit_that_cannot_be_read_whole_is_not_told_in_part(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    ask("avis_imposition/v2", key=town(cloud, "dgfip_nombre_parts"), **CITIZEN)
+    call_api("avis_imposition/v2", key=town(cloud, "dgfip_nombre_parts"), **CITIZEN)
     derive = pseudonyms.derive_month_key
     lost = f"{datetime.now(UTC) - timedelta(days=300):%Y-%m}"
 
@@ -208,7 +208,7 @@ def test_only_json_is_answered() -> None:
 
 
 def test_a_citizen_s_number_cannot_be_tried_for_ever_from_wherever(
-    cloud: Cloud, dgfip: Provider, monkeypatch: pytest.MonkeyPatch
+    cloud: Cloud, dgfip: TaxService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CITIZEN_TRIES_BY_CITIZEN", "3")
     dgfip.page = NOT_FOUND_PAGE
@@ -219,7 +219,7 @@ def test_a_citizen_s_number_cannot_be_tried_for_ever_from_wherever(
     assert tried[-1].body["error"] == "rate_limited"
     assert 0 < int(tried[-1].headers["Retry-After"]) <= 3600
     assert accesses(**NEIGHBOUR).status == 404
-    assert [entry["status"] for entry in cloud.entries()] == [404, 404, 404, 429, 429, 404]
+    assert [entry["status"] for entry in cloud.audit_records()] == [404, 404, 404, 429, 429, 404]
 
 
 @pytest.mark.usefixtures("cloud")
@@ -238,11 +238,11 @@ def test_an_address_cannot_try_for_ever_about_whomever(
     assert accesses(other, **CITIZEN).status == 200
 
 
-def test_tries_that_cannot_be_counted_are_not_let_through(cloud: Cloud, dgfip: Provider) -> None:
+def test_tries_that_cannot_be_counted_are_not_let_through(cloud: Cloud, dgfip: TaxService) -> None:
     cloud.stats.delete()
     assert accesses(**CITIZEN).status == 500
-    assert dgfip.asked == []
-    assert cloud.entries()[0]["status"] == 500
+    assert dgfip.requests == []
+    assert cloud.audit_records()[0]["status"] == 500
 
 
 # ── Its own trace ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -250,7 +250,7 @@ def test_tries_that_cannot_be_counted_are_not_let_through(cloud: Cloud, dgfip: P
 
 def test_a_citizen_s_question_is_audited_without_their_address(cloud: Cloud) -> None:
     assert accesses(**CITIZEN).status == 200
-    (entry,) = cloud.entries()
+    (entry,) = cloud.audit_records()
     assert (entry["kind"], entry["dataset"], entry["status"]) == ("citizen", "citizen_access", 200)
     assert (entry["provider"], "token" in entry) == ("dgfip", False)
     assert (len(entry["address"]), len(entry["citizen"])) == (64, 64)
@@ -268,7 +268,7 @@ def test_without_kms_nothing_is_told_and_no_address_is_kept(cloud: Cloud, monkey
     monkeypatch.setenv("PSEUDONYM_KEY_ID", "nowhere")
     answer = accesses(**CITIZEN)
     assert (answer.status, answer.body["error"]) == (503, "audit_unavailable")
-    assert cloud.entries()[0]["address"] == ""
+    assert cloud.audit_records()[0]["address"] == ""
 
 
 # ── Rotation of the pseudonym key, and the operator ──────────────────────────────────────────────────────────────────
@@ -280,7 +280,7 @@ def rotate(monkeypatch: pytest.MonkeyPatch) -> None:
     made = boto3.client("kms").create_key(KeySpec="HMAC_256", KeyUsage="GENERATE_VERIFY_MAC")["KeyMetadata"]["KeyId"]
     monkeypatch.setenv("PSEUDONYM_KEY_ID", made)
     monkeypatch.setenv("FORMER_PSEUDONYM_KEY_IDS", before)
-    forget()
+    new_environment()
 
 
 def key_ids() -> list[str]:
@@ -303,10 +303,10 @@ def test_accesses_are_found_after_each_rotation_of_the_key(
 ) -> None:
     key = town(cloud, "dgfip_nombre_parts")
     for _ in range(3):
-        ask("avis_imposition/v2", key=key, **CITIZEN)
+        call_api("avis_imposition/v2", key=key, **CITIZEN)
         rotate(monkeypatch)
-    ask("avis_imposition/v2", key=key, **CITIZEN)
-    assert len({entry["citizen"] for entry in cloud.entries()}) == 4
+    call_api("avis_imposition/v2", key=key, **CITIZEN)
+    assert len({entry["citizen"] for entry in cloud.audit_records()}) == 4
     assert len(told(**CITIZEN)) == 4
     assert told(**NEIGHBOUR) == []
     assert (
@@ -318,7 +318,7 @@ def test_accesses_are_found_after_each_rotation_of_the_key(
 def test_the_operator_tells_the_same_and_does_not_repeat_the_numbers(
     cloud: Cloud, operator: Callable[..., Result]
 ) -> None:
-    ask("avis_imposition/v2", key=town(cloud, "dgfip_nombre_parts"), **CITIZEN)
+    call_api("avis_imposition/v2", key=town(cloud, "dgfip_nombre_parts"), **CITIZEN)
     done = operator("citizen", "access", "--json", typed="26 90 000 000 011\n")
     assert json.loads(done.stdout) == accesses(**CITIZEN).body
     shown = operator("citizen", "access", typed="2690000000011\n")

@@ -19,9 +19,10 @@ from typing import Any
 import pytest
 
 from tests.integration.test_masking import paths
-from tests.support.function import Cloud, ask, call, event
-from tests.support.runtime import Step, play
-from tests.support.tax_service import BLANK_PAGE, NOT_FOUND_PAGE, NOTICE, REFUSED_PAGE, Provider, page
+from tests.support.cloud import Cloud
+from tests.support.function import call_api, event, invoke
+from tests.support.runtime import Step, run_steps
+from tests.support.tax_service import BLANK_PAGE, NOT_FOUND_PAGE, NOTICE, REFUSED_PAGE, TaxService, notice_page
 from tests.support.wire import closing_after, resetting, response
 
 TRACE = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1"
@@ -91,38 +92,38 @@ def test_a_leak_would_be_found() -> None:
 
 
 @pytest.fixture
-def citizen(dgfip: Provider) -> Citizen:
+def citizen(dgfip: TaxService) -> Citizen:
     citizen = Citizen()
-    dgfip.page = page(citizen.notice)
+    dgfip.page = notice_page(citizen.notice)
     return citizen
 
 
 def unreadable(citizen: Citizen) -> str:
     """Return a page with all of the citizen's values that is not a notice."""
-    return page(citizen.notice).replace("sur les revenus", "sur")
+    return notice_page(citizen.notice).replace("sur les revenus", "sur")
 
 
 def mistyped(citizen: Citizen) -> str:
     """Return a notice with words for amounts."""
     notice: Mapping[str, Any] = citizen.notice
-    return page({**notice, "revenuFiscalReference": notice["declarant1"]["nom"]})
+    return notice_page({**notice, "revenuFiscalReference": notice["declarant1"]["nom"]})
 
 
 @pytest.mark.parametrize(
     ("status", "shown"),
     [
-        (200, lambda citizen: page(citizen.notice)),
+        (200, lambda citizen: notice_page(citizen.notice)),
         (404, lambda citizen: NOT_FOUND_PAGE.replace("saisis", citizen.numero)),
         (502, unreadable),
         (502, mistyped),
         (502, lambda citizen: BLANK_PAGE + citizen.numero),
-        (503, lambda citizen: REFUSED_PAGE + page(citizen.notice)),
+        (503, lambda citizen: REFUSED_PAGE + notice_page(citizen.notice)),
     ],
 )
 @pytest.mark.parametrize("accept", ["application/json", "application/xml"])
 def test_nothing_that_the_provider_shows_is_logged_or_stored(  # noqa: PLR0913, PLR0917 - a table of cases
     cloud: Cloud,
-    dgfip: Provider,
+    dgfip: TaxService,
     citizen: Citizen,
     capfd: pytest.CaptureFixture[str],
     status: int,
@@ -130,10 +131,10 @@ def test_nothing_that_the_provider_shows_is_logged_or_stored(  # noqa: PLR0913, 
     accept: str,
 ) -> None:
     dgfip.page = shown(citizen)
-    key = cloud.token("dgfip_avis_imposition")
+    key = cloud.issue_key("dgfip_avis_imposition")
     agent = _word()
     headers = {"Accept": accept, "X-User": agent, "User-Agent": _word(), "X-Forwarded-For": _word()}
-    answer = ask("avis_imposition/v1", key=key, headers=headers, **citizen.query)
+    answer = call_api("avis_imposition/v1", key=key, headers=headers, **citizen.query)
     assert answer.status == status
     logged = capfd.readouterr()
     # The agent is in the audit, and nowhere else.
@@ -160,13 +161,13 @@ def test_a_refusal_does_not_repeat_the_values_of_the_request(
     cloud: Cloud, citizen: Citizen, capfd: pytest.CaptureFixture[str], status: int, change: dict[str, str]
 ) -> None:
     change = {name: value.format(numero=citizen.numero, reference=citizen.reference) for name, value in change.items()}
-    key = change.get("key") or cloud.token(change.get("scopes", "dgfip_avis_imposition"))
+    key = change.get("key") or cloud.issue_key(change.get("scopes", "dgfip_avis_imposition"))
     made = event("avis_imposition/v1", key=key, **citizen.query | {"note": citizen.numero})
     made["headers"]["Accept"] = change.get("Accept", "*/*")
     for name in change.keys() & citizen.query.keys():
         made["multiValueQueryStringParameters"][name] = [change[name]]
     made["path"] = f"/api/impots/svair/{citizen.numero}"
-    answer = call(made, "avis_imposition")
+    answer = invoke(made, "avis_imposition")
     assert answer.status == status
     logged = capfd.readouterr()
     seen = logged.out + logged.err + answer.text + repr(answer.headers)
@@ -180,14 +181,14 @@ def stored(cloud: Cloud) -> str:
 
 
 def test_the_log_of_a_call_does_not_depend_on_the_citizen(
-    cloud: Cloud, dgfip: Provider, capfd: pytest.CaptureFixture[str]
+    cloud: Cloud, dgfip: TaxService, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    key = cloud.token("dgfip_avis_imposition")
+    key = cloud.issue_key("dgfip_avis_imposition")
     logs = []
     for _ in range(2):
         citizen = Citizen()
-        dgfip.page = page(citizen.notice)
-        ask("avis_imposition/v2", key=key, **citizen.query)
+        dgfip.page = notice_page(citizen.notice)
+        call_api("avis_imposition/v2", key=key, **citizen.query)
         lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
         varying = {"timestamp", "duration_ms"}
         logs.append([{name: value for name, value in line.items() if name not in varying} for line in lines])
@@ -231,24 +232,24 @@ def environ(daemon: Daemon) -> dict[str, str]:
     return {"LAMBDA_TASK_ROOT": "/var/task", "AWS_XRAY_DAEMON_ADDRESS": daemon.address, "_X_AMZN_TRACE_ID": TRACE}
 
 
-def step(citizen: Citizen, *scopes: str, environ: dict[str, str] | None = None, sabotage: str = "") -> Step:
+def step(citizen: Citizen, *scopes: str, environ: dict[str, str] | None = None, fault: str = "") -> Step:
     made = event("avis_imposition/v2", **citizen.query)
     opened = list(scopes) or ["dgfip_avis_imposition"]
-    return Step(event=made, function="avis_imposition", scopes=opened, environ=environ or {}, sabotage=sabotage)
+    return Step(event=made, function="avis_imposition", scopes=opened, environ=environ or {}, fault=fault)
 
 
 @pytest.mark.usefixtures("dgfip")
 def test_no_personal_value_is_in_the_log_or_the_traces_of_a_function(
     citizen: Citizen, daemon: Daemon, environ: dict[str, str], tmp_path: Path
 ) -> None:
-    defective = response(page(citizen.notice).encode()).replace(b"\r\n", f"\r\n{citizen.numero}\r\n".encode(), 1)
+    defective = response(notice_page(citizen.notice).encode()).replace(b"\r\n", f"\r\n{citizen.numero}\r\n".encode(), 1)
     with closing_after(defective)() as chatty, resetting() as reset:
         outcomes: list[tuple[int, Step]] = [
             # A warning comes first, before any line that would have set the logging up.
-            (200, step(citizen, sabotage="warn")),
-            (200, step(citizen, sabotage="log")),
-            (500, step(citizen, sabotage="raise")),
-            (500, step(citizen, sabotage="raise many")),
+            (200, step(citizen, fault="warn")),
+            (200, step(citizen, fault="log")),
+            (500, step(citizen, fault="raise")),
+            (500, step(citizen, fault="raise many")),
             (503, step(citizen, environ={"DGFIP_SVAIR_URL": reset})),
             (503, step(citizen, environ={"DGFIP_SVAIR_URL": "http://127.0.0.1:1"})),
             (502, step(citizen, environ={"DGFIP_SVAIR_URL": chatty})),
@@ -258,10 +259,10 @@ def test_no_personal_value_is_in_the_log_or_the_traces_of_a_function(
             (200, step(citizen, "dgfip_nombre_parts")),
             (200, step(citizen, environ={"AWS_LAMBDA_LOG_LEVEL": "DEBUG", "POWERTOOLS_LOGGER_LOG_EVENT": "true"})),
         ]
-        played = play([step for _, step in outcomes], tmp_path / "answers.json", environ)
-    assert [answer and answer["status"] for answer in played.answers] == [status for status, _ in outcomes]
+        played = run_steps([step for _, step in outcomes], tmp_path / "answers.json", environ)
+    assert [answer and answer["status"] for answer in played.responses] == [status for status, _ in outcomes]
     traces = "".join(daemon.received())
-    refused = repr([answer for answer in played.answers if answer and answer["status"] != 200])
+    refused = repr([answer for answer in played.responses if answer and answer["status"] != 200])
     assert_silent(played.log + traces + refused, [*citizen.values, *played.keys])
     assert_silent(played.tables, citizen.values)
     assert not [key for key in played.keys if key in played.tables]
@@ -285,11 +286,11 @@ def test_a_trace_has_a_subsegment_for_the_provider_with_its_outcome(
     steps = [
         step(citizen),
         step(citizen, environ={"DGFIP_SVAIR_URL": "http://127.0.0.1:1"}),
-        step(citizen, sabotage="raise"),
+        step(citizen, fault="raise"),
         step(citizen, "foo"),
     ]
-    played = play(steps, tmp_path / "answers.json", environ)
-    assert [answer and answer["status"] for answer in played.answers] == [200, 503, 500, 403]
+    played = run_steps(steps, tmp_path / "answers.json", environ)
+    assert [answer and answer["status"] for answer in played.responses] == [200, 503, 500, 403]
     segments = subsegments(daemon.received())
     for segment in segments:
         assert segment["name"] == "## dgfip"
@@ -313,8 +314,8 @@ def test_a_call_that_lambda_does_not_trace_sends_and_logs_nothing_about_traces(
         *(TRACE.replace(";Sampled=1", ""), TRACE.replace("Sampled=1", "Sampled=0")),
     ]
     steps = [step(citizen, environ={"_X_AMZN_TRACE_ID": header}) for header in headers for _ in range(2)]
-    played = play(steps, tmp_path / "answers.json", environ)
-    assert [answer and answer["status"] for answer in played.answers] == [200] * len(steps)
+    played = run_steps(steps, tmp_path / "answers.json", environ)
+    assert [answer and answer["status"] for answer in played.responses] == [200] * len(steps)
     assert list(daemon.received()) == []
     events = [json.loads(line).get("event") for line in played.log.splitlines()]
     assert events == ["provider_answered", "answered"] * len(steps)

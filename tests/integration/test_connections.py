@@ -10,12 +10,12 @@ from typing import Final
 import pytest
 
 from tests.support import wire
-from tests.support.function import Cloud
-from tests.support.svair import COUPLE, NOTICE, rendered, v2, written
+from tests.support.cloud import Cloud
+from tests.support.svair import COUPLE, NOTICE, render_notice, to_json, v2
 
 FORM: Final = wire.response(b"<input name='javax.faces.ViewState' value='a'>")
-PAGE: Final = rendered(COUPLE).encode()
-OTHER: Final = rendered(COUPLE.model_copy(update={"nombre_personnes_charge": "5"})).encode()
+PAGE: Final = render_notice(COUPLE).encode()
+OTHER: Final = render_notice(COUPLE.model_copy(update={"nombre_personnes_charge": "5"})).encode()
 OTHERS: Final = {**NOTICE, "nombrePersonnesCharge": 5}
 
 
@@ -42,7 +42,7 @@ def answering(*answers: bytes, closing: bool = False) -> Iterator[tuple[str, lis
 
 @pytest.fixture
 def key(cloud: Cloud) -> str:
-    return cloud.token("dgfip_avis_imposition")
+    return cloud.issue_key("dgfip_avis_imposition")
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_what_follows_an_answer_is_not_that_to_the_next_question(
 ) -> None:
     with answering(too_much, wire.response(OTHER)) as (url, connections):
         at(url)
-        assert [v2(key).text for _ in range(2)] == [written(NOTICE), written(OTHERS)]
+        assert [v2(key).text for _ in range(2)] == [to_json(NOTICE), to_json(OTHERS)]
     form, first, second = connections
     assert form == first != second
 
@@ -85,9 +85,9 @@ def test_what_comes_between_two_questions_is_not_an_answer(key: str, at: Callabl
 
     with wire.converse(converse) as url:
         at(url)
-        assert v2(key).text == written(NOTICE)
+        assert v2(key).text == to_json(NOTICE)
         wire.deliver(late[-1], GOOD)
-        assert v2(key).text == written(OTHERS)
+        assert v2(key).text == to_json(OTHERS)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_what_comes_between_two_questions_is_not_an_answer(key: str, at: Callabl
 def test_an_answer_is_read_however_http_lets_it_be_written(answer: bytes, key: str, at: Callable[[str], None]) -> None:
     with answering(answer) as (url, connections):
         at(url)
-        assert [v2(key).text for _ in range(2)] == [written(NOTICE)] * 2
+        assert [v2(key).text for _ in range(2)] == [to_json(NOTICE)] * 2
     assert len(set(connections)) == 1
 
 
@@ -125,7 +125,7 @@ def test_an_answer_is_read_however_http_lets_it_be_written(answer: bytes, key: s
 def test_an_answer_may_end_with_its_connection(answer: bytes, key: str, at: Callable[[str], None]) -> None:
     with answering(answer, closing=True) as (url, connections):
         at(url)
-        assert [v2(key).text for _ in range(2)] == [written(NOTICE)] * 2
+        assert [v2(key).text for _ in range(2)] == [to_json(NOTICE)] * 2
     form, first, second = connections
     assert form == first != second
 

@@ -12,15 +12,16 @@ from api_particulier.providers import http
 from api_particulier.providers.health import key_of
 from api_particulier.providers.http import RetryBudget
 from tests.support import wire
-from tests.support.function import Answer, Cloud, ask
-from tests.support.tax_service import Provider
+from tests.support.cloud import Cloud
+from tests.support.function import Response, call_api
+from tests.support.tax_service import TaxService
 
 NUMBERS: dict[str, Any] = {"numeroFiscal": "2690000000095", "referenceAvis": "2690000000096"}
 
 
 @pytest.fixture
 def key(cloud: Cloud) -> str:
-    return cloud.token("dgfip_avis_imposition")
+    return cloud.issue_key("dgfip_avis_imposition")
 
 
 @pytest.fixture
@@ -37,38 +38,38 @@ def given(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return seconds
 
 
-def call(key: str, event: str = "avis_imposition/v2") -> Answer:
-    return ask(event, key=key, **NUMBERS)
+def call(key: str, event: str = "avis_imposition/v2") -> Response:
+    return call_api(event, key=key, **NUMBERS)
 
 
 def test_a_provider_gets_its_full_deadline_in_a_fast_call(
-    key: str, dgfip: Provider, given: list[float], monkeypatch: pytest.MonkeyPatch
+    key: str, dgfip: TaxService, given: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PROVIDER_DEADLINE", "7")
     assert call(key).status == 200
     assert given == [7.0]
-    assert dgfip.asked
+    assert dgfip.requests
 
 
 def test_a_provider_gets_only_the_time_left_in_a_slow_call(
-    key: str, dgfip: Provider, given: list[float], monkeypatch: pytest.MonkeyPatch
+    key: str, dgfip: TaxService, given: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PROVIDER_DEADLINE", "28")
     monkeypatch.setattr(deadline, "CALL", deadline.RESERVED + 3)
     assert call(key).status == 200
     assert 0 < given[0] < 3
-    assert dgfip.asked
+    assert dgfip.requests
 
 
 @pytest.mark.usefixtures("given")
 def test_a_call_without_time_left_is_refused_audited_and_not_counted_as_a_failure(
-    key: str, dgfip: Provider, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+    key: str, dgfip: TaxService, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(deadline, "CALL", deadline.RESERVED)
     answers = [call(key) for _ in range(6)]
     assert {(answer.status, answer.body["error"]) for answer in answers} == {(503, "network_error")}
-    assert [entry["error"] for entry in cloud.entries()] == ["network_error"] * 6
-    assert dgfip.asked == []
+    assert [entry["error"] for entry in cloud.audit_records()] == ["network_error"] * 6
+    assert dgfip.requests == []
     client: Any = boto3.client("dynamodb")
     assert "Item" not in client.get_item(TableName=cloud.stats.name, Key=serialize(key_of("dgfip")))
 

@@ -20,8 +20,9 @@ from api_particulier.errors import EnumerationSuspected
 from functions.token_suspension.app import lambda_handler as suspend
 from tests.support import caf as family
 from tests.support.caf import Caf
-from tests.support.function import Answer, Cloud, ask, forget
-from tests.support.tax_service import NOT_FOUND_PAGE, Provider
+from tests.support.cloud import Cloud
+from tests.support.function import Response, call_api, new_environment
+from tests.support.tax_service import NOT_FOUND_PAGE, TaxService
 from tests.support.template import ROOT, template
 
 SLOWED = template()["Parameters"]["EnumerationSlowedAt"]["Default"]
@@ -46,16 +47,16 @@ class Environments:
         self._now = self._chance.choice(self._all)
 
 
-def of_tax(key: str, number: int, door: str = "revenu_fiscal_reference/v2") -> Answer:
-    return ask(door, key=key, numeroFiscal=f"{number:013}", referenceAvis="2690000000022")
+def of_tax(key: str, number: int, door: str = "revenu_fiscal_reference/v2") -> Response:
+    return call_api(door, key=key, numeroFiscal=f"{number:013}", referenceAvis="2690000000022")
 
 
-def of_family(key: str, number: int, door: str = "quotient_familial/v2") -> Answer:
-    return ask(door, key=key, numeroAllocataire=f"{number:07}", codePostal="75011")
+def of_family(key: str, number: int, door: str = "quotient_familial/v2") -> Response:
+    return call_api(door, key=key, numeroAllocataire=f"{number:07}", codePostal="75011")
 
 
 def walk(
-    send: Callable[[str, int], Answer], key: str, numbers: Iterable[int], environments: Environments | None = None
+    send: Callable[[str, int], Response], key: str, numbers: Iterable[int], environments: Environments | None = None
 ) -> list[int]:
     """Call about each number, and return the statuses."""
     statuses = []
@@ -67,7 +68,7 @@ def walk(
 
 
 def everything(cloud: Cloud) -> str:
-    return cloud.token("dgfip_avis_imposition", "cnaf_attestation_droits", id="jeton-1")
+    return cloud.issue_key("dgfip_avis_imposition", "cnaf_attestation_droits", id="jeton-1")
 
 
 def suspicions() -> list[dict[str, Any]]:
@@ -132,7 +133,7 @@ def test_a_walk_through_families_stops_before_the_100th(cloud: Cloud, caf: Caf, 
     assert set(statuses[ENDED:]) == {429}
 
 
-def test_unknown_numbers_far_from_each_other_stop_before_the_100th(cloud: Cloud, dgfip: Provider) -> None:
+def test_unknown_numbers_far_from_each_other_stop_before_the_100th(cloud: Cloud, dgfip: TaxService) -> None:
     dgfip.page = NOT_FOUND_PAGE
     numbers = random.Random(2).sample(range(10**12, 10**13), 120)  # noqa: S311 - which numbers is no secret
     statuses = walk(of_tax, everything(cloud), numbers)
@@ -140,11 +141,11 @@ def test_unknown_numbers_far_from_each_other_stop_before_the_100th(cloud: Cloud,
     assert set(statuses[ENDED:]) == {429}
 
 
-def test_unknown_references_tried_for_one_tax_number_stop_before_the_100th(cloud: Cloud, dgfip: Provider) -> None:
+def test_unknown_references_tried_for_one_tax_number_stop_before_the_100th(cloud: Cloud, dgfip: TaxService) -> None:
     dgfip.page = NOT_FOUND_PAGE
     key, references = everything(cloud), [f"26{number:011}" for number in range(120)]
     statuses = [
-        ask("declarants/v2", key=key, numeroFiscal="2690000000011", referenceAvis=reference).status
+        call_api("declarants/v2", key=key, numeroFiscal="2690000000011", referenceAvis=reference).status
         for reference in references
     ]
     assert statuses.count(404) < ENDED
@@ -154,7 +155,7 @@ def test_unknown_references_tried_for_one_tax_number_stop_before_the_100th(cloud
 def test_postcodes_tried_for_one_family_number_stop_before_the_100th(cloud: Cloud) -> None:
     key = everything(cloud)
     tried = [
-        ask("adresse_caf/v2", key=key, numeroAllocataire="2600009", codePostal=f"75{postcode:03}")
+        call_api("adresse_caf/v2", key=key, numeroAllocataire="2600009", codePostal=f"75{postcode:03}")
         for postcode in range(120)
     ]
     assert len([answer for answer in tried if answer.status == 404]) < ENDED
@@ -173,18 +174,18 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("few")
-def test_a_slowed_call_is_429_and_its_audit_record_gives_the_suspicion(cloud: Cloud, dgfip: Provider) -> None:
+def test_a_slowed_call_is_429_and_its_audit_record_gives_the_suspicion(cloud: Cloud, dgfip: TaxService) -> None:
     key = everything(cloud)
     walk(of_tax, key, range(START, START + FEW - 1))
-    asked = len(dgfip.asked)
+    asked = len(dgfip.requests)
     answer = of_tax(key, START + FEW)
     assert (answer.status, answer.body) == (429, EnumerationSuspected().body)
     assert answer.headers["Retry-After"] == "60"
-    assert len(dgfip.asked) == asked
-    entry = cloud.entries()[-1]
+    assert len(dgfip.requests) == asked
+    entry = cloud.audit_records()[-1]
     assert (entry["status"], entry["error"], entry["suspicion"]) == (429, "rate_limited", "slowed")
     assert len(entry["citizen"]) == 64
-    assert "suspicion" not in cloud.entries()[-2]
+    assert "suspicion" not in cloud.audit_records()[-2]
 
 
 @pytest.mark.usefixtures("few")
@@ -197,7 +198,7 @@ def test_calls_outside_the_walk_are_still_answered(cloud: Cloud) -> None:
 @pytest.mark.usefixtures("few")
 def test_another_token_is_not_slowed(cloud: Cloud) -> None:
     assert walk(of_tax, everything(cloud), islice(WALKS["up"], MORE))[-1] == 429
-    assert of_tax(cloud.token("dgfip_nombre_parts"), START).status == 200
+    assert of_tax(cloud.issue_key("dgfip_nombre_parts"), START).status == 200
 
 
 @pytest.mark.usefixtures("few")
@@ -221,7 +222,7 @@ def test_a_walk_that_goes_on_sends_its_token_to_the_suspension_queue(cloud: Clou
     of_tax(key, WALKS["up"][MORE - 1])
     (message,) = (json.loads(message["body"]) for message in suspicions())
     assert (message["token"], set(message)) == ("jeton-1", {"token", "at"})
-    assert cloud.entries()[-1]["suspicion"] == "suspended"
+    assert cloud.audit_records()[-1]["suspicion"] == "suspended"
 
 
 @pytest.mark.usefixtures("few")
@@ -234,15 +235,15 @@ def test_a_walk_is_refused_even_when_the_queue_cannot_be_reached(
 
 
 def test_neighbours_that_cannot_be_counted_are_refused_before_the_provider_is_called(
-    cloud: Cloud, dgfip: Provider
+    cloud: Cloud, dgfip: TaxService
 ) -> None:
     key = everything(cloud)
     assert of_tax(key, START).status == 200
     cloud.stats.delete()
-    asked = len(dgfip.asked)
+    asked = len(dgfip.requests)
     answer = of_tax(key, START + 1)
     assert (answer.status, answer.body["error"]) == (503, "audit_unavailable")
-    assert len(dgfip.asked) == asked
+    assert len(dgfip.requests) == asked
     assert of_tax(key, 1_230_000_000_000).status == 200  # it has no neighbour to be counted with
 
 
@@ -257,7 +258,7 @@ def test_a_group_of_neighbours_expires_from_the_table_within_three_days(cloud: C
 
 def test_the_table_holds_no_number_and_no_group_name_in_clear(cloud: Cloud) -> None:
     walk(of_tax, everything(cloud), range(START, START + 5))
-    kept = repr(cloud.stats.scan()["Items"]) + repr(cloud.entries())
+    kept = repr(cloud.stats.scan()["Items"]) + repr(cloud.audit_records())
     assert str(START)[:7] not in kept
 
 
@@ -289,7 +290,7 @@ def test_coming_back_to_each_person_does_not_hide_a_long_walk(cloud: Cloud) -> N
     assert 429 in statuses
 
 
-def test_many_typing_mistakes_among_good_calls_are_not_slowed(cloud: Cloud, dgfip: Provider) -> None:
+def test_many_typing_mistakes_among_good_calls_are_not_slowed(cloud: Cloud, dgfip: TaxService) -> None:
     key, found = everything(cloud), dgfip.page
     numbers = random.Random(4).sample(range(10**12, 10**13), 220)  # noqa: S311 - which numbers is no secret
     statuses = []
@@ -300,7 +301,7 @@ def test_many_typing_mistakes_among_good_calls_are_not_slowed(cloud: Cloud, dgfi
     assert set(statuses) == ANSWERED
 
 
-def test_one_mistake_repeated_is_counted_once(cloud: Cloud, dgfip: Provider) -> None:
+def test_one_mistake_repeated_is_counted_once(cloud: Cloud, dgfip: TaxService) -> None:
     dgfip.page = NOT_FOUND_PAGE
     assert set(walk(of_tax, everything(cloud), [START] * 100)) == {404}
 
@@ -312,7 +313,7 @@ def test_notices_of_unavailable_years_are_not_counted_as_unknown_people(
     key = everything(cloud)
     numbers = random.Random(5).sample(range(10**12, 10**13), 100)  # noqa: S311 - which numbers is no secret
     answers = [
-        ask("declarants/v2", key=key, numeroFiscal=f"{number}", referenceAvis="1290000000022").status
+        call_api("declarants/v2", key=key, numeroFiscal=f"{number}", referenceAvis="1290000000022").status
         for number in numbers
     ]
     assert set(answers) == {404}
@@ -339,7 +340,7 @@ def test_suspicion_never_decreases_with_more_people(people: int, calls: int, is_
 def gateway_key(cloud: Cloud) -> tuple[str, str]:
     """A key that exists in the gateway too, and its id there."""
     made = boto3.client("apigateway").create_api_key(name="api-particulier-jeton-1", enabled=True)
-    return cloud.token("dgfip_avis_imposition", id="jeton-1", gateway_key_id=made["id"]), made["id"]
+    return cloud.issue_key("dgfip_avis_imposition", id="jeton-1", gateway_key_id=made["id"]), made["id"]
 
 
 def state(cloud: Cloud) -> str:
@@ -365,12 +366,12 @@ def test_a_walk_ends_with_a_suspended_token_an_alert_and_an_audit_record(
     walk(of_tax, key, islice(WALKS["up"], MORE + 2))
     suspend({"Records": suspicions()}, None)
     assert (state(cloud), is_enabled(gateway_id)) == ("suspended", False)
-    (entry,) = (entry for entry in cloud.entries() if entry.get("kind") == "suspension")
+    (entry,) = (entry for entry in cloud.audit_records() if entry.get("kind") == "suspension")
     assert (entry["token"], entry["organisation"], entry["suspicion"]) == ("jeton-1", "VILLE EXEMPLE", "suspended")
     lines = [json.loads(line) for line in capfd.readouterr().out.splitlines() if "token_suspended" in line]
     assert [line["token"] for line in lines if "event" in line] == ["jeton-1"]
     assert [line["Alerts"] for line in lines if "_aws" in line] == [[1.0]]
-    forget()
+    new_environment()
     assert of_tax(key, 1_230_000_000_000).status == 401
 
 
@@ -378,14 +379,14 @@ def test_a_message_delivered_three_times_suspends_once(cloud: Cloud, gateway_key
     assert gateway_key
     for _ in range(3):
         suspend(suspicion(), None)
-    assert len(cloud.entries()) == 1
+    assert len(cloud.audit_records()) == 1
 
 
 @pytest.mark.parametrize("place", ["before it is written", "once it is written"])
 def test_a_suspension_interrupted_and_retried_leaves_one_audit_record_and_one_history_entry(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
-    cloud.token("dgfip_nombre_parts", id="jeton-1", habilitation="habilitation-9")
+    cloud.issue_key("dgfip_nombre_parts", id="jeton-1", habilitation="habilitation-9")
     write = dynamodb().transact_write_items
 
     def die(**asked: Any) -> None:
@@ -399,7 +400,7 @@ def test_a_suspension_interrupted_and_retried_leaves_one_audit_record_and_one_hi
             suspend(suspicion(), None)
     suspend(suspicion(), None)
     assert state(cloud) == "suspended"
-    assert [entry["kind"] for entry in cloud.entries()] == ["suspension"]
+    assert [entry["kind"] for entry in cloud.audit_records()] == ["suspension"]
     assert len(cloud.habilitations.scan()["Items"]) == 1
 
 
@@ -417,11 +418,11 @@ def test_a_message_older_than_the_resumption_of_the_token_is_ignored(
 
 @pytest.mark.parametrize("gone", ["revoked", "suspended"])
 def test_a_token_that_is_not_active_is_left_as_it_is(cloud: Cloud, gone: str) -> None:
-    cloud.token("dgfip_nombre_parts", id="jeton-1", state=gone)
+    cloud.issue_key("dgfip_nombre_parts", id="jeton-1", state=gone)
     suspend(suspicion(), None)
     suspend(suspicion(token="unknown"), None)
     assert state(cloud) == gone
-    assert cloud.entries() == []
+    assert cloud.audit_records() == []
 
 
 def test_a_suspension_that_cannot_be_audited_fails_and_leaves_the_token_active(
@@ -435,7 +436,7 @@ def test_a_suspension_that_cannot_be_audited_fails_and_leaves_the_token_active(
 
 
 def test_a_suspension_is_added_to_the_history_of_the_habilitation(cloud: Cloud) -> None:
-    cloud.token("dgfip_nombre_parts", id="jeton-1", habilitation="habilitation-9")
+    cloud.issue_key("dgfip_nombre_parts", id="jeton-1", habilitation="habilitation-9")
     suspend(suspicion(), None)
     (event,) = cloud.habilitations.scan()["Items"]
     assert (event["habilitation"], event["event"]) == ("habilitation-9", "key_suspended")

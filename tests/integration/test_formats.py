@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from api_particulier.api.response import success
-from tests.support.function import Answer, Cloud, ask, call, event
-from tests.support.tax_service import BLANK_PAGE, NOT_FOUND_PAGE, NOTICE, REFUSED_PAGE, Provider, page
+from tests.support.cloud import Cloud
+from tests.support.function import Response, call_api, event, invoke
+from tests.support.tax_service import BLANK_PAGE, NOT_FOUND_PAGE, NOTICE, REFUSED_PAGE, TaxService, notice_page
 
 JSON, XML = "application/json; charset=utf-8", "application/xml; charset=utf-8"
 NOT_ACCEPTABLE = {
@@ -25,15 +26,15 @@ pytestmark = pytest.mark.usefixtures("cloud", "dgfip")
 
 @pytest.fixture
 def key(cloud: Cloud) -> str:
-    return cloud.token("dgfip_avis_imposition")
+    return cloud.issue_key("dgfip_avis_imposition")
 
 
-def accepting(accept: str | None, key: str, door: str = "avis_imposition/v1") -> Answer:
+def accepting(accept: str | None, key: str, door: str = "avis_imposition/v1") -> Response:
     made = event(door, key=key)
     del made["headers"]["Accept"]
     if accept is not None:
         made["headers"]["accept"] = accept
-    return call(made, door.split("/", maxsplit=1)[0])
+    return invoke(made, door.split("/", maxsplit=1)[0])
 
 
 @pytest.mark.parametrize(
@@ -75,9 +76,9 @@ def test_another_format_is_refused_in_json(key: str, accept: str, door: str) -> 
     assert (answer.status, answer.headers["Content-Type"], answer.body) == (406, JSON, NOT_ACCEPTABLE)
 
 
-def test_the_provider_is_not_called_when_no_format_is_acceptable(key: str, dgfip: Provider) -> None:
+def test_the_provider_is_not_called_when_no_format_is_acceptable(key: str, dgfip: TaxService) -> None:
     assert accepting("text/html", key).status == 406
-    assert dgfip.asked == []
+    assert dgfip.requests == []
 
 
 @pytest.mark.parametrize(
@@ -88,7 +89,7 @@ def test_the_format_parameter_takes_precedence_over_accept(
     key: str, wanted: str, content_type: str | None, accept: str
 ) -> None:
     numbers = {"numeroFiscal": "2690000000001", "referenceAvis": "2690000000001"}
-    answer = ask("avis_imposition/v1", key=key, headers={"Accept": accept}, format=wanted, **numbers)
+    answer = call_api("avis_imposition/v1", key=key, headers={"Accept": accept}, format=wanted, **numbers)
     if content_type is None:
         assert (answer.status, answer.body) == (406, NOT_ACCEPTABLE)
     else:
@@ -98,12 +99,12 @@ def test_the_format_parameter_takes_precedence_over_accept(
 @pytest.mark.parametrize("accept", ["application/xml", "text/html", "", "application/json;q=0"])
 def test_v2_always_responds_in_json(key: str, accept: str) -> None:
     numbers = {"numeroFiscal": "2690000000001", "referenceAvis": "2690000000001"}
-    answer = ask("avis_imposition/v2", key=key, headers={"Accept": accept}, format="xml", **numbers)
+    answer = call_api("avis_imposition/v2", key=key, headers={"Accept": accept}, format="xml", **numbers)
     assert (answer.status, answer.headers["Content-Type"], answer.body) == (200, JSON, NOTICE)
 
 
-def test_a_notice_in_xml(key: str, dgfip: Provider) -> None:
-    dgfip.page = page(
+def test_a_notice_in_xml(key: str, dgfip: TaxService) -> None:
+    dgfip.page = notice_page(
         {**NOTICE, "declarant2": {"nom": "", "nomNaissance": "", "prenoms": "", "dateNaissance": ""}, "nombreParts": 2}
     )
     assert accepting("application/xml", key).text == (
@@ -145,11 +146,11 @@ def test_a_notice_in_xml(key: str, dgfip: Provider) -> None:
 
 @settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(nom=st.text(min_size=1), adresse=st.text(min_size=1))
-def test_xml_is_well_formed_for_any_text_of_a_notice(key: str, dgfip: Provider, nom: str, adresse: str) -> None:
-    dgfip.page = page(
+def test_xml_is_well_formed_for_any_text_of_a_notice(key: str, dgfip: TaxService, nom: str, adresse: str) -> None:
+    dgfip.page = notice_page(
         {**NOTICE, "declarant1": {"nom": f"x{nom}"}, "foyerFiscal": {"annee": 2026, "adresse": f"x{adresse}"}}
     )
-    read, answer = ask("avis_imposition/v1", key=key), accepting("application/xml", key)
+    read, answer = call_api("avis_imposition/v1", key=key), accepting("application/xml", key)
     assert (read.status, answer.status) == (200, 200)
     result = etree.fromstring(answer.text.encode())
     assert result.tag == "result"
@@ -198,17 +199,17 @@ def readable_in_xml(text: str) -> str:
     ],
 )
 def test_an_error_is_in_xml_when_xml_is_accepted(  # noqa: PLR0913, PLR0917 - a table of cases
-    key: str, dgfip: Provider, status: int, error: str, shown: str, query: dict[str, str]
+    key: str, dgfip: TaxService, status: int, error: str, shown: str, query: dict[str, str]
 ) -> None:
     dgfip.page = shown
     made = event("avis_imposition/v1", key=key, headers={"Accept": "application/xml"})
     if query:
         made["multiValueQueryStringParameters"] = {name: [value] for name, value in query.items()}
-    answer = call(made, "avis_imposition")
+    answer = invoke(made, "avis_imposition")
     assert_xml_error(answer, status, error)
 
 
-def assert_xml_error(answer: Answer, status: int, error: str) -> None:
+def assert_xml_error(answer: Response, status: int, error: str) -> None:
     assert (answer.status, answer.headers["Content-Type"]) == (status, XML)
     root = etree.fromstring(answer.text.encode())
     assert [root.tag, *(child.tag for child in root)] == ["error", "error", "reason", "message"]
@@ -218,28 +219,28 @@ def assert_xml_error(answer: Answer, status: int, error: str) -> None:
 
 def test_a_refusal_of_the_caller_is_in_xml_too(cloud: Cloud) -> None:
     assert_xml_error(accepting("application/xml", "unknown"), 401, "access_denied")
-    assert_xml_error(accepting("application/xml", cloud.token("foo")), 403, "forbidden")
-    assert_xml_error(accepting("application/xml", cloud.token("foo", allowed=["10.0.0.0/8"])), 403, "forbidden")
+    assert_xml_error(accepting("application/xml", cloud.issue_key("foo")), 403, "forbidden")
+    assert_xml_error(accepting("application/xml", cloud.issue_key("foo", allowed=["10.0.0.0/8"])), 403, "forbidden")
 
 
 def test_an_xml_error_has_the_layout_of_2020(key: str) -> None:
     made = event("avis_imposition/v1", key=key, headers={"Accept": "application/xml"})
     made["multiValueQueryStringParameters"] = {"numeroFiscal": ["2690000000001"]}
     sentence = "Les paramètres numeroFiscal et referenceAvis doivent être fournis dans la requête."
-    assert call(made, "avis_imposition").text == (
+    assert invoke(made, "avis_imposition").text == (
         '<?xml version="1.0" encoding="UTF-8"?>\n<error>\n\t<error>bad_request</error>\n'
         f"\t<reason>{sentence}</reason>\n\t<message>{sentence}</message>\n</error>"
     )
 
 
 @pytest.mark.parametrize("door", ["avis_imposition/v1", "avis_imposition/v2", "introspect/introspect", "ping/ping"])
-@pytest.mark.parametrize("shown", [page(NOTICE), NOT_FOUND_PAGE, BLANK_PAGE, REFUSED_PAGE])
-def test_every_response_carries_the_same_headers(key: str, dgfip: Provider, door: str, shown: str) -> None:
+@pytest.mark.parametrize("shown", [notice_page(NOTICE), NOT_FOUND_PAGE, BLANK_PAGE, REFUSED_PAGE])
+def test_every_response_carries_the_same_headers(key: str, dgfip: TaxService, door: str, shown: str) -> None:
     dgfip.page = shown
     for made_key, accept in product((key, "unknown"), ("application/json", "application/xml", "text/html")):
         made = event(door, key=made_key, headers={"Accept": accept})
         made["requestContext"]["requestId"] = "3f0c"
-        headers = call(made, door.split("/", maxsplit=1)[0]).headers
+        headers = invoke(made, door.split("/", maxsplit=1)[0]).headers
         assert headers["X-Request-Id"] == "3f0c"
         assert headers["Cache-Control"] == "no-store"
         assert headers["RateLimit-Limit"] == "20"

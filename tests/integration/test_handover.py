@@ -13,33 +13,34 @@ import pytest
 from api_particulier import aws
 from api_particulier.habilitations import key_link
 from api_particulier.keys import lifecycle
+from tests.support.cloud import Cloud
 from tests.support.datapass import FIRED_AT, SCOPES, Town
-from tests.support.function import Answer, Cloud, ask, call, event
-from tests.support.site import opened
+from tests.support.function import Response, call_api, event, invoke
+from tests.support.site import decode_page
 
 
 @pytest.fixture
 def town(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Town:
     made = Town(cloud, monkeypatch)
-    made.tell()
+    made.notify()
     return made
 
 
 def link(town: Town, age: timedelta = timedelta()) -> str:
     (token,) = town.tokens()
-    return key_link.create(town.register, "26001", token.id, "somebody", datetime.now(UTC) - age)
+    return key_link.create(town.repository, "26001", token.id, "somebody", datetime.now(UTC) - age)
 
 
-def show(secret: object) -> Answer:
-    return call(event("key_link/show") | {"body": json.dumps({"lien": secret})}, "key_link")
+def show(secret: object) -> Response:
+    return invoke(event("key_link/show") | {"body": json.dumps({"lien": secret})}, "key_link")
 
 
-def report(body: object) -> Answer:
-    return call(event("key_report/report") | {"body": json.dumps(body)}, "key_report")
+def report(body: object) -> Response:
+    return invoke(event("key_report/report") | {"body": json.dumps(body)}, "key_report")
 
 
 def steps(town: Town) -> list[str]:
-    return [step.event for step in town.register.history("26001")]
+    return [step.event for step in town.repository.history("26001")]
 
 
 # ── The link ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -70,7 +71,7 @@ def test_a_second_opening_says_so_and_alerts(town: Town, capfd: pytest.CaptureFi
 
 def test_ten_openings_at_once_show_it_once(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     secret = link(town)
-    town.one_at_a_time(monkeypatch)
+    town.serialise_aws_calls(monkeypatch)
     with ThreadPoolExecutor(10) as pool:
         answers = list(pool.map(lambda _: show(secret), range(10)))
     assert sorted(answer.status for answer in answers) == [200] + [410] * 9
@@ -84,7 +85,7 @@ def test_a_link_lives_four_hours(town: Town) -> None:
 
 def test_a_link_to_a_dead_key_shows_nothing(town: Town) -> None:
     secret = link(town)
-    town.tell("revoke", FIRED_AT + 1)
+    town.notify("revoke", FIRED_AT + 1)
     assert (show(secret).status, show(secret).body["reason"]) == (410, "This link has expired")
 
 
@@ -109,7 +110,7 @@ def test_an_unknown_link_is_not_found(town: Town, secret: str) -> None:
 @pytest.mark.parametrize("body", [None, "", "[]", "{}", '{"lien": 1}', '{"lien": ""}', "{"])
 def test_what_is_no_opening_is_a_bad_request(town: Town, body: str | None) -> None:
     assert town.tokens()
-    answer = call(event("key_link/show") | {"body": body}, "key_link")
+    answer = invoke(event("key_link/show") | {"body": body}, "key_link")
     assert (answer.status, answer.body["error"]) == (400, "bad_request")
 
 
@@ -119,7 +120,7 @@ def test_neither_a_key_nor_a_link_is_kept_or_logged(town: Town, capfd: pytest.Ca
     show(secret)
     (key,) = town.gateway_keys()
     logged = capfd.readouterr()
-    kept = str(town.kept()) + str(town.cloud.tokens.scan()["Items"]) + logged.out + logged.err
+    kept = str(town.stored_items()) + str(town.cloud.tokens.scan()["Items"]) + logged.out + logged.err
     assert secret not in kept
     assert key not in kept
     assert hashlib.sha256(secret.encode()).hexdigest() in kept
@@ -130,7 +131,7 @@ def test_neither_a_key_nor_a_link_is_kept_or_logged(town: Town, capfd: pytest.Ca
 
 @pytest.mark.usefixtures("site")
 def test_the_page_does_nothing_but_what_it_says(cloud: Cloud) -> None:
-    page = opened(ask("key_link/page"))
+    page = decode_page(call_api("key_link/page"))
     assert page.status == 200
     assert page.headers["Content-Type"] == "text/html; charset=utf-8"
     assert page.headers["Referrer-Policy"] == "no-referrer"
@@ -164,9 +165,9 @@ def test_an_approval_sends_the_link_once_and_never_the_key(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch, mails: list[Any]
 ) -> None:
     town = Town(cloud, monkeypatch)
-    town.tell()
-    town.tell()
-    town.tell("approve", FIRED_AT + 1, scopes=["cnaf_adresse"])
+    town.notify()
+    town.notify()
+    town.notify("approve", FIRED_AT + 1, scopes=["cnaf_adresse"])
     ((to, text),) = mails
     assert to == ("informatique@ville-imaginaire.exemple.fr",)
     (key,) = town.gateway_keys()
@@ -181,7 +182,7 @@ def test_the_link_is_of_the_domain_that_callers_know(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch, mails: list[Any]
 ) -> None:
     monkeypatch.setenv("PUBLIC_URL", "https://api-particulier.exemple.fr")
-    Town(cloud, monkeypatch).tell()
+    Town(cloud, monkeypatch).notify()
     ((_, text),) = mails
     assert "\nhttps://api-particulier.exemple.fr/api/cles/remise#" in text
 
@@ -189,7 +190,7 @@ def test_the_link_is_of_the_domain_that_callers_know(
 def test_without_a_technical_contact_the_applicant_gets_it(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch, mails: list[Any]
 ) -> None:
-    Town(cloud, monkeypatch).tell(contact_technique_email=None)
+    Town(cloud, monkeypatch).notify(contact_technique_email=None)
     assert [to for to, _ in mails] == [("direction@ville-imaginaire.exemple.fr",)]
 
 
@@ -205,9 +206,9 @@ def test_a_mail_that_fails_costs_datapass_nothing_and_is_told(
 
     with monkeypatch.context() as patch:
         patch.setattr(email, "send", fail)
-        assert town.tell().body == {"token_id": town.tokens()[0].id}
+        assert town.notify().body == {"token_id": town.tokens()[0].id}
     assert len(town.dead_letters()) == 1
-    town.tell()
+    town.notify()
     assert len(mails) == 1
 
 
@@ -221,9 +222,9 @@ def test_a_link_that_could_not_be_made_is_sent_by_the_next_delivery(
 
     with monkeypatch.context() as patch:
         patch.setattr(key_link, "create", die)
-        assert town.tell().status == 500
+        assert town.notify().status == 500
     assert mails == []
-    town.tell()
+    town.notify()
     assert len(mails) == 1
 
 
@@ -252,7 +253,7 @@ def test_a_key_that_is_unknown_or_dead_is_answered_the_same(town: Town) -> None:
 
 
 def test_a_key_without_a_habilitation_can_be_killed_too(cloud: Cloud) -> None:
-    key = cloud.token("dgfip_nombre_parts")
+    key = cloud.issue_key("dgfip_nombre_parts")
     aws.apigateway()
     assert boto3.client("apigateway").get_api_keys()["items"] == []
     assert report({"key": key}).status == 200

@@ -2,31 +2,34 @@
 
 from lxml import etree
 
-from tests.support.function import Cloud, ask
-from tests.support.tax_service import Provider
+from tests.support.cloud import Cloud
+from tests.support.function import call_api
+from tests.support.tax_service import TaxService
 
 
 def test_introspection_returns_the_id_the_name_and_the_scopes(cloud: Cloud) -> None:
     scopes = ("dgfip_nombre_parts", "cnaf_adresse", "dgfip_adresse", "foo")
-    key = cloud.token(*scopes, id="jeton-1", organisation="VILLE D'EXEMPLE & Cie", habilitation="9")
-    answer = ask("introspect/introspect", key=key)
+    key = cloud.issue_key(*scopes, id="jeton-1", organisation="VILLE D'EXEMPLE & Cie", habilitation="9")
+    answer = call_api("introspect/introspect", key=key)
     assert answer.status == 200
     assert answer.body == {"_id": "jeton-1", "name": "VILLE D'EXEMPLE & Cie", "scopes": sorted(scopes)}
     assert list(answer.body) == ["_id", "name", "scopes"]
 
 
 def test_a_token_without_scopes_can_be_introspected(cloud: Cloud) -> None:
-    assert ask("introspect/introspect", key=cloud.token()).body["scopes"] == []
+    assert call_api("introspect/introspect", key=cloud.issue_key()).body["scopes"] == []
 
 
-def test_introspection_calls_no_provider(cloud: Cloud, dgfip: Provider) -> None:
-    assert ask("introspect/introspect", key=cloud.token("dgfip_avis_imposition")).status == 200
-    assert dgfip.asked == []
+def test_introspection_calls_no_provider(cloud: Cloud, dgfip: TaxService) -> None:
+    assert call_api("introspect/introspect", key=cloud.issue_key("dgfip_avis_imposition")).status == 200
+    assert dgfip.requests == []
 
 
 def test_introspection_is_available_in_xml(cloud: Cloud) -> None:
-    key = cloud.token("b", "a", id="jeton-1", organisation="<VILLE>")
-    root = etree.fromstring(ask("introspect/introspect", key=key, headers={"Accept": "application/xml"}).text.encode())
+    key = cloud.issue_key("b", "a", id="jeton-1", organisation="<VILLE>")
+    root = etree.fromstring(
+        call_api("introspect/introspect", key=key, headers={"Accept": "application/xml"}).text.encode()
+    )
     assert [(child.tag, child.text) for child in root] == [
         ("_id", "jeton-1"),
         ("name", "<VILLE>"),

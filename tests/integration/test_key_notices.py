@@ -18,7 +18,8 @@ from api_particulier.habilitations.repository import HabilitationRepository
 from api_particulier.keys import lifecycle
 from api_particulier.keys.store import KeyStore
 from api_particulier.keys.token import Token, item_of
-from tests.support.function import Cloud, forget
+from tests.support.cloud import Cloud
+from tests.support.function import new_environment
 
 ENDS = datetime(2027, 6, 15, 14, 30, tzinfo=UTC)
 SENDER = "ne-pas-repondre@api-particulier.exemple.fr"
@@ -315,7 +316,7 @@ def test_a_key_prolonged_as_its_notice_leaves_is_counted_anew(town: Town) -> Non
 def sender(monkeypatch: pytest.MonkeyPatch, cloud: Cloud) -> str:  # noqa: ARG001 - moto
     monkeypatch.setenv("MAIL_SENDER", SENDER)
     boto3.client("sesv2").create_email_identity(EmailIdentity=SENDER)
-    forget()
+    new_environment()
     return SENDER
 
 

@@ -15,7 +15,8 @@ import pytest
 from api_particulier.keys import lifecycle
 from api_particulier.keys.store import LEASE, KeyStore
 from api_particulier.keys.token import Token, hash_key
-from tests.support.function import Cloud, ask, forget
+from tests.support.cloud import Cloud
+from tests.support.function import call_api, new_environment
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 LATER = NOW + LEASE
@@ -55,8 +56,8 @@ def whole(gateway: KeyStore, cloud: Cloud) -> Counter[str]:
 
 def opens(gateway: KeyStore, token: Token) -> int:
     """Return what a caller with the token's key gets, of an environment that remembers nothing."""
-    forget()
-    return ask("introspect/introspect", key=lifecycle.reveal(gateway, token)).status
+    new_environment()
+    return call_api("introspect/introspect", key=lifecycle.reveal(gateway, token)).status
 
 
 # ── Issuing ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -66,7 +67,7 @@ def test_a_key_opens_its_scopes_and_only_the_gateway_knows_it(gateway: KeyStore,
     token = lifecycle.issue(gateway, new(), NOW)
     key = lifecycle.reveal(gateway, token)
     assert (len(key), int(key, 16) > 0) == (64, True)
-    assert ask("introspect/introspect", key=key).body["scopes"] == sorted(SCOPES)
+    assert call_api("introspect/introspect", key=key).body["scopes"] == sorted(SCOPES)
     assert key not in str(cloud.tokens.scan()["Items"])
     assert lifecycle.find(gateway, token.id) == token
 
@@ -302,7 +303,9 @@ def test_a_prolonged_key_works_again(gateway: KeyStore) -> None:
 def test_a_narrowed_key_opens_less_and_never_more(gateway: KeyStore) -> None:
     token = lifecycle.issue(gateway, new(), NOW)
     narrowed = lifecycle.reduce_scopes(gateway, token, frozenset({"dgfip_declarant1_nom", "dgfip_nombre_parts"}))
-    assert ask("introspect/introspect", key=lifecycle.reveal(gateway, token)).body["scopes"] == sorted(narrowed.scopes)
+    assert call_api("introspect/introspect", key=lifecycle.reveal(gateway, token)).body["scopes"] == sorted(
+        narrowed.scopes
+    )
     for wider in ("dgfip_declarant1_prenoms", "dgfip_adresse", "dgfip_avis_imposition", "cnaf_enfants", "unknown"):
         with pytest.raises(lifecycle.ScopesNotReduced, match=wider):
             lifecycle.reduce_scopes(gateway, token, frozenset({"dgfip_nombre_parts", wider}))
@@ -331,7 +334,7 @@ def test_a_key_taken_away_is_nowhere_at_the_gateway_and_never_comes_back(gateway
     key = lifecycle.reveal(gateway, token)
     assert lifecycle.revoke(gateway, token) == lifecycle.revoke(gateway, token)
     assert gateway.api.get_api_keys()["items"] == []
-    assert ask("introspect/introspect", key=key).status == 401
+    assert call_api("introspect/introspect", key=key).status == 401
     for change in (
         lambda: lifecycle.reveal(gateway, token),
         lambda: lifecycle.extend(gateway, token, NOW + timedelta(days=900), NOW),

@@ -14,9 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from api_particulier.scopes import EMPTY
-from tests.support.function import EVERY_SCOPE, Answer, Cloud, ask, call, event
-from tests.support.scopes import BUNDLES, CNAF, DGFIP
-from tests.support.tax_service import NOTICE, Provider, page
+from tests.support.cloud import Cloud
+from tests.support.function import Response, call_api, event, invoke
+from tests.support.scopes import BUNDLES, CNAF, DGFIP, EVERY_SCOPE
+from tests.support.tax_service import NOTICE, TaxService, notice_page
 from tests.support.template import ROOT
 
 ORDER = {
@@ -94,10 +95,10 @@ def test_a_route_returns_exactly_the_fields_of_the_token_scopes(cloud: Cloud, fo
     def check(scopes: set[str], values: dict[str, object]) -> None:
         leaves = {path: EMPTY if value == "blank" else value for path, value in values.items() if value != "absent"}
         played = replace(dataset, ask=lambda _: document(leaves))
-        key = cloud.token(*scopes)
+        key = cloud.issue_key(*scopes)
         response: Any = played.handler(event_of(folder, route, key), None)
         opened = opened_by(dataset.provider, scopes).intersection(declared)
-        (entry,) = cloud.entries()
+        (entry,) = cloud.audit_records()
         cloud.audit.delete_item(Key={name: entry[name] for name in ("token_day", "id")})
         if not opened:
             assert response["statusCode"] == 403
@@ -123,7 +124,7 @@ def test_a_route_returns_exactly_the_fields_of_the_token_scopes(cloud: Cloud, fo
 @given(scopes=scope_sets)
 def test_a_notice_from_the_provider_is_masked_exactly(cloud: Cloud, scopes: set[str]) -> None:
     opened = opened_by("dgfip", scopes)
-    answer = ask("avis_imposition/v2", key=cloud.token(*scopes))
+    answer = call_api("avis_imposition/v2", key=cloud.issue_key(*scopes))
     if opened & set(paths(NOTICE)):
         assert answer.status == 200
         assert paths(answer.body) == {path: value for path, value in paths(NOTICE).items() if path in opened}
@@ -134,34 +135,37 @@ def test_a_notice_from_the_provider_is_masked_exactly(cloud: Cloud, scopes: set[
 
 def test_each_scope_gives_its_fields_and_no_other(cloud: Cloud) -> None:
     for scope in [*DGFIP, *BUNDLES]:
-        answer = ask("avis_imposition/v2", key=cloud.token(scope))
+        answer = call_api("avis_imposition/v2", key=cloud.issue_key(scope))
         expected = {path: value for path, value in paths(NOTICE).items() if path in opened_by("dgfip", [scope])}
         assert (paths(answer.body) if answer.status == 200 else {}) == expected, scope
 
 
 def test_all_scopes_together_give_the_whole_notice(cloud: Cloud) -> None:
-    whole = ask("avis_imposition/v2", key=cloud.token(*EVERY_SCOPE))
+    whole = call_api("avis_imposition/v2", key=cloud.issue_key(*EVERY_SCOPE))
     assert whole.text == json.dumps(NOTICE, ensure_ascii=False, separators=(",", ":"))
-    assert ask("avis_imposition/v1", key=cloud.token(*DGFIP)).text == whole.text
+    assert call_api("avis_imposition/v1", key=cloud.issue_key(*DGFIP)).text == whole.text
 
 
 def test_one_scope_gives_a_body_of_one_field(cloud: Cloud) -> None:
-    answer = ask("avis_imposition/v2", key=cloud.token("dgfip_nombre_parts"))
+    answer = call_api("avis_imposition/v2", key=cloud.issue_key("dgfip_nombre_parts"))
     assert answer.text == '{"nombreParts":2.5}'
 
 
-def test_the_missing_second_declarant_has_empty_strings_for_its_granted_fields(cloud: Cloud, dgfip: Provider) -> None:
+def test_the_missing_second_declarant_has_empty_strings_for_its_granted_fields(cloud: Cloud, dgfip: TaxService) -> None:
     alone = {**NOTICE, "declarant2": dict.fromkeys(("nom", "nomNaissance", "prenoms", "dateNaissance"), "")}
-    dgfip.page = page(alone)
-    assert ask("declarants/v2", key=cloud.token("dgfip_avis_imposition")).body["declarant2"] == alone["declarant2"]
-    some: Answer = ask("declarants/v2", key=cloud.token("dgfip_declarant1_nom", "dgfip_declarant2_prenoms"))
+    dgfip.page = notice_page(alone)
+    assert (
+        call_api("declarants/v2", key=cloud.issue_key("dgfip_avis_imposition")).body["declarant2"]
+        == alone["declarant2"]
+    )
+    some: Response = call_api("declarants/v2", key=cloud.issue_key("dgfip_declarant1_nom", "dgfip_declarant2_prenoms"))
     assert some.body == {"declarant1": {"nom": "TILLEUL"}, "declarant2": {"prenoms": ""}}
 
 
 def test_an_alias_returns_the_same_body_as_its_dataset(cloud: Cloud) -> None:
-    key = cloud.token("dgfip_adresse")
-    old = call(event_of("avis_imposition", "/api/impots/svair", key), "avis_imposition")
-    new = call(event_of("avis_imposition", "/api/v2/avis-imposition", key), "avis_imposition")
+    key = cloud.issue_key("dgfip_adresse")
+    old = invoke(event_of("avis_imposition", "/api/impots/svair", key), "avis_imposition")
+    new = invoke(event_of("avis_imposition", "/api/v2/avis-imposition", key), "avis_imposition")
     assert old.text == new.text
 
 

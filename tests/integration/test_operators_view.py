@@ -8,7 +8,8 @@ from api_particulier.keys.lifecycle import NewToken, find
 from api_particulier.keys.store import KeyStore
 from api_particulier.keys.token import Token
 from ops.keys import last_use, last_uses, scopes_used
-from tests.support.function import Cloud, ask
+from tests.support.cloud import Cloud
+from tests.support.function import call_api
 
 LONG_AGO = datetime.now(UTC) - timedelta(days=400)
 
@@ -16,7 +17,7 @@ LONG_AGO = datetime.now(UTC) - timedelta(days=400)
 def token_of(cloud: Cloud, *scopes: str) -> tuple[str, Token]:
     """Return the key and the token of a town, issued long ago."""
     token_id = NewToken.new_id()
-    key = cloud.token(*scopes, id=token_id, created=LONG_AGO.isoformat())
+    key = cloud.issue_key(*scopes, id=token_id, created=LONG_AGO.isoformat())
     return key, find(KeyStore.of_function(), token_id)
 
 
@@ -27,9 +28,9 @@ def later(days: float) -> datetime:
 def test_the_last_use_is_the_last_call_even_a_refused_one(cloud: Cloud) -> None:
     key, token = token_of(cloud, "dgfip_nombre_parts")
     assert last_use(cloud.audit, token, LONG_AGO, later(0)) is None
-    ask("introspect/introspect", key=key)
-    ask("declarants/v2", key=key)
-    refused = cloud.entries()[-1]
+    call_api("introspect/introspect", key=key)
+    call_api("declarants/v2", key=key)
+    refused = cloud.audit_records()[-1]
     assert refused["status"] == 403
     for days in (0, 1, 89):
         now = later(days)
@@ -40,14 +41,14 @@ def test_the_last_use_is_the_last_call_even_a_refused_one(cloud: Cloud) -> None:
 
 def test_a_use_outside_the_period_is_not_found(cloud: Cloud) -> None:
     key, token = token_of(cloud, "dgfip_nombre_parts")
-    ask("introspect/introspect", key=key)
+    call_api("introspect/introspect", key=key)
     assert last_use(cloud.audit, token, datetime.now(UTC), later(30)) is None
     assert last_use(cloud.audit, token, later(30), later(60)) is None
 
 
 def test_unused_keys_are_distinguished_from_used_ones(cloud: Cloud) -> None:
     (key, used), (_, unused) = (token_of(cloud, "dgfip_nombre_parts") for _ in range(2))
-    ask("introspect/introspect", key=key)
+    call_api("introspect/introspect", key=key)
     found = last_uses(cloud.audit, [used, unused], later(-30), later(0))
     assert (found[used.id] is None, found[unused.id]) == (False, None)
 
@@ -55,8 +56,8 @@ def test_unused_keys_are_distinguished_from_used_ones(cloud: Cloud) -> None:
 @pytest.mark.usefixtures("dgfip")
 def test_scopes_that_released_no_field_are_unused_even_in_a_bundle(cloud: Cloud) -> None:
     key, token = token_of(cloud, "dgfip_adresse", "dgfip_revenu_fiscal_reference", "dgfip_nombre_parts", "cnaf_enfants")
-    assert ask("declarants/v2", key=key).status == 200
-    assert ask("revenu_fiscal_reference/v2", key=key).status == 200
+    assert call_api("declarants/v2", key=key).status == 200
+    assert call_api("revenu_fiscal_reference/v2", key=key).status == 200
     found = scopes_used(cloud.audit, token, later(-90), later(0))
     assert found.calls == 2
     declarants = [
@@ -76,8 +77,8 @@ def test_scopes_that_released_no_field_are_unused_even_in_a_bundle(cloud: Cloud)
 
 def test_every_scope_of_a_key_that_released_nothing_is_unused(cloud: Cloud) -> None:
     key, token = token_of(cloud, "cnaf_attestation_droits")
-    ask("introspect/introspect", key=key)
-    ask("declarants/v2", key=key)
+    call_api("introspect/introspect", key=key)
+    call_api("declarants/v2", key=key)
     found = scopes_used(cloud.audit, token, later(-90), later(0))
     assert (found.calls, found.used) == (0, ())
     assert found.unused == ("cnaf_adresse", "cnaf_allocataires", "cnaf_enfants", "cnaf_quotient_familial")
@@ -86,5 +87,5 @@ def test_every_scope_of_a_key_that_released_nothing_is_unused(cloud: Cloud) -> N
 @pytest.mark.usefixtures("dgfip")
 def test_fields_read_before_the_period_do_not_count(cloud: Cloud) -> None:
     key, token = token_of(cloud, "dgfip_nombre_parts")
-    assert ask("revenu_fiscal_reference/v2", key=key).status == 200
+    assert call_api("revenu_fiscal_reference/v2", key=key).status == 200
     assert scopes_used(cloud.audit, token, datetime.now(UTC), later(1)).unused == ("dgfip_nombre_parts",)

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.support.function import Answer, Cloud, call, event
-from tests.support.tax_service import Provider
+from tests.support.cloud import Cloud
+from tests.support.function import Response, event, invoke
+from tests.support.tax_service import TaxService
 
 SPACES = " \t\n\N{NO-BREAK SPACE}\N{NARROW NO-BREAK SPACE}"
 
@@ -19,14 +20,14 @@ anything = st.text() | st.binary().map(lambda sent: sent.decode(errors="surrogat
 
 @pytest.fixture
 def key(cloud: Cloud) -> str:
-    return cloud.token("dgfip_nombre_parts")
+    return cloud.issue_key("dgfip_nombre_parts")
 
 
-def send(key: str, query: dict[str, Any] | None, function: str = "revenu_fiscal_reference") -> Answer:
+def send(key: str, query: dict[str, Any] | None, function: str = "revenu_fiscal_reference") -> Response:
     made = event(f"{function}/v2", key=key)
     made["multiValueQueryStringParameters"] = query
     made["queryStringParameters"] = query and {name: values[-1] for name, values in query.items() if values}
-    return call(made, function)
+    return invoke(made, function)
 
 
 @settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -38,12 +39,12 @@ def send(key: str, query: dict[str, Any] | None, function: str = "revenu_fiscal_
     | st.dictionaries(anything, st.lists(anything, max_size=2), max_size=3)
 )
 def test_any_query_is_either_sent_to_the_provider_exactly_or_refused(
-    key: str, dgfip: Provider, query: dict[str, list[str]] | None
+    key: str, dgfip: TaxService, query: dict[str, list[str]] | None
 ) -> None:
-    dgfip.asked.clear()
+    dgfip.requests.clear()
     answer = send(key, query)
     assert answer.status in {200, 400, 404}
-    posted = [form for method, form in dgfip.asked if method == "POST"]
+    posted = [form for method, form in dgfip.requests if method == "POST"]
     if answer.status == 200:
         (form,) = posted
         sent: dict[str, list[str]] = query or {}
@@ -55,13 +56,13 @@ def test_any_query_is_either_sent_to_the_provider_exactly_or_refused(
         assert posted == []
 
 
-def test_spaces_and_check_letters_are_removed_before_the_provider_is_called(key: str, dgfip: Provider) -> None:
+def test_spaces_and_check_letters_are_removed_before_the_provider_is_called(key: str, dgfip: TaxService) -> None:
     query = {
         "numeroFiscal": ["26 90 000\N{NO-BREAK SPACE}000 012 et la suite"],
         "referenceAvis": ["26 90 000 000 0 3 4x"],
     }
     assert send(key, query).status == 200
-    assert [form for method, form in dgfip.asked if method == "POST"] == [
+    assert [form for method, form in dgfip.requests if method == "POST"] == [
         {
             "j_id_7:spi": "2690000000012",
             "j_id_7:num_facture": "2690000000034",
@@ -85,16 +86,16 @@ def test_spaces_and_check_letters_are_removed_before_the_provider_is_called(key:
     ],
 )
 def test_a_refused_parameter_is_named_and_the_provider_is_not_called(
-    key: str, dgfip: Provider, query: dict[str, list[str]] | None, named: tuple[str, ...]
+    key: str, dgfip: TaxService, query: dict[str, list[str]] | None, named: tuple[str, ...]
 ) -> None:
     answer = send(key, query)
     assert (answer.status, answer.body["error"]) == (400, "bad_request")
     for name in named:
         assert name in answer.body["message"]
-    assert dgfip.asked == []
+    assert dgfip.requests == []
 
 
-def test_other_parameters_are_ignored(key: str, dgfip: Provider) -> None:
+def test_other_parameters_are_ignored(key: str, dgfip: TaxService) -> None:
     numbers = {"numeroFiscal": ["2690000000012"], "referenceAvis": ["2690000000034"]}
     assert send(key, {**numbers, "q": ["x"], "NumeroFiscal": ["x"]}).status == 200
-    assert len(dgfip.asked) == 2
+    assert len(dgfip.requests) == 2

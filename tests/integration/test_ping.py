@@ -4,8 +4,9 @@ import importlib
 
 import pytest
 
-from tests.support.function import Answer, Cloud, ask, forget
-from tests.support.tax_service import BLANK_PAGE, REFUSED_PAGE, Provider
+from tests.support.cloud import Cloud
+from tests.support.function import Response, call_api, new_environment
+from tests.support.tax_service import BLANK_PAGE, REFUSED_PAGE, TaxService
 
 DOWN = {
     "error": "network_error",
@@ -32,14 +33,14 @@ def clock(monkeypatch: pytest.MonkeyPatch, cloud: Cloud) -> Clock:  # noqa: ARG0
     return clock
 
 
-def ping_from_another_environment() -> Answer:
+def ping_from_another_environment() -> Response:
     """Ping the tax service without a key, from an environment that has never been called."""
-    forget()
-    return ask("ping/dgfip")
+    new_environment()
+    return call_api("ping/dgfip")
 
 
 def test_the_api_answers_pong_without_a_key(cloud: Cloud) -> None:
-    answer = ask("ping/ping")
+    answer = call_api("ping/ping")
     assert (answer.status, answer.text) == (200, '"pong"')
     assert cloud.stats.scan()["Items"] == []
 
@@ -48,41 +49,41 @@ def test_the_api_answers_pong_without_any_table(cloud: Cloud) -> None:
     cloud.stats.delete()
     cloud.tokens.delete()
     cloud.audit.delete()
-    assert ask("ping/ping").text == '"pong"'
+    assert call_api("ping/ping").text == '"pong"'
 
 
 @pytest.mark.parametrize("door", ["ping/ping", "ping/dgfip"])
-def test_pong_in_xml_is_as_in_2020(dgfip: Provider, door: str) -> None:
+def test_pong_in_xml_is_as_in_2020(dgfip: TaxService, door: str) -> None:
     assert dgfip.url
-    answer = ask(door, headers={"Accept": "application/xml"})
+    answer = call_api(door, headers={"Accept": "application/xml"})
     assert answer.text == '<?xml version="1.0" encoding="UTF-8"?>\n<result>\n\t<data>pong</data>\n</result>'
 
 
-def test_a_provider_that_answers_is_up(dgfip: Provider) -> None:
+def test_a_provider_that_answers_is_up(dgfip: TaxService) -> None:
     answer = ping_from_another_environment()
     assert (answer.status, answer.text) == (200, '"pong"')
-    assert dgfip.asked == [("GET", {})]
+    assert dgfip.requests == [("GET", {})]
 
 
-def test_all_environments_together_ping_a_provider_once_a_minute(dgfip: Provider, clock: Clock) -> None:
+def test_all_environments_together_ping_a_provider_once_a_minute(dgfip: TaxService, clock: Clock) -> None:
     for second in range(150):
         clock.now = 1_800_000_000 + second
         assert ping_from_another_environment().status == 200
-    assert len(dgfip.asked) == 3  # at 0, 60 and 120
+    assert len(dgfip.requests) == 3  # at 0, 60 and 120
 
 
-def test_a_provider_that_is_down_is_pinged_once_a_minute_too(dgfip: Provider, clock: Clock) -> None:
+def test_a_provider_that_is_down_is_pinged_once_a_minute_too(dgfip: TaxService, clock: Clock) -> None:
     dgfip.status = 500
     for second in range(0, 120, 10):
         clock.now = 1_800_000_000 + second
         answer = ping_from_another_environment()
         assert (answer.status, answer.body) == (503, DOWN)
         assert int(answer.headers["Retry-After"]) > 0
-    assert len(dgfip.asked) == 2
+    assert len(dgfip.requests) == 2
 
 
 @pytest.mark.parametrize("fail", ["refuses", "fails", "is unreadable", "is not there"])
-def test_a_provider_that_fails_is_down(dgfip: Provider, monkeypatch: pytest.MonkeyPatch, fail: str) -> None:
+def test_a_provider_that_fails_is_down(dgfip: TaxService, monkeypatch: pytest.MonkeyPatch, fail: str) -> None:
     match fail:
         case "refuses":
             dgfip.form = REFUSED_PAGE
@@ -96,7 +97,7 @@ def test_a_provider_that_fails_is_down(dgfip: Provider, monkeypatch: pytest.Monk
     assert (answer.status, answer.body) == (503, DOWN)
 
 
-def test_a_provider_is_up_again_once_it_answers_a_minute_later(dgfip: Provider, clock: Clock) -> None:
+def test_a_provider_is_up_again_once_it_answers_a_minute_later(dgfip: TaxService, clock: Clock) -> None:
     dgfip.status = 500
     assert ping_from_another_environment().status == 503
     dgfip.status = 200
@@ -106,7 +107,7 @@ def test_a_provider_is_up_again_once_it_answers_a_minute_later(dgfip: Provider, 
     assert ping_from_another_environment().status == 200
 
 
-def test_a_provider_is_down_once_it_fails_a_minute_later(dgfip: Provider, clock: Clock) -> None:
+def test_a_provider_is_down_once_it_fails_a_minute_later(dgfip: TaxService, clock: Clock) -> None:
     assert ping_from_another_environment().status == 200
     dgfip.status = 500
     clock.now += 59
@@ -119,35 +120,35 @@ def test_a_provider_is_down_once_it_fails_a_minute_later(dgfip: Provider, clock:
     ("known", "meanwhile"), [(None, 200), (200, 200), (500, 503)], ids=["never asked", "was up", "was down"]
 )
 def test_during_a_ping_other_callers_get_the_last_verdict(
-    dgfip: Provider, clock: Clock, known: int | None, meanwhile: int
+    dgfip: TaxService, clock: Clock, known: int | None, meanwhile: int
 ) -> None:
     if known is not None:
         dgfip.status = known
         ping_from_another_environment()
-        dgfip.asked.clear()
+        dgfip.requests.clear()
         dgfip.status = 200
         clock.now += 60
     others: list[int] = []
-    dgfip.before = lambda: others.extend(ping_from_another_environment().status for _ in range(5))
+    dgfip.before_response = lambda: others.extend(ping_from_another_environment().status for _ in range(5))
     assert ping_from_another_environment().status == 200
     assert others == [meanwhile] * 5
-    assert len(dgfip.asked) == 1
+    assert len(dgfip.requests) == 1
 
 
-def test_a_ping_without_an_acceptable_format_does_not_call_the_provider(dgfip: Provider) -> None:
-    assert ask("ping/dgfip", headers={"Accept": "text/html"}).status == 406
-    assert dgfip.asked == []
+def test_a_ping_without_an_acceptable_format_does_not_call_the_provider(dgfip: TaxService) -> None:
+    assert call_api("ping/dgfip", headers={"Accept": "text/html"}).status == 406
+    assert dgfip.requests == []
 
 
-def test_a_ping_without_its_table_is_an_internal_error(dgfip: Provider, cloud: Cloud) -> None:
+def test_a_ping_without_its_table_is_an_internal_error(dgfip: TaxService, cloud: Cloud) -> None:
     cloud.stats.delete()
     answer = ping_from_another_environment()
     assert (answer.status, answer.body["error"]) == (500, "internal_server_error")
-    assert dgfip.asked == []
+    assert dgfip.requests == []
 
 
-def test_a_ping_needs_neither_the_tokens_table_nor_the_audit_table(dgfip: Provider, cloud: Cloud) -> None:
+def test_a_ping_needs_neither_the_tokens_table_nor_the_audit_table(dgfip: TaxService, cloud: Cloud) -> None:
     cloud.tokens.delete()
     cloud.audit.delete()
     assert ping_from_another_environment().status == 200
-    assert len(dgfip.asked) == 1
+    assert len(dgfip.requests) == 1

@@ -5,17 +5,17 @@ from typing import Any
 
 import pytest
 
-from tests.support.function import Answer, call, event
-from tests.support.site import opened
+from tests.support.function import Response, event, invoke
+from tests.support.site import decode_page
 
 pytestmark = pytest.mark.usefixtures("site")
 
 
-def read(name: str, *, path: str | None = None, **headers: str) -> Answer:
+def read(name: str, *, path: str | None = None, **headers: str) -> Response:
     made = event(f"site/{name}", headers=headers)
     if path is not None:
         made |= {"path": path}
-    return opened(call(made, "site"))
+    return decode_page(invoke(made, "site"))
 
 
 def test_the_home_page_is_a_page_that_loads_nothing_from_elsewhere() -> None:
@@ -62,7 +62,7 @@ def test_only_what_is_of_the_site_is_served(path: str) -> None:
 def test_the_home_page_without_its_slash_sends_to_it() -> None:
     made: dict[str, Any] = event("site/home")
     made["requestContext"]["path"] = "/live"
-    answer = call(made, "site")
+    answer = invoke(made, "site")
     assert (answer.status, answer.headers["Location"]) == (302, "live/")
 
 

@@ -20,9 +20,10 @@ from api_particulier.public import statistics
 from api_particulier.public.statistics import CountedCall, Key
 from ops.deployment import Deployment
 from ops.statistics import Books
-from tests.support.function import Cloud, ask, forget
-from tests.support.played_table import PlayedTable
-from tests.support.tax_service import Provider
+from tests.support.cloud import Cloud
+from tests.support.function import call_api, new_environment
+from tests.support.statistics_table import StatisticsTable
+from tests.support.tax_service import TaxService
 from tests.support.template import ROOT, resources
 
 pytestmark = pytest.mark.usefixtures("cloud")
@@ -110,8 +111,8 @@ def deliver(records: list[dict[str, Any]]) -> list[str]:
 
 def figures() -> Any:
     """Ask for the number and its details, from an environment that has never been asked."""
-    forget()
-    number, details = ask("stats/stats"), ask("stats/details")
+    new_environment()
+    number, details = call_api("stats/stats"), call_api("stats/details")
     assert (number.status, details.status) == (200, 200)
     assert number.body == details.body["total"] == sum(day["total"] for day in details.body["parJour"])
     assert number.body == sum(details.body["parJeuDeDonnees"].values())
@@ -130,16 +131,16 @@ def stream() -> list[dict[str, Any]]:
 # ── What is counted ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_the_number_is_that_of_the_answers_200_of_datasets(cloud: Cloud, dgfip: Provider, clock: Clock) -> None:
+def test_the_number_is_that_of_the_answers_200_of_datasets(cloud: Cloud, dgfip: TaxService, clock: Clock) -> None:
     clock.now = datetime.now(UTC)
-    key = cloud.token("dgfip_avis_imposition")
+    key = cloud.issue_key("dgfip_avis_imposition")
     assert dgfip.url
     for _ in range(3):
-        assert ask("declarants/v2", key=key).status == 200
-    assert ask("avis_imposition/v1", key=key).status == 200
-    assert ask("avis_imposition/v1", key=key, numeroFiscal="x").status == 400
-    assert ask("declarants/v2", key="unknown").status == 401
-    assert ask("introspect/introspect", key=key).status == 200
+        assert call_api("declarants/v2", key=key).status == 200
+    assert call_api("avis_imposition/v1", key=key).status == 200
+    assert call_api("avis_imposition/v1", key=key, numeroFiscal="x").status == 400
+    assert call_api("declarants/v2", key="unknown").status == 401
+    assert call_api("introspect/introspect", key=key).status == 200
     assert deliver(stream()) == []
     today = statistics.day_of(clock.now)
     assert counters() == {
@@ -148,7 +149,7 @@ def test_the_number_is_that_of_the_answers_200_of_datasets(cloud: Cloud, dgfip: 
         Key(today, "avis_imposition", 200): 1,
         Key(today, "avis_imposition", 400): 1,
     }
-    assert ask("stats/stats").text == "4"
+    assert call_api("stats/stats").text == "4"
     assert figures()["parJeuDeDonnees"] == {"avis_imposition": 1, "declarants": 3}
 
 
@@ -228,25 +229,25 @@ def test_a_batch_that_the_table_refuses_is_brought_again(
     records = write(entry(), entry())
     with monkeypatch.context() as patched:
         patched.setenv("STATS_TABLE", "gone")
-        forget()
+        new_environment()
         assert deliver(records) == [one["dynamodb"]["SequenceNumber"] for one in records]
-    forget()
+    new_environment()
     assert cloud.stats.scan()["Items"] == []
     assert deliver(records) == []
     assert figures()["total"] == 2
 
 
 def test_who_meets_another_at_a_counter_tries_again(write: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    table = PlayedTable()
+    table = StatisticsTable()
     monkeypatch.setattr(statistics, "dynamodb", lambda: table)
     conflicts = [4]
 
     def conflict() -> None:
         conflicts[0] -= 1
         if conflicts[0] >= 0:
-            raise table.cancelled("None", "TransactionConflict")
+            raise table.transaction_cancelled("None", "TransactionConflict")
 
-    table.before = conflict
+    table.before_transaction = conflict
     records = write(entry())
     assert deliver(records) == []
     conflicts[0] = 5
@@ -310,7 +311,7 @@ def test_the_details_have_every_day_of_the_period(write: Any) -> None:
 
 @pytest.mark.parametrize("door", ["stats/stats", "stats/details"])
 def test_any_page_may_show_the_figures_for_a_minute(door: str) -> None:
-    answer = ask(door)
+    answer = call_api(door)
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
     assert answer.headers["Cache-Control"] == "max-age=60"
     assert answer.headers["Content-Type"] == "application/json; charset=utf-8"
@@ -318,11 +319,11 @@ def test_any_page_may_show_the_figures_for_a_minute(door: str) -> None:
 
 def test_the_figures_are_given_in_xml_to_who_asks_for_it(write: Any) -> None:
     deliver(write(entry()))
-    forget()
-    assert ask("stats/stats", format="xml").text.endswith("<result>\n\t<data>1</data>\n</result>")
-    details = ET.fromstring(ask("stats/details", headers={"Accept": "application/xml"}).text)  # noqa: S314 - written by us
+    new_environment()
+    assert call_api("stats/stats", format="xml").text.endswith("<result>\n\t<data>1</data>\n</result>")
+    details = ET.fromstring(call_api("stats/details", headers={"Accept": "application/xml"}).text)  # noqa: S314 - written by us
     assert (details.findtext("total"), len(details.findall("parJour"))) == ("1", 30)
-    refused = ask("stats/stats", headers={"Accept": "text/html"})
+    refused = call_api("stats/stats", headers={"Accept": "text/html"})
     assert (refused.status, refused.body["error"]) == (406, "not_acceptable")
     assert refused.headers["Access-Control-Allow-Origin"] == "*"
     assert refused.headers["Cache-Control"] == "no-store"
@@ -330,21 +331,21 @@ def test_the_figures_are_given_in_xml_to_who_asks_for_it(write: Any) -> None:
 
 def test_figures_that_cannot_be_read_are_an_error_that_nobody_keeps(cloud: Cloud) -> None:
     cloud.stats.delete()
-    answer = ask("stats/stats")
+    answer = call_api("stats/stats")
     assert (answer.status, answer.body["error"]) == (500, "internal_server_error")
     assert answer.headers["Cache-Control"] == "no-store"
 
 
 def test_an_environment_reads_the_counters_once_a_minute_and_at_the_days_turn(write: Any, clock: Clock) -> None:
     clock.now = datetime(2026, 11, 23, 22, 58, 30, tzinfo=UTC)
-    assert ask("stats/stats").text == "0"
+    assert call_api("stats/stats").text == "0"
     deliver(write(entry(clock.now), entry(NOW - timedelta(days=29))))
     clock.pass_by(59)
-    assert ask("stats/stats").text == "0"
+    assert call_api("stats/stats").text == "0"
     clock.pass_by(1)
-    assert ask("stats/stats").body == ask("stats/details").body["parJeuDeDonnees"]["declarants"] == 2
+    assert call_api("stats/stats").body == call_api("stats/details").body["parJeuDeDonnees"]["declarants"] == 2
     clock.pass_by(30)  # midnight
-    assert ask("stats/stats").text == "1"
+    assert call_api("stats/stats").text == "1"
 
 
 # ── Exactness ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -399,7 +400,7 @@ def random_entries(chance: random.Random, number: int) -> Iterator[audit_record.
 @pytest.mark.parametrize("seed", [1, 2])
 def test_20000_calls_are_counted_exactly_whatever_fails(write: Any, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     chance = random.Random(seed)  # noqa: S311 - a test's
-    table = PlayedTable()
+    table = StatisticsTable()
     monkeypatch.setattr(statistics, "dynamodb", lambda: table)
     entries = [*random_entries(chance, 20_000)]
     records = write(*entries)
@@ -412,13 +413,13 @@ def test_20000_calls_are_counted_exactly_whatever_fails(write: Any, monkeypatch:
         if drawn < 0.03:
             raise ClientError({"Error": {"Code": "ThrottlingException", "Message": ""}}, "TransactWriteItems")
         if drawn < 0.06:
-            raise table.cancelled("TransactionConflict")
+            raise table.transaction_cancelled("TransactionConflict")
 
     def after() -> None:
         if chance.random() < 0.03:
             raise ReadTimeoutError(endpoint_url="https://dynamodb")
 
-    table.before, table.after = before, after
+    table.before_transaction, table.after_transaction = before, after
     shards = [Stream(records[start::4], chance) for start in range(4)]
     running = [*shards]
     while running:
@@ -427,7 +428,7 @@ def test_20000_calls_are_counted_exactly_whatever_fails(write: Any, monkeypatch:
             running.remove(shard)
     given_up = [one for shard in shards for one in shard.given_up]
     assert [one for one in poison if one not in given_up] == []
-    table.before = table.after = lambda: None
+    table.before_transaction = table.after_transaction = lambda: None
     # What Lambda gave up though it is an entry is in the queue; a replay counts it.
     deliver([one for one in given_up if one not in poison])
 

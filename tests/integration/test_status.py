@@ -17,8 +17,9 @@ from api_particulier.public import status
 from api_particulier.public.statistics import today
 from sandbox.certificates import Certificates
 from tests.support.caf import Caf
-from tests.support.function import Answer, Cloud, ask, forget
-from tests.support.tax_service import NOT_FOUND_PAGE, Provider
+from tests.support.cloud import Cloud
+from tests.support.function import Response, call_api, new_environment
+from tests.support.tax_service import NOT_FOUND_PAGE, TaxService
 from tests.support.template import resources
 
 IDENTITIES = {
@@ -36,9 +37,9 @@ def status_now() -> dict[str, Any]:
     return found
 
 
-def status_answer() -> Answer:
-    forget()
-    return ask("status/status")
+def status_answer() -> Response:
+    new_environment()
+    return call_api("status/status")
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ def probe() -> None:
     """Let the clock call the probes, in a new environment."""
     from functions.provider_probes.app import lambda_handler
 
-    forget()
+    new_environment()
     lambda_handler({}, None)
 
 
@@ -59,31 +60,33 @@ def probe() -> None:
 
 
 @pytest.mark.usefixtures("identities")
-def test_a_probe_asks_each_provider_for_the_test_identitys_file(dgfip: Provider, caf: Caf, cloud: Cloud) -> None:
+def test_a_probe_asks_each_provider_for_the_test_identitys_file(dgfip: TaxService, caf: Caf, cloud: Cloud) -> None:
     probe()
-    (_, form) = dgfip.asked[-1]
+    (_, form) = dgfip.requests[-1]
     assert (form["j_id_7:spi"], form["j_id_7:num_facture"]) == (
         IDENTITIES["numeroFiscal"],
         IDENTITIES["referenceAvis"],
     )
-    assert IDENTITIES["numeroAllocataire"] in caf.asked[-1].decode()
+    assert IDENTITIES["numeroAllocataire"] in caf.requests[-1].decode()
     found = status_now()
     assert {one["etat"] for one in found["fournisseurs"].values()} == {"disponible"}
     assert found["historique"]["caf"][-1] == {"date": f"{today()}", "sondes": 1, "reussies": 1}
-    assert cloud.entries() == []  # nobody consulted anything
+    assert cloud.audit_records() == []  # nobody consulted anything
 
 
 @pytest.mark.usefixtures("cloud", "caf")
-def test_until_somebody_says_whose_file_providers_are_pinged(dgfip: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_until_somebody_says_whose_file_providers_are_pinged(
+    dgfip: TaxService, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PROBE_SECRET_ID", "nowhere")
     probe()
-    assert dgfip.asked == [("GET", {})]
+    assert dgfip.requests == [("GET", {})]
     assert status_now()["fournisseurs"]["dgfip"]["etat"] == "disponible"
 
 
 @pytest.mark.usefixtures("identities", "caf")
 def test_an_identity_that_is_not_known_any_more_is_told_and_the_provider_is_up(
-    dgfip: Provider, capfd: pytest.CaptureFixture[str]
+    dgfip: TaxService, capfd: pytest.CaptureFixture[str]
 ) -> None:
     dgfip.page = NOT_FOUND_PAGE
     probe()
@@ -95,11 +98,11 @@ def test_an_identity_that_is_not_known_any_more_is_told_and_the_provider_is_up(
 
 @pytest.mark.usefixtures("identities")
 def test_what_a_provider_answers_to_a_probe_goes_nowhere(
-    dgfip: Provider, caf: Caf, cloud: Cloud, capfd: pytest.CaptureFixture[str]
+    dgfip: TaxService, caf: Caf, cloud: Cloud, capfd: pytest.CaptureFixture[str]
 ) -> None:
     probe()
-    assert dgfip.asked
-    assert caf.asked
+    assert dgfip.requests
+    assert caf.requests
     written = capfd.readouterr().out + str(cloud.stats.scan()["Items"])
     assert not [one for one in ("TILLEUL", "DELMAS", "39119", *IDENTITIES.values()) if one in written]
 
@@ -138,9 +141,9 @@ def test_before_any_probe_nothing_is_known_and_nothing_is_said_against_it() -> N
 
 
 @pytest.mark.usefixtures("identities")
-def test_the_status_follows_an_outage_and_back(dgfip: Provider, caf: Caf) -> None:
+def test_the_status_follows_an_outage_and_back(dgfip: TaxService, caf: Caf) -> None:
     probe()
-    assert caf.asked
+    assert caf.requests
     assert status_now()["etat"] == "disponible"
     dgfip.status = 503
     for _ in range(2):
@@ -165,17 +168,17 @@ def test_the_status_follows_an_outage_and_back(dgfip: Provider, caf: Caf) -> Non
 
 
 @pytest.mark.usefixtures("caf")
-def test_calls_tell_of_an_outage_before_the_next_probe(dgfip: Provider, cloud: Cloud) -> None:
-    key = cloud.token("dgfip_avis_imposition")
+def test_calls_tell_of_an_outage_before_the_next_probe(dgfip: TaxService, cloud: Cloud) -> None:
+    key = cloud.issue_key("dgfip_avis_imposition")
     dgfip.status = 503
     for _ in range(5):
-        ask("avis_imposition/v2", key=key, numeroFiscal="2690000000095", referenceAvis="2690000000096")
+        call_api("avis_imposition/v2", key=key, numeroFiscal="2690000000095", referenceAvis="2690000000096")
     assert status_now()["fournisseurs"]["dgfip"]["etat"] == "indisponible"
 
 
 @pytest.mark.usefixtures("identities")
 def test_an_announced_maintenance_is_told_and_neither_probed_nor_counted(
-    dgfip: Provider, caf: Caf, cloud: Cloud
+    dgfip: TaxService, caf: Caf, cloud: Cloud
 ) -> None:
     now = datetime.now(UTC).replace(microsecond=0)
     announced = Maintenance(now, now + timedelta(hours=1), "mise à jour")
@@ -191,8 +194,8 @@ def test_an_announced_maintenance_is_told_and_neither_probed_nor_counted(
     assert found["maintenances"] == [
         {"fournisseur": "caf", "debut": now.isoformat(), "fin": announced.end.isoformat(), "message": "mise à jour"}
     ]
-    assert caf.asked == []
-    assert dgfip.asked
+    assert caf.requests == []
+    assert dgfip.requests
 
 
 @pytest.mark.usefixtures("cloud")

@@ -13,8 +13,10 @@ from ops.functions import datasets
 from sandbox.simulators import ban
 from tests.support import wire
 from tests.support.caf import Caf
-from tests.support.function import EVERY_SCOPE, Cloud, ask
-from tests.support.tax_service import Provider
+from tests.support.cloud import Cloud
+from tests.support.function import call_api
+from tests.support.scopes import EVERY_SCOPE
+from tests.support.tax_service import TaxService
 
 DOORS = [(dataset.name, route) for dataset in datasets() for route in dataset.routes]
 
@@ -22,11 +24,11 @@ DOORS = [(dataset.name, route) for dataset in datasets() for route in dataset.ro
 @pytest.fixture
 def key(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("ENVIRONMENT", "production")
-    return cloud.token(*EVERY_SCOPE, id=str(uuid4()))
+    return cloud.issue_key(*EVERY_SCOPE, id=str(uuid4()))
 
 
 @pytest.fixture
-def providers(dgfip: Provider, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def providers(dgfip: TaxService, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     assert dgfip.url
     with wire.serve(ban.app()) as geocoder, Caf().serve(None) as caf:
         monkeypatch.setenv("BAN_URL", geocoder)
@@ -38,7 +40,7 @@ def written(door: tuple[str, str], key: str, status: int, capfd: pytest.CaptureF
     """Return how many bytes a call logs; its response must have this status."""
     dataset, route = door
     capfd.readouterr()
-    assert ask(f"{dataset}/{'v2' if '/v2/' in route else 'v1'}", key=key).status == status
+    assert call_api(f"{dataset}/{'v2' if '/v2/' in route else 'v1'}", key=key).status == status
     return len(capfd.readouterr().out.encode())
 
 
@@ -59,7 +61,7 @@ def test_a_call_whose_provider_fails_logs_less_than_a_kilobyte(
 
 @pytest.mark.usefixtures("providers")
 def test_a_tax_address_logs_both_of_its_providers(key: str, capfd: pytest.CaptureFixture[str]) -> None:
-    assert ask("adresse_fiscale/v2", key=key).status == 200
+    assert call_api("adresse_fiscale/v2", key=key).status == 200
     logged = capfd.readouterr().out
     assert [logged.count(f'"provider": "{name}"') for name in ("dgfip", "ban")] == [1, 1]
 
@@ -88,8 +90,8 @@ def weight(entry: Mapping[str, Any]) -> int:
 def test_an_audit_record_weighs_what_the_cost_model_assumes(key: str, cloud: Cloud) -> None:
     for dataset in datasets():
         agent = {"X-User": "agent@ville.example"}
-        assert ask(f"{dataset.name}/v2", key=key, headers=agent).status == 200
-    weights = {str(entry["dataset"]): weight(entry) for entry in cloud.entries()}
+        assert call_api(f"{dataset.name}/v2", key=key, headers=agent).status == 200
+    weights = {str(entry["dataset"]): weight(entry) for entry in cloud.audit_records()}
     assert {name: ceil(size / 1024) for name, size in weights.items()} == {
         dataset.name: WRITES.get(dataset.name, 1) for dataset in datasets()
     }

@@ -7,8 +7,10 @@ import pytest
 from botocore.client import BaseClient
 
 from tests.support.caf import Caf
-from tests.support.function import EVERY_SCOPE, Answer, Cloud, ask
-from tests.support.tax_service import Provider
+from tests.support.cloud import Cloud
+from tests.support.function import Response, call_api
+from tests.support.scopes import EVERY_SCOPE
+from tests.support.tax_service import TaxService
 
 DOORS = ("avis_imposition/v2", "revenu_fiscal_reference/v2", "composition_familiale/v2")
 WARM = [("PutItem", "audit")]
@@ -33,15 +35,15 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
 
 
 @pytest.fixture
-def providers(dgfip: Provider, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], int]]:
+def providers(dgfip: TaxService, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], int]]:
     """Serve both providers; return the number of requests that they received."""
     with (caf := Caf()).serve(None) as url:
         monkeypatch.setenv("CAF_URL", url)
-        yield lambda: len(dgfip.asked) + len(caf.asked)
+        yield lambda: len(dgfip.requests) + len(caf.requests)
 
 
-def called(door: str, key: str) -> Answer:
-    answer = ask(door, key=key)
+def called(door: str, key: str) -> Response:
+    answer = call_api(door, key=key)
     assert answer.status == 200
     return answer
 
@@ -50,7 +52,7 @@ def called(door: str, key: str) -> Answer:
 def test_a_warm_call_writes_one_audit_record_and_calls_its_provider_once_at_any_table_size(
     door: str, cloud: Cloud, asked: list[tuple[str, str]], providers: Callable[[], int]
 ) -> None:
-    key = cloud.token(*EVERY_SCOPE)
+    key = cloud.issue_key(*EVERY_SCOPE)
     called(door, key)
     for calls in (1, 30):  # the second time among other tokens and their audit records
         asked.clear()
@@ -60,13 +62,13 @@ def test_a_warm_call_writes_one_audit_record_and_calls_its_provider_once_at_any_
         assert [request for request in asked if request != CIRCUIT] == WARM * calls
         assert providers() - before == calls
         for _ in range(100):
-            called("introspect/introspect", cloud.token(*EVERY_SCOPE))
+            called("introspect/introspect", cloud.issue_key(*EVERY_SCOPE))
 
 
 def test_a_first_call_reads_single_items_and_never_lists(
     cloud: Cloud, asked: list[tuple[str, str]], providers: Callable[[], int]
 ) -> None:
-    key = cloud.token(*EVERY_SCOPE)
+    key = cloud.issue_key(*EVERY_SCOPE)
     for door in DOORS:
         called(door, key)
     assert providers() > 0

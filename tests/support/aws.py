@@ -1,4 +1,4 @@
-"""AWS on the wire, that fails what it is told to: in front of moto, or of the local stack's cloud."""
+"""AWS on the wire, where chosen requests fail: a WSGI proxy in front of moto or of the local stack's cloud."""
 
 import json
 from dataclasses import dataclass, field
@@ -10,25 +10,25 @@ if TYPE_CHECKING:
 ERRORS = {
     "throttles": (400, "ProvisionedThroughputExceededException"),
     "fails": (500, "InternalServerError"),
-    "finds our clock wrong": (400, "InvalidSignatureException"),
+    "finds the clock wrong": (400, "InvalidSignatureException"),
 }
 
 
 @dataclass
-class Aws:
-    """What stands before an AWS that works."""
+class FailingAws:
+    """A proxy that answers some requests with an error of AWS, and passes the others on."""
 
-    behind: "WSGIApplication"
+    app: "WSGIApplication"
     failing: list[str] = field(default_factory=list)
-    """Words that a request has in its target or body: ``TrentService``, or the name of a table."""
+    """A request fails when its target or body has one of these words: ``TrentService``, or the name of a table."""
     error: tuple[int, str] = ERRORS["fails"]
 
     def __call__(self, environ: "WSGIEnvironment", start: "StartResponse") -> Any:
         body = environ["wsgi.input"].read()
         environ["wsgi.input"].seek(0)
-        asked = f"{environ.get('HTTP_X_AMZ_TARGET', '')} {body.decode()}"
-        if any(word in asked for word in self.failing):
+        request = f"{environ.get('HTTP_X_AMZ_TARGET', '')} {body.decode()}"
+        if any(word in request for word in self.failing):
             status, code = self.error
             start(f"{status} Status", [("Content-Type", "application/x-amz-json-1.0")])
-            return [json.dumps({"__type": f"com.amazonaws#{code}", "message": asked}).encode()]
-        return self.behind(environ, start)
+            return [json.dumps({"__type": f"com.amazonaws#{code}", "message": request}).encode()]
+        return self.app(environ, start)

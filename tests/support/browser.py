@@ -1,4 +1,4 @@
-"""A real browser on the running stack: what a person sees, and what must never happen while they look."""
+"""A real browser on the running stack, which records every fault of the pages it opens."""
 
 import json
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 from release.website import PACKAGES
 from tests.support.template import ROOT
@@ -24,7 +24,7 @@ _FLAGS = (
 
 @dataclass
 class Visit:
-    """A page of a browser, and everything that went wrong in it."""
+    """A page of the browser, with the faults found in it so far."""
 
     page: Page
     width: int
@@ -32,17 +32,23 @@ class Visit:
     transferred: int = 0
 
     def watch(self) -> None:
-        self.page.on("console", lambda said: self._fault(said.text) if said.type in {"error", "warning"} else None)
+        self.page.on(
+            "console", lambda message: self._fault(message.text) if message.type in {"error", "warning"} else None
+        )
         self.page.on("pageerror", lambda error: self._fault(str(error)))
-        self.page.on("request", lambda request: self._elsewhere(request.url))
+        self.page.on("request", lambda request: self._check_host(request.url))
         session = self.page.context.new_cdp_session(self.page)
         session.send("Network.enable")
         session.on("Network.loadingFinished", self._count)
 
-    def _fault(self, what: str) -> None:
-        self.faults.append(what)
+    def _check_message(self, message: ConsoleMessage) -> None:
+        if message.type in {"error", "warning"}:
+            self._fault(message.text)
 
-    def _elsewhere(self, url: str) -> None:
+    def _fault(self, fault: str) -> None:
+        self.faults.append(fault)
+
+    def _check_host(self, url: str) -> None:
         parts = urlsplit(url)
         if parts.scheme not in {"data", "blob"} and parts.hostname != "127.0.0.1":
             self._fault(f"a request to {parts.hostname}")
@@ -55,14 +61,14 @@ class Visit:
         self.page.wait_for_load_state("networkidle")
         return self.page
 
-    def accept(self, name: str) -> None:
-        """Keep a picture of the page as it is; fail on any fault so far, and on any that axe-core finds."""
+    def check(self, name: str) -> None:
+        """Save a screenshot; fail on any fault so far, and on any accessibility fault that axe-core finds."""
         self.page.wait_for_load_state("networkidle")
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
         self.page.screenshot(path=SCREENSHOTS / f"{name}-{self.width}.png", full_page=True)
         self.page.evaluate((PACKAGES / "axe-core/axe.min.js").read_text())
-        found = self.page.evaluate("axe.run()")["violations"]
-        self.faults += [f"{one['id']}: {node['html']}" for one in found for node in one["nodes"]]
+        violations = self.page.evaluate("axe.run()")["violations"]
+        self.faults += [f"{rule['id']}: {node['html']}" for rule in violations for node in rule["nodes"]]
         assert not self.faults, self.faults
 
 
@@ -80,13 +86,13 @@ def browser() -> Iterator[Browser]:
 @contextmanager
 def visit(chromium: Browser, width: int = DESKTOP) -> Iterator[Visit]:
     page = chromium.new_page(viewport={"width": width, "height": 900}, locale="fr-FR")
-    made = Visit(page, width)
-    made.watch()
-    yield made
+    visitor = Visit(page, width)
+    visitor.watch()
+    yield visitor
     page.context.close()
 
 
-def note(name: str, figures: dict[str, object]) -> None:
-    """Keep figures beside the pictures: those of time are told, and not judged, on a machine that may be busy."""
+def save_figures(name: str, figures: dict[str, object]) -> None:
+    """Save figures next to the screenshots. Times are recorded and not asserted: the machine may be busy."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     (SCREENSHOTS / f"{name}.json").write_text(json.dumps(figures, indent=2) + "\n")

@@ -1,4 +1,4 @@
-"""The CAF, played on the wire by the simulator's own application: families, and answers of any other kind."""
+"""The CAF on the wire, played by the simulator: families, or a response that a test writes."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -7,12 +7,12 @@ from html import escape
 from ssl import SSLContext
 from typing import Any
 
+import flask
 import pytest
-from flask import Response, request
 
 from sandbox.simulators import caf as simulator
 from sandbox.simulators.caf import Adresse, Famille, Personne, Quotient
-from tests.support.function import Answer, ask
+from tests.support.function import Response, call_api
 from tests.support.template import ROOT
 from tests.support.wire import serve
 
@@ -26,13 +26,13 @@ SCOPES = {
     "mois": "cnaf_quotient_familial",
     "annee": "cnaf_quotient_familial",
 }
-"""The fields of a family file in the order of the answer, each with the scope that opens it (contract §4)."""
+"""The fields of a family's file in the order of the response, each with the scope that opens it (contract §4)."""
 FIELDS = {
     "quotient_familial": ("quotientFamilial", "mois", "annee"),
     "composition_familiale": tuple(SCOPES),
     "adresse_caf": ("adresse",),
 }
-DOORS = [f"{dataset}/{generation}" for dataset in FIELDS for generation in ("v1", "v2")]
+ROUTES = [f"{dataset}/{generation}" for dataset in FIELDS for generation in ("v1", "v2")]
 NUMBERS: dict[str, Any] = {"numeroAllocataire": "2600001", "codePostal": "75011"}
 
 FAMILY = Famille(
@@ -80,37 +80,37 @@ UNREACHABLE = {
 
 @dataclass
 class Caf:
-    """The CAF on the wire: its families, what it was asked, and what it answers instead where a test says so."""
+    """The simulated CAF; it keeps the requests it gets, and a test may override its response."""
 
     families: list[Famille] = field(default_factory=lambda: [FAMILY])
-    instead: Response | None = None
-    asked: list[bytes] = field(default_factory=list)
+    override: flask.Response | None = None
+    requests: list[bytes] = field(default_factory=list)
     headers: list[Mapping[str, str]] = field(default_factory=list)
-    callers: list[object] = field(default_factory=list)
-    """The connection that each question came by."""
+    connections: list[object] = field(default_factory=list)
+    """The client's port of each request: requests with the same port came on one connection."""
 
-    def hear(self) -> Response | None:
-        self.asked.append(request.get_data())
-        self.headers.append(dict(request.headers))
-        self.callers.append(request.environ["REMOTE_PORT"])
-        return self.instead
+    def record_request(self) -> flask.Response | None:
+        self.requests.append(flask.request.get_data())
+        self.headers.append(dict(flask.request.headers))
+        self.connections.append(flask.request.environ["REMOTE_PORT"])
+        return self.override
 
-    def answers(self, content: str | bytes, content_type: str = "multipart/related") -> None:
-        self.instead = Response(content, content_type=content_type)
+    def respond_with(self, content: str | bytes, content_type: str = "multipart/related") -> None:
+        self.override = flask.Response(content, content_type=content_type)
 
     def serve(self, tls: SSLContext | None) -> AbstractContextManager[str]:
         app = simulator.app_of(lambda: self.families)
-        app.before_request(self.hear)
+        app.before_request(self.record_request)
         return serve(app, tls)
 
 
-def expected(family: Famille) -> dict[str, object]:
-    """Return what is to be answered about a family, to whom everything is open."""
-    latest = max(family.quotients, key=lambda one: (one.annee, one.mois), default=None)
+def expected_data(family: Famille) -> dict[str, object]:
+    """Return the body of a successful response about a family, for a key that opens every field."""
+    latest = max(family.quotients, key=lambda quotient: (quotient.annee, quotient.mois), default=None)
     lines = family.adresse.model_dump(by_alias=True)
     return {
-        "allocataires": [_seen(one) for one in family.allocataires],
-        "enfants": [_seen(one) for one in family.enfants],
+        "allocataires": [_person(person) for person in family.allocataires],
+        "enfants": [_person(person) for person in family.enfants],
         "adresse": {name: line for name, line in lines.items() if line.strip()},
         "quotientFamilial": latest.quotient_familial if latest else None,
         "mois": latest.mois if latest else None,
@@ -118,22 +118,22 @@ def expected(family: Famille) -> dict[str, object]:
     }
 
 
-def _seen(person: Personne) -> dict[str, str]:
+def _person(person: Personne) -> dict[str, str]:
     return person.model_dump(by_alias=True, exclude={"qualite"}, exclude_none=True)
 
 
 @contextmanager
-def caf_at(context: SSLContext | None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Caf]:
-    """Play the CAF, over TLS with a context, where the functions ask it."""
-    played = Caf()
-    with played.serve(context) as url:
+def play_caf(context: SSLContext | None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Caf]:
+    """Serve the simulated CAF, over TLS if a context is given, at the address that the functions call."""
+    caf = Caf()
+    with caf.serve(context) as url:
         monkeypatch.setenv("CAF_URL", url)
-        yield played
+        yield caf
 
 
-def ask_file(key: str, door: str = "composition_familiale/v2", **numbers: str) -> Answer:
+def call_caf(key: str, route: str = "composition_familiale/v2", **numbers: str) -> Response:
     query = NUMBERS | numbers
-    return ask(door, key=key, **query)
+    return call_api(route, key=key, **query)
 
 
 def multipart(envelope: str, boundary: str = "MIMEBoundary_1", end: str = "\r\n") -> str:
@@ -142,7 +142,7 @@ def multipart(envelope: str, boundary: str = "MIMEBoundary_1", end: str = "\r\n"
 
 
 def envelope(flux: str, code: str = "0", doctype: str = "", more: str = "") -> str:
-    """Return the SOAP envelope of an answer, whose second document is ``flux``."""
+    """Return a SOAP envelope with this return code and, as its second document, ``flux``."""
     return (
         f'<?xml version="1.0" encoding="utf-8"?>{doctype}<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/">'
         '<s:Body><n:demanderDocumentWebResponse xmlns:n="http://v1.ws.wsdemandedocumentcafweb.cnaf/"><return>'
@@ -151,8 +151,8 @@ def envelope(flux: str, code: str = "0", doctype: str = "", more: str = "") -> s
     )
 
 
-def drt(content: str, doctype: str = "") -> str:
-    """Return a second document."""
+def drt_document(content: str, doctype: str = "") -> str:
+    """Return a family's file, the second document of a SOAP response."""
     return f'<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n{doctype}<drtData>{content}</drtData>'
 
 

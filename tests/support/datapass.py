@@ -1,4 +1,4 @@
-"""DataPass, played by hand: events of a fictional town, signed, sent to the front door of the function."""
+"""DataPass, played by the test: signed events about a fictional town, sent to the webhook function."""
 
 import copy
 import hashlib
@@ -16,7 +16,8 @@ from api_particulier.aws import apigateway, dynamodb, sqs
 from api_particulier.habilitations.repository import HabilitationRepository
 from api_particulier.keys.store import KeyStore
 from api_particulier.keys.token import Token, token_of
-from tests.support.function import Answer, Cloud, call, event, forget
+from tests.support.cloud import Cloud
+from tests.support.function import Response, event, invoke, new_environment
 
 if TYPE_CHECKING:
     from mypy_boto3_apigateway import APIGatewayClient
@@ -27,25 +28,25 @@ OTHER_SIRET = "21000025300018"
 VENDOR_SIRET = "21000035200018"
 SCOPES = ["dgfip_revenu_fiscal_reference", "dgfip_nombre_parts", "cnaf_quotient_familial"]
 FIRED_AT = int((datetime.now(UTC) - timedelta(days=30)).timestamp())
-"""A month ago: events of tests happen then, and a little later."""
-APPROVE: dict[str, Any] = json.loads(event("datapass_webhook/approve")["body"])
+"""A month ago, in seconds since the epoch: the events of tests start then."""
+APPROVED_EVENT: dict[str, Any] = json.loads(event("datapass_webhook/approve")["body"])
 
 
-def told(name: str = "approve", at: int = FIRED_AT, model_id: int = 26001, **data: Any) -> dict[str, Any]:
-    """Return an event; ``data`` replaces members of the request, or of its form when these are the form's."""
-    made = copy.deepcopy(APPROVE)
-    made |= {"event": name, "fired_at": at, "model_id": model_id}
+def datapass_event(name: str = "approve", at: int = FIRED_AT, model_id: int = 26001, **data: Any) -> dict[str, Any]:
+    """Return an event of DataPass; ``data`` replaces members of the request, or of its form."""
+    payload = copy.deepcopy(APPROVED_EVENT)
+    payload |= {"event": name, "fired_at": at, "model_id": model_id}
     for member, value in data.items():
-        inner = made["data"] if member in made["data"] else made["data"]["data"]
+        inner = payload["data"] if member in payload["data"] else payload["data"]["data"]
         inner[member] = value
-    return made
+    return payload
 
 
-def signed(payload: Mapping[str, Any] | bytes, secret: str = SECRET) -> dict[str, Any]:
-    """Return the gateway's event of a payload, signed."""
+def signed_request(payload: Mapping[str, Any] | bytes, secret: str = SECRET) -> dict[str, Any]:
+    """Return the event of the gateway for a signed payload."""
     body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
-    made = event("datapass_webhook/approve", headers={"X-Hub-Signature-256": signature(body, secret)})
-    return made | {"body": body.decode()}
+    request = event("datapass_webhook/approve", headers={"X-Hub-Signature-256": signature(body, secret)})
+    return request | {"body": body.decode()}
 
 
 def signature(body: bytes, secret: str = SECRET) -> str:
@@ -53,7 +54,7 @@ def signature(body: bytes, secret: str = SECRET) -> str:
 
 
 class Town:
-    """The function, its tables, its queue and its gateway, in moto."""
+    """The webhook function, with its tables, its dead-letter queue and its gateway in moto."""
 
     def __init__(self, cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
         self.cloud = cloud
@@ -65,49 +66,49 @@ class Town:
         monkeypatch.setenv("DATAPASS_SECRET_ID", secret)
         monkeypatch.setenv("DATAPASS_DEAD_LETTERS", self._queue)
 
-    def tell(self, name: str = "approve", at: int = FIRED_AT, model_id: int = 26001, **data: Any) -> Answer:
-        return self.send(told(name, at, model_id, **data))
+    def notify(self, name: str = "approve", at: int = FIRED_AT, model_id: int = 26001, **data: Any) -> Response:
+        return self.send(datapass_event(name, at, model_id, **data))
 
-    def send(self, payload: Mapping[str, Any] | bytes) -> Answer:
-        return call(signed(payload), "datapass_webhook")
+    def send(self, payload: Mapping[str, Any] | bytes) -> Response:
+        return invoke(signed_request(payload), "datapass_webhook")
 
     @property
-    def register(self) -> HabilitationRepository:
+    def repository(self) -> HabilitationRepository:
         return HabilitationRepository(boto3.client("dynamodb"), self.cloud.habilitations.name)
 
     @property
-    def gateway(self) -> KeyStore:
+    def key_store(self) -> KeyStore:
         return KeyStore(self.api, boto3.client("dynamodb"), self.plan, self.cloud.tokens.name)
 
     def gateway_keys(self) -> list[str]:
-        """Return the values of the keys that the gateway lets in."""
-        made = self.api.get_api_keys(includeValues=True)["items"]
-        planned = {one["id"] for one in self.api.get_usage_plan_keys(usagePlanId=self.plan)["items"]}
-        return [one["value"] for one in made if one["id"] in planned]
+        """Return the values of the gateway's API keys that belong to the usage plan."""
+        keys = self.api.get_api_keys(includeValues=True)["items"]
+        planned = {key["id"] for key in self.api.get_usage_plan_keys(usagePlanId=self.plan)["items"]}
+        return [key["value"] for key in keys if key["id"] in planned]
 
     def tokens(self) -> list[Token]:
         return [token_of(item) for item in self.cloud.tokens.scan()["Items"]]
 
-    def kept(self) -> list[dict[str, Any]]:
-        """Return all that the table of habilitations holds."""
+    def stored_items(self) -> list[dict[str, Any]]:
+        """Return all items of the habilitations table."""
         return [dict(item) for item in self.cloud.habilitations.scan()["Items"]]
 
     def dead_letters(self) -> list[str]:
         found = self._sqs.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10, VisibilityTimeout=0)
         return [message["Body"] for message in found.get("Messages", [])]
 
-    def introspect(self, key: str) -> Answer:
-        forget()
-        return call(event("introspect/introspect", key=key), "introspect")
+    def introspect(self, key: str) -> Response:
+        new_environment()
+        return invoke(event("introspect/introspect", key=key), "introspect")
 
-    def one_at_a_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Make each call to AWS atomic, as it is: moto's are so one at a time only."""
+    def serialise_aws_calls(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Make each call to AWS atomic, as in AWS; two calls of moto at once are not."""
         lock = RLock()
         for client in cast("tuple[Any, ...]", (apigateway(), dynamodb(), sqs())):
-            made = client._make_api_call  # noqa: SLF001 - the one way of every call
+            make_api_call = client._make_api_call  # noqa: SLF001 - the one function that every call goes through
 
-            def alone(operation: str, arguments: Any, made: Any = made) -> Any:
+            def call_alone(operation: str, arguments: Any, make_api_call: Any = make_api_call) -> Any:
                 with lock:
-                    return made(operation, arguments)
+                    return make_api_call(operation, arguments)
 
-            monkeypatch.setattr(client, "_make_api_call", alone)
+            monkeypatch.setattr(client, "_make_api_call", call_alone)

@@ -1,4 +1,4 @@
-"""API Impôt particulier, played by the simulator, and what it was asked (docs/decisions/0007-impot-particulier.md)."""
+"""API Impôt particulier on the wire, played by the simulator (docs/decisions/0007-impot-particulier.md)."""
 
 import json
 from dataclasses import dataclass, field
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 NUMBERS = {"numeroFiscal": "2690000000001", "referenceAvis": "2690000000001"}
 PATH = "/impotparticulier/1.0/spi/2690000000001/situations/ir/assiettes/annrev/2025"
-_NOT_TOLD = {"erreurCorrectif", "situationPartielle"}
-BODY = {name: value for name, value in NOTICE.items() if name not in _NOT_TOLD} | {"montantImpot": 0}
+_NOT_PROVIDED = {"erreurCorrectif", "situationPartielle"}
+BODY = {name: value for name, value in NOTICE.items() if name not in _NOT_PROVIDED} | {"montantImpot": 0}
 _DERIVED = {"foyerFiscal", "anneeImpots", "anneeRevenus"}
 PERSON = Person.model_validate(
     {name: value for name, value in BODY.items() if name not in _DERIVED}
@@ -29,33 +29,33 @@ SITUATION = impot_particulier.situation_of(PERSON)
 
 
 @dataclass
-class Service:
-    """The simulated service, what it was asked, and what it is told to answer instead."""
+class ImpotParticulier:
+    """The simulated service; it keeps the requests it gets, and a test may override its responses."""
 
-    simulated: Flask
+    simulator: Flask
     url: str = ""
-    asked: list[Request] = field(default_factory=list)
-    instead: dict[str, tuple[int, bytes]] = field(default_factory=dict)
-    """A status and a body for each path that is not to answer as it should."""
+    requests: list[Request] = field(default_factory=list)
+    overrides: dict[str, tuple[int, bytes]] = field(default_factory=dict)
+    """By path, the status and body that replace the simulator's response."""
 
     def __call__(self, environ: "WSGIEnvironment", start: "StartResponse") -> Any:
-        """Answer, as a WSGI application."""
+        """Respond, as a WSGI application."""
         request = Request(environ)
         request.get_data(cache=True)
-        self.asked.append(request)
-        if request.path in self.instead:
-            status, content = self.instead[request.path]
+        self.requests.append(request)
+        if request.path in self.overrides:
+            status, content = self.overrides[request.path]
             start(f"{status} Status", [("Content-Type", "application/json"), ("Content-Length", str(len(content)))])
             return [content]
         environ["wsgi.input"].seek(0)
-        return self.simulated(environ, start)
+        return self.simulator(environ, start)
 
-    def says(self, situation: object) -> None:
-        self.instead[PATH] = 200, json.dumps(situation).encode()
+    def answer_with(self, situation: object) -> None:
+        self.overrides[PATH] = 200, json.dumps(situation).encode()
 
     @property
     def paths(self) -> list[str]:
-        return [request.path for request in self.asked]
+        return [request.path for request in self.requests]
 
 
 def put_secret(value: str) -> None:

@@ -1,4 +1,4 @@
-"""The documentation, as what every answer is held against: none may say what it does not."""
+"""The OpenAPI document, against which the tests check every response."""
 
 from functools import lru_cache
 from typing import Any, Protocol
@@ -34,18 +34,18 @@ def pointer(*steps: str) -> str:
     return "".join("/" + step.replace("~", "~0").replace("/", "~1") for step in steps)
 
 
-def violations(where: str, value: Any) -> list[str]:
-    """Say what of ``value`` is not as the schema that is there in the document; never the value."""
+def schema_errors(schema_pointer: str, value: Any) -> list[str]:
+    """Return where ``value`` breaks the schema at this place of the document, as path and rule, without the value."""
     return [
         f"{'.'.join(map(str, error.absolute_path))}: {error.validator}"
-        for error in _validator(where).iter_errors(value)
+        for error in _validator(schema_pointer).iter_errors(value)
     ]
 
 
 def documented_response(method: str, path: str, status: int) -> tuple[dict[str, Any], str]:
-    """Return what the document says of an answer, and where it says so."""
+    """Return the documented response for this status, and the JSON pointer to it in the document."""
     operation = document()["paths"][path][method.lower()]
-    assert str(status) in operation["responses"], f"docs/openapi.yaml: {method} {path} does not answer {status}"
+    assert str(status) in operation["responses"], f"docs/openapi.yaml: {method} {path} has no response {status}"
     response = operation["responses"][str(status)]
     if "$ref" in response:
         name = response["$ref"].rsplit("/", 1)[1]
@@ -57,8 +57,8 @@ def is_documented(path: str) -> bool:
     return path in document()["paths"]
 
 
-class Answer(Protocol):
-    """What a caller gets."""
+class Response(Protocol):
+    """An HTTP response, as the caller gets it."""
 
     status: int
     headers: dict[str, str]
@@ -67,15 +67,16 @@ class Answer(Protocol):
     def body(self) -> Any: ...
 
 
-def hold(method: str, path: str, answer: Answer) -> None:
-    """Fail when an answer is not as the documentation says: its status, type, headers or body (of JSON)."""
-    status, headers = answer.status, answer.headers
-    said, where = documented_response(method, path, status)
+def check_response(method: str, path: str, response: Response) -> None:
+    """Fail unless a response has a documented status, media type, headers and (for JSON) body."""
+    status, headers = response.status, response.headers
+    documented, where = documented_response(method, path, status)
     media_type = headers["Content-Type"].split(";")[0]
-    assert media_type in said["content"], f"{method} {path} {status}: {media_type}"
-    expected = {"X-Request-Id"} | said["headers"].keys() & {"RateLimit-Limit", "RateLimit-Policy"}
-    assert expected <= headers.keys(), f"{method} {path} {status}: {expected - headers.keys()}"
-    assert "Retry-After" not in headers or "Retry-After" in said["headers"], f"{method} {path} {status}: Retry-After"
+    call = f"{method} {path} {status}"
+    assert media_type in documented["content"], f"{call}: {media_type}"
+    expected = {"X-Request-Id"} | documented["headers"].keys() & {"RateLimit-Limit", "RateLimit-Policy"}
+    assert expected <= headers.keys(), f"{call}: {expected - headers.keys()}"
+    assert "Retry-After" not in headers or "Retry-After" in documented["headers"], f"{call}: Retry-After"
     if media_type == "application/json":
-        found = violations(f"{where}/content/application~1json/schema", answer.body)
-        assert not found, f"{method} {path} {status}: {found}"
+        found = schema_errors(f"{where}/content/application~1json/schema", response.body)
+        assert not found, f"{call}: {found}"

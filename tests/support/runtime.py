@@ -1,8 +1,8 @@
-"""A function as Lambda runs it: a process of its own, whose standard output and error are its log.
+"""Functions run in a process of their own, as Lambda runs them: standard output and error are their log.
 
-``python -m tests.support.runtime <answers>`` reads steps as JSON on its standard input, plays them, and writes to
-the file ``<answers>`` what the callers got and what the tables hold. The root logger is as the bootstrap leaves it:
-it prints messages as they are. A step may sabotage what stands between a dataset and its provider.
+``python -m tests.support.runtime <file>`` reads steps as JSON on its standard input, runs them, and writes the
+responses and the content of the tables to the file. The root logger prints messages unformatted, as Lambda's
+bootstrap sets it. A step may put a fault between a dataset and its provider.
 """
 
 import json
@@ -18,42 +18,44 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 import pytest
 
-from tests.support.function import call, forget, moto_cloud
+from tests.support.cloud import moto_cloud
+from tests.support.function import invoke, new_environment
 from tests.support.template import ROOT
 
 if TYPE_CHECKING:
     from api_particulier.api.parameters import AvisNumbers
     from api_particulier.scopes import ProviderData
 
-type Ask = Callable[["AvisNumbers"], "ProviderData"]
+type Fetch = Callable[["AvisNumbers"], "ProviderData"]
 
 
 class Step(TypedDict):
-    """One invocation."""
+    """One invocation of a function."""
 
     event: dict[str, Any]
     function: str
     scopes: list[str]
-    """Of a token made for this step, whose key is put into the event."""
+    """The scopes of a new token; its key is put into the event."""
     environ: dict[str, str]
-    sabotage: str
+    fault: str
+    """``raise``, ``raise many``, ``warn``, ``log``, or empty for none."""
 
 
-class Played(NamedTuple):
-    """What became of the steps."""
+class Outcome(NamedTuple):
+    """The outcome of the steps."""
 
-    answers: list[dict[str, Any] | None]
-    """None for an invocation that raised."""
+    responses: list[dict[str, Any] | None]
+    """None for an invocation that raised an exception."""
     tables: str
     keys: list[str]
     log: str
 
 
-def play(steps: list[Step], answers: Path, environ: Mapping[str, str]) -> Played:
-    """Play the steps in a process with this environment besides ours."""
+def run_steps(steps: list[Step], file: Path, environ: Mapping[str, str]) -> Outcome:
+    """Run the steps in a new process, with these variables added to its environment."""
     paths = os.pathsep.join(map(str, (ROOT, ROOT / "layers/common")))
-    ended = run(
-        [sys.executable, "-W", "always", "-m", "tests.support.runtime", str(answers)],
+    process = run(
+        [sys.executable, "-W", "always", "-m", "tests.support.runtime", str(file)],
         input=json.dumps(steps),
         env={**os.environ, "PYTHONPATH": paths, **environ},
         cwd=ROOT,
@@ -61,12 +63,12 @@ def play(steps: list[Step], answers: Path, environ: Mapping[str, str]) -> Played
         text=True,
         check=False,
     )
-    assert ended.returncode == 0, ended.stderr
-    return Played(**json.loads(answers.read_text()), log=ended.stdout + ended.stderr)
+    assert process.returncode == 0, process.stderr
+    return Outcome(**json.loads(file.read_text()), log=process.stdout + process.stderr)
 
 
 def _raising(numbers: "AvisNumbers") -> "ProviderData":
-    """Fail as an adapter with a fault of its own does, amid its question."""
+    """Raise an error of a citizen's data from the middle of a provider call, as a bug in an adapter would."""
     from api_particulier.observability import provider_call
 
     msg = f"no file of {numbers.numero_fiscal} {numbers.reference_avis}"
@@ -81,16 +83,16 @@ def _raising_many(numbers: "AvisNumbers") -> "ProviderData":
     raise ExceptionGroup(msg, [ValueError(numbers.numero_fiscal), LookupError(numbers.reference_avis)])
 
 
-def _warning(ask: Ask) -> Ask:
-    def sabotaged(numbers: "AvisNumbers") -> "ProviderData":
+def _warning(fetch: Fetch) -> Fetch:
+    def faulty(numbers: "AvisNumbers") -> "ProviderData":
         warnings.warn(f"unverified request for {numbers.numero_fiscal}", RuntimeWarning, stacklevel=1)
-        return ask(numbers)
+        return fetch(numbers)
 
-    return sabotaged
+    return faulty
 
 
-def _logging(ask: Ask) -> Ask:
-    def sabotaged(numbers: "AvisNumbers") -> "ProviderData":
+def _logging(fetch: Fetch) -> Fetch:
+    def faulty(numbers: "AvisNumbers") -> "ProviderData":
         path = f"/secavis/?spi={numbers.numero_fiscal}&num_facture={numbers.reference_avis}"
         for name in ("", "urllib3.connectionpool", "urllib3.util.retry", "botocore.endpoint", "aws_xray_sdk", "lxml"):
             logger = logging.getLogger(name)
@@ -98,57 +100,57 @@ def _logging(ask: Ask) -> Ask:
             for level in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL):
                 logger.log(level, "Connection pool is full, discarding connection: %s", path, extra={"url": path})
             try:
-                raise ValueError(path)  # noqa: TRY301 - a library's
+                raise ValueError(path)  # noqa: TRY301 - stands for a library
             except ValueError:
                 logger.exception(path, stack_info=True)
-        answered = ask(numbers)
-        logging.getLogger("lxml").error("%s", answered)
-        return answered
+        data = fetch(numbers)
+        logging.getLogger("lxml").error("%s", data)
+        return data
 
-    return sabotaged
+    return faulty
 
 
-def _sabotage(kind: str, ask: Ask) -> Ask:
-    match kind:
+def _with_fault(fault: str, fetch: Fetch) -> Fetch:
+    match fault:
         case "raise":
             return _raising
         case "raise many":
             return _raising_many
         case "warn":
-            return _warning(ask)
+            return _warning(fetch)
         case "log":
-            return _logging(ask)
+            return _logging(fetch)
         case _:
-            return ask
+            return fetch
 
 
-def _main(answers: Path) -> None:
+def _main(file: Path) -> None:
     root = logging.StreamHandler(sys.stdout)
     root.setFormatter(logging.Formatter("[%(levelname)s]\t%(asctime)s\t%(message)s"))
     logging.getLogger().handlers[:] = [root]
     steps: list[Step] = json.load(sys.stdin)
-    got: list[dict[str, Any] | None] = []
+    responses: list[dict[str, Any] | None] = []
     keys: list[str] = []
     with pytest.MonkeyPatch.context() as patch, moto_cloud(patch) as cloud:
         from api_particulier.providers import dgfip
 
-        asked = dgfip.avis
+        avis = dgfip.avis
         for step in steps:
-            forget()
-            keys.append(cloud.token(*step["scopes"]))
+            new_environment()
+            keys.append(cloud.issue_key(*step["scopes"]))
             step["event"]["headers"]["X-API-Key"] = keys[-1]
             with pytest.MonkeyPatch.context() as patched:
                 for name, value in step["environ"].items():
                     patched.setenv(name, value)
-                patched.setattr(dgfip, "avis", _sabotage(step["sabotage"], asked))
+                patched.setattr(dgfip, "avis", _with_fault(step["fault"], avis))
                 try:
-                    answer = call(step["event"], step["function"])
-                    got.append({"status": answer.status, "headers": answer.headers, "text": answer.text})
-                except Exception:  # noqa: BLE001 - as the runtime does
+                    response = invoke(step["event"], step["function"])
+                    responses.append({"status": response.status, "headers": response.headers, "text": response.text})
+                except Exception:  # noqa: BLE001 - the runtime catches everything
                     traceback.print_exc()
-                    got.append(None)
+                    responses.append(None)
         tables = repr([table.scan()["Items"] for table in (cloud.tokens, cloud.audit, cloud.stats)])
-    answers.write_text(json.dumps({"answers": got, "tables": tables, "keys": keys}))
+    file.write_text(json.dumps({"responses": responses, "tables": tables, "keys": keys}))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The scopes and what each opens, as the contract lists them (§4): the paths of fields, in any dataset."""
+"""The scopes and the fields that each opens, in any dataset, as the contract lists them (§4)."""
 
 PEOPLE = {
     f"dgfip_declarant{rank}_{scope}": [f"declarant{rank}.{field}"]
@@ -40,6 +40,8 @@ CNAF = {
     "cnaf_adresse": ["adresse"],
     "cnaf_quotient_familial": ["quotientFamilial", "mois", "annee"],
 }
+EVERY_SCOPE = ("dgfip_avis_imposition", "cnaf_attestation_droits")
+"""Two scopes that open all fields between them."""
 BUNDLES = {
     "dgfip_avis_imposition": list(DGFIP),
     "dgfip_adresse": [*PEOPLE, *HOUSEHOLD],

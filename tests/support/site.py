@@ -1,4 +1,4 @@
-"""The site in process: built once, and its compressed answers opened."""
+"""The website in process: built once, its compressed responses decoded."""
 
 import base64
 import gzip
@@ -7,19 +7,19 @@ from pathlib import Path
 import pytest
 
 from release import website
-from tests.support.function import Answer
+from tests.support.function import Response
 
 
-def built(folder: Path) -> Path:
+def build_site(folder: Path) -> Path:
     """Build the site in a folder; skip where the npm packages are not installed."""
     if not website.PACKAGES.exists():
         pytest.skip("the npm packages are not installed: make setup")
     return website.build(folder / "website")
 
 
-def opened(answer: Answer) -> Answer:
-    """Return an answer of the site as a browser reads it."""
-    content = base64.b64decode(answer.text)
-    if answer.headers.get("Content-Encoding") == "gzip":
+def decode_page(response: Response) -> Response:
+    """Return a response of the site with its text decoded, as a browser decodes it."""
+    content = base64.b64decode(response.text)
+    if response.headers.get("Content-Encoding") == "gzip":
         content = gzip.decompress(content)
-    return Answer(answer.status, answer.headers, content.decode(errors="replace"))
+    return Response(response.status, response.headers, content.decode(errors="replace"))

@@ -1,4 +1,4 @@
-"""The local stack of the end-to-end tests: deployed by the tests themselves, IAM enforced, in a folder of its own."""
+"""The local stack of the end-to-end tests: the deployed template, with IAM enforced, in a folder of its own."""
 
 import json
 import os
@@ -25,7 +25,7 @@ FOLDER = ".local/e2e"
 
 @dataclass
 class Stack:
-    """The running stack, as those who use it see it."""
+    """The running stack: its API, the operator's command, and its AWS clients."""
 
     description: dict[str, Any]
 
@@ -42,13 +42,13 @@ class Stack:
         return Deployment.on_local_stack("api-particulier", ROOT / FOLDER / "stack.json")
 
     def get(self, route: str, key: str | None = None, **query: str) -> requests.Response:
-        """Ask as a town does; with the key that opens everything unless another is said."""
+        """Call the API as a town does, by default with the key that opens every field."""
         headers = {"X-API-Key": self.api_key if key is None else key}
         return requests.get(f"{self.api_url}{route}", query, headers=headers, timeout=60)
 
-    def operate(self, *command: str, expect: int = 0) -> Any:
-        """Run the operator's command against the stack and return its JSON; its standard error on failure."""
-        done = subprocess.run(
+    def run_cli(self, *command: str, expect: int = 0) -> Any:
+        """Run the operator's command, and return its JSON, or its standard error if a failure is expected."""
+        process = subprocess.run(
             [ROOT / ".venv/bin/api-particulier", *command, "--local", "--json"],
             cwd=ROOT,
             env=os.environ | {"LOCAL_STACK": FOLDER},
@@ -56,15 +56,16 @@ class Stack:
             text=True,
             check=False,
         )
-        assert done.returncode == expect, done.stderr
-        return json.loads(done.stdout) if expect == 0 else done.stderr
+        assert process.returncode == expect, process.stderr
+        return json.loads(process.stdout) if expect == 0 else process.stderr
 
-    def issue(self, *scopes: str, options: tuple[str, ...] = ()) -> dict[str, Any]:
-        made: dict[str, Any] = self.operate(
+    def issue_key(self, *scopes: str, options: tuple[str, ...] = ()) -> dict[str, Any]:
+        """Issue a key to a fictional town, and return the JSON of ``keys issue``."""
+        issued: dict[str, Any] = self.run_cli(
             *("keys", "issue", "--organisation", "VILLE EXEMPLE", "--siret", "21000015400018"),
             *("--scopes", ",".join(scopes), *options),
         )
-        return made
+        return issued
 
     def client(self, service: Any) -> Any:
         return cloud.client(service, str(self.description["cloud_url"]))
@@ -77,37 +78,39 @@ class Stack:
         configuration: dict[str, Any] = self.client("lambda").get_function_configuration(FunctionName=found)
         return configuration
 
-    def forget(self, logical_id: str) -> None:
-        """Let the next call of a function be of a new environment: callers are moved to another version."""
-        was = self.function(logical_id)
-        cloud.reconfigure(self.client("lambda"), was["FunctionName"], Timeout=was["Timeout"])
+    def new_environment(self, logical_id: str) -> None:
+        """Publish the function again, so that its next call starts a new environment."""
+        current = self.function(logical_id)
+        cloud.reconfigure(self.client("lambda"), current["FunctionName"], Timeout=current["Timeout"])
 
     @contextmanager
-    def told(self, logical_id: str, **variables: str) -> Iterator[None]:
-        """Give new environments of a function these variables besides their own, within."""
-        was = self.function(logical_id)
-        change = partial(cloud.reconfigure, self.client("lambda"), was["FunctionName"])
-        change(Environment={"Variables": was["Environment"]["Variables"] | variables})
+    def with_variables(self, logical_id: str, **variables: str) -> Iterator[None]:
+        """Add variables to the environment of a function within a ``with`` block."""
+        current = self.function(logical_id)
+        change = partial(cloud.reconfigure, self.client("lambda"), current["FunctionName"])
+        change(Environment={"Variables": current["Environment"]["Variables"] | variables})
         try:
             yield
         finally:
-            change(Environment={"Variables": was["Environment"]["Variables"]})
+            change(Environment={"Variables": current["Environment"]["Variables"]})
 
     def without_statement(self, logical_id: str, *sids: str) -> "WithoutStatement":
+        """Remove statements from the role of a function within a ``with`` block."""
         return WithoutStatement(self.client("iam"), self.function(logical_id)["Role"].rsplit("/", 1)[-1], sids)
 
 
 class WithoutStatement:
-    """Within, a function's role lacks statements; whoever shares the policy that says them keeps them."""
+    """Remove statements, by ``Sid``, from one role within a ``with`` block; roles with the same policy keep them."""
 
     _REST = "without-statements"
 
     def __init__(self, iam: "IAMClient", role: str, sids: tuple[str, ...]) -> None:
         self._iam, self._role = iam, role
-        said = {name: one for name, one in {**self._own(), **self._shared()}.items() if _sids(one) & set(sids)}
-        assert set[str]().union(*map(_sids, said.values())) >= set(sids)
-        self._policies = said
-        self._rest = [one for policy in said.values() for one in policy["Statement"] if one["Sid"] not in sids]
+        policies = {**self._inline(), **self._managed()}
+        self._policies = {name: policy for name, policy in policies.items() if _sids(policy) & set(sids)}
+        assert set[str]().union(*map(_sids, self._policies.values())) >= set(sids)
+        statements = [statement for policy in self._policies.values() for statement in policy["Statement"]]
+        self._rest = [statement for statement in statements if statement["Sid"] not in sids]
 
     def __enter__(self) -> None:
         for name in self._policies:
@@ -127,38 +130,39 @@ class WithoutStatement:
             else:
                 self._put(name, policy)
 
-    def _own(self) -> dict[str, dict[str, Any]]:
-        """Return the policies that are the role's alone, by name."""
+    def _inline(self) -> dict[str, dict[str, Any]]:
+        """Return the role's inline policies, by name."""
         names = self._iam.list_role_policies(RoleName=self._role)["PolicyNames"]
         return {
             name: _read(self._iam.get_role_policy(RoleName=self._role, PolicyName=name)["PolicyDocument"])
             for name in names
         }
 
-    def _shared(self) -> dict[str, dict[str, Any]]:
-        """Return the template's policies that other roles have too, by ARN."""
+    def _managed(self) -> dict[str, dict[str, Any]]:
+        """Return the managed policies of the template that are attached to the role, by ARN."""
         attached = self._iam.list_attached_role_policies(RoleName=self._role)["AttachedPolicies"]
-        found = {}
-        for arn in (one["PolicyArn"] for one in attached if ":iam::aws:" not in one["PolicyArn"]):
+        policies = {}
+        for arn in (policy["PolicyArn"] for policy in attached if ":iam::aws:" not in policy["PolicyArn"]):
             version = self._iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
-            told = self._iam.get_policy_version(PolicyArn=arn, VersionId=version)
-            found[arn] = _read(told["PolicyVersion"]["Document"])
-        return found
+            response = self._iam.get_policy_version(PolicyArn=arn, VersionId=version)
+            policies[arn] = _read(response["PolicyVersion"]["Document"])
+        return policies
 
     def _put(self, name: str, document: dict[str, Any]) -> None:
         self._iam.put_role_policy(RoleName=self._role, PolicyName=name, PolicyDocument=json.dumps(document))
 
 
 def _sids(policy: dict[str, Any]) -> set[str]:
-    return {str(one.get("Sid")) for one in policy["Statement"]}
+    return {str(statement.get("Sid")) for statement in policy["Statement"]}
 
 
 def _read(document: Any) -> dict[str, Any]:
-    read: dict[str, Any] = json.loads(document) if isinstance(document, str) else dict(document)
-    return read
+    """Return a policy that the API gives as JSON or as a dictionary."""
+    policy: dict[str, Any] = json.loads(document) if isinstance(document, str) else dict(document)
+    return policy
 
 
-def sandbox(*verb: str, folder: str = FOLDER, **environment: str) -> subprocess.CompletedProcess[str]:
+def run_sandbox(*verb: str, folder: str = FOLDER, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "sandbox", *verb],
         cwd=ROOT,
@@ -169,9 +173,10 @@ def sandbox(*verb: str, folder: str = FOLDER, **environment: str) -> subprocess.
     )
 
 
-def bring_up(**environment: str) -> Stack:
-    done = sandbox("up", **{"AUTH": "true"} | environment)
-    assert done.returncode == 0, done.stderr
+def start_stack(**environment: str) -> Stack:
+    """Deploy the stack, or update the running one to these variables of ``make up``."""
+    process = run_sandbox("up", **{"AUTH": "true"} | environment)
+    assert process.returncode == 0, process.stderr
     return Stack(json.loads((ROOT / FOLDER / "stack.json").read_text()))
 
 

@@ -1,4 +1,4 @@
-"""The tax service's notice verification ("SVAIR") as tests play it on the wire, and a notice told both ways."""
+"""The notice verification of the tax service (SVAIR) on the wire, played by the simulator, and one of its notices."""
 
 import json
 import secrets
@@ -9,7 +9,7 @@ from urllib.parse import parse_qs
 
 from sandbox.simulators import svair
 from sandbox.simulators.svair import Declarant, Person
-from tests.support.function import Answer, ask
+from tests.support.function import Response, call_api
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -51,36 +51,36 @@ NOTICE: Final[Mapping[str, Any]] = {
     "anneeImpots": "2026",
     "anneeRevenus": "2025",
 }
-NOBODY: Final = {"nom": "", "nomNaissance": "", "prenoms": "", "dateNaissance": ""}
+EMPTY_DECLARANT: Final = {"nom": "", "nomNaissance": "", "prenoms": "", "dateNaissance": ""}
 ABSENT: Final = object()
 
 
-class Asked(NamedTuple):
-    """A request that reached the service."""
+class ReceivedRequest(NamedTuple):
+    """A request that the service got."""
 
     method: str
     path: str
     cookie: str
     form: dict[str, str]
     connection: str
-    """What tells a connection from another."""
+    """The client's port: requests with the same port came on one connection."""
 
 
-class Service:
-    """A service on the wire: the simulated one, unless a test gives another; it remembers what it was asked."""
+class SimulatedSvair:
+    """The simulated service; it keeps the requests it gets, and a test may replace it by an application of its own."""
 
     def __init__(self) -> None:
         self.url = ""
         self._people: tuple[Person, ...] = (COUPLE,)
-        self.simulated = svair.app_of(lambda: self._people)
-        self.app: WSGIApplication = self.simulated
-        self.asked: list[Asked] = []
+        self.simulator = svair.app_of(lambda: self._people)
+        self.app: WSGIApplication = self.simulator
+        self.requests: list[ReceivedRequest] = []
 
     def __call__(self, environ: "WSGIEnvironment", start: "StartResponse") -> Any:
         form = parse_qs(environ["wsgi.input"].read().decode())
         environ["wsgi.input"].seek(0)
-        self.asked.append(
-            Asked(
+        self.requests.append(
+            ReceivedRequest(
                 environ["REQUEST_METHOD"],
                 environ["PATH_INFO"],
                 environ.get("HTTP_COOKIE", ""),
@@ -92,55 +92,55 @@ class Service:
 
     @property
     def methods(self) -> str:
-        return " ".join(one.method for one in self.asked)
+        return " ".join(request.method for request in self.requests)
 
-    def forget(self) -> None:
-        """Forget every form."""
-        self.simulated.config["SECRET_KEY"] = secrets.token_bytes(32)
+    def forget_forms(self) -> None:
+        """Stop recognising the forms given so far, as the service does when it restarts."""
+        self.simulator.config["SECRET_KEY"] = secrets.token_bytes(32)
 
-    def simulates(self, *people: Person) -> None:
-        """Know these people, and show them as the simulated service does."""
-        self._people, self.app = people, self.simulated
+    def serve_people(self, *people: Person) -> None:
+        """Respond with the notices of these people, as the simulator writes them."""
+        self._people, self.app = people, self.simulator
 
-    def shows(self, page: str | bytes, content_type: str = "text/html;charset=UTF-8") -> None:
-        """Show this page to whoever posts the form."""
+    def show_page(self, page: str | bytes, content_type: str = "text/html;charset=UTF-8") -> None:
+        """Respond to every posted form with this page."""
         content = page.encode() if isinstance(page, str) else page
 
         def show(environ: "WSGIEnvironment", start: "StartResponse") -> Any:
             if environ["REQUEST_METHOD"] == "GET":
-                return self.simulated(environ, start)
+                return self.simulator(environ, start)
             start("200 OK", [("Content-Type", content_type)])
             return [content]
 
         self.app = show
 
 
-def v1(key: str, **query: str) -> Answer:
-    return ask("avis_imposition/v1", key=key, headers=None, **(query or NUMBERS))
+def v1(key: str, **query: str) -> Response:
+    return call_api("avis_imposition/v1", key=key, headers=None, **(query or NUMBERS))
 
 
-def v2(key: str, **query: str) -> Answer:
-    return ask("avis_imposition/v2", key=key, headers=None, **(query or NUMBERS))
+def v2(key: str, **query: str) -> Response:
+    return call_api("avis_imposition/v2", key=key, headers=None, **(query or NUMBERS))
 
 
-def written(body: Mapping[str, Any]) -> str:
-    """Return a body as it is sent: the order of its keys counts, and so does 2 for 2.0."""
+def to_json(body: Mapping[str, Any]) -> str:
+    """Return a body as the API sends it: the order of keys matters, and so does the difference of 2 and 2.0."""
     return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
 
 
-def changed(changes: Mapping[str, Any]) -> dict[str, Any]:
+def notice_with(changes: Mapping[str, Any]) -> dict[str, Any]:
     body = {**NOTICE, **changes}
     return {name: value for name, value in body.items() if value is not ABSENT}
 
 
-def rendered(person: Person, address: str | None = None) -> str:
-    """Render a notice on a page that is not the simulated service's, with these rows for the address if given."""
-    one, two = person.declarant1, person.declarant2
+def render_notice(person: Person, address: str | None = None) -> str:
+    """Render a notice in other HTML than the simulator's, with these rows for the address if given."""
+    first, second = person.declarant1, person.declarant2
     people = [
-        ("Nom", one.nom, two.nom),
-        ("Nom de naissance", one.nom_naissance, two.nom_naissance),
-        ("Prénom(s)", one.prenoms, two.prenoms),
-        ("Date de naissance", one.date_naissance, two.date_naissance),
+        ("Nom", first.nom, second.nom),
+        ("Nom de naissance", first.nom_naissance, second.nom_naissance),
+        ("Prénom(s)", first.prenoms, second.prenoms),
+        ("Date de naissance", first.date_naissance, second.date_naissance),
     ]
     values = [
         ("Date de mise en recouvrement de l'avis d'impôt", person.date_recouvrement),

@@ -1,11 +1,13 @@
-"""The tax service, played on the wire by hand: it shows the page, or fails in the way, that a test tells it to."""
+"""The tax service on the wire, scripted: every form gets the page or the status that a test chooses."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from html import escape
-from http.server import BaseHTTPRequestHandler
-from typing import ClassVar, override
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 NOTICE: dict[str, object] = {
     "declarant1": {
@@ -31,7 +33,7 @@ NOTICE: dict[str, object] = {
     "erreurCorrectif": "Un avis correctif annule et remplace cet avis.",
     "situationPartielle": "Situation de l'année au 1er mars.",
 }
-"""What v2 answers, to whom every scope is open, of a page made by ``page(NOTICE)``."""
+"""The body of a response of v2 about ``notice_page(NOTICE)``, for a key that opens every field."""
 
 BLANK_PAGE = "<html><body><p>Service en maintenance</p></body></html>"
 NOT_FOUND_PAGE = "<html><body><div id='nonTrouve'>Vous devez vérifier les identifiants saisis.</div></body></html>"
@@ -60,12 +62,12 @@ _ROWS = {
 }
 
 
-def page(notice: Mapping[str, object]) -> str:
-    """Render a notice as the service does; a field that ``notice`` does not have has no row."""
+def notice_page(notice: Mapping[str, object]) -> str:
+    """Return the page of a notice, without rows for the fields that ``notice`` lacks."""
     rows = [("", "Déclarant 1", "Déclarant 2")]
     people = [notice.get("declarant1"), notice.get("declarant2")]
     for label, name in _DECLARANT_ROWS.items():
-        first, second = (str(one.get(name, "")) if isinstance(one, Mapping) else "" for one in people)
+        first, second = (str(person.get(name, "")) if isinstance(person, Mapping) else "" for person in people)
         rows.append((label, first, second))
     household = notice.get("foyerFiscal")
     if isinstance(household, Mapping):
@@ -94,42 +96,25 @@ def _printed(value: object) -> str:
 
 
 @dataclass
-class Provider:
-    """What the played service shows, and what it was asked."""
+class TaxService:
+    """The scripted service; it keeps the requests it gets."""
 
     url: str = ""
     form: str = FORM_PAGE
-    page: str = page(NOTICE)
-    """Shown to whoever posts the form."""
+    """The response to GET."""
+    page: str = notice_page(NOTICE)
+    """The response to POST."""
     status: int = 200
-    asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
-    """Each request, as its method and its form."""
-    before: Callable[[], object] = lambda: None
-    """Called when a request has come, before it is answered."""
+    requests: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    """The method and form of each request."""
+    before_response: Callable[[], object] = lambda: None
+    """Called between a request and its response."""
 
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    provider: ClassVar[Provider]
-
-    def do_GET(self) -> None:
-        self._answer(self.provider.form)
-
-    def do_POST(self) -> None:
-        self._answer(self.provider.page)
-
-    def _answer(self, text: str) -> None:
-        form = parse_qs(self.rfile.read(int(self.headers.get("Content-Length", 0))).decode())
-        self.provider.asked.append((self.command, {name: values[0] for name, values in form.items()}))
-        self.provider.before()
-        content = text.encode()
-        self.send_response(self.provider.status)
-        self.send_header("Content-Type", "text/html;charset=UTF-8")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    @override
-    def log_message(self, format: str, *args: object) -> None:
-        """Be quiet."""
+    def __call__(self, environ: "WSGIEnvironment", start: "StartResponse") -> Any:
+        """Respond, as a WSGI application."""
+        method = environ["REQUEST_METHOD"]
+        form = parse_qs(environ["wsgi.input"].read().decode())
+        self.requests.append((method, {name: values[0] for name, values in form.items()}))
+        self.before_response()
+        start(f"{self.status} Status", [("Content-Type", "text/html;charset=UTF-8")])
+        return [(self.form if method == "GET" else self.page).encode()]

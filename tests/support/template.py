@@ -1,4 +1,4 @@
-"""The template, as tests read it: the tables of moto are those that are deployed, not copies of them."""
+"""The deployed template, which tests read instead of copying its resources."""
 
 from ops.template import ROOT, resources, template
 

@@ -1,4 +1,4 @@
-"""Providers on the wire: any WSGI application served on loopback, and every way in which a server can be broken."""
+"""HTTP servers on loopback: any WSGI application, or a server that is broken in a chosen way."""
 
 import socket
 import struct
@@ -26,7 +26,7 @@ FLOOD_BYTES = 50 * 1024 * 1024
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Answers many requests on one connection, which werkzeug's own handler does not."""
+    """Serve a WSGI application with persistent connections, which werkzeug's own handler does not support."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -40,18 +40,18 @@ class _Handler(BaseHTTPRequestHandler):
 
     @override
     def handle(self) -> None:
-        with suppress(OSError):  # the other side leaves when it wants
+        with suppress(OSError):  # the client may close the connection at any time
             super().handle()
 
-    def answer(self) -> None:
-        asked = EnvironBuilder(
+    def respond(self) -> None:
+        request = EnvironBuilder(
             self.path,
             method=self.command,
             headers=list(self.headers.items()),
             data=self.rfile.read(int(self.headers.get("Content-Length", 0))),
             environ_overrides={"REMOTE_ADDR": self.client_address[0], "REMOTE_PORT": self.client_address[1]},
         )
-        content, status, headers = run_wsgi_app(self.app, asked.get_environ(), buffered=True)
+        content, status, headers = run_wsgi_app(self.app, request.get_environ(), buffered=True)
         body = b"".join(content)
         self.send_response_only(int(status.split()[0]))
         for name, value in headers:
@@ -61,12 +61,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    do_GET = do_POST = answer  # noqa: N815 - the names that http.server calls
+    do_GET = do_POST = respond  # noqa: N815 - names that http.server requires
 
 
 @contextmanager
 def serve(app: "WSGIApplication", tls: SSLContext | None = None) -> Iterator[str]:
-    """Serve ``app`` on a free port and yield its address; connections are kept alive until the end."""
+    """Serve ``app`` on a free port, over TLS if a context is given, and yield its address."""
     opened: list[socket.socket] = []
     handler = type("Handler", (_Handler,), {"app": staticmethod(app), "opened": opened})
     with _started(handler) as server:
@@ -92,31 +92,31 @@ def _started(handler: type[BaseRequestHandler]) -> Iterator[ThreadingTCPServer]:
 
 
 type Conversation = Callable[[socket.socket, Event], None]
-"""What a server does with one connection; whoever waits or drips in it stops once the event is set."""
+"""What a server does with one connection; it stops once the event is set."""
 type Server = Callable[[], AbstractContextManager[str]]
-"""A server not yet started, which gives its address."""
+"""A context manager that starts a server and yields its address."""
 
 
 @contextmanager
 def converse(conversation: Conversation) -> Iterator[str]:
-    """Have a ``conversation`` on each connection, and yield the server's address."""
-    over = Event()
+    """Start a server that has this conversation on each connection, and yield its address."""
+    stopped = Event()
 
     class Handler(BaseRequestHandler):
         @override
         def handle(self) -> None:
-            with suppress(OSError):  # the other side leaves when it wants
-                conversation(self.request, over)
+            with suppress(OSError):  # the client may close the connection at any time
+                conversation(self.request, stopped)
 
     with _started(Handler) as server:
         try:
             yield f"http://{HOST}:{server.server_address[1]}"
         finally:
-            over.set()
+            stopped.set()
 
 
 def read_request(connection: socket.socket) -> bytes:
-    """Read one request, body included; empty when the other side has left."""
+    """Read one request with its body; empty if the client has closed the connection."""
     received = b""
     while b"\r\n\r\n" not in received:
         if not (chunk := connection.recv(65536)):
@@ -130,25 +130,25 @@ def read_request(connection: socket.socket) -> bytes:
 
 
 def deliver(connection: socket.socket, content: bytes) -> None:
-    """Send, and return once the other side's system has it all."""
+    """Send the content, and return once the client's system has received all of it."""
     connection.sendall(content)
     while any(ioctl(connection, TIOCOUTQ, bytes(4))):
         sleep(0.001)
 
 
 def response(body: bytes, *, status: int = 200, headers: Mapping[str, str] | None = None) -> bytes:
-    """Write a response: an HTML page of the length that it says, unless ``headers`` say otherwise."""
-    said = {"Content-Type": "text/html; charset=UTF-8", "Content-Length": str(len(body))} | dict(headers or {})
-    lines = [f"HTTP/1.1 {status} Status", *(f"{name}: {value}" for name, value in said.items() if value), "", ""]
+    """Return the bytes of a response: by default an HTML page with its length."""
+    all_headers = {"Content-Type": "text/html; charset=UTF-8", "Content-Length": str(len(body))} | dict(headers or {})
+    lines = [f"HTTP/1.1 {status} Status", *(f"{name}: {value}" for name, value in all_headers.items() if value), "", ""]
     return "\r\n".join(lines).encode() + body
 
 
-# ── Broken servers ───────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Broken servers ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @contextmanager
 def refusing() -> Iterator[str]:
-    """An address where nobody listens, nor can meanwhile."""
+    """Yield an address that refuses connections; the port stays taken within the ``with`` block."""
     with socket.socket() as bound:
         bound.bind((HOST, 0))
         yield f"http://{HOST}:{bound.getsockname()[1]}"
@@ -156,60 +156,60 @@ def refusing() -> Iterator[str]:
 
 @contextmanager
 def plain_behind_https() -> Iterator[str]:
-    """An ``https://`` address that does not speak TLS."""
-    with converse(_answer_the_hello) as url:
+    """Yield an ``https://`` address at which the server does not speak TLS."""
+    with converse(_respond_in_clear) as url:
         yield url.replace("http://", "https://")
 
 
 def answering(content: bytes) -> Server:
-    """Answer these bytes, which ``response`` writes, to each request, and keep the connection."""
-    return partial(converse, partial(_answer, content))
+    """Send these bytes in response to each request, and keep the connection open."""
+    return partial(converse, partial(_respond, content))
 
 
 def closing_after(content: bytes) -> Server:
-    """Answer these bytes, and close the connection."""
-    return partial(converse, partial(_answer_once, content))
+    """Send these bytes in response to one request, and close the connection."""
+    return partial(converse, partial(_respond_once, content))
 
 
 def dripping(beginning: bytes, drop: bytes) -> Server:
-    """Answer a beginning, then drop after drop, slowly and without end."""
+    """Send the beginning of a response, then ``drop`` every 50 ms, without end."""
     return partial(converse, partial(_drip, beginning, drop))
 
 
 def flooding() -> AbstractContextManager[str]:
-    """Answer 50 MB, duly announced."""
+    """Send a response of 50 MB, with its length in the header."""
     return converse(_flood)
 
 
 def resetting() -> AbstractContextManager[str]:
-    """Accept a request, and reset the connection."""
+    """Read a request and reset the connection."""
     return converse(_reset)
 
 
 def silent() -> AbstractContextManager[str]:
-    """Accept a connection, and never say a word."""
+    """Accept connections and never send anything."""
     return converse(_wait)
 
 
-def _answer(content: bytes, connection: socket.socket, _: Event) -> None:
+def _respond(content: bytes, connection: socket.socket, _: Event) -> None:
     while read_request(connection):
         connection.sendall(content)
 
 
-def _answer_once(content: bytes, connection: socket.socket, _: Event) -> None:
+def _respond_once(content: bytes, connection: socket.socket, _: Event) -> None:
     read_request(connection)
     connection.sendall(content)
 
 
-def _answer_the_hello(connection: socket.socket, _: Event) -> None:
+def _respond_in_clear(connection: socket.socket, _: Event) -> None:
     connection.recv(1)
     connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
 
-def _drip(beginning: bytes, drop: bytes, connection: socket.socket, over: Event) -> None:
+def _drip(beginning: bytes, drop: bytes, connection: socket.socket, stopped: Event) -> None:
     read_request(connection)
     connection.sendall(beginning)
-    while not over.wait(DRIP_SECONDS):
+    while not stopped.wait(DRIP_SECONDS):
         connection.sendall(drop)
 
 
@@ -226,5 +226,5 @@ def _reset(connection: socket.socket, _: Event) -> None:
     connection.close()
 
 
-def _wait(_: socket.socket, over: Event) -> None:
-    over.wait()
+def _wait(_: socket.socket, stopped: Event) -> None:
+    stopped.wait()

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from api_particulier import aws
 from api_particulier.api import deadline
 from api_particulier.settings import Settings, settings
-from tests.support.function import forget
+from tests.support.function import new_environment
 from tests.support.template import template
 
 
@@ -14,7 +14,7 @@ def test_the_environment_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     before = settings()
     monkeypatch.setenv("TOKENS_TABLE", "other")
     assert settings() is before
-    forget()
+    new_environment()
     assert settings().tokens_table == "other"
 
 

@@ -11,22 +11,23 @@ from lxml import etree
 from api_particulier.scopes import is_granted
 from sandbox.simulators.caf import Adresse, Famille, Personne, Quotient
 from tests.support.caf import (
-    DOORS,
     FAMILY,
     FIELDS,
     FILE,
     NUMBERS,
     PEOPLE,
+    ROUTES,
     SCOPES,
     UNREACHABLE,
     Caf,
-    ask_file,
-    drt,
+    call_caf,
+    drt_document,
     envelope,
-    expected,
+    expected_data,
     multipart,
 )
-from tests.support.function import Cloud, ask, forget
+from tests.support.cloud import Cloud
+from tests.support.function import call_api, new_environment
 
 
 def quotient(amount: int, mois: int, annee: int) -> Quotient:
@@ -36,17 +37,17 @@ def quotient(amount: int, mois: int, annee: int) -> Quotient:
 # ── The response ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("door", ROUTES)
 def test_a_dataset_returns_its_fields_in_the_order_of_the_contract(caf: Caf, key: str, door: str) -> None:
-    answer = ask_file(key, door)
+    answer = call_caf(key, door)
     body = {name: FILE[name] for name in FIELDS[door.partition("/")[0]]}
     assert (answer.status, answer.text) == (200, json.dumps(body, ensure_ascii=False, separators=(",", ":")))
-    assert len(caf.asked) == 1
+    assert len(caf.requests) == 1
 
 
 def test_v1_responds_in_xml_on_request(caf: Caf, key: str) -> None:
     caf.families = [FAMILY.model_copy(update={"quotients": []})]
-    answer = ask("composition_familiale/v1", key=key, format="xml", **NUMBERS)
+    answer = call_api("composition_familiale/v1", key=key, format="xml", **NUMBERS)
     root = etree.fromstring(answer.text.encode())
     assert root.findtext("allocataires[2]/nomPrenom") == "YANN <LE> GOFF & FILS ]]>"
     assert root.findtext("adresse/codePostalVille") == "75011 PARIS"
@@ -55,7 +56,7 @@ def test_v1_responds_in_xml_on_request(caf: Caf, key: str) -> None:
 
 def test_no_child_is_an_empty_list_and_one_person_is_a_list(caf: Caf, key: str) -> None:
     caf.families = [FAMILY.model_copy(update={"enfants": [], "allocataires": FAMILY.allocataires[:1]})]
-    body = ask_file(key).body
+    body = call_caf(key).body
     assert body["enfants"] == []
     assert body["allocataires"] == FILE["allocataires"][:1]
 
@@ -70,55 +71,55 @@ def test_no_child_is_an_empty_list_and_one_person_is_a_list(caf: Caf, key: str) 
     ],
 )
 def test_no_quotient_is_three_nulls(caf: Caf, key: str, quotients: str) -> None:
-    caf.answers(multipart(envelope(drt(PEOPLE + quotients))))
+    caf.respond_with(multipart(envelope(drt_document(PEOPLE + quotients))))
     for generation in ("v1", "v2"):
-        body = ask_file(key, f"quotient_familial/{generation}").body
+        body = call_caf(key, f"quotient_familial/{generation}").body
         assert body == {"quotientFamilial": None, "mois": None, "annee": None}
 
 
 def test_a_quotient_of_0_is_0(caf: Caf, key: str) -> None:
     caf.families = [FAMILY.model_copy(update={"quotients": [quotient(0, 1, 2026)]})]
-    assert ask_file(key, "quotient_familial/v2").text == '{"quotientFamilial":0,"mois":1,"annee":2026}'
+    assert call_caf(key, "quotient_familial/v2").text == '{"quotientFamilial":0,"mois":1,"annee":2026}'
 
 
 def test_the_most_recent_quotient_is_returned(caf: Caf, key: str) -> None:
     months = [(410, 11, 2025), (455, 2, 2026), (433, 12, 2025)]
     caf.families = [FAMILY.model_copy(update={"quotients": [quotient(*month) for month in months]})]
-    assert ask_file(key, "quotient_familial/v2").body == {"quotientFamilial": 455, "mois": 2, "annee": 2026}
+    assert call_caf(key, "quotient_familial/v2").body == {"quotientFamilial": 455, "mois": 2, "annee": 2026}
 
 
 def test_empty_address_lines_are_absent(caf: Caf, key: str) -> None:
     caf.families = [FAMILY.model_copy(update={"adresse": Adresse(lieu_dit="KERVEGUEN", pays="  ")})]
-    assert ask_file(key, "adresse_caf/v2").body == {"adresse": {"lieuDit": "KERVEGUEN"}}
+    assert call_caf(key, "adresse_caf/v2").body == {"adresse": {"lieuDit": "KERVEGUEN"}}
 
 
 @pytest.mark.parametrize("lines", ["", "<adresse/>", "<adresse><LIBLIG1ADR/><LIBLIG4ADR> </LIBLIG4ADR></adresse>"])
 def test_an_address_without_a_line_is_an_empty_object(caf: Caf, key: str, lines: str) -> None:
     # An absent address would mean that the token has no scope for it.
-    caf.answers(multipart(envelope(drt(PEOPLE + lines))))
+    caf.respond_with(multipart(envelope(drt_document(PEOPLE + lines))))
     for generation in ("v1", "v2"):
-        assert ask_file(key, f"adresse_caf/{generation}").body == {"adresse": {}}
+        assert call_caf(key, f"adresse_caf/{generation}").body == {"adresse": {}}
 
 
 def test_a_missing_element_of_a_person_is_absent_and_an_empty_one_is_empty(caf: Caf, key: str) -> None:
     child = Personne(nom_prenom=None, date_de_naissance="")
     caf.families = [FAMILY.model_copy(update={"enfants": [child]})]
-    assert ask_file(key).body["enfants"] == [{"dateDeNaissance": ""}]
+    assert call_caf(key).body["enfants"] == [{"dateDeNaissance": ""}]
 
 
 def test_the_same_number_under_another_postcode_is_another_family(caf: Caf, key: str, cloud: Cloud) -> None:
     other = FAMILY.model_copy(update={"code_postal": "29200", "quotients": [Quotient(quotient_familial=1)]})
     caf.families = [FAMILY, other]
-    assert ask_file(key, codePostal="29200").body["quotientFamilial"] == 1
-    assert ask_file(key, codePostal="75011").body["quotientFamilial"] == 842
-    assert ask_file(key, codePostal="67000").status == 404
-    assert len({entry["citizen"] for entry in cloud.entries()}) == 3
+    assert call_caf(key, codePostal="29200").body["quotientFamilial"] == 1
+    assert call_caf(key, codePostal="75011").body["quotientFamilial"] == 842
+    assert call_caf(key, codePostal="67000").status == 404
+    assert len({entry["citizen"] for entry in cloud.audit_records()}) == 3
 
 
 @pytest.mark.parametrize("number", ["1", "0000001", "0000001C", " 0 0 0 0 0 0 1 c"])
 def test_a_number_is_padded_and_its_letter_cut(caf: Caf, key: str, number: str) -> None:
     caf.families = [FAMILY.model_copy(update={"numero_allocataire": "0000001"})]
-    assert ask_file(key, numeroAllocataire=number).status == 200
+    assert call_caf(key, numeroAllocataire=number).status == 200
 
 
 # ── Masking ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -126,18 +127,18 @@ def test_a_number_is_padded_and_its_letter_cut(caf: Caf, key: str, number: str) 
 
 @pytest.mark.parametrize("scope", sorted({*SCOPES.values(), "cnaf_attestation_droits", "dgfip_avis_imposition"}))
 def test_each_cnaf_scope_gives_its_fields_and_no_other(caf: Caf, cloud: Cloud, scope: str) -> None:
-    token = cloud.token(scope)
-    for door in DOORS:
-        caf.asked.clear()
+    token = cloud.issue_key(scope)
+    for door in ROUTES:
+        caf.requests.clear()
         fields = FIELDS[door.partition("/")[0]]
         opened = [name for name in fields if is_granted(SCOPES[name], {scope})]
-        answer, entry = ask_file(token, door), cloud.entries()[-1]
+        answer, entry = call_caf(token, door), cloud.audit_records()[-1]
         if opened:
             assert answer.body == {name: FILE[name] for name in opened}
             assert entry["withheld"] == [name for name in fields if name not in opened]
         else:
             assert (answer.status, answer.body["error"]) == (403, "forbidden")
-            assert caf.asked == []
+            assert caf.requests == []
         assert entry["released"] == opened
 
 
@@ -176,10 +177,10 @@ def test_any_family_is_read_exactly_and_masked_exactly(
 ) -> None:
     caf.families = [family]
     numbers = {"numeroAllocataire": family.numero_allocataire, "codePostal": family.code_postal}
-    whole = expected(family)
-    assert ask_file(key, **numbers).body == whole
+    whole = expected_data(family)
+    assert call_caf(key, **numbers).body == whole
     opened = {name: value for name, value in whole.items() if SCOPES[name] in granted}
-    assert ask_file(cloud.token(*granted), "composition_familiale/v1", **numbers).body == opened
+    assert call_caf(cloud.issue_key(*granted), "composition_familiale/v1", **numbers).body == opened
 
 
 # ── The request to the CAF ───────────────────────────────────────────────────────────────────────────────────────────
@@ -189,8 +190,8 @@ SOAP = "{http://schemas.xmlsoap.org/soap/envelope/}"
 
 
 def test_the_request_to_the_caf_is_exactly_the_documented_one(caf: Caf, key: str) -> None:
-    assert ask_file(key, numeroAllocataire="42", codePostal="01 234").status == 404
-    asked = list(etree.fromstring(caf.asked[0]).iter())
+    assert call_caf(key, numeroAllocataire="42", codePostal="01 234").status == 404
+    asked = list(etree.fromstring(caf.requests[0]).iter())
     assert [(element.tag, element.text) for element in asked] == [
         (f"{SOAP}Envelope", None),
         (f"{SOAP}Body", None),
@@ -207,7 +208,7 @@ def test_the_request_to_the_caf_is_exactly_the_documented_one(caf: Caf, key: str
     ]
     assert [len(element) for element in asked] == [1, 1, 1, 3, 0, 0, 5, 0, 0, 0, 0, 0]
     assert not any(element.attrib for element in asked)
-    assert caf.asked[0].startswith(b"<?xml version='1.0' encoding='utf-8'?>")
+    assert caf.requests[0].startswith(b"<?xml version='1.0' encoding='utf-8'?>")
     assert caf.headers[0]["Content-Type"] == "text/xml; charset=utf-8"
     assert caf.headers[0]["Soapaction"] == '""'
 
@@ -226,27 +227,27 @@ def test_malformed_numbers_are_refused_without_calling_the_caf(caf: Caf, key: st
         "numeroAllocataire": "Le paramètre numeroAllocataire doit comporter de 1 à 7 chiffres.",
         "codePostal": "Le paramètre codePostal doit comporter 5 chiffres.",
     }
-    for door in DOORS:
+    for door in ROUTES:
         for name, sentence in should.items():
-            answer = ask_file(key, door, **{name: hostile})
+            answer = call_caf(key, door, **{name: hostile})
             assert answer.status == 400
             assert answer.body == {"error": "bad_request", "reason": sentence, "message": sentence}
-    assert caf.asked == []
+    assert caf.requests == []
 
 
 @pytest.mark.parametrize("missing", [{"codePostal": ""}, {"numeroAllocataire": "  "}])
 def test_a_missing_number_is_refused_with_the_sentence_of_2020(caf: Caf, key: str, missing: dict[str, str]) -> None:
     sentence = "Les paramètres `codePostal` et `numeroAllocataire` sont obligatoires"
-    answer = ask_file(key, **missing)
+    answer = call_caf(key, **missing)
     assert answer.status == 400
     assert answer.body == {"error": "bad_request", "reason": sentence, "message": sentence}
-    assert caf.asked == []
+    assert caf.requests == []
 
 
 def test_a_connection_to_the_caf_is_reused(caf: Caf, key: str) -> None:
     for _ in range(3):
-        assert ask_file(key).status == 200
-    assert len(set(caf.callers)) == 1
+        assert call_caf(key).status == 200
+    assert len(set(caf.connections)) == 1
 
 
 @pytest.mark.parametrize("path", ["/", "/sgmap/wswdd/v1", "/sgmap/wswdd/v1/"])
@@ -254,9 +255,9 @@ def test_the_configured_url_may_already_have_the_path_of_the_caf(
     caf: Caf, key: str, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CAF_URL", os.environ["CAF_URL"] + path)
-    forget()
-    assert ask_file(key).status == 200
-    assert len(caf.asked) == 1
+    new_environment()
+    assert call_caf(key).status == 200
+    assert len(caf.requests) == 1
 
 
 # ── Ping ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -265,23 +266,23 @@ def test_the_configured_url_may_already_have_the_path_of_the_caf(
 @pytest.mark.parametrize("code", ["133", "201", "0", "999"])
 @pytest.mark.usefixtures("cloud")
 def test_a_caf_that_responds_is_up_with_any_return_code(caf: Caf, code: str) -> None:
-    caf.answers(multipart(envelope("", code)))
-    assert (ask("ping/caf").status, ask("ping/caf").text) == (200, '"pong"')
-    asked = etree.fromstring(caf.asked[0])
+    caf.respond_with(multipart(envelope("", code)))
+    assert (call_api("ping/caf").status, call_api("ping/caf").text) == (200, '"pong"')
+    asked = etree.fromstring(caf.requests[0])
     assert (asked.findtext(".//matricule"), asked.findtext(".//codePostal")) == ("0000000", "00000")
-    assert len(caf.asked) == 1
+    assert len(caf.requests) == 1
 
 
 @pytest.mark.usefixtures("cloud")
 def test_the_simulated_caf_is_up(caf: Caf) -> None:
-    assert ask("ping/caf").text == '"pong"'
-    assert len(caf.asked) == 1
+    assert call_api("ping/caf").text == '"pong"'
+    assert len(caf.requests) == 1
 
 
 @pytest.mark.usefixtures("cloud")
 def test_a_caf_that_answers_garbage_is_down(caf: Caf) -> None:
-    caf.answers("<html/>")
-    assert (ask("ping/caf").status, ask("ping/caf").body) == (503, UNREACHABLE)
+    caf.respond_with("<html/>")
+    assert (call_api("ping/caf").status, call_api("ping/caf").body) == (503, UNREACHABLE)
 
 
 @pytest.mark.usefixtures("cloud")
@@ -289,4 +290,4 @@ def test_a_caf_without_our_certificate_configured_is_down(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("CAF_URL", "https://127.0.0.1:9")
-    assert [ask("ping/caf").status for _ in range(2)] == [503, 503]
+    assert [call_api("ping/caf").status for _ in range(2)] == [503, 503]

@@ -19,12 +19,12 @@ from tests.support.caf import (
     UNREACHABLE,
     UNREADABLE,
     Caf,
-    ask_file,
-    drt,
+    call_caf,
+    drt_document,
     envelope,
     multipart,
 )
-from tests.support.function import Cloud
+from tests.support.cloud import Cloud
 from tests.support.template import ROOT
 
 REFERENCE = Path(os.environ.get("REFERENCE_DATA", ROOT.parent / "shared" / "data")) / "cnaf-soap"
@@ -51,7 +51,7 @@ def test_the_simulator_has_a_family_for_each_return_code_and_one_unknown() -> No
 @pytest.mark.parametrize("family", special_families(), ids=lambda family: str(family.reponse))
 def test_each_kind_of_refusal_has_its_error(caf: Caf, key: str, family: Famille) -> None:
     caf.families = [family]
-    answer = ask_file(key, "quotient_familial/v1", numeroAllocataire=family.numero_allocataire)
+    answer = call_caf(key, "quotient_familial/v1", numeroAllocataire=family.numero_allocataire)
     match family.reponse:
         case "lent" | "panne":
             assert (answer.status, answer.body, answer.headers["Retry-After"]) == (503, UNREACHABLE, "10")
@@ -68,7 +68,7 @@ def test_each_kind_of_refusal_has_its_error(caf: Caf, key: str, family: Famille)
 
 def test_an_unknown_file_is_404_with_the_sentence_of_the_caf(caf: Caf, key: str) -> None:
     caf.families = []
-    answer = ask_file(key)
+    answer = call_caf(key)
     sentence = "Dossier allocataire inexistant. Le document ne peut être édité."
     assert (answer.status, answer.body) == (404, {"error": "not_found", "reason": sentence, "message": sentence})
 
@@ -78,8 +78,8 @@ def test_every_recorded_return_code_has_its_status_and_sentence(caf: Caf, key: s
     table = json.loads((REFERENCE / "errors.json").read_text())
     assert {int(code) for code in table} == NOT_FOUND | BAD_REQUEST | FAILURES
     for code, entry in table.items():
-        caf.answers(multipart(envelope("<?xml version='1.0'?>\n", code)))
-        answer = ask_file(key)
+        caf.respond_with(multipart(envelope("<?xml version='1.0'?>\n", code)))
+        answer = call_caf(key)
         if entry["code"] >= 500:
             assert (answer.status, answer.body) == (503, FAILED)
         else:
@@ -90,39 +90,42 @@ def test_every_recorded_return_code_has_its_status_and_sentence(caf: Caf, key: s
 
 @pytest.mark.parametrize("code", ["4", "-1", "999999999", "1000", " 200 ", "99"])
 def test_an_unknown_code_is_a_failure_of_the_caf(caf: Caf, key: str, code: str) -> None:
-    caf.answers(multipart(envelope(drt(PEOPLE), code)))
-    answer = ask_file(key)
+    caf.respond_with(multipart(envelope(drt_document(PEOPLE), code)))
+    answer = call_caf(key)
     assert (answer.status, answer.body) == (503, FAILED)
 
 
 # ── Answers of every shape ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-GOOD = multipart(envelope(drt(PEOPLE)))
+GOOD = multipart(envelope(drt_document(PEOPLE)))
 SHAPES = {
     "as recorded": (GOOD, 'multipart/related; boundary=MIMEBoundary_1; type="application/xop+xml"'),
     "boundary of another": (GOOD, "multipart/related; boundary=somethingElse"),
     "no boundary declared": (GOOD, "multipart/related"),
     "declared as XML": (GOOD, "text/xml; charset=utf-8"),
     "no declared type": (GOOD, ""),
-    "line feeds": (multipart(envelope(drt(PEOPLE)), end="\n"), "multipart/related"),
+    "line feeds": (multipart(envelope(drt_document(PEOPLE)), end="\n"), "multipart/related"),
     "an empty line before": ("\r\n" + GOOD, "multipart/related"),
-    "odd boundary": (multipart(envelope(drt(PEOPLE)), "----=_Part_1.'()+,/:=?_"), "multipart/related"),
+    "odd boundary": (multipart(envelope(drt_document(PEOPLE)), "----=_Part_1.'()+,/:=?_"), "multipart/related"),
     "another part after": (
         GOOD.replace("--MIMEBoundary_1--", "--MIMEBoundary_1\r\nContent-Type: application/pdf\r\n\r\n%PDF\r\n"),
         "multipart/related",
     ),
     "no end": (GOOD.removesuffix("--MIMEBoundary_1--\r\n"), "multipart/related"),
-    "no part": (envelope(drt(PEOPLE)), "text/xml"),
-    "no part, declared as multipart": ("\n" + envelope(drt(PEOPLE)).partition("?>")[2], "multipart/related"),
-    "byte order mark": ("\ufeff" + envelope(drt(PEOPLE)), "text/xml"),
+    "no part": (envelope(drt_document(PEOPLE)), "text/xml"),
+    "no part, declared as multipart": ("\n" + envelope(drt_document(PEOPLE)).partition("?>")[2], "multipart/related"),
+    "byte order mark": ("\ufeff" + envelope(drt_document(PEOPLE)), "text/xml"),
     "no declaration": (multipart(envelope(f"<drtData>{PEOPLE}</drtData>")), "multipart/related"),
-    "spaces around": (multipart(envelope(f"\n \t{drt(PEOPLE)}\n")), "multipart/related"),
-    "declared latin": (multipart(envelope(drt(PEOPLE).replace("UTF-8", "ISO-8859-1"))), "multipart/related"),
-    "a comment within": (multipart(envelope(drt(PEOPLE.replace("A B", "A<!-- -> -->\u0020B")))), "multipart/related"),
-    "CDATA": (multipart(envelope("", more=f"<![CDATA[{drt(PEOPLE)}]]>")), "multipart/related"),
+    "spaces around": (multipart(envelope(f"\n \t{drt_document(PEOPLE)}\n")), "multipart/related"),
+    "declared latin": (multipart(envelope(drt_document(PEOPLE).replace("UTF-8", "ISO-8859-1"))), "multipart/related"),
+    "a comment within": (
+        multipart(envelope(drt_document(PEOPLE.replace("A B", "A<!-- -> -->\u0020B")))),
+        "multipart/related",
+    ),
+    "CDATA": (multipart(envelope("", more=f"<![CDATA[{drt_document(PEOPLE)}]]>")), "multipart/related"),
     "qualified elements": (
-        multipart(envelope(drt(PEOPLE)).replace("<return>", '<return xmlns="http://example.org/">')),
+        multipart(envelope(drt_document(PEOPLE)).replace("<return>", '<return xmlns="http://example.org/">')),
         "multipart/related",
     ),
 }
@@ -130,21 +133,21 @@ SHAPES = {
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_response_is_read_in_any_wrapping(caf: Caf, key: str, shape: str) -> None:
-    caf.answers(*SHAPES[shape])
-    answer = ask_file(key)
+    caf.respond_with(*SHAPES[shape])
+    answer = call_caf(key)
     assert (answer.status, answer.body.get("allocataires")) == (200, [{"nomPrenom": "A B"}])
     assert answer.body["enfants"] == []
 
 
 @needs_reference
 def test_the_recorded_responses_are_read(caf: Caf, key: str) -> None:
-    caf.answers((REFERENCE / "ok.txt").read_bytes())
-    body = ask_file(key).body
+    caf.respond_with((REFERENCE / "ok.txt").read_bytes())
+    body = call_caf(key).body
     assert list(body) == list(SCOPES)
     assert [len(body["allocataires"]), len(body["enfants"]), len(body["adresse"])] == [2, 2, 4]
     assert [body["quotientFamilial"], body["mois"], body["annee"]] == [2057, 5, 2021]
-    caf.answers((REFERENCE / "error.txt").read_bytes())
-    assert ask_file(key).body == FAILED
+    caf.respond_with((REFERENCE / "error.txt").read_bytes())
+    assert call_caf(key).body == FAILED
 
 
 LAUGHS = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 10))
@@ -169,42 +172,44 @@ GARBAGE: dict[str, str | bytes] = {
     "parts within parts": "--b\r\n"
     + "".join(f"Content-Type: multipart/mixed; boundary=b{n}\r\n\r\n--b{n}\r\n" for n in range(3000)),
     "a part that is parts": "--b\r\nContent-Type: multipart/mixed; boundary=c\r\n\r\n--c\r\n\r\n<a/>\r\n--c--\r\n--b--",
-    "another encoding": multipart(envelope(drt(named("ZOÉ")))).encode("latin-1"),
-    "an unknown encoding": multipart(envelope(drt(PEOPLE)).replace('"utf-8"', '"x-none"')),
-    "another envelope": multipart(envelope(drt(PEOPLE)).replace("demanderDocumentWebResponse", "autreReponse")),
-    "no return code": multipart(envelope(drt(PEOPLE)).replace("codeRetour", "code")),
-    "an empty return code": multipart(envelope(drt(PEOPLE), "")),
-    "a return code in words": multipart(envelope(drt(PEOPLE), "OK")),
-    "a return code in other digits": multipart(envelope(drt(PEOPLE), "٠")),
+    "another encoding": multipart(envelope(drt_document(named("ZOÉ")))).encode("latin-1"),
+    "an unknown encoding": multipart(envelope(drt_document(PEOPLE)).replace('"utf-8"', '"x-none"')),
+    "another envelope": multipart(
+        envelope(drt_document(PEOPLE)).replace("demanderDocumentWebResponse", "autreReponse")
+    ),
+    "no return code": multipart(envelope(drt_document(PEOPLE)).replace("codeRetour", "code")),
+    "an empty return code": multipart(envelope(drt_document(PEOPLE), "")),
+    "a return code in words": multipart(envelope(drt_document(PEOPLE), "OK")),
+    "a return code in other digits": multipart(envelope(drt_document(PEOPLE), "٠")),
     "no second document": multipart(envelope("")),
     "a second document of a declaration": multipart(envelope('<?xml version="1.0" encoding="UTF-8"?>\n')),
     "a second document not escaped": multipart(envelope("", more=f"<drtData>{PEOPLE}</drtData>")),
-    "a second document cut short": multipart(envelope(drt(PEOPLE)[:-20])),
+    "a second document cut short": multipart(envelope(drt_document(PEOPLE)[:-20])),
     "a second document of another root": multipart(envelope(f"<autre>{PEOPLE}</autre>")),
-    "a second document without people": multipart(envelope(drt(""))),
-    "an unknown entity": multipart(envelope(drt(named("&inconnue;")))),
-    "elements in a name": multipart(envelope(drt(named("A<b>B</b>")))),
+    "a second document without people": multipart(envelope(drt_document(""))),
+    "an unknown entity": multipart(envelope(drt_document(named("&inconnue;")))),
+    "elements in a name": multipart(envelope(drt_document(named("A<b>B</b>")))),
     "a quotient in words": multipart(
-        envelope(drt(f"{PEOPLE}<quotients><QFMOIS><QUOTIENTF>douze</QUOTIENTF></QFMOIS></quotients>"))
+        envelope(drt_document(f"{PEOPLE}<quotients><QFMOIS><QUOTIENTF>douze</QUOTIENTF></QFMOIS></quotients>"))
     ),
     "a quotient without month": multipart(
-        envelope(drt(f"{PEOPLE}<quotients><QFMOIS><QUOTIENTF>12</QUOTIENTF></QFMOIS></quotients>"))
+        envelope(drt_document(f"{PEOPLE}<quotients><QFMOIS><QUOTIENTF>12</QUOTIENTF></QFMOIS></quotients>"))
     ),
-    "depth": multipart(envelope(drt(PEOPLE + "<a>" * 5_000 + "</a>" * 5_000))),
-    "a file read, outside": multipart(envelope(drt(PEOPLE), doctype=SECRET_FILE, more="&x;")),
-    "a file read, inside": multipart(envelope(drt(named("&x;"), doctype=SECRET_FILE))),
-    "a document type, outside": multipart(envelope(drt(PEOPLE), doctype="<!DOCTYPE a>")),
+    "depth": multipart(envelope(drt_document(PEOPLE + "<a>" * 5_000 + "</a>" * 5_000))),
+    "a file read, outside": multipart(envelope(drt_document(PEOPLE), doctype=SECRET_FILE, more="&x;")),
+    "a file read, inside": multipart(envelope(drt_document(named("&x;"), doctype=SECRET_FILE))),
+    "a document type, outside": multipart(envelope(drt_document(PEOPLE), doctype="<!DOCTYPE a>")),
     "a document type, inside": multipart(
-        envelope(drt(PEOPLE, doctype='<!DOCTYPE drtData SYSTEM "http://127.0.0.1:9">'))
+        envelope(drt_document(PEOPLE, doctype='<!DOCTYPE drtData SYSTEM "http://127.0.0.1:9">'))
     ),
-    "an entity, inside": multipart(envelope(drt(named("&a;"), doctype='<!DOCTYPE a [<!ENTITY a "A B">]>'))),
+    "an entity, inside": multipart(envelope(drt_document(named("&a;"), doctype='<!DOCTYPE a [<!ENTITY a "A B">]>'))),
     "an entity of a parameter": multipart(
-        envelope(drt(PEOPLE, doctype='<!DOCTYPE a [<!ENTITY % a SYSTEM "http://127.0.0.1:9">%a;]>'))
+        envelope(drt_document(PEOPLE, doctype='<!DOCTYPE a [<!ENTITY % a SYSTEM "http://127.0.0.1:9">%a;]>'))
     ),
-    "billion laughs, outside": multipart(envelope(drt(PEOPLE), doctype=BILLION, more="&l9;")),
-    "billion laughs, inside": multipart(envelope(drt(named("&l9;"), doctype=BILLION))),
+    "billion laughs, outside": multipart(envelope(drt_document(PEOPLE), doctype=BILLION, more="&l9;")),
+    "billion laughs, inside": multipart(envelope(drt_document(named("&l9;"), doctype=BILLION))),
     "billion laughs, in an attribute": multipart(
-        envelope(drt(PEOPLE.replace("<NOMPRENOM>", "<NOMPRENOM a='&l9;'>"), doctype=BILLION))
+        envelope(drt_document(PEOPLE.replace("<NOMPRENOM>", "<NOMPRENOM a='&l9;'>"), doctype=BILLION))
     ),
 }
 
@@ -213,10 +218,10 @@ GARBAGE: dict[str, str | bytes] = {
 def test_garbage_is_an_invalid_response_and_no_personal_value_is_logged(
     caf: Caf, cloud: Cloud, key: str, garbage: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    caf.answers(GARBAGE[garbage])
-    answer = ask_file(key)
+    caf.respond_with(GARBAGE[garbage])
+    answer = call_caf(key)
     assert (answer.status, answer.body) == (502, UNREADABLE)
-    written = "".join(capfd.readouterr()) + json.dumps(cloud.entries(), default=str)
+    written = "".join(capfd.readouterr()) + json.dumps(cloud.audit_records(), default=str)
     assert "internal_error" not in written
     for personal in ("2600001", "75011", "A B", "rire"):
         assert personal not in written
@@ -225,8 +230,8 @@ def test_garbage_is_an_invalid_response_and_no_personal_value_is_logged(
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cut=st.integers(0, len(GOOD) - len("</s:Envelope>\r\n--MIMEBoundary_1--\r\n")))
 def test_a_truncated_response_is_an_invalid_response(caf: Caf, key: str, cut: int) -> None:
-    caf.answers(GOOD[:cut])
-    assert ask_file(key).body == UNREADABLE
+    caf.respond_with(GOOD[:cut])
+    assert call_caf(key).body == UNREADABLE
 
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -242,8 +247,8 @@ def test_a_truncated_response_is_an_invalid_response(caf: Caf, key: str, cut: in
 )
 def test_noise_is_an_invalid_response(caf: Caf, key: str, noise: bytes) -> None:
     for content in (noise, b"--b\r\n" + noise):
-        caf.answers(content)
-        assert ask_file(key).body == UNREADABLE
+        caf.respond_with(content)
+        assert call_caf(key).body == UNREADABLE
 
 
 def test_a_soap_fault_is_a_provider_error(caf: Caf, key: str) -> None:
@@ -251,7 +256,7 @@ def test_a_soap_fault_is_a_provider_error(caf: Caf, key: str) -> None:
         '<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body><s:Fault><faultcode>s:Server</faultcode>'
         "<faultstring>2600001 inconnu</faultstring></s:Fault></s:Body></s:Envelope>"
     )
-    caf.answers(fault, "text/xml")
-    assert ask_file(key).body == UNREADABLE
-    caf.instead = Response(fault, status=500, content_type="text/xml")
-    assert ask_file(key).body == UNREACHABLE
+    caf.respond_with(fault, "text/xml")
+    assert call_caf(key).body == UNREADABLE
+    caf.override = Response(fault, status=500, content_type="text/xml")
+    assert call_caf(key).body == UNREACHABLE

@@ -6,7 +6,7 @@ import pytest
 from lxml import etree
 
 from sandbox.simulators import caf as simulator
-from tests.support.caf import FAMILY, PEOPLE_FILE, UNREACHABLE, Caf, ask_file, expected
+from tests.support.caf import FAMILY, PEOPLE_FILE, UNREACHABLE, Caf, call_caf, expected_data
 from tests.support.wire import serve
 
 
@@ -14,7 +14,7 @@ def test_every_simulated_family_is_read(caf: Caf, key: str) -> None:
     caf.families = [family for family in simulator.familles(PEOPLE_FILE) if family.reponse == 0]
     for family in caf.families:
         numbers = {"numeroAllocataire": family.numero_allocataire, "codePostal": family.code_postal}
-        assert ask_file(key, **numbers).body == expected(family)
+        assert call_caf(key, **numbers).body == expected_data(family)
 
 
 def test_families_are_read_again_when_their_file_changes(
@@ -26,9 +26,9 @@ def test_families_are_read_again_when_their_file_changes(
         monkeypatch.setenv("CAF_URL", url)
         for quotient in (1, 2):
             file.write_text(entry % quotient)
-            assert ask_file(key).body["quotientFamilial"] == quotient
+            assert call_caf(key).body["quotientFamilial"] == quotient
         file.write_text("[[famille]\n")
-        assert ask_file(key).body == UNREACHABLE
+        assert call_caf(key).body == UNREACHABLE
 
 
 @pytest.mark.parametrize("malformed", [b"", b"x", b"<a>", b"<a/>", b"<!DOCTYPE a><a/>"])
@@ -40,13 +40,13 @@ def test_the_simulated_caf_answers_a_malformed_request_with_a_fault(malformed: b
 
 
 def test_the_simulated_caf_accepts_only_the_documented_request(caf: Caf, key: str) -> None:
-    assert ask_file(key).status == 200
+    assert call_caf(key).status == 200
     client = simulator.app_of(lambda: [FAMILY]).test_client()
 
     def status(question: bytes, content_type: str = "text/xml", **headers: str) -> int:
         return client.post(simulator.PATH, data=question, content_type=content_type, headers=headers).status_code
 
-    question = caf.asked[0]
+    question = caf.requests[0]
     assert status(question, SOAPAction='""') == 200
     assert status(question) == 500
     assert status(question, "application/json", SOAPAction='""') == 500

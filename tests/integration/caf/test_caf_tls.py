@@ -11,8 +11,9 @@ import pytest
 
 from api_particulier.settings import settings
 from sandbox.certificates import Certificates, ensure
-from tests.support.caf import DOORS, FILE, UNREACHABLE, Caf, ask_file
-from tests.support.function import Answer, Cloud
+from tests.support.caf import FILE, ROUTES, UNREACHABLE, Caf, call_caf
+from tests.support.cloud import Cloud
+from tests.support.function import Response
 from tests.support.wire import answering, response, silent
 
 
@@ -29,7 +30,7 @@ def fill(secret: str, **changes: str) -> None:
     client.put_secret_value(SecretId=secret, SecretString=json.dumps(value))
 
 
-def assert_unreachable(answer: Answer) -> None:
+def assert_unreachable(answer: Response) -> None:
     """Check that the response does not give the cause."""
     assert (answer.status, answer.body, answer.headers["Retry-After"]) == (503, UNREACHABLE, "10")
 
@@ -48,7 +49,7 @@ def test_both_versions_of_tls_are_spoken(
     assert caf_secret
     with Caf().serve(context) as url:
         monkeypatch.setenv("CAF_URL", url)
-        assert ask_file(key).status == 200
+        assert call_caf(key).status == 200
 
 
 @pytest.fixture
@@ -57,15 +58,15 @@ def unknown_certificate(caf_secret: str, strangers: Certificates) -> None:
 
 
 @pytest.mark.usefixtures("unknown_certificate")
-@pytest.mark.parametrize("door", DOORS)  # one door a test: all their failures together would open the circuit breaker
+@pytest.mark.parametrize("door", ROUTES)  # one door a test: all their failures together would open the circuit breaker
 def test_a_caf_that_refuses_our_certificate_is_unreachable(
     context: ssl.SSLContext, key: str, door: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     played = Caf()
     with played.serve(context) as url:
         monkeypatch.setenv("CAF_URL", url)
-        assert_unreachable(ask_file(key, door))
-    assert played.asked == []
+        assert_unreachable(call_caf(key, door))
+    assert played.requests == []
 
 
 def test_a_server_with_an_unknown_authority_receives_nothing(
@@ -77,8 +78,8 @@ def test_a_server_with_an_unknown_authority_receives_nothing(
     played = Caf()
     with played.serve(context) as url:
         monkeypatch.setenv("CAF_URL", url)
-        assert_unreachable(ask_file(key))
-    assert played.asked == []
+        assert_unreachable(call_caf(key))
+    assert played.requests == []
 
 
 def test_a_server_with_the_certificate_of_another_host_receives_nothing(
@@ -90,15 +91,15 @@ def test_a_server_with_the_certificate_of_another_host_receives_nothing(
     played = Caf()
     with played.serve(context) as url:
         monkeypatch.setenv("CAF_URL", url)
-        assert_unreachable(ask_file(key))
-    assert played.asked == []
+        assert_unreachable(call_caf(key))
+    assert played.requests == []
 
 
 def test_only_the_authority_of_the_secret_is_trusted_even_after_a_first_call(caf: Caf, key: str) -> None:
     from api_particulier.providers import caf as adapter
 
-    assert ask_file(key).status == 200
-    assert caf.asked
+    assert call_caf(key).status == 200
+    assert caf.requests
     context = adapter._caf().client.tls  # noqa: SLF001 - which authorities a context trusts does not show on the wire
     assert context is not None
     assert context.cert_store_stats() == {"x509": 1, "crl": 0, "x509_ca": 1}
@@ -112,7 +113,7 @@ def test_a_caf_that_does_not_speak_tls_is_unreachable(
     assert caf_secret
     with answering(response(b"plain"))() as url:
         monkeypatch.setenv("CAF_URL", url.replace("http://", "https://"))
-        assert_unreachable(ask_file(key))
+        assert_unreachable(call_caf(key))
 
 
 def test_a_caf_that_never_shakes_hands_is_unreachable(
@@ -121,7 +122,7 @@ def test_a_caf_that_never_shakes_hands_is_unreachable(
     assert caf_secret
     with silent() as url:
         monkeypatch.setenv("CAF_URL", url.replace("http://", "https://"))
-        assert_unreachable(ask_file(key))
+        assert_unreachable(call_caf(key))
 
 
 SECRETS = {
@@ -141,10 +142,10 @@ def test_an_unusable_secret_is_an_internal_error_with_its_exception_in_the_log(
     monkeypatch.setenv("CAF_URL", "https://127.0.0.1:9")
     if state != "is not filled":
         client.put_secret_value(SecretId=made, SecretString=SECRETS[state])
-    answer = ask_file(key)
+    answer = call_caf(key)
     assert (answer.status, answer.body["error"]) == (500, "internal_server_error")
     assert answer.body["reason"] == "Internal error"
-    assert (cloud.entries()[-1]["status"], cloud.entries()[-1]["released"]) == (500, [])
+    assert (cloud.audit_records()[-1]["status"], cloud.audit_records()[-1]["released"]) == (500, [])
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     why = [
         line["exception"] for line in lines if (line.get("event"), line.get("provider")) == ("internal_error", "caf")
@@ -156,15 +157,15 @@ def test_a_secret_filled_later_is_read_at_the_next_call(caf: Caf, key: str, caf_
     client = boto3.client("secretsmanager")
     good = client.get_secret_value(SecretId=caf_secret)["SecretString"]
     client.put_secret_value(SecretId=caf_secret, SecretString="{}")
-    assert ask_file(key).status == 500
+    assert call_caf(key).status == 500
     client.put_secret_value(SecretId=caf_secret, SecretString=good)
-    assert ask_file(key).status == 200
-    assert len(caf.asked) == 1
+    assert call_caf(key).status == 200
+    assert len(caf.requests) == 1
 
 
 def test_no_secret_configured_is_an_internal_error(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CAF_URL", "https://127.0.0.1:9")
-    assert ask_file(key).status == 500
+    assert call_caf(key).status == 500
 
 
 def test_an_encrypted_private_key_is_an_internal_error(
@@ -181,7 +182,7 @@ def test_an_encrypted_private_key_is_an_internal_error(
     locked = unlocked.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
     fill(caf_secret, key=locked.decode())
     monkeypatch.setenv("CAF_URL", "https://127.0.0.1:9")
-    assert ask_file(key).status == 500
+    assert call_caf(key).status == 500
 
 
 def test_the_private_key_is_read_from_a_private_file_that_is_deleted(
@@ -197,29 +198,29 @@ def test_the_private_key_is_read_from_a_private_file_that_is_deleted(
 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", watch)
-    assert ask_file(key).status == 200
-    assert caf.asked
+    assert call_caf(key).status == 200
+    assert caf.requests
     assert modes == [0o600]
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_certificate_is_read_once_by_an_environment(caf: Caf, key: str, caf_secret: str) -> None:
-    assert ask_file(key).status == 200
+    assert call_caf(key).status == 200
     boto3.client("secretsmanager").delete_secret(SecretId=caf_secret, ForceDeleteWithoutRecovery=True)
-    assert ask_file(key, "quotient_familial/v1").status == 200
-    assert len(caf.asked) == 2
+    assert call_caf(key, "quotient_familial/v1").status == 200
+    assert len(caf.requests) == 2
 
 
 def test_plain_http_on_loopback_needs_no_certificate(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     played = Caf()
     with played.serve(None) as url:
         monkeypatch.setenv("CAF_URL", url)
-        assert ask_file(key).body == FILE
+        assert call_caf(key).body == FILE
 
 
 def test_plain_http_outside_loopback_is_refused(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CAF_URL", "http://192.0.2.1")
-    answer = ask_file(key)
+    answer = call_caf(key)
     assert (answer.status, answer.body["error"]) == (503, "audit_unavailable")  # nothing works with wrong settings
     with pytest.raises(ValueError, match="loopback"):
         settings()

@@ -9,20 +9,21 @@ import pytest
 from sandbox.simulators import impot_particulier
 from sandbox.simulators.svair import Person
 from tests.support import wire
-from tests.support.function import EVERY_SCOPE, Cloud
-from tests.support.impot_particulier import PERSON, Service
+from tests.support.cloud import Cloud
+from tests.support.impot_particulier import PERSON, ImpotParticulier
+from tests.support.scopes import EVERY_SCOPE
 
 
 @pytest.fixture
-def everybody() -> list[Person]:
+def people() -> list[Person]:
     return [PERSON]
 
 
 @pytest.fixture
-def service(cloud: Cloud, everybody: list[Person], monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
+def service(cloud: Cloud, people: list[Person], monkeypatch: pytest.MonkeyPatch) -> Iterator[ImpotParticulier]:
     """The service, configured as the tax provider, with our credentials in the secret."""
     assert cloud.tokens.name
-    made = Service(impot_particulier.app_of(lambda: everybody))
+    made = ImpotParticulier(impot_particulier.app_of(lambda: people))
     boto3.client("secretsmanager").create_secret(Name="client", SecretString=json.dumps(impot_particulier.CLIENT))
     with wire.serve(made) as made.url:
         monkeypatch.setenv("DGFIP_PROVIDER", "impot_particulier")
@@ -33,6 +34,6 @@ def service(cloud: Cloud, everybody: list[Person], monkeypatch: pytest.MonkeyPat
 
 
 @pytest.fixture
-def key(cloud: Cloud, service: Service) -> str:
+def key(cloud: Cloud, service: ImpotParticulier) -> str:
     assert service.url
-    return cloud.token(*EVERY_SCOPE)
+    return cloud.issue_key(*EVERY_SCOPE)

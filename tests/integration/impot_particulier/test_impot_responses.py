@@ -7,8 +7,9 @@ import pytest
 
 from sandbox.simulators import impot_particulier
 from tests.support import wire
-from tests.support.function import Cloud, ask, forget
-from tests.support.impot_particulier import BODY, PATH, SITUATION, Service
+from tests.support.cloud import Cloud
+from tests.support.function import call_api, new_environment
+from tests.support.impot_particulier import BODY, PATH, SITUATION, ImpotParticulier
 
 # ── Errors ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -38,10 +39,10 @@ def refusal(message: str, codeapp: object = None) -> bytes:
     ],
 )
 def test_each_error_of_the_service_has_its_error(
-    key: str, service: Service, status: int, body: bytes, expected: tuple[int, str]
+    key: str, service: ImpotParticulier, status: int, body: bytes, expected: tuple[int, str]
 ) -> None:
-    service.instead[PATH] = status, body
-    answer = ask("avis_imposition/v2", key=key)
+    service.overrides[PATH] = status, body
+    answer = call_api("avis_imposition/v2", key=key)
     assert (answer.status, answer.body["error"]) == expected
 
 
@@ -71,19 +72,19 @@ def test_each_error_of_the_service_has_its_error(
     ],
 )
 def test_without_an_access_token_no_notice_is_requested(
-    key: str, service: Service, status: int, body: bytes, expected: tuple[int, str]
+    key: str, service: ImpotParticulier, status: int, body: bytes, expected: tuple[int, str]
 ) -> None:
-    service.instead["/token"] = status, body
-    answer = ask("avis_imposition/v2", key=key)
+    service.overrides["/token"] = status, body
+    answer = call_api("avis_imposition/v2", key=key)
     assert (answer.status, answer.body["error"]) == expected
     assert service.paths == ["/token"]
 
 
-def test_an_access_token_without_a_lifetime_is_used_once(key: str, service: Service) -> None:
-    service.simulated.config["TOKENS"]["a"] = float("inf")
-    service.instead["/token"] = 200, b'{"access_token": "a", "token_type": "bearer"}'
+def test_an_access_token_without_a_lifetime_is_used_once(key: str, service: ImpotParticulier) -> None:
+    service.simulator.config["TOKENS"]["a"] = float("inf")
+    service.overrides["/token"] = 200, b'{"access_token": "a", "token_type": "bearer"}'
     for _ in range(2):
-        assert ask("avis_imposition/v2", key=key).status == 200
+        assert call_api("avis_imposition/v2", key=key).status == 200
     assert service.paths == ["/token", PATH] * 2
 
 
@@ -132,7 +133,7 @@ def test_a_service_that_fails_after_its_token_is_a_provider_error(
 
     with wire.converse(talk) as url:
         monkeypatch.setenv("IMPOT_PARTICULIER_URL", url)
-        answer = ask("avis_imposition/v2", key=key)
+        answer = call_api("avis_imposition/v2", key=key)
     assert (answer.status, answer.body["error"]) == expected
 
 
@@ -178,9 +179,9 @@ MALFORMED: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("what", MALFORMED)
-def test_a_malformed_response_is_an_invalid_response(key: str, service: Service, what: str) -> None:
-    service.instead[PATH] = 200, MALFORMED[what]
-    answer = ask("avis_imposition/v2", key=key)
+def test_a_malformed_response_is_an_invalid_response(key: str, service: ImpotParticulier, what: str) -> None:
+    service.overrides[PATH] = 200, MALFORMED[what]
+    answer = call_api("avis_imposition/v2", key=key)
     assert (answer.status, answer.body["error"]) == (502, "invalid_response")
 
 
@@ -188,29 +189,29 @@ def test_a_malformed_response_is_an_invalid_response(key: str, service: Service,
 
 
 @pytest.mark.parametrize("written", ["2026-07-31", "2026-07-31T00:00:00.000+02:00", "20260731", "31/07/2026"])
-def test_a_date_is_read_in_each_of_its_formats(key: str, service: Service, written: str) -> None:
-    service.says(SITUATION | {"datRec": written})
-    assert ask("avis_imposition/v2", key=key).body["dateRecouvrement"] == "31/07/2026"
+def test_a_date_is_read_in_each_of_its_formats(key: str, service: ImpotParticulier, written: str) -> None:
+    service.answer_with(SITUATION | {"datRec": written})
+    assert call_api("avis_imposition/v2", key=key).body["dateRecouvrement"] == "31/07/2026"
 
 
-def test_a_date_of_birth_is_written_in_full(key: str, service: Service) -> None:
-    service.says(SITUATION | {"dateNaisDec1": {"jour": "2", "mois": "5", "annee": "1971"}})
-    assert ask("declarants/v2", key=key).body["declarant1"]["dateNaissance"] == "02/05/1971"
+def test_a_date_of_birth_is_written_in_full(key: str, service: ImpotParticulier) -> None:
+    service.answer_with(SITUATION | {"dateNaisDec1": {"jour": "2", "mois": "5", "annee": "1971"}})
+    assert call_api("declarants/v2", key=key).body["declarant1"]["dateNaissance"] == "02/05/1971"
 
 
 @pytest.mark.parametrize(("number", "text"), [(2, "2"), (2.0, "2"), (2.5, "2.5"), (1.25, "1.25"), (0, "0")])
-def test_a_whole_number_of_parts_is_whole(key: str, service: Service, number: float, text: str) -> None:
-    service.says(SITUATION | {"nbPart": number})
-    assert f'"nombreParts":{text},' in ask("revenu_fiscal_reference/v2", key=key).text
+def test_a_whole_number_of_parts_is_whole(key: str, service: ImpotParticulier, number: float, text: str) -> None:
+    service.answer_with(SITUATION | {"nbPart": number})
+    assert f'"nombreParts":{text},' in call_api("revenu_fiscal_reference/v2", key=key).text
 
 
 @pytest.mark.parametrize("missing", [None, "absent"])
-def test_missing_members_are_absent_fields(key: str, service: Service, missing: str | None) -> None:
+def test_missing_members_are_absent_fields(key: str, service: ImpotParticulier, missing: str | None) -> None:
     known = {"rfr", "nmNaiDec1"}
-    service.says({name: value if name in known else None for name, value in SITUATION.items()})
+    service.answer_with({name: value if name in known else None for name, value in SITUATION.items()})
     if missing:
-        service.says({name: value for name, value in SITUATION.items() if name in known})
-    assert ask("avis_imposition/v2", key=key).body == {
+        service.answer_with({name: value for name, value in SITUATION.items() if name in known})
+    assert call_api("avis_imposition/v2", key=key).body == {
         "declarant1": {"nomNaissance": "CHARME"},
         "declarant2": dict.fromkeys(("nom", "nomNaissance", "prenoms", "dateNaissance"), ""),
         "revenuFiscalReference": 39119,
@@ -220,46 +221,52 @@ def test_missing_members_are_absent_fields(key: str, service: Service, missing: 
     }
 
 
-def test_an_amount_of_zero_is_zero_and_not_null(key: str, service: Service) -> None:
-    service.says(SITUATION | {"montTotIr": 0, "impAvImput": -1350})
-    body = ask("avis_imposition/v2", key=key).body
+def test_an_amount_of_zero_is_zero_and_not_null(key: str, service: ImpotParticulier) -> None:
+    service.answer_with(SITUATION | {"montTotIr": 0, "impAvImput": -1350})
+    body = call_api("avis_imposition/v2", key=key).body
     assert (body["montantImpot"], body["impotRevenuNetAvantCorrections"]) == (0, -1350)
 
 
-def test_unused_members_of_a_response_are_not_validated(key: str, service: Service) -> None:
-    service.says(SITUATION | {"rev": "?", "sitPart": 1, "pac": {"nbPac": 1, "nbPacF": "x"}, "numRole": [], "new": {}})
-    assert ask("avis_imposition/v2", key=key).body == BODY
+def test_unused_members_of_a_response_are_not_validated(key: str, service: ImpotParticulier) -> None:
+    service.answer_with(
+        SITUATION | {"rev": "?", "sitPart": 1, "pac": {"nbPac": 1, "nbPacF": "x"}, "numRole": [], "new": {}}
+    )
+    assert call_api("avis_imposition/v2", key=key).body == BODY
 
 
 # ── Confidentiality and ping ─────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_the_citizen_is_never_logged(
-    cloud: Cloud, key: str, service: Service, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    cloud: Cloud,
+    key: str,
+    service: ImpotParticulier,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    answers = [ask("avis_imposition/v2", key=key)]
+    answers = [call_api("avis_imposition/v2", key=key)]
     for status in (204, 400, 401, 403, 404, 500):
-        service.instead[PATH] = status, refusal("2690000000001")
-        answers.append(ask("avis_imposition/v2", key=key))
-    service.says(SITUATION | {"rfr": "TILLEUL"})
-    answers.append(ask("avis_imposition/v2", key=key))
-    forget()
+        service.overrides[PATH] = status, refusal("2690000000001")
+        answers.append(call_api("avis_imposition/v2", key=key))
+    service.answer_with(SITUATION | {"rfr": "TILLEUL"})
+    answers.append(call_api("avis_imposition/v2", key=key))
+    new_environment()
     with wire.refusing() as url:
         monkeypatch.setenv("IMPOT_PARTICULIER_URL", url)
-        answers.append(ask("avis_imposition/v2", key=key))
-    written = "".join(capfd.readouterr()) + str(cloud.entries()) + "".join(answer.text for answer in answers[1:])
+        answers.append(call_api("avis_imposition/v2", key=key))
+    written = "".join(capfd.readouterr()) + str(cloud.audit_records()) + "".join(answer.text for answer in answers[1:])
     assert "provider_failed" in written
-    token = next(iter(service.simulated.config["TOKENS"]))
+    token = next(iter(service.simulator.config["TOKENS"]))
     for secret in ("2690000000001", "TILLEUL", "39119", "/spi/", token, *impot_particulier.CLIENT.values()):
         assert secret not in written
 
 
-def test_a_ping_requests_an_access_token_only(key: str, service: Service) -> None:
+def test_a_ping_requests_an_access_token_only(key: str, service: ImpotParticulier) -> None:
     assert key
-    assert ask("ping/dgfip").body == "pong"
+    assert call_api("ping/dgfip").body == "pong"
     assert service.paths == ["/token"]
 
 
-def test_a_ping_fails_when_the_service_refuses_our_credentials(service: Service) -> None:
-    service.instead["/token"] = 401, b"{}"
-    assert ask("ping/dgfip").status == 503
+def test_a_ping_fails_when_the_service_refuses_our_credentials(service: ImpotParticulier) -> None:
+    service.overrides["/token"] = 401, b"{}"
+    assert call_api("ping/dgfip").status == 503

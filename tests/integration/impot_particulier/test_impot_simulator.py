@@ -12,8 +12,8 @@ from openapi_schema_validator import OAS30Validator
 from sandbox.simulators import PEOPLE, svair
 from sandbox.simulators.svair import Person
 from tests.support import wire
-from tests.support.function import ask, forget
-from tests.support.impot_particulier import PATH, PERSON, SITUATION, Service
+from tests.support.function import call_api, new_environment
+from tests.support.impot_particulier import PATH, PERSON, SITUATION, ImpotParticulier
 from tests.support.template import ROOT
 
 OPENAPI = (ROOT / environ.get("REFERENCE_DATA", "../shared/data")).resolve() / "openapi" / "api-impot-particulier.json"
@@ -31,24 +31,24 @@ def paths(body: Mapping[str, object], prefix: str = "") -> dict[str, object]:
     return flat
 
 
-@pytest.mark.parametrize("everybody", [svair.people(PEOPLE / "avis.toml")])
+@pytest.mark.parametrize("people", [svair.people(PEOPLE / "avis.toml")])
 def test_both_interfaces_give_the_same_bodies_for_the_same_person(
-    key: str, service: Service, everybody: list[Person], monkeypatch: pytest.MonkeyPatch
+    key: str, service: ImpotParticulier, people: list[Person], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert service.url
     monkeypatch.setenv("DGFIP_AVAILABLE_YEARS", "2")
     monkeypatch.setenv("PROVIDER_READ_TIMEOUT", "0.3")
     events = ["avis_imposition/v2", "avis_imposition/v1", "declarants/v2", "revenu_fiscal_reference/v2"]
     events += ["adresse_fiscale/v2", "adresse_fiscale/v1"]
-    calls = [(event, person) for person in everybody for event in (events if person.reponse == "avis" else events[:1])]
-    with wire.serve(svair.app_of(lambda: everybody)) as url:
+    calls = [(event, person) for person in people for event in (events if person.reponse == "avis" else events[:1])]
+    with wire.serve(svair.app_of(lambda: people)) as url:
         monkeypatch.setenv("DGFIP_SVAIR_URL", url)
         answers = {}
         for provider in ("svair", "impot_particulier"):
             monkeypatch.setenv("DGFIP_PROVIDER", provider)
-            forget()
+            new_environment()
             answers[provider] = [
-                ask(event, key=key, numeroFiscal=person.numero_fiscal, referenceAvis=person.reference_avis)
+                call_api(event, key=key, numeroFiscal=person.numero_fiscal, referenceAvis=person.reference_avis)
                 for event, person in calls
             ]
     compared = 0
@@ -78,19 +78,19 @@ def openapi() -> dict[str, Any]:
     return read
 
 
-@pytest.mark.parametrize("everybody", [[*svair.people(PEOPLE / "avis.toml"), PERSON]])
+@pytest.mark.parametrize("people", [[*svair.people(PEOPLE / "avis.toml"), PERSON]])
 def test_the_simulator_responds_according_to_the_openapi_of_the_service(
-    key: str, service: Service, everybody: list[Person], openapi: dict[str, Any]
+    key: str, service: ImpotParticulier, people: list[Person], openapi: dict[str, Any]
 ) -> None:
     operation = openapi["paths"]["/spi/{spi}/situations/ir/assiettes/annrev/{annrev}"]["get"]
     [(media_type, described)] = operation["responses"]["200"]["content"].items()
     schema = {**described["schema"], "components": openapi["components"]}
     names = openapi["components"]["schemas"]["SituationsIRAssiettesJAXBbean"]["properties"].keys()
-    ask("avis_imposition/v2", key=key)  # for its token
-    headers = {name: value for name, value in service.asked[-1].headers.items() if name != "Host"}
-    client = service.simulated.test_client()
+    call_api("avis_imposition/v2", key=key)  # for its token
+    headers = {name: value for name, value in service.requests[-1].headers.items() if name != "Host"}
+    client = service.simulator.test_client()
     seen = set()
-    for person in everybody:
+    for person in people:
         if person.reponse != "avis":
             continue
         path = f"/impotparticulier/1.0/spi/{person.numero_fiscal}/situations/ir/assiettes/annrev/{person.annee_revenus}"
@@ -104,18 +104,18 @@ def test_the_simulator_responds_according_to_the_openapi_of_the_service(
 
 
 def test_the_simulator_accepts_requests_according_to_the_openapi_of_the_service(
-    key: str, service: Service, openapi: dict[str, Any]
+    key: str, service: ImpotParticulier, openapi: dict[str, Any]
 ) -> None:
     flow = openapi["components"]["securitySchemes"]["Authorization"]["flows"]["clientCredentials"]
-    ask("avis_imposition/v2", key=key)
-    granting, question = service.asked
+    call_api("avis_imposition/v2", key=key)
+    granting, question = service.requests
     assert flow["tokenUrl"].endswith(granting.path)
     assert dict(parse_qsl(granting.get_data(as_text=True)))["scope"] in flow["scopes"]
     parameters = openapi["components"]["parameters"]
     for name in ("paramAuthorization", "paramXCorrelationID", "paramIdTeleservice"):
         OAS30Validator(parameters[name]["schema"]).validate(question.headers[parameters[name]["name"]])
     good = {name: value for name, value in question.headers.items() if name != "Host"}
-    client = service.simulated.test_client()
+    client = service.simulator.test_client()
     for headers, status in [
         (good, 200),
         (good | {"Authorization": "Bearer x"}, 401),

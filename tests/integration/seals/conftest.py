@@ -7,7 +7,7 @@ import moto.kms.utils
 import pytest
 
 from ops.deployment import Deployment
-from tests.support.function import Cloud
+from tests.support.cloud import Cloud
 from tests.support.sealing import BUCKET, Sealing
 from tests.support.template import resources
 

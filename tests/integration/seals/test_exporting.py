@@ -21,9 +21,9 @@ from ops.cli.main import main
 from ops.deployment import Deployment
 from ops.export import Exported, ExportError, export
 from ops.verify_file import NotProvenError, verify
-from tests.support.function import ask
-from tests.support.sealing import Sealing, record
-from tests.support.tax_service import Provider
+from tests.support.function import call_api
+from tests.support.sealing import Sealing, stream_record
+from tests.support.tax_service import TaxService
 from tests.support.template import ROOT
 
 
@@ -35,7 +35,11 @@ def today() -> Period:
 def entries(sealing: Sealing) -> list[dict[str, Any]]:
     """Entries of two tokens in three seals: 3 and 2, of a habilitation, and between them 1 of another."""
     theirs = {"habilitation": "habilitation-9", "purpose": "Tarification de la cantine", "id": "jeton-1"}
-    found = [sealing.sealed(3, **theirs), sealing.sealed(1, id="jeton-2"), sealing.sealed(2, **theirs)]
+    found = [
+        sealing.make_sealed_calls(3, **theirs),
+        sealing.make_sealed_calls(1, id="jeton-2"),
+        sealing.make_sealed_calls(2, **theirs),
+    ]
     return [entry for some in found for entry in some]
 
 
@@ -44,7 +48,7 @@ def write(sealing: Sealing, entries: list[dict[str, Any]], tmp_path: Path) -> Ca
     assert entries
 
     def written(name: str = "audit.json", **chosen: Any) -> Exported:
-        return export(sealing.on, today(), tmp_path / name, **chosen)
+        return export(sealing.deployment, today(), tmp_path / name, **chosen)
 
     return written
 
@@ -52,7 +56,7 @@ def write(sealing: Sealing, entries: list[dict[str, Any]], tmp_path: Path) -> Ca
 @pytest.fixture
 def key(sealing: Sealing, tmp_path: Path) -> Path:
     path = tmp_path / "key.pem"
-    path.write_text(audit.public_key(sealing.on))
+    path.write_text(audit.public_key(sealing.deployment))
     return path
 
 
@@ -108,9 +112,9 @@ def test_a_sheet_says_it_all_and_is_signed(
 
 
 def test_a_sheet_runs_no_formula_of_a_caller(sealing: Sealing, tmp_path: Path) -> None:
-    ask("introspect/introspect", key=sealing.cloud.token("x"), headers={"X-User": "=cmd|' /C calc'!A0"})
-    sealing.deliver(map(record, sealing.cloud.entries()))
-    done = export(sealing.on, today(), tmp_path / "audit.csv", as_csv=True)
+    call_api("introspect/introspect", key=sealing.cloud.issue_key("x"), headers={"X-User": "=cmd|' /C calc'!A0"})
+    sealing.deliver(map(stream_record, sealing.cloud.audit_records()))
+    done = export(sealing.deployment, today(), tmp_path / "audit.csv", as_csv=True)
     assert ",'=cmd|" in done.file.read_text()
 
 
@@ -217,14 +221,14 @@ def test_what_is_not_as_it_was_sealed_is_not_exported(
     sealing.cloud.audit.put_item(Item=entries[1] | changes)
     period = today() if what else Period()
     with pytest.raises(ExportError, match=what or "is in no seal"):
-        export(sealing.on, period, tmp_path / "audit.json")
+        export(sealing.deployment, period, tmp_path / "audit.json")
     assert not (tmp_path / "audit.json").exists()
 
 
 def test_an_entry_that_is_in_no_seal_yet_is_left_out_and_counted(
     sealing: Sealing, write: Callable[..., Exported]
 ) -> None:
-    sealing.call(2)
+    sealing.make_calls(2)
     assert (write().entries, write().pending) == (6, 2)
 
 
@@ -233,7 +237,7 @@ def test_an_entry_that_is_in_no_seal_yet_is_left_out_and_counted(
 
 @pytest.fixture
 def run(sealing: Sealing, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    monkeypatch.setattr(Deployment, "on_aws", lambda *_: sealing.on)
+    monkeypatch.setattr(Deployment, "on_aws", lambda *_: sealing.deployment)
 
     def invoke(*command: str, typed: str | None = None) -> Result:
         return CliRunner().invoke(main, ["audit", *command], input=typed)
@@ -267,16 +271,16 @@ def test_the_command_searches_by_token(entries: list[dict[str, Any]], run: Calla
     ],
 )
 def test_the_command_searches_by_citizen_and_does_not_repeat_the_number(
-    sealing: Sealing, dgfip: Provider, run: Callable[..., Result], options: tuple[str, ...], typed: str | None
+    sealing: Sealing, dgfip: TaxService, run: Callable[..., Result], options: tuple[str, ...], typed: str | None
 ) -> None:
     assert dgfip.url
-    key = sealing.cloud.token("dgfip_avis_imposition")
+    key = sealing.cloud.issue_key("dgfip_avis_imposition")
     for number in ("2690000000001", "2690000000002"):
-        asked = ask("avis_imposition/v2", key=key, numeroFiscal=number, referenceAvis="2690000000099")
+        asked = call_api("avis_imposition/v2", key=key, numeroFiscal=number, referenceAvis="2690000000099")
         assert asked.status == 200
     done = run("search", *options, "--json", typed=typed)
     (found,) = json.loads(done.stdout)
-    assert found["id"] == sealing.cloud.entries()[0]["id"]
+    assert found["id"] == sealing.cloud.audit_records()[0]["id"]
     assert not re.search(r"26\s?90000000001", done.output)  # a shorter part of it stands by chance in some hash
 
 

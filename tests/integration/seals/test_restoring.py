@@ -32,7 +32,7 @@ def backend() -> DynamoDBBackend:
 def restore(sealing: Sealing, backend: DynamoDBBackend, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """The command, where every table could be restored from yesterday to in two minutes; it does not wait."""
     dynamodb = boto3.client("dynamodb")
-    vars(sealing.on)["outputs"]["HabilitationsTable"] = "habilitations"
+    vars(sealing.deployment)["outputs"]["HabilitationsTable"] = "habilitations"
     for name in ("tokens", "audit", "stats", "habilitations"):
         dynamodb.update_continuous_backups(
             TableName=name, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True}
@@ -40,7 +40,7 @@ def restore(sealing: Sealing, backend: DynamoDBBackend, monkeypatch: pytest.Monk
         window = backend.tables[name].continuous_backups["PointInTimeRecoveryDescription"]
         window["EarliestRestorableDateTime"] = (NOW - timedelta(days=1)).timestamp()
         window["LatestRestorableDateTime"] = (NOW + timedelta(minutes=2)).timestamp()
-    monkeypatch.setattr(Deployment, "on_aws", lambda *_: sealing.on)
+    monkeypatch.setattr(Deployment, "on_aws", lambda *_: sealing.deployment)
     monkeypatch.setattr("ops.restore.sleep", lambda _: None)
 
     def invoke(table: str, *options: str, to: datetime | None = NOW) -> Result:
@@ -99,7 +99,7 @@ def test_the_restored_audit_has_the_class_of_what_is_seldom_read(
 
 def test_it_tells_what_it_made_and_that_nothing_uses_it(sealing: Sealing, restore: Callable[..., Result]) -> None:
     for _ in range(3):
-        sealing.cloud.token("dgfip_avis_imposition")
+        sealing.cloud.issue_key("dgfip_avis_imposition")
     done = restore("tokens", "--json")
     name = f"tokens-{NOW:%Y%m%dT%H%M%SZ}"
     assert json.loads(done.stdout) == {
@@ -129,7 +129,7 @@ def test_an_instant_is_said_once(options: tuple[str, ...], to: datetime | None, 
 
 
 def test_an_existing_table_is_left_as_it_is(sealing: Sealing, restore: Callable[..., Result]) -> None:
-    sealing.cloud.token("dgfip_avis_imposition")
+    sealing.cloud.issue_key("dgfip_avis_imposition")
     refused = restore("habilitations", "--name", "tokens")
     assert refused.exit_code == 1
     assert "a table tokens exists already" in refused.stderr
@@ -199,7 +199,7 @@ def test_backups_that_are_not_possible_yet_are_waited_for(
 
 def _age(sealing: Sealing, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """Return sealed entries; the period that is verified is moved, which makes them as old as a restore's are."""
-    entries = sealing.sealed(3)
+    entries = sealing.make_sealed_calls(3)
     monkeypatch.setattr("ops.restore.MAX_SEAL_DELAY", -timedelta(hours=2))  # NOW is of when the suite began
     return entries
 

@@ -19,8 +19,8 @@ from api_particulier.audit.merkle import leaf, proof, root
 from api_particulier.audit.seals import GENESIS_HASH, SealFailed, key_of
 from api_particulier.aws import dynamodb, kms, s3
 from ops.verify_file import root_from
-from tests.support.function import forget
-from tests.support.sealing import BUCKET, RECORD, Sealing, of_the_repository, record
+from tests.support.function import new_environment
+from tests.support.sealing import BUCKET, EXAMPLE_RECORD, Sealing, example_record, stream_record
 
 
 def head(sealing: Sealing) -> dict[str, Any]:
@@ -28,8 +28,8 @@ def head(sealing: Sealing) -> dict[str, Any]:
 
 
 def test_a_batch_becomes_a_seal_in_order_of_id(sealing: Sealing) -> None:
-    entries = sealing.call(5)
-    assert sealing.deliver(map(record, reversed(entries))) == {"batchItemFailures": []}
+    entries = sealing.make_calls(5)
+    assert sealing.deliver(map(stream_record, reversed(entries))) == {"batchItemFailures": []}
     (seal,) = sealing.seals()
     assert seal.entries == [(entry["token_day"], entry["id"], leaf(entry)) for entry in entries]
     assert seal.header == {
@@ -45,7 +45,7 @@ def test_a_batch_becomes_a_seal_in_order_of_id(sealing: Sealing) -> None:
 
 
 def test_the_event_of_the_repository_is_sealed(sealing: Sealing) -> None:
-    sealing.deliver([of_the_repository()])
+    sealing.deliver([example_record()])
     (seal,) = sealing.seals()
     assert [(token_day, entry) for token_day, entry, _ in seal.entries] == [
         ("jeton-1#2026-11-23", "01a207b4-8200-7000-8000-000000000001")
@@ -54,8 +54,8 @@ def test_the_event_of_the_repository_is_sealed(sealing: Sealing) -> None:
 
 def test_each_seal_follows_the_one_before(sealing: Sealing) -> None:
     for _ in range(3):
-        sealing.sealed(2)
-        forget()  # another environment
+        sealing.make_sealed_calls(2)
+        new_environment()  # another environment
     one, two, three = sealing.seals()
     assert [one.number, two.number, three.number] == [1, 2, 3]
     assert (two.header["previous"], three.header["previous"]) == (one.hash, two.hash)
@@ -63,7 +63,7 @@ def test_each_seal_follows_the_one_before(sealing: Sealing) -> None:
 
 
 def test_the_lock_of_the_bucket_is_on_every_seal(sealing: Sealing) -> None:
-    sealing.sealed(1)
+    sealing.make_sealed_calls(1)
     locked = sealing.s3.head_object(Bucket=BUCKET, Key=key_of(1))
     kept = locked["ObjectLockRetainUntilDate"] - locked["LastModified"]
     assert kept >= timedelta(days=37 * 30.4375) - timedelta(minutes=1)
@@ -71,20 +71,20 @@ def test_the_lock_of_the_bucket_is_on_every_seal(sealing: Sealing) -> None:
 
 @pytest.mark.parametrize("remembering", [True, False])
 def test_what_is_brought_twice_is_sealed_once(sealing: Sealing, *, remembering: bool) -> None:
-    entries = sealing.sealed(4)
+    entries = sealing.make_sealed_calls(4)
     for again in (entries, entries[1:3], [entries[0], entries[0]]):
         if not remembering:
-            forget()
-        sealing.deliver(map(record, again))
-    more = sealing.call(2)
-    sealing.deliver(map(record, [*entries, *more]))
+            new_environment()
+        sealing.deliver(map(stream_record, again))
+    more = sealing.make_calls(2)
+    sealing.deliver(map(stream_record, [*entries, *more]))
     assert [len(seal.entries) for seal in sealing.seals()] == [4, 2]
 
 
 def test_after_an_outage_a_batch_reads_few_of_the_seals_that_were_just_made(
     sealing: Sealing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    entries = sealing.call(24)
+    entries = sealing.make_calls(24)
     client, read = s3(), list[str]()
     get_object = client.get_object
 
@@ -96,7 +96,7 @@ def test_after_an_outage_a_batch_reads_few_of_the_seals_that_were_just_made(
     for start in range(0, len(entries), 2):
         seals._read.cache_clear()  # noqa: SLF001 - as when there are more seals than an environment remembers
         read.clear()
-        sealing.deliver(map(record, entries[start : start + 2]))
+        sealing.deliver(map(stream_record, entries[start : start + 2]))
         found = [one for one in read if int(one.removeprefix("seals/").removesuffix(".json")) <= start // 2]
         assert len(found) <= 2
     assert [len(seal.entries) for seal in sealing.seals()] == [2] * 12
@@ -136,19 +136,19 @@ def test_wherever_it_fails_the_batch_brought_again_is_sealed_once(
     operation: str,
     fail: Callable[..., Callable[[], None]],
 ) -> None:
-    sealing.sealed(1)
-    entries = sealing.call(3)
-    forget()
+    sealing.make_sealed_calls(1)
+    entries = sealing.make_calls(3)
+    new_environment()
     repair = fail(client(), operation, monkeypatch)
     with pytest.raises(SealFailed) as failed:
-        sealing.deliver(map(record, entries))
+        sealing.deliver(map(stream_record, entries))
     assert (str(failed.value), failed.value.__cause__, failed.value.__suppress_context__) == ("", None, True)
     repair()
-    sealing.deliver(map(record, entries[:1]))  # a batch is cut in two
-    sealing.deliver(map(record, entries[1:]))
-    sealing.sealed(1)
+    sealing.deliver(map(stream_record, entries[:1]))  # a batch is cut in two
+    sealing.deliver(map(stream_record, entries[1:]))
+    sealing.make_sealed_calls(1)
     places = [entry for seal in sealing.seals() for _, entry, _ in seal.entries]
-    assert sorted(places) == [entry["id"] for entry in sealing.cloud.entries()]
+    assert sorted(places) == [entry["id"] for entry in sealing.cloud.audit_records()]
     found = sealing.seals()
     assert [seal.number for seal in found] == list(range(1, len(found) + 1))
     assert head(sealing)["number"] == len(found)
@@ -161,70 +161,70 @@ def test_after_an_hour_of_failures_everything_is_sealed_once_and_nothing_is_held
     for _ in range(60):
         with pytest.raises(SealFailed):
             sealing.deliver(
-                [of_the_repository()]
+                [example_record()]
             )  # of the year before: however long it waited, it was written while it was served
     repair()
-    sealing.deliver([of_the_repository()])
+    sealing.deliver([example_record()])
     assert [len(seal.entries) for seal in sealing.seals()] == [1]
     assert "audit_tampered" not in capfd.readouterr().out
 
 
 def test_two_environments_that_seal_at_once_make_one_chain(sealing: Sealing, monkeypatch: pytest.MonkeyPatch) -> None:
-    mine, theirs = sealing.call(2), sealing.call(3)
+    mine, theirs = sealing.make_calls(2), sealing.make_calls(3)
     sign = kms().sign
     races = iter([theirs])
 
     def overtaken(**arguments: Any) -> Any:
         for batch in races:
-            sealing.deliver(map(record, batch))
+            sealing.deliver(map(stream_record, batch))
         return sign(**arguments)
 
     monkeypatch.setattr(kms(), "sign", overtaken)
-    sealing.deliver(map(record, mine))
+    sealing.deliver(map(stream_record, mine))
     one, two = sealing.seals()
     assert (len(one.entries), len(two.entries)) == (3, 2)
     assert two.header["previous"] == one.hash
 
 
 def test_two_environments_given_the_same_batch_seal_it_once(sealing: Sealing, monkeypatch: pytest.MonkeyPatch) -> None:
-    entries = sealing.call(2)
+    entries = sealing.make_calls(2)
     sign = kms().sign
     races = iter([entries])
 
     def overtaken(**arguments: Any) -> Any:
         for batch in races:
-            sealing.deliver(map(record, batch))
+            sealing.deliver(map(stream_record, batch))
         return sign(**arguments)
 
     monkeypatch.setattr(kms(), "sign", overtaken)
-    sealing.deliver(map(record, entries))
+    sealing.deliver(map(stream_record, entries))
     assert [len(seal.entries) for seal in sealing.seals()] == [2]
 
 
 def test_the_chain_goes_on_when_its_head_is_forgotten_or_late(sealing: Sealing) -> None:
     for _ in range(3):
-        sealing.sealed(1)
+        sealing.make_sealed_calls(1)
     late = head(sealing) | {"number": 1, "hash": sealing.seals()[0].hash}
     sealing.cloud.stats.put_item(Item=late)
-    sealing.sealed(1)
+    sealing.make_sealed_calls(1)
     sealing.cloud.stats.delete_item(Key={"pk": "seal", "sk": "head"})
-    sealing.sealed(1)
+    sealing.make_sealed_calls(1)
     assert [seal.number for seal in sealing.seals()] == [1, 2, 3, 4, 5]
     assert head(sealing)["number"] == 5
 
 
 def test_a_seal_that_somebody_hides_does_not_stop_the_others(sealing: Sealing) -> None:
-    sealing.sealed(1)
+    sealing.make_sealed_calls(1)
     hash_of_the_first = sealing.seals()[0].hash
     sealing.s3.delete_object(Bucket=BUCKET, Key=key_of(1))
-    forget()
-    sealing.sealed(1)
+    new_environment()
+    sealing.make_sealed_calls(1)
     (two,) = sealing.seals()
     assert (two.number, two.header["previous"]) == (2, hash_of_the_first)
 
 
 def changed(entry: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    return record(entry | changes)
+    return stream_record(entry | changes)
 
 
 @pytest.mark.parametrize(
@@ -233,19 +233,20 @@ def changed(entry: dict[str, Any], **changes: Any) -> dict[str, Any]:
         (
             "late",
             lambda entry: (
-                record(entry) | {"dynamodb": record(entry)["dynamodb"] | {"ApproximateCreationDateTime": 9**10}}
+                stream_record(entry)
+                | {"dynamodb": stream_record(entry)["dynamodb"] | {"ApproximateCreationDateTime": 9**10}}
             ),
         ),
         ("late", lambda entry: changed(entry, token_day="jeton-1#2020-01-01")),
         ("late", lambda entry: changed(entry, id="01000000-0000-7000-8000-000000000001")),
         ("forged", lambda entry: changed(entry, status=201)),
         ("forged", lambda entry: changed(entry, id=entry["id"][:-4] + "ffff")),
-        ("forged", lambda entry: record({name: value for name, value in entry.items() if name != "mac"})),
+        ("forged", lambda entry: stream_record({name: value for name, value in entry.items() if name != "mac"})),
         ("unreadable", lambda entry: changed(entry, id=str(uuid4()))),
         ("unreadable", lambda entry: changed(entry, notes={b"1"})),
-        ("unreadable", lambda _: RECORD | {"dynamodb": {}}),
-        ("changed", lambda entry: record(entry, eventName="MODIFY")),
-        ("removed", lambda entry: record(entry, eventName="REMOVE")),
+        ("unreadable", lambda _: EXAMPLE_RECORD | {"dynamodb": {}}),
+        ("changed", lambda entry: stream_record(entry, eventName="MODIFY")),
+        ("removed", lambda entry: stream_record(entry, eventName="REMOVE")),
     ],
 )
 def test_what_no_call_writes_is_not_sealed_and_is_told_of(
@@ -254,9 +255,9 @@ def test_what_no_call_writes_is_not_sealed_and_is_told_of(
     how: str,
     make: Callable[[dict[str, Any]], dict[str, Any]],
 ) -> None:
-    odd, *entries = sealing.call(3)
+    odd, *entries = sealing.make_calls(3)
     capfd.readouterr()
-    sealing.deliver([make(odd), *map(record, entries)])
+    sealing.deliver([make(odd), *map(stream_record, entries)])
     assert [[entry for _, entry, _ in seal.entries] for seal in sealing.seals()] == [[one["id"] for one in entries]]
     lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
     assert [line["outcome"] for line in lines if line.get("event") == "audit_tampered"] == [how]
@@ -265,13 +266,13 @@ def test_what_no_call_writes_is_not_sealed_and_is_told_of(
 
 def test_an_entry_that_expires_is_no_news(sealing: Sealing, capfd: pytest.CaptureFixture[str]) -> None:
     service = {"type": "Service", "principalId": "dynamodb.amazonaws.com"}
-    sealing.deliver([record(sealing.call(1)[0], eventName="REMOVE", userIdentity=service)])
+    sealing.deliver([stream_record(sealing.make_calls(1)[0], eventName="REMOVE", userIdentity=service)])
     assert sealing.seals() == []
     assert "tamper" not in capfd.readouterr().out.lower()
 
 
 def test_how_long_the_oldest_entry_waited_is_measured(sealing: Sealing, capfd: pytest.CaptureFixture[str]) -> None:
-    sealing.deliver([of_the_repository()])
+    sealing.deliver([example_record()])
     lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
     (measured,) = [line for line in lines if "SealLag" in line]
     (seal,) = sealing.seals()

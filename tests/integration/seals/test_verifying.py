@@ -16,7 +16,7 @@ from api_particulier.audit.record import RETENTION
 from api_particulier.audit.seals import Seal, key_of
 from ops import audit
 from ops.audit import Period
-from tests.support.sealing import BUCKET, Sealing, ours, record
+from tests.support.sealing import BUCKET, Sealing, stream_record, with_mac
 
 type Entries = list[dict[str, Any]]
 EVER = Period()
@@ -25,11 +25,11 @@ EVER = Period()
 @pytest.fixture
 def entries(sealing: Sealing) -> Entries:
     """Three seals, of 3, 1 and 4 entries."""
-    return [entry for times in (3, 1, 4) for entry in sealing.sealed(times)]
+    return [entry for times in (3, 1, 4) for entry in sealing.make_sealed_calls(times)]
 
 
 def findings(sealing: Sealing, period: Period = EVER) -> list[str]:
-    return [f"{finding.place}: {finding.what}" for finding in audit.verify(sealing.on, period).findings]
+    return [f"{finding.place}: {finding.what}" for finding in audit.verify(sealing.deployment, period).findings]
 
 
 def named(entry: dict[str, Any]) -> str:
@@ -37,7 +37,7 @@ def named(entry: dict[str, Any]) -> str:
 
 
 def test_untouched_it_passes(sealing: Sealing, entries: Entries) -> None:
-    verified = audit.verify(sealing.on, EVER)
+    verified = audit.verify(sealing.deployment, EVER)
     assert (verified.seals, verified.entries, verified.pending, verified.findings) == (3, len(entries), 0, [])
 
 
@@ -46,8 +46,8 @@ def test_with_nothing_in_it_it_passes(sealing: Sealing) -> None:
 
 
 def test_an_entry_of_the_last_minute_may_be_in_no_seal_yet(sealing: Sealing, entries: Entries) -> None:
-    sealing.call(2)
-    verified = audit.verify(sealing.on, EVER)
+    sealing.make_calls(2)
+    verified = audit.verify(sealing.deployment, EVER)
     assert (verified.entries, verified.pending, verified.findings) == (len(entries) + 2, 2, [])
 
 
@@ -59,14 +59,14 @@ def test_a_seal_made_meanwhile_is_not_missing(
 
     def kept(on: Any) -> Any:
         if at == "before the list":
-            sealing.sealed(1)
+            sealing.make_sealed_calls(1)
         found = listed(on)
         if at == "after it":
-            sealing.sealed(1)
+            sealing.make_sealed_calls(1)
         return found
 
     monkeypatch.setattr(audit, "_kept", kept)
-    verified = audit.verify(sealing.on, EVER)
+    verified = audit.verify(sealing.deployment, EVER)
     assert (verified.entries, verified.findings) == (len(entries) + 1, [])
 
 
@@ -131,7 +131,7 @@ def test_an_inserted_entry_is_named(sealing: Sealing, entries: Entries, *, broug
     added = backdated(entries[0], timedelta(seconds=90))
     sealing.cloud.audit.put_item(Item=added)
     if brought_by_the_stream:
-        late = record(added)
+        late = stream_record(added)
         late["dynamodb"]["ApproximateCreationDateTime"] = int(datetime.now(UTC).timestamp())
         sealing.deliver([late])
     assert findings(sealing) == [f"{named(added)}: it is in no seal: it was added afterwards"]
@@ -140,15 +140,15 @@ def test_an_inserted_entry_is_named(sealing: Sealing, entries: Entries, *, broug
 def test_an_entry_inserted_at_this_moment_is_waited_for_and_named(
     sealing: Sealing, entries: Entries, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (honest,) = sealing.call(1)
+    (honest,) = sealing.make_calls(1)
     forged = entries[-1] | {"id": entries[-1]["id"][:-4] + "ffff"}
     sealing.cloud.audit.put_item(Item=forged)
 
     def meanwhile(_: float) -> None:
-        sealing.deliver(map(record, (honest, forged)))
+        sealing.deliver(map(stream_record, (honest, forged)))
         monkeypatch.setattr(audit, "MAX_SEAL_DELAY", timedelta(0))  # a minute later
 
-    verified = audit.verify_settled(sealing.on, EVER, meanwhile)
+    verified = audit.verify_settled(sealing.deployment, EVER, meanwhile)
     assert [f"{one.place}: {one.what}" for one in verified.findings] == [
         f"{named(forged)}: it is in no seal: it was added afterwards"
     ]
@@ -162,14 +162,14 @@ def test_an_inserted_entry_whose_id_is_none_of_ours_is_named(sealing: Sealing, e
 
 
 def test_an_entry_that_expired_is_not_missed_and_one_that_vanished_before_is(sealing: Sealing) -> None:
-    (entry,) = sealing.call(1)
-    expired = ours(backdated(entry, RETENTION + timedelta(hours=1)))
-    vanished = ours(backdated(entry, RETENTION - timedelta(hours=1)))
-    sealing.deliver([record(expired)])
+    (entry,) = sealing.make_calls(1)
+    expired = with_mac(backdated(entry, RETENTION + timedelta(hours=1)))
+    vanished = with_mac(backdated(entry, RETENTION - timedelta(hours=1)))
+    sealing.deliver([stream_record(expired)])
     assert findings(sealing)[1:] == []  # but for the call that made it
-    sealing.deliver([record(entry)])
+    sealing.deliver([stream_record(entry)])
     assert findings(sealing) == []
-    sealing.deliver([record(vanished)])
+    sealing.deliver([stream_record(vanished)])
     assert findings(sealing) == [f"{named(vanished)}: it was deleted since seal 3"]
 
 
@@ -183,7 +183,7 @@ def first(sealing: Sealing) -> str:
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_a_dropped_seal_is_named(sealing: Sealing, entries: Entries, number: int) -> None:
     assert entries
-    sealing.replace(number, None)
+    sealing.replace_seal(number, None)
     assert first(sealing) == f"seal {number}: it is missing"
 
 
@@ -224,22 +224,22 @@ def header(seal: Seal, **changes: Any) -> Seal:
 )
 def test_a_forged_seal_is_named(sealing: Sealing, entries: Entries, forge: Callable[[Seal], Seal], what: str) -> None:
     assert entries
-    sealing.replace(2, forge(sealing.seals()[1]).written())
+    sealing.replace_seal(2, forge(sealing.seals()[1]).written())
     assert first(sealing) == f"seal 2: {what}"
 
 
 @pytest.mark.parametrize("written", [b"", b"[]", b"{}", b'{"header":{}}', b"\xff"])
 def test_a_seal_that_cannot_be_read_is_named(sealing: Sealing, entries: Entries, written: bytes) -> None:
     assert entries
-    sealing.replace(2, written)
+    sealing.replace_seal(2, written)
     assert first(sealing) == "seal 2: it cannot be read"
 
 
 def test_two_seals_that_changed_places_are_named(sealing: Sealing, entries: Entries) -> None:
     assert entries
     _, two, three = sealing.seals()
-    sealing.replace(2, three.written())
-    sealing.replace(3, two.written())
+    sealing.replace_seal(2, three.written())
+    sealing.replace_seal(3, two.written())
     assert findings(sealing)[:2] == [f"seal {number}: another seal is in its place" for number in (2, 3)]
 
 
@@ -248,21 +248,23 @@ def signed(sealing: Sealing, seal: Seal, **changes: Any) -> bytes:
     from base64 import b64encode
 
     forged = header(seal, **changes)
-    signature = sealing.on.kms.sign(
-        KeyId=sealing.on.outputs["SealKeyId"], Message=canonical_json(forged.header), SigningAlgorithm="ECDSA_SHA_256"
+    signature = sealing.deployment.kms.sign(
+        KeyId=sealing.deployment.outputs["SealKeyId"],
+        Message=canonical_json(forged.header),
+        SigningAlgorithm="ECDSA_SHA_256",
     )["Signature"]
     return replace(forged, signature=b64encode(signature).decode()).written()
 
 
 def test_a_seal_that_was_signed_again_breaks_the_chain(sealing: Sealing, entries: Entries) -> None:
     assert entries
-    sealing.replace(2, signed(sealing, sealing.seals()[1], at=sealing.seals()[0].header["at"]))
+    sealing.replace_seal(2, signed(sealing, sealing.seals()[1], at=sealing.seals()[0].header["at"]))
     assert findings(sealing) == ["seal 3: it does not follow the seal before it"]
 
 
 def test_a_first_seal_that_follows_another_is_named(sealing: Sealing, entries: Entries) -> None:
     assert entries
-    sealing.replace(1, signed(sealing, sealing.seals()[0], previous="11" * 32))
+    sealing.replace_seal(1, signed(sealing, sealing.seals()[0], previous="11" * 32))
     assert first(sealing) == "seal 1: it does not follow the seal before it"
 
 
@@ -278,7 +280,7 @@ def test_a_seal_that_does_not_agree_with_itself_is_named(
     sealing: Sealing, entries: Entries, changes: dict[str, Any], what: str
 ) -> None:
     assert entries
-    sealing.replace(3, signed(sealing, sealing.seals()[2], **changes))
+    sealing.replace_seal(3, signed(sealing, sealing.seals()[2], **changes))
     assert first(sealing) == f"seal 3: {what}"
 
 
@@ -297,9 +299,9 @@ def test_a_period_is_verified_alone(sealing: Sealing, entries: Entries) -> None:
     today = Period(now - timedelta(hours=1), now + timedelta(hours=1))
     assert findings(sealing, today) == [f"{named(entries[3])}: it was changed since seal 2"]
     assert findings(sealing, Period(since=now - timedelta(hours=1))) == findings(sealing, today)
-    before = audit.verify(sealing.on, Period(now - timedelta(days=9), now - timedelta(days=8)))
+    before = audit.verify(sealing.deployment, Period(now - timedelta(days=9), now - timedelta(days=8)))
     assert (before.seals, before.entries, before.findings) == (0, 0, [])
-    after = audit.verify(sealing.on, Period(since=now + timedelta(hours=1)))
+    after = audit.verify(sealing.deployment, Period(since=now + timedelta(hours=1)))
     assert (after.seals, after.entries, after.findings) == (0, 0, [])
 
 

@@ -8,8 +8,19 @@ from hypothesis import strategies as st
 from pydantic.alias_generators import to_camel
 
 from sandbox.simulators.svair import Declarant, Person
-from tests.support.function import Cloud
-from tests.support.svair import ABSENT, COUPLE, NARROW_NBSP, NBSP, NOBODY, Service, rendered, v1, v2, written
+from tests.support.cloud import Cloud
+from tests.support.svair import (
+    ABSENT,
+    COUPLE,
+    EMPTY_DECLARANT,
+    NARROW_NBSP,
+    NBSP,
+    SimulatedSvair,
+    render_notice,
+    to_json,
+    v1,
+    v2,
+)
 
 # Each printed text with its value in a response: None is "Non imposable", ABSENT no row, "" an empty cell.
 
@@ -79,9 +90,10 @@ def _notices(draw: st.DrawFn) -> tuple[Person, dict[str, Any]]:
         }
     )
     answered: dict[str, Any] = {
-        "declarant1": dict(zip(NOBODY, first, strict=True)),
+        "declarant1": dict(zip(EMPTY_DECLARANT, first, strict=True)),
         "declarant2": {
-            name: value or "" for name, value in zip(NOBODY, person.declarant2.model_dump().values(), strict=True)
+            name: value or ""
+            for name, value in zip(EMPTY_DECLARANT, person.declarant2.model_dump().values(), strict=True)
         },
         **{to_camel(name): value for name, (_, value) in rows.items()},
         "foyerFiscal": ABSENT if address is None else {"annee": annee, "adresse": " ".join(filter(None, address))},
@@ -130,22 +142,22 @@ def _masked(answered: Mapping[str, Any], scopes: set[str], if_blank: Any) -> dic
     return body
 
 
-def _shown(service: Service, person: Person) -> Iterator[None]:
+def _shown(service: SimulatedSvair, person: Person) -> Iterator[None]:
     """Show a notice in the rendering of the simulated service, then in another one."""
-    service.simulates(person)
+    service.serve_people(person)
     yield
-    service.shows(rendered(person))
+    service.show_page(render_notice(person))
     yield
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(notice=_notices(), scopes=st.sets(st.sampled_from(list(SCOPES)), min_size=1) | st.just(set(SCOPES)))
 def test_any_notice_is_read_exactly_and_masked_exactly(
-    cloud: Cloud, service: Service, notice: tuple[Person, dict[str, Any]], scopes: set[str]
+    cloud: Cloud, service: SimulatedSvair, notice: tuple[Person, dict[str, Any]], scopes: set[str]
 ) -> None:
     person, answered = notice
-    key = cloud.token(*scopes)
+    key = cloud.issue_key(*scopes)
     for _ in _shown(service, person):
         first, second = v1(key), v2(key)
-        assert (first.status, first.text) == (200, written(_masked(answered, scopes, ABSENT)))
-        assert (second.status, second.text) == (200, written(_masked(answered, scopes, None)))
+        assert (first.status, first.text) == (200, to_json(_masked(answered, scopes, ABSENT)))
+        assert (second.status, second.text) == (200, to_json(_masked(answered, scopes, None)))

@@ -6,20 +6,20 @@ from typing import Any, Final
 import pytest
 
 from sandbox.simulators.svair import Declarant
-from tests.support.function import ask
+from tests.support.function import call_api
 from tests.support.svair import (
     ABSENT,
     COUPLE,
+    EMPTY_DECLARANT,
     NARROW_NBSP,
     NBSP,
-    NOBODY,
     NOTICE,
     NUMBERS,
-    Service,
-    changed,
+    SimulatedSvair,
+    notice_with,
+    to_json,
     v1,
     v2,
-    written,
 )
 
 type Change = dict[str, Any]
@@ -37,14 +37,14 @@ def blank(name: str) -> tuple[Change, Change]:
 SINGLE = {"declarant2": Declarant()}
 NOTICES: Final[Mapping[str, tuple[Change, tuple[Change, Change]]]] = {
     "a couple": ({}, both()),
-    "a single declarant": (SINGLE, both(declarant2=NOBODY)),
+    "a single declarant": (SINGLE, both(declarant2=EMPTY_DECLARANT)),
     "a second declarant with an empty cell": (
         {"declarant2": Declarant(nom="SITTELLE", nom_naissance="", prenoms="Ève", date_naissance="")},
         both(declarant2={"nom": "SITTELLE", "nomNaissance": "", "prenoms": "Ève", "dateNaissance": ""}),
     ),
     "no row of births": (
         {"declarant1": Declarant(nom="BRUANT", nom_naissance="BRUANT", prenoms="Cyprien"), **SINGLE},
-        both(declarant1={"nom": "BRUANT", "nomNaissance": "BRUANT", "prenoms": "Cyprien"}, declarant2=NOBODY),
+        both(declarant1={"nom": "BRUANT", "nomNaissance": "BRUANT", "prenoms": "Cyprien"}, declarant2=EMPTY_DECLARANT),
     ),
     "no date of recovery": ({"date_recouvrement": ""}, blank("dateRecouvrement")),
     "no date of establishment": ({"date_etablissement": ""}, blank("dateEtablissement")),
@@ -103,20 +103,20 @@ NOTICES: Final[Mapping[str, tuple[Change, tuple[Change, Change]]]] = {
 
 @pytest.mark.parametrize(("changes", "expected"), NOTICES.values(), ids=NOTICES)
 def test_each_row_of_a_notice_is_read(
-    changes: Change, expected: tuple[Change, Change], service: Service, key: str
+    changes: Change, expected: tuple[Change, Change], service: SimulatedSvair, key: str
 ) -> None:
-    service.simulates(COUPLE.model_copy(update=changes))
+    service.serve_people(COUPLE.model_copy(update=changes))
     first, second = v1(key), v2(key)
-    assert (first.status, first.text) == (200, written(changed(expected[0])))
-    assert (second.status, second.text) == (200, written(changed(expected[1])))
+    assert (first.status, first.text) == (200, to_json(notice_with(expected[0])))
+    assert (second.status, second.text) == (200, to_json(notice_with(expected[1])))
 
 
-def test_the_other_datasets_read_the_same_notice(service: Service, key: str) -> None:
+def test_the_other_datasets_read_the_same_notice(service: SimulatedSvair, key: str) -> None:
     assert service.url
-    assert ask("revenu_fiscal_reference/v2", key=key, headers=None, **NUMBERS).text == written(
+    assert call_api("revenu_fiscal_reference/v2", key=key, headers=None, **NUMBERS).text == to_json(
         {"revenuFiscalReference": 37961, "nombreParts": 2.5, "anneeImpots": "2026", "anneeRevenus": "2025"}
     )
-    assert ask("declarants/v2", key=key, headers=None, **NUMBERS).text == written(
+    assert call_api("declarants/v2", key=key, headers=None, **NUMBERS).text == to_json(
         {"declarant1": NOTICE["declarant1"], "declarant2": NOTICE["declarant2"]}
     )
 
@@ -124,14 +124,14 @@ def test_the_other_datasets_read_the_same_notice(service: Service, key: str) -> 
 @pytest.mark.parametrize(
     "value", ["abc", "12 € environ", "1 000 € 2 000 €", "--1 €", "1,50 €", "9" * 13, "€", "Non", "1e3 €"]
 )
-def test_a_malformed_amount_is_an_invalid_response(value: str, service: Service, key: str) -> None:
-    service.simulates(COUPLE.model_copy(update={"revenu_fiscal_reference": value}))
+def test_a_malformed_amount_is_an_invalid_response(value: str, service: SimulatedSvair, key: str) -> None:
+    service.serve_people(COUPLE.model_copy(update={"revenu_fiscal_reference": value}))
     answer = v2(key)
     assert (answer.status, answer.body["error"]) == (502, "invalid_response")
     assert value not in answer.text
 
 
 @pytest.mark.parametrize("value", ["deux", "-1", "1.2.3", "1 / 2"])
-def test_a_malformed_number_of_parts_is_an_invalid_response(value: str, service: Service, key: str) -> None:
-    service.simulates(COUPLE.model_copy(update={"nombre_parts": value}))
+def test_a_malformed_number_of_parts_is_an_invalid_response(value: str, service: SimulatedSvair, key: str) -> None:
+    service.serve_people(COUPLE.model_copy(update={"nombre_parts": value}))
     assert v2(key).body["error"] == "invalid_response"

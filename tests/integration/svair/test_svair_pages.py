@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 
 from tests.support import wire
-from tests.support.svair import COUPLE, NBSP, NOTICE, Service, rendered, v1, v2, written
+from tests.support.svair import COUPLE, NBSP, NOTICE, SimulatedSvair, render_notice, to_json, v1, v2
 from tests.support.template import ROOT
 
 
@@ -99,10 +99,10 @@ RENDERINGS: Final[Mapping[str, Callable[[str], str]]] = {
 
 
 @pytest.mark.parametrize("change", RENDERINGS.values(), ids=RENDERINGS)
-def test_a_notice_is_read_in_any_rendering(change: Callable[[str], str], service: Service, key: str) -> None:
-    service.shows(change(rendered(COUPLE)))
-    assert v2(key).text == written(NOTICE)
-    assert v1(key).text == written(NOTICE)
+def test_a_notice_is_read_in_any_rendering(change: Callable[[str], str], service: SimulatedSvair, key: str) -> None:
+    service.show_page(change(render_notice(COUPLE)))
+    assert v2(key).text == to_json(NOTICE)
+    assert v1(key).text == to_json(NOTICE)
     assert service.methods == "GET POST POST"
 
 
@@ -129,36 +129,42 @@ ADDRESSES: Final = {
 
 
 @pytest.mark.parametrize("address", ADDRESSES.values(), ids=ADDRESSES)
-def test_an_address_goes_on_in_the_unlabelled_rows_after_its_own(address: str, service: Service, key: str) -> None:
-    service.shows(rendered(COUPLE, address))
-    assert v2(key).text == written(NOTICE)
+def test_an_address_goes_on_in_the_unlabelled_rows_after_its_own(
+    address: str, service: SimulatedSvair, key: str
+) -> None:
+    service.show_page(render_notice(COUPLE, address))
+    assert v2(key).text == to_json(NOTICE)
 
 
 @pytest.mark.parametrize(
     ("charset", "encoding"),
     [("ISO-8859-15", "iso-8859-15"), ("windows-1252", "cp1252"), ('"utf-8"', "utf-8"), ("UTF-16", "utf-16")],
 )
-def test_a_page_is_read_in_its_declared_encoding(charset: str, encoding: str, service: Service, key: str) -> None:
-    service.shows(rendered(COUPLE).encode(encoding), content_type=f"Text/HTML; Charset={charset}")
-    assert v2(key).text == written(NOTICE)
+def test_a_page_is_read_in_its_declared_encoding(
+    charset: str, encoding: str, service: SimulatedSvair, key: str
+) -> None:
+    service.show_page(render_notice(COUPLE).encode(encoding), content_type=f"Text/HTML; Charset={charset}")
+    assert v2(key).text == to_json(NOTICE)
 
 
 @pytest.mark.parametrize("content_type", ["", "text/html", "application/xhtml+xml; charset=utf-8"])
-def test_a_page_without_a_declared_encoding_is_read_as_utf_8(content_type: str, service: Service, key: str) -> None:
-    service.shows(rendered(COUPLE), content_type=content_type)
-    assert v2(key).text == written(NOTICE)
+def test_a_page_without_a_declared_encoding_is_read_as_utf_8(
+    content_type: str, service: SimulatedSvair, key: str
+) -> None:
+    service.show_page(render_notice(COUPLE), content_type=content_type)
+    assert v2(key).text == to_json(NOTICE)
 
 
 UNREADABLE: Final = {
-    "no title": rendered(COUPLE).replace("Impôt 2026", "Impôt"),
-    "no rows": re.sub("<table>.*</table>", "", rendered(COUPLE)),
-    "labels of another language": re.sub(r"<tr><td([^>]*)>\w.*?</td>", r"<tr><td\1>Name</td>", rendered(COUPLE)),
+    "no title": render_notice(COUPLE).replace("Impôt 2026", "Impôt"),
+    "no rows": re.sub("<table>.*</table>", "", render_notice(COUPLE)),
+    "labels of another language": re.sub(r"<tr><td([^>]*)>\w.*?</td>", r"<tr><td\1>Name</td>", render_notice(COUPLE)),
 }
 
 
 @pytest.mark.parametrize("page", UNREADABLE.values(), ids=UNREADABLE)
-def test_a_page_that_is_not_a_notice_is_an_invalid_response(page: str, service: Service, key: str) -> None:
-    service.shows(page)
+def test_a_page_that_is_not_a_notice_is_an_invalid_response(page: str, service: SimulatedSvair, key: str) -> None:
+    service.show_page(page)
     answer = v2(key)
     assert (answer.status, answer.body["error"]) == (502, "invalid_response")
 
@@ -167,24 +173,26 @@ def test_a_page_that_is_not_a_notice_is_an_invalid_response(page: str, service: 
     ("page", "status"),
     [
         ("<div class='msg interdit'>", 503),
-        (f"<p class=interdit>{rendered(COUPLE)}", 503),
+        (f"<p class=interdit>{render_notice(COUPLE)}", 503),
         ("<span id=nonTrouve></span>", 404),
-        (rendered(COUPLE).replace("</body>", "<div id='nonTrouve'>"), 404),
+        (render_notice(COUPLE).replace("</body>", "<div id='nonTrouve'>"), 404),
         ("<div id='interdit'>nonTrouve</div>", 502),
     ],
 )
 def test_a_refusal_is_recognised_by_its_class_and_an_unknown_notice_by_its_id(
-    page: str, status: int, service: Service, key: str
+    page: str, status: int, service: SimulatedSvair, key: str
 ) -> None:
-    service.shows(page)
+    service.show_page(page)
     assert v2(key).status == status
 
 
-def test_a_page_of_a_megabyte_of_padding_is_read(service: Service, key: str) -> None:
+def test_a_page_of_a_megabyte_of_padding_is_read(service: SimulatedSvair, key: str) -> None:
     """A quadratic reading would run into the timeout of the test."""
     third = 600_000
-    service.shows(
-        rendered(COUPLE).replace("<td>", "<td>" + " " * third, 1).replace("Nom<", "Nom" + ":*" * (third // 2) + "<", 1)
+    service.show_page(
+        render_notice(COUPLE)
+        .replace("<td>", "<td>" + " " * third, 1)
+        .replace("Nom<", "Nom" + ":*" * (third // 2) + "<", 1)
     )
     assert v2(key).status == 200
 
@@ -195,7 +203,9 @@ REAL: Final = ROOT / os.environ.get("REFERENCE_DATA", "../shared/data") / "dgfip
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason=f"its pages are not in {REAL}; REFERENCE_DATA says where they are")
-def test_the_pages_of_the_real_service_are_read(service: Service, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_pages_of_the_real_service_are_read(
+    service: SimulatedSvair, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shown = [(REAL / name).read_bytes() for name in ("two-people.html", "not-found.html")]
 
     def show(connection: socket, _: Event) -> None:

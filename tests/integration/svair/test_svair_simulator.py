@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from sandbox.simulators import svair
-from tests.support.function import Cloud
+from tests.support.cloud import Cloud
 from tests.support.svair import COUPLE, NBSP, v2
 from tests.support.template import ROOT
 from tests.support.wire import serve
@@ -38,7 +38,7 @@ def people_file(tmp_path: Path) -> Path:
 def test_an_edit_of_the_people_file_counts_at_the_next_call(
     people_file: Path, cloud: Cloud, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    key = cloud.token("dgfip_revenu_fiscal_reference")
+    key = cloud.issue_key("dgfip_revenu_fiscal_reference")
     monkeypatch.setenv("DGFIP_AVAILABLE_YEARS", "99")
     answers = []
     with serve(svair.app(people_file)) as url:
@@ -96,7 +96,7 @@ def test_each_person_of_the_file_gets_the_response_that_the_file_asks_for(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = {"interdit": 503, "lent": 503, "panne": 503, "illisible": 502}
-    key = cloud.token("dgfip_avis_imposition")
+    key = cloud.issue_key("dgfip_avis_imposition")
     people = [person.model_copy(update={"secondes": 2}) for person in svair.people(PEOPLE_FILE)]
     with serve(svair.app_of(lambda: people)) as url:
         monkeypatch.setenv("DGFIP_SVAIR_URL", url)

@@ -1,7 +1,7 @@
-"""The statistics table, played by hand: what moto does in minutes for 20,000 entries, with the failures a test wants.
+"""The statistics table in memory, for tests of many audit records and of transactions that fail.
 
-moto copies every table before each transaction. This one knows the two writes and the query that statistics make, and
-refuses what DynamoDB would refuse of them.
+moto copies every table before each transaction: 20,000 records take it minutes. This table has only the two writes
+and the query that statistics make, and refuses them as DynamoDB does.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,19 +11,19 @@ import boto3
 from botocore.exceptions import ClientError
 
 
-class PlayedTable:
-    """A DynamoDB client of one table."""
+class StatisticsTable:
+    """A DynamoDB client that knows this table only."""
 
     def __init__(self) -> None:
         self.exceptions = boto3.client("dynamodb").exceptions
         self.items: dict[tuple[str, str], dict[str, Any]] = {}
-        self.before: Callable[[], None] = lambda: None
-        """Called before a transaction; raises for one that DynamoDB does not make."""
-        self.after: Callable[[], None] = lambda: None
-        """Called after a transaction; raises for one whose answer is lost."""
+        self.before_transaction: Callable[[], None] = lambda: None
+        """Called before each transaction; it raises to have the transaction refused."""
+        self.after_transaction: Callable[[], None] = lambda: None
+        """Called after each transaction; it raises to have the response lost."""
 
-    def cancelled(self, *reasons: str) -> ClientError:
-        """Return the error of a transaction whose writes are refused for these reasons."""
+    def transaction_cancelled(self, *reasons: str) -> ClientError:
+        """Return the error of a cancelled transaction, with a reason for each of its writes."""
         response: Any = {
             "Error": {"Code": "TransactionCanceledException", "Message": ""},
             "CancellationReasons": [{"Code": reason} for reason in reasons],
@@ -33,16 +33,16 @@ class PlayedTable:
 
     def transact_write_items(self, *, TransactItems: list[dict[str, Any]]) -> None:  # noqa: N803 - boto3's name
         assert 0 < len(TransactItems) <= 100
-        self.before()
-        writes = [(kind, write) for one in TransactItems for kind, write in one.items()]
+        self.before_transaction()
+        writes = [(kind, write) for action in TransactItems for kind, write in action.items()]
         keys = [_key(write["Item" if kind == "Put" else "Key"]) for kind, write in writes]
-        assert len(set(keys)) == len(keys), "one write an item"
+        assert len(set(keys)) == len(keys), "two writes of one item"
         reasons = [
             "ConditionalCheckFailed" if kind == "Put" and key in self.items else "None"
             for key, (kind, _) in zip(keys, writes, strict=True)
         ]
         if set(reasons) != {"None"}:
-            raise self.cancelled(*reasons)
+            raise self.transaction_cancelled(*reasons)
         for key, (kind, write) in zip(keys, writes, strict=True):
             if kind == "Put":
                 assert write["ConditionExpression"] == "attribute_not_exists(pk)"
@@ -52,9 +52,9 @@ class PlayedTable:
                 item = self.items.setdefault(key, write["Key"] | {"calls": {"N": "0"}})
                 more = int(write["ExpressionAttributeValues"][":more"]["N"])
                 self.items[key] = item | {"calls": {"N": str(int(item["calls"]["N"]) + more)}}
-        self.after()
+        self.after_transaction()
 
-    def get_paginator(self, operation: str) -> "PlayedTable":
+    def get_paginator(self, operation: str) -> "StatisticsTable":
         assert operation == "query"
         return self
 

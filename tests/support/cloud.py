@@ -1,0 +1,94 @@
+"""AWS in process, played by moto: the tables, the KMS keys and the queue that the template gives to functions."""
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from moto import mock_aws
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+
+from api_particulier.keys import token
+from tests.support.template import resources
+from tests.support.wire import serve
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.service_resource import Table
+
+
+@dataclass
+class Cloud:
+    """The four tables of the template."""
+
+    tokens: "Table"
+    audit: "Table"
+    stats: "Table"
+    habilitations: "Table"
+
+    def issue_key(self, *scopes: str, **changes: Any) -> str:
+        """Store an active token with these scopes and return its key; ``changes`` replace attributes of the item."""
+        key = secrets.token_hex(32)
+        item = {
+            "key_hash": token.hash_key(key),
+            "id": secrets.token_hex(8),
+            "organisation": "VILLE EXEMPLE",
+            "siret": "13002526500013",
+            "scopes": list(scopes),
+            "state": "active",
+            "created": datetime.now(UTC).isoformat(),
+            "expires": (datetime.now(UTC) + timedelta(days=1)).isoformat(),
+        }
+        self.tokens.put_item(Item=item | changes)
+        return key
+
+    def audit_records(self) -> list[dict[str, Any]]:
+        """Return the items of the audit table, oldest first (their ids are UUIDv7)."""
+        return sorted(self.audit.scan()["Items"], key=lambda item: str(item["id"]))
+
+
+@lru_cache(maxsize=1)
+def _session() -> boto3.Session:
+    """Return the session that all tests share: loading the description of one service takes a tenth of a second."""
+    return boto3.Session()
+
+
+@lru_cache
+def _client(service: Any) -> Any:
+    """Return the client that all tests share; moto starts empty in each test."""
+    return _session().client(service)
+
+
+@lru_cache(maxsize=1)
+def moto_app() -> DomainDispatcherApplication:
+    return DomainDispatcherApplication(create_backend_app)
+
+
+@contextmanager
+def moto_cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
+    """Create the template's tables, KMS keys and queue in moto, and set the environment variables that name them."""
+    with mock_aws(), serve(moto_app()) as url:
+        monkeypatch.setattr(boto3, "DEFAULT_SESSION", _session())
+        dynamodb = boto3.resource("dynamodb")
+        tables = {}
+        for logical_id, properties in resources("AWS::DynamoDB::Table").items():
+            name = logical_id.removesuffix("Table").lower()
+            supported = {"AttributeDefinitions", "KeySchema", "BillingMode", "GlobalSecondaryIndexes"}
+            arguments = {key: value for key, value in properties.items() if key in supported}
+            tables[name] = dynamodb.create_table(TableName=name, **arguments)
+        # moto generates an RSA pair for every key, a twentieth of a second each; a MAC key needs none.
+        monkeypatch.setattr("moto.kms.models.generate_private_key", lambda _: None)
+        for variable, logical_id in (("PSEUDONYM_KEY_ID", "PseudonymKey"), ("ENTRY_KEY_ID", "EntryKey")):
+            properties = resources("AWS::KMS::Key")[logical_id]
+            key = _client("kms").create_key(KeySpec=properties["KeySpec"], KeyUsage=properties["KeyUsage"])
+            monkeypatch.setenv(variable, key["KeyMetadata"]["KeyId"])
+        queue = _client("sqs").create_queue(QueueName="suspicions")
+        monkeypatch.setenv("SUSPICIONS_QUEUE", queue["QueueUrl"])
+        # Calls that do not go through boto3, which moto intercepts, reach moto's server.
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        monkeypatch.setenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true")
+        yield Cloud(**tables)
