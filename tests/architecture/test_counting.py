@@ -2,7 +2,7 @@
 
 from tests.support.template import resources
 
-FUNCTION = resources("AWS::Serverless::Function")["Statistics"]
+FUNCTION = resources("AWS::Serverless::Function")["StatsStream"]
 
 
 def test_a_batch_that_cannot_be_counted_is_divided_then_set_aside() -> None:

@@ -157,10 +157,10 @@ def test_an_export_is_proven_with_the_network_off(
 @pytest.mark.parametrize("sid", ["SignSeals", "WriteSeals", "MoveHead"])
 def test_without_a_statement_nothing_is_sealed_and_nothing_lost(stack: Stack, sid: str) -> None:
     verified(stack)
-    function = stack.function("Seal")["FunctionName"]
+    function = stack.function("AuditSeals")["FunctionName"]
     client = stack.client("lambda")
     until = time.monotonic() + 60
-    with stack.without_statement("Seal", sid):
+    with stack.without_statement("AuditSeals", sid):
         assert stack.get("/introspect").status_code == 200
         failed = False
         while not failed and time.monotonic() < until:

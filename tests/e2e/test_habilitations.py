@@ -255,8 +255,8 @@ def test_a_dry_run_asks_nobody(stack: Stack) -> None:
 def test_without_a_statement_no_approval_makes_a_key(stack: Stack, datapass: Datapass, sid: str) -> None:
     payload = told(at=int(time.time()), model_id=next(_IDS))
     before = {one["id"] for one in stack.operate("keys", "list")}
-    stack.forget("Datapass")  # the secret, which is remembered for a minute
-    with stack.without_statement("Datapass", sid):
+    stack.forget("DatapassWebhook")  # the secret, which is remembered for a minute
+    with stack.without_statement("DatapassWebhook", sid):
         assert datapass.post(payload).status_code == 500
     assert {one["id"] for one in stack.operate("keys", "list")} == before
     token_id = datapass.post(payload).json()["token_id"]  # delivered again: nothing half-made is in its way
@@ -265,7 +265,7 @@ def test_without_a_statement_no_approval_makes_a_key(stack: Stack, datapass: Dat
 
 def test_without_its_statement_nothing_is_set_aside_nor_accepted(stack: Stack, datapass: Datapass) -> None:
     payload = told(at=int(time.time()), model_id=next(_IDS), scopes=[])
-    with stack.without_statement("Datapass", "SetEventsAside"):
+    with stack.without_statement("DatapassWebhook", "SetEventsAside"):
         assert datapass.post(payload).status_code == 500
     assert datapass.post(payload).status_code == 200
 
@@ -274,14 +274,14 @@ def test_without_its_statement_nothing_is_set_aside_nor_accepted(stack: Stack, d
 def test_without_a_statement_no_link_shows_a_key(stack: Stack, datapass: Datapass, sid: str) -> None:
     approved = datapass.approve("dgfip_nombre_parts")
     address = stack.operate("habilitations", "link", approved.habilitation)["link"]
-    with stack.without_statement("KeyHandover", sid):
+    with stack.without_statement("KeyLink", sid):
         assert open_link(stack, address).status_code == 500
 
 
 @pytest.mark.parametrize("sid", ["ReadTokens", "FindTokens", "RevokeTokens", "DeleteGatewayKeys"])
 def test_without_a_statement_no_key_is_killed(stack: Stack, sid: str) -> None:
     made = stack.issue("dgfip_nombre_parts")
-    with stack.without_statement("KeyCompromised", sid):
+    with stack.without_statement("KeyReport", sid):
         reported = requests.post(f"{stack.api_url}/keys/compromised", json={"key": made["key"]}, timeout=60)
         assert reported.status_code == 500
     requests.post(f"{stack.api_url}/keys/compromised", json={"key": made["key"]}, timeout=60)

@@ -176,7 +176,7 @@ def ending(stack: Stack) -> str:
 
 def run_the_job(stack: Stack) -> Any:
     """Do what the clock does every morning; return what the function's failure says, or None."""
-    name = stack.function("KeyNotices")["FunctionName"]
+    name = stack.function("KeyExpiryReminders")["FunctionName"]
     answer = stack.client("lambda").invoke(FunctionName=name, Payload=b'{"source": "aws.events"}')
     return json.loads(answer["Payload"].read() or b"null")
 
@@ -187,7 +187,7 @@ def mails_about(stack: Stack, token_id: str) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("sid", ["ListTokens", "FindContacts", "SendNotices"])
 def test_without_a_statement_no_notice_leaves(stack: Stack, ending: str, sid: str) -> None:
-    with stack.without_statement("KeyNotices", sid):
+    with stack.without_statement("KeyExpiryReminders", sid):
         assert "errorType" in run_the_job(stack)
     assert mails_about(stack, ending) == []
 

@@ -29,7 +29,7 @@ def test_without_a_statement_what_it_served_fails_and_no_data_leaves(
 
 def test_without_its_statement_a_ping_of_a_provider_fails_and_a_plain_one_does_not(stack: Stack) -> None:
     # Both: MiniStack does not look at the keys of items, and either allows the same of all.
-    with stack.without_statement("Ping", "MindDgfip", "MindCaf"):
+    with stack.without_statement("Ping", "TrackDgfip", "TrackCaf"):
         assert stack.get("/impots/ping", key="").status_code == 500
         assert stack.get("/ping", key="").status_code == 200
     assert stack.get("/impots/ping", key="").status_code == 200

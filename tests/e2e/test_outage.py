@@ -83,7 +83,7 @@ def status(stack: Stack) -> dict[str, Any]:
 
 
 def probe(stack: Stack) -> None:
-    done = stack.client("lambda").invoke(FunctionName=stack.function("Probes")["FunctionName"])
+    done = stack.client("lambda").invoke(FunctionName=stack.function("ProviderProbes")["FunctionName"])
     assert "FunctionError" not in done, done["Payload"].read()
 
 
@@ -189,17 +189,17 @@ def test_an_announced_maintenance_is_answered_within_seconds_and_so_is_its_end(s
 
 
 def test_without_its_statement_a_circuit_is_not_consulted_and_calls_go_on(stack: Stack) -> None:
-    with stack.without_statement("QuotientFamilial", "MindCaf"):
+    with stack.without_statement("QuotientFamilial", "TrackCaf"):
         time.sleep(1.1)
         assert stack.get(CAF_ROUTE, **FAMILY).status_code == 200
 
 
 # Not WriteHistory, and circuits together: MiniStack looks at no condition on keys.
-@pytest.mark.parametrize("sids", [("MindDgfip", "MindCaf"), ("ReadIdentities",)])
+@pytest.mark.parametrize("sids", [("TrackDgfip", "TrackCaf"), ("ReadIdentities",)])
 def test_without_a_statement_no_probe_is_written_down(stack: Stack, sids: tuple[str, ...]) -> None:
-    with stack.without_statement("Probes", *sids):
-        stack.forget("Probes")
-        failed = stack.client("lambda").invoke(FunctionName=stack.function("Probes")["FunctionName"])
+    with stack.without_statement("ProviderProbes", *sids):
+        stack.forget("ProviderProbes")
+        failed = stack.client("lambda").invoke(FunctionName=stack.function("ProviderProbes")["FunctionName"])
         assert "FunctionError" in failed
     probe(stack)
 

@@ -86,7 +86,7 @@ def test_a_counter_that_somebody_bent_is_found_and_set_right(stack: Stack) -> No
 def test_what_could_not_be_counted_at_the_time_is_counted_by_a_rebuild(stack: Stack) -> None:
     _all_counted(stack)
     whole, began = _shown(stack), int(time.time() * 1000)
-    with stack.without_statement("Statistics", "CountOnce"):
+    with stack.without_statement("StatsStream", "CountOnce"):
         assert stack.get(RFR_ROUTE, **NUMBERS).status_code == 200
         until = time.monotonic() + _PATIENCE
         while not _failures(stack, began):
