@@ -136,7 +136,7 @@ def _audit(calls: Calls) -> float:
 
 
 def _batches(calls: Calls) -> float:
-    counted, sealed = calls.batches("Statistics"), calls.batches("Seal")
+    counted, sealed = calls.batches("StatsStream"), calls.batches("AuditSeals")
     gb = int(template()["Globals"]["Function"]["MemorySize"]) / 1024
     return (
         price("function_requests", (counted + sealed) / 1e6)

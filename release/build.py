@@ -3,6 +3,7 @@
 ``python -m release.build`` builds for AWS in ``.aws-sam/build``, where ``sam deploy`` looks.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -53,7 +54,7 @@ def build(folder: Path, architecture: str) -> Path:
     compiled = [sys.executable, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", str(folder)]
     run_tool(compiled, log, {})
     template = folder / "template.yaml"
-    template.write_text(stamped(template.read_text(), datetime.now(UTC)))
+    template.write_text(stamped(with_dashboard(template.read_text()), datetime.now(UTC)))
     return template
 
 
@@ -79,6 +80,12 @@ def zipped_bytes(*folders: Path) -> int:
                 for path in folder.rglob("*"):
                     archive.write(path, path.relative_to(folder.parent))
         return file.tell()
+
+
+def with_dashboard(template: str) -> str:
+    """Return a built template with the dashboard's file in the place of its name."""
+    body = json.dumps((ROOT / "dashboard.json").read_text())
+    return template.replace("DashboardBody: dashboard.json", f"DashboardBody: {{'Fn::Sub': {body}}}", 1)
 
 
 def stamped(template: str, moment: datetime) -> str:

@@ -70,7 +70,6 @@ DOCUMENTS: Final[Mapping[str, Callable[[], str]]] = {
     "docs/performance.md": performance.page,
     "README.md": readme,
     "docs/openapi.yaml": generator.document,
-    "functions/documentation/openapi.yaml": generator.document,  # what is served is in the function's package
 }
 """Each document, by its place, with what writes it."""
 

@@ -1,4 +1,4 @@
-"""The pages that people read, as they are deployed: bundled by esbuild, written by Jinja, compressed.
+"""The pages that people read, as they are deployed: bundled by esbuild, written by Jinja, compressed; and openapi.yaml.
 
 ``python -m release.website`` builds them in ``.local/website``, the content of the layer ``WebsiteLayer``. A file under
 ``assets/`` has its digest in its name, so that a browser may keep it for ever (docs/decisions/0024-website.md).
@@ -56,6 +56,7 @@ def build(folder: Path = BUILT) -> Path:
         contents = {f"assets/{file.name}": file.read_bytes() for file in bundled.iterdir()}
         contents |= {path: html.encode() for path, html in _pages(assets)}
         _write(contents, made / "python/website_pages")
+        shutil.copy(ROOT / "docs/openapi.yaml", made / "python/website_pages")
         shutil.rmtree(folder, ignore_errors=True)
         made.rename(folder)
     return folder

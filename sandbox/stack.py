@@ -187,7 +187,7 @@ class LocalStack:
         outputs = self._deployment(url).outputs
         cloud.let_bytes_through(url, outputs["ApiId"])
         cloud.put_gateway_responses(url, STACK_NAME, outputs["ApiId"])
-        cloud.tell_public_url(url, STACK_NAME, "Datapass", _base_url(url, outputs))
+        cloud.tell_public_url(url, STACK_NAME, "DatapassWebhook", _base_url(url, outputs))
         cloud.verify_sender(url)
         cloud.let_mails_out(url, STACK_NAME)
         cloud.lock_bucket(url, STACK_NAME, "SealsBucket")

@@ -1,15 +1,15 @@
 """What would break who calls today: the public contract, against that of the last release.
 
-``python -m release.openapi.compatibility`` compares ``docs/openapi.yaml`` with the newest of ``docs/releases/``.
+``python -m release.openapi.compatibility`` compares ``docs/openapi.yaml`` with that of the last git tag, if there is one.
 ``jsoncompat`` tells whether one schema accepts all that another does; where schemas are, and which way each is read, is
 OpenAPI's and told here. What is not proven compatible is refused (docs/decisions/0023-breaking-changes.md).
 """
 
 import json
 import re
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, Final
 
 import jsoncompat
@@ -18,7 +18,7 @@ from jsoncompat import RoleLiteral
 
 from ops.functions import ROOT
 
-RELEASES: Final = ROOT / "docs/releases"
+CONTRACT: Final = "docs/openapi.yaml"
 _SENT: Final = "deserializer"
 """What callers send today must still be read."""
 _ANSWERED: Final = "serializer"
@@ -29,14 +29,28 @@ _SCHEMAS: Final = "#/components/schemas/"
 type Document = Mapping[str, Any]
 
 
-def last_release() -> Path:
-    """Return the contract of the last release."""
-    return max(RELEASES.glob("*.yaml"), key=lambda path: [int(part) for part in path.stem.split(".")])
+def last_release() -> str | None:
+    """Return the last git tag before this commit, a release's version; none before the first release."""
+    return _git("describe", "--tags", "--abbrev=0")
 
 
-def read(path: Path) -> Document:
-    loaded: Document = yaml.load(path.read_text(), yaml.CSafeLoader)
+def contract_of(release: str) -> Document:
+    """Return the contract as it was at a tag; without a path where there was none."""
+    return read(_git("show", f"{release}:{CONTRACT}") or "paths: {}")
+
+
+def read(text: str) -> Document:
+    loaded: Document = yaml.load(text, yaml.CSafeLoader)
     return loaded
+
+
+def _git(*arguments: str) -> str | None:
+    """Return what git prints; none where it fails, or is not installed."""
+    try:
+        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603, S607 - arguments of ours, to the git of the PATH
+    except FileNotFoundError:
+        return None
+    return None if done.returncode else done.stdout.strip()
 
 
 def breaks(old: Document, new: Document) -> list[str]:
@@ -157,9 +171,12 @@ def _references(schema: Document) -> set[str]:
 
 
 def main() -> None:
-    found = breaks(read(last_release()), read(ROOT / "docs/openapi.yaml"))
+    release = last_release()
+    if release is None:
+        return
+    found = breaks(contract_of(release), read((ROOT / CONTRACT).read_text()))
     if found:
-        sys.exit(f"callers of {last_release().stem} would break:\n" + "\n".join(f"- {one}" for one in found))
+        sys.exit(f"callers of {release} would break:\n" + "\n".join(f"- {reason}" for reason in found))
 
 
 if __name__ == "__main__":

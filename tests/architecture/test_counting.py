@@ -2,7 +2,7 @@
 
 from tests.support.template import resources
 
-FUNCTION = resources("AWS::Serverless::Function")["Statistics"]
+FUNCTION = resources("AWS::Serverless::Function")["StatsStream"]
 
 
 def test_a_batch_that_fails_is_bisected_retried_and_then_sent_to_a_queue() -> None:

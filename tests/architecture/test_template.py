@@ -108,8 +108,8 @@ def test_a_dataset_watches_enumerations_and_may_not_suspend_by_itself(function: 
     assert found["WatchTokens"]["Action"] == "dynamodb:UpdateItem"
     assert found["WatchTokens"]["Resource"] == {"Fn::GetAtt": ["StatsTable", "Arn"]}
     assert found["WatchTokens"]["Condition"] == {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["watch#*"]}}
-    assert found["TellSuspicions"]["Action"] == "sqs:SendMessage"
-    assert found["TellSuspicions"]["Resource"] == {"Fn::GetAtt": ["Suspicions", "Arn"]}
+    assert found["ReportSuspicions"]["Action"] == "sqs:SendMessage"
+    assert found["ReportSuspicions"]["Resource"] == {"Fn::GetAtt": ["Suspicions", "Arn"]}
     about_tokens = [one for one in found.values() if "TokensTable" in str(one["Resource"])]
     assert [one["Action"] for one in about_tokens] == ["dynamodb:GetItem"]
 

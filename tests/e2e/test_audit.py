@@ -159,10 +159,10 @@ def test_an_export_is_verified_without_a_network(
 @pytest.mark.parametrize("sid", ["SignSeals", "WriteSeals", "MoveHead"])
 def test_without_a_statement_sealing_fails_and_later_catches_up(stack: Stack, sid: str) -> None:
     verified(stack)
-    function = stack.function("Seal")["FunctionName"]
+    function = stack.function("AuditSeals")["FunctionName"]
     client = stack.client("lambda")
     until = time.monotonic() + 60
-    with stack.without_statement("Seal", sid):
+    with stack.without_statement("AuditSeals", sid):
         assert stack.get("/introspect").status_code == 200
         failed = False
         while not failed and time.monotonic() < until:

@@ -66,7 +66,7 @@ def test_a_walk_is_refused_even_when_it_cannot_be_reported(stack: Stack) -> None
         {"numeroFiscal": f"{number:013}", "referenceAvis": NUMBERS["referenceAvis"]}
         for number in range(2_710_000_000_000, 2_710_000_000_165)
     ]
-    with stack.without_statement("RevenuFiscalReference", "TellSuspicions"):
+    with stack.without_statement("RevenuFiscalReference", "ReportSuspicions"):
         statuses = walk(stack, issued["key"], RFR_ROUTE, numbers, at_once=1)
     assert statuses.count(404) < ENDED
     assert statuses[-1] == 429
@@ -76,11 +76,11 @@ def test_a_walk_is_refused_even_when_it_cannot_be_reported(stack: Stack) -> None
 @pytest.mark.parametrize("sid", ["WriteAudit", "ReadTokens", "FindTokens", "SuspendTokens", "DisableGatewayKeys"])
 def test_each_statement_of_the_suspension_is_needed(stack: Stack, sid: str) -> None:
     issued = stack.issue_key("cnaf_quotient_familial")
-    function = stack.function("Suspension")["FunctionName"]
+    function = stack.function("TokenSuspension")["FunctionName"]
     suspicion = (
         f'{{"Records": [{{"body": "{{\\"token\\": \\"{issued["id"]}\\", \\"at\\": \\"2099-01-01T00:00:00Z\\"}}"}}]}}'
     )
-    with stack.without_statement("Suspension", sid):
+    with stack.without_statement("TokenSuspension", sid):
         failed = stack.client("lambda").invoke(FunctionName=function, Payload=suspicion)
     assert "FunctionError" in failed
     assert shown(stack, issued["id"]) == "active"

@@ -271,8 +271,8 @@ def test_a_dry_run_shows_the_responses_that_scopes_would_give(stack: Stack) -> N
 def test_without_a_statement_no_approval_makes_a_key(stack: Stack, datapass: Datapass, sid: str) -> None:
     payload = datapass_event(at=int(time.time()), model_id=next(_IDS))
     before = {key["id"] for key in stack.run_cli("keys", "list")}
-    stack.new_environment("Datapass")  # an environment caches the secret for a minute
-    with stack.without_statement("Datapass", sid):
+    stack.new_environment("DatapassWebhook")  # an environment caches the secret for a minute
+    with stack.without_statement("DatapassWebhook", sid):
         assert datapass.post(payload).status_code == 500
     assert {key["id"] for key in stack.run_cli("keys", "list")} == before
     token_id = datapass.post(payload).json()["token_id"]  # the same event again succeeds
@@ -283,7 +283,7 @@ def test_without_access_to_the_dead_letter_queue_an_unprocessable_event_is_refus
     stack: Stack, datapass: Datapass
 ) -> None:
     payload = datapass_event(at=int(time.time()), model_id=next(_IDS), scopes=[])
-    with stack.without_statement("Datapass", "SetEventsAside"):
+    with stack.without_statement("DatapassWebhook", "SetEventsAside"):
         assert datapass.post(payload).status_code == 500
     assert datapass.post(payload).status_code == 200
 
@@ -292,14 +292,14 @@ def test_without_access_to_the_dead_letter_queue_an_unprocessable_event_is_refus
 def test_without_a_statement_no_link_shows_a_key(stack: Stack, datapass: Datapass, sid: str) -> None:
     approved = datapass.approve("dgfip_nombre_parts")
     address = stack.run_cli("habilitations", "link", approved.habilitation)["link"]
-    with stack.without_statement("KeyHandover", sid):
+    with stack.without_statement("KeyLink", sid):
         assert open_link(stack, address).status_code == 500
 
 
 @pytest.mark.parametrize("sid", ["ReadTokens", "FindTokens", "RevokeTokens", "DeleteGatewayKeys"])
 def test_without_a_statement_a_key_report_fails(stack: Stack, sid: str) -> None:
     key = stack.issue_key("dgfip_nombre_parts")
-    with stack.without_statement("KeyCompromised", sid):
+    with stack.without_statement("KeyReport", sid):
         reported = requests.post(f"{stack.api_url}/keys/compromised", json={"key": key["key"]}, timeout=60)
         assert reported.status_code == 500
     requests.post(f"{stack.api_url}/keys/compromised", json={"key": key["key"]}, timeout=60)

@@ -178,7 +178,7 @@ def expiring(stack: Stack) -> str:
 
 def run_reminders(stack: Stack) -> Any:
     """Run the job as its schedule does; return the error of the function, or None."""
-    name = stack.function("KeyNotices")["FunctionName"]
+    name = stack.function("KeyExpiryReminders")["FunctionName"]
     response = stack.client("lambda").invoke(FunctionName=name, Payload=b'{"source": "aws.events"}')
     return json.loads(response["Payload"].read() or b"null")
 
@@ -189,7 +189,7 @@ def mails_about(stack: Stack, token_id: str) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("sid", ["ListTokens", "FindContacts", "SendNotices"])
 def test_without_a_statement_no_reminder_is_sent(stack: Stack, expiring: str, sid: str) -> None:
-    with stack.without_statement("KeyNotices", sid):
+    with stack.without_statement("KeyExpiryReminders", sid):
         assert "errorType" in run_reminders(stack)
     assert mails_about(stack, expiring) == []
 

@@ -83,7 +83,7 @@ def status(stack: Stack) -> dict[str, Any]:
 
 
 def probe(stack: Stack) -> None:
-    done = stack.client("lambda").invoke(FunctionName=stack.function("Probes")["FunctionName"])
+    done = stack.client("lambda").invoke(FunctionName=stack.function("ProviderProbes")["FunctionName"])
     assert "FunctionError" not in done, done["Payload"].read()
 
 
@@ -191,17 +191,17 @@ def test_an_announced_maintenance_and_its_withdrawal_apply_within_seconds(stack:
 
 
 def test_without_the_right_to_read_the_circuit_breaker_calls_go_on(stack: Stack) -> None:
-    with stack.without_statement("QuotientFamilial", "MindCaf"):
+    with stack.without_statement("QuotientFamilial", "TrackCaf"):
         time.sleep(1.1)
         assert stack.get(CAF_ROUTE, **FAMILY).status_code == 200
 
 
 # WriteHistory is left out, and both circuit breakers go together: MiniStack ignores conditions on keys.
-@pytest.mark.parametrize("sids", [("MindDgfip", "MindCaf"), ("ReadIdentities",)])
+@pytest.mark.parametrize("sids", [("TrackDgfip", "TrackCaf"), ("ReadIdentities",)])
 def test_without_a_statement_a_probe_fails(stack: Stack, sids: tuple[str, ...]) -> None:
-    with stack.without_statement("Probes", *sids):
-        stack.new_environment("Probes")
-        failed = stack.client("lambda").invoke(FunctionName=stack.function("Probes")["FunctionName"])
+    with stack.without_statement("ProviderProbes", *sids):
+        stack.new_environment("ProviderProbes")
+        failed = stack.client("lambda").invoke(FunctionName=stack.function("ProviderProbes")["FunctionName"])
         assert "FunctionError" in failed
     probe(stack)
 

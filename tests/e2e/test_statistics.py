@@ -86,7 +86,7 @@ def test_a_rebuild_finds_and_corrects_a_wrong_counter(stack: Stack) -> None:
 def test_a_rebuild_counts_the_calls_that_could_not_be_counted(stack: Stack) -> None:
     _all_counted(stack)
     whole, began = _shown(stack), int(time.time() * 1000)
-    with stack.without_statement("Statistics", "CountOnce"):
+    with stack.without_statement("StatsStream", "CountOnce"):
         assert stack.get(RFR_ROUTE, **NUMBERS).status_code == 200
         until = time.monotonic() + _PATIENCE
         while not _failures(stack, began):

@@ -120,9 +120,11 @@ def test_our_certificates_last_days_are_measured(
 
 
 def test_probes_are_as_often_as_incidents_are_told_by() -> None:
-    schedule = resources("AWS::Serverless::Function")["Probes"]["Events"]["EveryFiveMinutes"]["Properties"]["Schedule"]
+    schedule = resources("AWS::Serverless::Function")["ProviderProbes"]["Events"]["EveryFiveMinutes"]["Properties"][
+        "Schedule"
+    ]
     assert schedule == f"rate({EVERY.seconds // 60} minutes)"
-    assert resources("AWS::Serverless::Function")["Probes"]["EventInvokeConfig"] == {"MaximumRetryAttempts": 0}
+    assert resources("AWS::Serverless::Function")["ProviderProbes"]["EventInvokeConfig"] == {"MaximumRetryAttempts": 0}
 
 
 # ── The status ───────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -110,11 +110,11 @@ def test_a_tax_notice_is_two_units_of_writing(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(
     ("a_second", "consumer", "of_a_thousand"),
     [
-        (0.1, "Statistics", 1000),
-        (10, "Statistics", 1000 / 10),
-        (200, "Statistics", 1000 / 100),
-        (10, "Seal", 1000 / 150),
-        (100, "Seal", 1000 / 500),
+        (0.1, "StatsStream", 1000),
+        (10, "StatsStream", 1000 / 10),
+        (200, "StatsStream", 1000 / 100),
+        (10, "AuditSeals", 1000 / 150),
+        (100, "AuditSeals", 1000 / 500),
     ],
 )
 def test_a_stream_gathers_what_comes_in_its_window(a_second: float, consumer: str, of_a_thousand: float) -> None:

@@ -34,11 +34,12 @@ class Settings(BaseModel):
     """Which Lambda always says."""
     aws_endpoint_url: str | None = None
     """Where all of AWS is, in the local stack and in tests."""
-    tokens_table: str
-    audit_table: str
-    stats_table: str
+    tokens_table: str = ""
+    audit_table: str = ""
+    stats_table: str = ""
     habilitations_table: str = ""
-    """What the functions that know of habilitations are told, and no other."""
+    """Tables; each function is given those that its role may use (``tests/architecture/test_settings.py``). DynamoDB
+    refuses an empty name."""
     pseudonym_key_id: str = ""
     """The KMS key that this month's pseudonyms are made with."""
     entry_key_id: str = ""
@@ -111,7 +112,7 @@ class Settings(BaseModel):
 
 @lru_cache(maxsize=1)
 def settings() -> Settings:
-    """Read the environment; ``pydantic.ValidationError`` at the first call when it lacks something.
+    """Read the environment; raise ``pydantic.ValidationError`` at the first call when a value is not valid.
 
     An empty variable is one that is not set: a template's parameter cannot be left out, only empty.
     """

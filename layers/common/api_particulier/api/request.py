@@ -30,6 +30,8 @@ class Request:
     """The declared resource, never the path that the caller wrote."""
     path: str
     """The path that the caller wrote, without the stage."""
+    full_path: str
+    """The same with the stage."""
     address: str
     query: Query = field(repr=False)
     key: str | None = field(repr=False)
@@ -52,6 +54,7 @@ class Request:
             id=context["requestId"],
             route=event["resource"],
             path=event.get("path", ""),
+            full_path=context.get("path", ""),
             address=context["identity"]["sourceIp"],
             query=event.get("multiValueQueryStringParameters") or {},
             key=headers.get("x-api-key"),

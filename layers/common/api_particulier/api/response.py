@@ -31,6 +31,12 @@ def success(body: object, request_id: str, output: Format = "json") -> Response:
     return _response(200, body, request_id, output, root="result")
 
 
+def text(content: str, media_type: str, request_id: str) -> Response:
+    """Return the response 200 of a text that is neither JSON nor XML."""
+    headers = {"Content-Type": f"{media_type}; charset=utf-8", "X-Request-Id": request_id}
+    return {"statusCode": 200, "headers": HEADERS | headers, "body": content}
+
+
 def refusal(error: ApiError, request_id: str, output: Format = "json") -> Response:
     """Return the response of an error, with its ``Retry-After`` where it has one."""
     response = _response(error.status, error.body, request_id, output, root="error")

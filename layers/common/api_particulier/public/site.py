@@ -51,6 +51,11 @@ def _content(digest: str) -> bytes:
     return files("website_pages").joinpath(digest).read_bytes()
 
 
+def openapi() -> str:
+    """Return the OpenAPI document, a copy of ``docs/openapi.yaml``."""
+    return files("website_pages").joinpath("openapi.yaml").read_text(encoding="utf-8")
+
+
 def answer(path: str, request_id: str, *, accepts_gzip: bool) -> Response:
     """Answer a page or an asset, compressed for who takes it so; the page that says so when there is none."""
     found = _table().get(path)
