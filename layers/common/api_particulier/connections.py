@@ -1,7 +1,7 @@
 """Connections to a server, kept alive: HTTP/1.1 whose answers llhttp parses, the parser of Node.js.
 
 A request leaves in one write, its head with its body; every wait has an end. Whatever is not a whole answer closes the
-connection: the next request is never answered by what was left of another (docs/decisions/0030-connections.md).
+connection: the next request is never answered by what was left of another (docs/decisions/0031-libraries.md).
 """
 
 import select

@@ -7,7 +7,7 @@ turn is a period later.
 
 While all is well it costs one read a second to an environment that is busy, and no write. When the table cannot tell,
 the circuit is not consulted: it is there to spare a provider, not to be one more reason for being down
-(docs/decisions/0016-circuits.md).
+(docs/decisions/0034-deadlines-and-circuit-breakers.md).
 """
 
 from collections.abc import Iterator
