@@ -8,6 +8,8 @@ import pytest
 from tests.architecture.test_repository import files
 from tests.support.template import ROOT
 
+COMMANDS = ROOT / "docs/operations/commands.md"
+"""Written by ``make docs`` from ``--help``."""
 MARKDOWN = sorted(name for name in files() if name.endswith(".md"))
 CITED = re.compile(r"(?<![\w/])(docs/[\w/-]+\.md)((?:#[\w-]+)?)")
 
@@ -19,7 +21,7 @@ def anchors(page: Path) -> set[str]:
 
 
 def is_found(page: Path, anchor: str) -> bool:
-    return page.exists() and (not anchor or anchor.removeprefix("#") in anchors(page))
+    return page == COMMANDS or (page.exists() and (not anchor or anchor.removeprefix("#") in anchors(page)))
 
 
 @pytest.mark.parametrize("name", MARKDOWN)
@@ -28,6 +30,14 @@ def test_the_links_of_a_page_lead_somewhere(name: str) -> None:
     links = re.findall(r"\]\(([^)\s:#]*)((?:#[\w-]+)?)\)", re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL))
     lost = [f"{path}{anchor}" for path, anchor in links if not is_found(page.parent / path if path else page, anchor)]
     assert lost == []
+
+
+@pytest.mark.parametrize("name", sorted(set(MARKDOWN) - {"docs/adding-a-dataset.md"}))
+def test_the_files_that_a_page_names_exist(name: str) -> None:
+    named = re.findall(
+        r"`((?:bench|functions|layers|load|ops|release|sandbox|tests|website)/[\w./-]+)`", (ROOT / name).read_text()
+    )
+    assert [path for path in named if not (ROOT / path).exists()] == []
 
 
 def test_a_page_that_the_code_cites_exists() -> None:
