@@ -95,7 +95,7 @@ for is {HEADROOM} times what is used. A new account may have less than the defau
 _REST: Final = """
 ## What is not in the tables
 
-- KMS: nothing for a call; an environment asks it once for the month's key ([0013](decisions/0013-pseudonyms.md)).
+- KMS: nothing for a call; an environment asks it once for the month's key ([0033](decisions/0033-pseudonyms.md)).
 - Bursts: Lambda adds at most 1,000 environments of a function in 10 s; a peak that comes faster is refused, whatever
   the concurrency.
 - A key cannot make its partition hot: its 20 calls a second are 4 % of one.

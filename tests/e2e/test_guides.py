@@ -1,4 +1,4 @@
-"""The guides' programs, run as they are written there, against the deployed stack."""
+"""The guides' programs and the client that they share, run as they are written, against the deployed stack."""
 
 import json
 import os
@@ -18,16 +18,18 @@ from tests.support.stack import Stack
 from tests.support.template import ROOT
 from tests.support.wire import serve
 
-GUIDES: Final = {path.stem: path.read_text() for path in sorted((ROOT / "docs/guides").glob("*.md"))}
+TEXTS: Final = {path.stem: path.read_text() for path in sorted((ROOT / "docs/guides").glob("*.md"))}
+SHARED: Final = "programmes"
+GUIDES: Final = [guide for guide in TEXTS if guide != SHARED]
 NODE: Final = ROOT / ".local/tools/node/bin/node"
 SUFFIXES: Final = {"python": ".py", "javascript": ".mjs", "php": ".php", "shell": ".sh"}
 DATED: Final = {"_id", "annee", "anneeImpots", "anneeRevenus", "dateReference", "mois"}
-"""What follows the calendar, or the stack."""
+"""Fields that depend on the date, or on the stack."""
 
 
 def block(guide: str, language: str) -> str:
-    """Return the one block of a guide that is in a language."""
-    (found,) = re.findall(rf"^```{language}\n(.*?)^```$", GUIDES[guide], re.MULTILINE | re.DOTALL)
+    """Return the only block of a guide in a language."""
+    (found,) = re.findall(rf"^```{language}\n(.*?)^```$", TEXTS[guide], re.MULTILINE | re.DOTALL)
     assert isinstance(found, str)
     return found
 
@@ -54,6 +56,7 @@ def run(guide: str, language: str, folder: Path, url: str, key: str) -> subproce
     citizen, family = svair.people(PEOPLE / "avis.toml")[0], caf.familles(PEOPLE / "familles.toml")[0]
     program = (folder / guide).with_suffix(SUFFIXES[language])
     program.write_text(block(guide, language))
+    (folder / "api_particulier").with_suffix(SUFFIXES[language]).write_text(block(SHARED, language))
     return subprocess.run(
         [*interpreter(language), program],
         cwd=folder,
@@ -76,13 +79,15 @@ def run(guide: str, language: str, folder: Path, url: str, key: str) -> subproce
 
 @pytest.mark.parametrize("language", ["python", "javascript", "php"])
 @pytest.mark.parametrize("guide", GUIDES)
-def test_a_program_shows_what_its_guide_says(stack: Stack, tmp_path: Path, guide: str, language: str) -> None:
+def test_a_program_prints_the_result_shown_in_its_guide(
+    stack: Stack, tmp_path: Path, guide: str, language: str
+) -> None:
     done = run(guide, language, tmp_path, stack.api_url, stack.api_key)
     assert (done.returncode, done.stdout, done.stderr) == (0, block(guide, "text"), "")
 
 
 @pytest.mark.parametrize("guide", GUIDES)
-def test_curl_gets_the_answer_that_is_shown(stack: Stack, tmp_path: Path, guide: str) -> None:
+def test_curl_gets_the_response_shown_in_the_guide(stack: Stack, tmp_path: Path, guide: str) -> None:
     done = run(guide, "shell", tmp_path, stack.api_url, stack.api_key)
     assert (done.returncode, done.stderr) == (0, "")
     assert undated(json.loads(done.stdout)) == undated(json.loads(block(guide, "json")))
@@ -95,26 +100,26 @@ def undated(answer: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("language", SUFFIXES)
 @pytest.mark.parametrize("guide", ["ccas", "editeur"])
-def test_a_refusal_is_told_in_the_apis_words_without_the_key(
+def test_a_refusal_prints_the_message_of_the_api_and_not_the_key(
     stack: Stack, tmp_path: Path, guide: str, language: str
 ) -> None:
     key = "0" * 64
     done = run(guide, language, tmp_path, stack.api_url, key)
     assert done.returncode != 0
-    told = done.stdout + done.stderr
-    assert "Votre jeton d'API n'a pas été trouvé ou n'est pas actif" in told
-    assert key not in told
+    printed = done.stdout + done.stderr
+    assert "Votre jeton d'API n'a pas été trouvé ou n'est pas actif" in printed
+    assert key not in printed
 
 
 @pytest.mark.parametrize("language", ["python", "javascript", "php"])
-def test_without_an_answer_a_program_says_so_and_names_nobody(tmp_path: Path, language: str) -> None:
+def test_a_program_without_a_response_prints_no_personal_data(tmp_path: Path, language: str) -> None:
     done = run("ccas", language, tmp_path, "http://127.0.0.1:9", "0" * 64)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.strip() == "API Particulier ne répond pas, réessayez plus tard"
 
 
 @pytest.mark.parametrize("language", ["python", "javascript", "php"])
-def test_the_vendors_program_comes_back_when_it_is_told_to(tmp_path: Path, language: str) -> None:
+def test_a_program_waits_for_retry_after_and_calls_again(tmp_path: Path, language: str) -> None:
     calls: list[str] = []
     api = Flask(__name__)
 

@@ -3,7 +3,7 @@
 A pseudonym is HMAC-SHA256 of a normalised identifier under the key of its month (UTC). KMS derives that key, as the MAC
 of the month's name under a key that never leaves it: an environment asks once, holds the key in memory, and makes
 pseudonyms by itself; whoever may use the KMS key derives every past one again, so that nothing is lost when months
-pass or the KMS key is rotated (docs/decisions/0013-pseudonyms.md).
+pass or the KMS key is rotated (docs/decisions/0033-pseudonyms.md).
 """
 
 import hmac

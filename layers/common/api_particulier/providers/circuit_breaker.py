@@ -7,7 +7,7 @@ environment dies, the next election is one period later.
 
 A healthy provider costs a busy environment one read a second, and no write. When the table cannot be reached, the
 question is let through: the circuit breaker spares a provider, and must not be one more cause of outages
-(docs/decisions/0016-circuits.md).
+(docs/decisions/0034-deadlines-and-circuit-breakers.md).
 """
 
 from collections.abc import Iterator, Mapping
