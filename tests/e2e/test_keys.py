@@ -76,7 +76,7 @@ def test_a_key_is_changed_under_load_without_one_refusal(stack: Stack) -> None:
 
 def test_the_call_that_follows_a_revocation_is_refused(stack: Stack) -> None:
     made = stack.issue("dgfip_nombre_parts")
-    gateway = stack.deployment.gateway
+    gateway = stack.deployment.key_store
     token = lifecycle.find(gateway, made["id"])
     assert stack.get(RFR_ROUTE, key=made["key"], **NUMBERS).status_code == 200  # functions remember the token now
     lifecycle.revoke(gateway, token)
@@ -84,7 +84,7 @@ def test_the_call_that_follows_a_revocation_is_refused(stack: Stack) -> None:
 
 
 def test_ten_who_issue_at_once_make_one_key(stack: Stack) -> None:
-    gateway = stack.deployment.gateway
+    gateway = stack.deployment.key_store
     now = datetime.now(UTC)
     new = lifecycle.NewToken(
         id=lifecycle.NewToken.new_id(),
@@ -171,7 +171,7 @@ def ending(stack: Stack) -> str:
         expires=now + timedelta(days=15),
         habilitation="e2e-notices",
     )
-    return lifecycle.issue(stack.deployment.gateway, new, now - timedelta(days=10)).id
+    return lifecycle.issue(stack.deployment.key_store, new, now - timedelta(days=10)).id
 
 
 def run_the_job(stack: Stack) -> Any:
