@@ -1,4 +1,4 @@
-"""``docs/operations/commands.md``: the options of every verb, from the ``--help`` of the command."""
+"""``docs/operations/commands.md``: the options of every command, from the ``--help`` of the command."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -10,7 +10,7 @@ from ops.cli.main import main
 
 _INTRODUCTION: Final = """# The commands
 
-The `--help` of every verb of `.venv/bin/api-particulier`. Written by `make docs` from the code; a test compares.
+The `--help` of every command of `.venv/bin/api-particulier`. Written by `make docs` from the code; a test compares.
 Exit codes: 0 done, 1 could not be done (the reason is on standard error), 2 the command line is wrong.
 """
 _WIDTH: Final = 110
