@@ -37,11 +37,11 @@ def _issued(on: Deployment, everybody: list[Town]) -> Iterator[dict[Town, str]]:
                 scopes=frozenset({"dgfip_avis_imposition", "cnaf_attestation_droits"}),
                 expires=now + timedelta(days=1),
             )
-            made.append(lifecycle.issue(on.gateway, new, now))
-        yield {town: lifecycle.reveal(on.gateway, token) for town, token in zip(everybody, made, strict=True)}
+            made.append(lifecycle.issue(on.key_store, new, now))
+        yield {town: lifecycle.reveal(on.key_store, token) for town, token in zip(everybody, made, strict=True)}
     finally:
         for token in made:
-            lifecycle.revoke(on.gateway, token)
+            lifecycle.revoke(on.key_store, token)
 
 
 def _drive(planned: dict[str, Any], seconds: int, in_flight: int) -> list[dict[str, Any]]:

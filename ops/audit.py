@@ -1,6 +1,6 @@
-"""The audit, read by an operator: searched, and verified against its seals. ``export`` writes it with what proves it.
+"""The audit as an operator reads it: records searched, and verified against their seals.
 
-Seals are read in their first version, which Object Lock keeps; what was put over one is a finding, not a seal.
+A seal is read in its first version, which Object Lock keeps. A later version of the same object is a finding.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -28,31 +28,31 @@ if TYPE_CHECKING:
 type Item = dict[str, Any]
 
 _PAUSE: Final = 2.0
-"""Seconds between two looks at whether what was not sealed yet is."""
+"""Seconds between two verifications of the records that have no seal yet."""
 
 
 @dataclass(frozen=True)
 class Period:
-    """From an instant to another, the latter not included; None is without end."""
+    """The time from an instant to another, which is excluded; None leaves an end open."""
 
     since: datetime | None = None
     until: datetime | None = None
 
     @property
     def ids(self) -> tuple[str, str]:
-        """The bounds of the ids that were made within (UUIDv7 begin with their milliseconds)."""
+        """The bounds of the record ids made within the period: a UUIDv7 begins with its milliseconds."""
         return _id_at(self.since) if self.since else "", _id_at(self.until) if self.until else "g"
 
     @property
     def ends(self) -> tuple[datetime, datetime]:
-        """Both ends; ``ValueError`` when it lacks one."""
+        """Both ends; raises ``ValueError`` when one of them is open."""
         if self.since is None or self.until is None:
             raise ValueError
         return self.since, self.until
 
     @property
     def days(self) -> list[str]:
-        """The days in UTC that it touches; only of one that has both ends."""
+        """The UTC days of the period; raises ``ValueError`` when an end is open."""
         first, last = (end.astimezone(UTC).date() for end in self.ends)
         return [f"{first + timedelta(days=n):%Y-%m-%d}" for n in range((last - first).days + 1)]
 
@@ -65,65 +65,66 @@ def _id_at(moment: datetime) -> str:
 # ── Reading ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def of_token(on: Deployment, period: Period, token: str) -> list[Item]:
-    """Return the entries of a token, in order."""
+def of_token(deployment: Deployment, period: Period, token: str) -> list[Item]:
+    """Return the records of a token, in order."""
     first, last = period.ids
-    found: list[Item] = []
+    records: list[Item] = []
     for day in period.days:
-        found += _pages(on.audit.query, {"KeyConditionExpression": Key("token_day").eq(f"{token}#{day}")})
-    return sorted((one for one in found if first <= one["id"] < last), key=lambda one: str(one["id"]))
+        records += _pages(deployment, "query", KeyConditionExpression=Key("token_day").eq(f"{token}#{day}"))
+    return sorted((record for record in records if first <= record["id"] < last), key=lambda record: str(record["id"]))
 
 
-def scan(on: Deployment, period: Period, **equal: str) -> Iterator[Item]:
-    """Yield the entries of a period, in no order, whose attributes are ``equal`` to these."""
+def scan(deployment: Deployment, period: Period, **equal: str) -> Iterator[Item]:
+    """Yield the records of a period with these attributes, in no order."""
     first, last = period.ids
     condition = Attr("id").gte(first or " ") & Attr("id").lt(last)
     for name, value in equal.items():
         condition &= Attr(name).eq(value)
-    return _pages(on.audit.scan, {"FilterExpression": condition, "ConsistentRead": True})
+    return _pages(deployment, "scan", FilterExpression=condition, ConsistentRead=True)
 
 
-def _pages(read: Any, asked: Mapping[str, Any]) -> Iterator[Item]:
-    page = read(**asked)
-    yield from page["Items"]
-    while "LastEvaluatedKey" in page:
-        page = read(**asked, ExclusiveStartKey=page["LastEvaluatedKey"])
+def _pages(deployment: Deployment, operation: Any, **request: Any) -> Iterator[Item]:
+    pages: Any = deployment.audit.meta.client.get_paginator(operation)
+    for page in pages.paginate(TableName=deployment.audit.name, **request):
         yield from page["Items"]
 
 
-def public_key(on: Deployment) -> str:
-    """Return the PEM of the key that seals."""
-    read = load_der_public_key(on.kms.get_public_key(KeyId=on.outputs["SealKeyId"])["PublicKey"])
-    return read.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+def public_key(deployment: Deployment) -> str:
+    """Return the public key of the seals, in PEM."""
+    der = deployment.kms.get_public_key(KeyId=deployment.outputs["SealKeyId"])["PublicKey"]
+    return load_der_public_key(der).public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
 
 @dataclass
-class _Kept:
-    """What the bucket has under a seal's name."""
+class _StoredSeal:
+    """The versions of a seal's object in the bucket."""
 
     first: str
-    """The version that was written first."""
+    """Id of the version that was written first."""
     written: datetime
-    times: int = 1
-    hidden: bool = False
+    versions: int = 1
+    deleted: bool = False
+    """Whether a delete marker hides it."""
 
 
-def _kept(on: Deployment) -> dict[int, _Kept]:
-    """Return what is in the bucket, by number."""
-    kept: dict[int, _Kept] = {}
-    hidden: set[int] = set()
-    for page in on.s3.get_paginator("list_object_versions").paginate(Bucket=on.outputs["SealsBucket"], Prefix="seals/"):
+def _stored_seals(deployment: Deployment) -> dict[int, _StoredSeal]:
+    """Return every object of the bucket, in order of number; 0 stands for an object that is no seal."""
+    stored: dict[int, _StoredSeal] = {}
+    deleted: set[int] = set()
+    pages = deployment.s3.get_paginator("list_object_versions")
+    for page in pages.paginate(Bucket=deployment.outputs["SealsBucket"], Prefix="seals/"):
         for version in page.get("Versions", []):
             number = _number(version["Key"])
-            one = kept.get(number)
-            if one is None:
-                kept[number] = _Kept(version["VersionId"], version["LastModified"])
-            else:  # S3 lists the latest first
-                one.first, one.written, one.times = version["VersionId"], version["LastModified"], one.times + 1
-        hidden |= {_number(marker["Key"]) for marker in page.get("DeleteMarkers", [])}
-    for number in hidden & kept.keys():
-        kept[number].hidden = True
-    return dict(sorted(kept.items()))
+            seal = stored.get(number)
+            if seal is None:
+                stored[number] = _StoredSeal(version["VersionId"], version["LastModified"])
+            else:  # S3 lists the latest version first
+                seal.first, seal.written = version["VersionId"], version["LastModified"]
+                seal.versions += 1
+        deleted |= {_number(marker["Key"]) for marker in page.get("DeleteMarkers", [])}
+    for number in deleted & stored.keys():
+        stored[number].deleted = True
+    return dict(sorted(stored.items()))
 
 
 def _number(key: str) -> int:
@@ -131,37 +132,40 @@ def _number(key: str) -> int:
     return int(digits) if digits.isdigit() and key == key_of(int(digits)) else 0
 
 
-def _within(kept: Mapping[int, _Kept], period: Period) -> dict[int, _Kept]:
-    """Keep the seals that may hold entries of a period: a stream brings an entry within a day, mostly in seconds."""
+def _within(stored: Mapping[int, _StoredSeal], period: Period) -> dict[int, _StoredSeal]:
+    """Return the seals that may hold records of a period: the stream delivers a record within a day."""
     since = period.since - MAX_SEAL_DELAY if period.since else None
     until = period.until + timedelta(days=1) + MAX_SEAL_DELAY if period.until else None
     numbers = [
         number
-        for number, one in kept.items()
-        if number and (since is None or one.written >= since) and (until is None or one.written <= until)
+        for number, seal in stored.items()
+        if number and (since is None or seal.written >= since) and (until is None or seal.written <= until)
     ]
-    before = [numbers[0] - 1] if numbers and numbers[0] - 1 in kept else []  # which the first of them follows
-    return {number: kept[number] for number in (*before, *numbers) if number}
+    # The seal before the first one is needed to check their link.
+    before = [numbers[0] - 1] if numbers and numbers[0] - 1 in stored else []
+    return {number: stored[number] for number in (*before, *numbers) if number}
 
 
-def _read(on: Deployment, kept: Mapping[int, _Kept]) -> Iterator[tuple[int, Seal | None]]:
-    """Yield each seal with its number, in order; None for one that cannot be read."""
+def _read(deployment: Deployment, stored: Mapping[int, _StoredSeal]) -> Iterator[tuple[int, Seal | None]]:
+    """Yield the seals with their numbers, in order; None for a seal that cannot be read."""
+    bucket = deployment.outputs["SealsBucket"]
 
     def read(number: int) -> tuple[int, Seal | None]:
-        answer = on.s3.get_object(Bucket=on.outputs["SealsBucket"], Key=key_of(number), VersionId=kept[number].first)
+        version = deployment.s3.get_object(Bucket=bucket, Key=key_of(number), VersionId=stored[number].first)
         try:
-            return number, Seal.read(answer["Body"].read())
+            return number, Seal.read(version["Body"].read())
         except ValueError:
             return number, None
 
     with ThreadPoolExecutor(8) as pool:
-        for some in batched(kept, 256, strict=False):
-            yield from pool.map(read, some)
+        for numbers in batched(stored, 256, strict=False):
+            yield from pool.map(read, numbers)
 
 
-def seals_of(on: Deployment, period: Period) -> dict[int, Seal]:
-    """Return the seals that may hold entries of a period, by number, without those that cannot be read."""
-    return {number: seal for number, seal in _read(on, _within(_kept(on), period)) if seal is not None}
+def seals_of(deployment: Deployment, period: Period) -> dict[int, Seal]:
+    """Return the readable seals that may hold records of a period, by number."""
+    stored = _within(_stored_seals(deployment), period)
+    return {number: seal for number, seal in _read(deployment, stored) if seal is not None}
 
 
 # ── Verifying ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -169,7 +173,7 @@ def seals_of(on: Deployment, period: Period) -> dict[int, Seal]:
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is not as it was sealed."""
+    """A seal or a record that is not as it was sealed."""
 
     place: str
     """``seal 12``, or ``entry <token_day>/<id>``."""
@@ -178,93 +182,121 @@ class Finding:
 
 @dataclass(frozen=True)
 class Verification:
-    """What was verified, and every finding: those of the seals by number, then those of the entries in order."""
+    """The result of a verification; findings about seals come first, by number, then those about records, in order."""
 
     seals: int
     entries: int
+    """Number of records."""
     pending: int
-    """Entries of the last minute that are in no seal yet."""
+    """Records of the last minute that have no seal yet."""
     findings: list[Finding]
 
 
-def verify(on: Deployment, period: Period) -> Verification:
-    """Verify the chain of seals, and that the table holds what they sealed and nothing more."""
-    now = datetime.now(UTC)  # before anything is read: an entry that comes meanwhile is a minute's
-    key = verify_file.read_key(public_key(on).encode())
-    # The head before the list: it moves once its seal is kept, so that one made meanwhile is not taken for missing.
-    head = on.stats.get_item(Key={"pk": "seal", "sk": "head"}, ConsistentRead=True).get("Item", {})
-    kept = _kept(on)
-    chosen = _within(kept, period)
+def verify(deployment: Deployment, period: Period) -> Verification:
+    """Verify the chain of seals, and that the table holds the sealed records and no others."""
+    now = datetime.now(UTC)  # before reading: a record written during the verification is younger than a minute
+    key = verify_file.read_key(public_key(deployment).encode())
+    # The head is read before the list: it moves after its seal is written, so a seal made between the two
+    # readings does not look missing.
+    head = deployment.stats.get_item(Key={"pk": "seal", "sk": "head"}, ConsistentRead=True).get("Item", {})
+    stored = _stored_seals(deployment)
+    chosen = _within(stored, period)
     sealed: dict[RecordKey, tuple[str, int]] = {}
-    last_number = max([int(str(head.get("number", 0))), *kept])
-    about_seals = [(number, Finding(f"seal {number}", "it is missing")) for number in range(1, last_number + 1)]
-    about_seals = [one for one in about_seals if one[0] not in kept]
-    if 0 in kept:
-        about_seals.append((0, Finding("bucket", "it holds an object that is no seal")))
-    about_seals += _check_chain(on, key, chosen, sealed)
-    findings = [finding for _, finding in sorted(about_seals, key=lambda one: one[0])]
-    counted = pending = 0
-    found: list[tuple[str, Finding]] = []
-    for item in scan(on, period):
-        counted += 1
-        place = (str(item["token_day"]), str(item["id"]))
-        leaf_and_seal = sealed.pop(place, None)
-        if leaf_and_seal is None and is_young(place, now):
-            pending += 1
-        elif leaf_and_seal is None:
-            found.append((place[1], Finding(named(place), "it is in no seal: it was added afterwards")))
-        elif leaf_of(item) != leaf_and_seal[0]:
-            found.append((place[1], Finding(named(place), f"it was changed since seal {leaf_and_seal[1]}")))
-    first, last = period.ids
-    found += [
-        (place[1], Finding(named(place), f"it was deleted since seal {number}"))
-        for place, (_, number) in sealed.items()
-        if first <= place[1] < last and not _has_expired(place, now)
+    last_number = max([int(str(head.get("number", 0))), *stored])
+    about_seals = [
+        (number, Finding(f"seal {number}", "it is missing"))
+        for number in range(1, last_number + 1)
+        if number not in stored
     ]
-    findings += [finding for _, finding in sorted(found, key=lambda one: one[0])]
-    return Verification(len(chosen), counted, pending, findings)
+    if 0 in stored:
+        about_seals.append((0, Finding("bucket", "it holds an object that is no seal")))
+    about_seals += _check_chain(deployment, key, chosen, sealed)
+    about_seals.sort(key=lambda numbered: numbered[0])
+    records = _check_records(scan(deployment, period), sealed, period, now)
+    about_records = sorted(records.findings, key=lambda identified: identified[0])
+    findings = [finding for _, finding in (*about_seals, *about_records)]
+    return Verification(len(chosen), records.count, records.pending, findings)
 
 
-def verify_settled(on: Deployment, period: Period, wait: Callable[[float], None]) -> Verification:
-    """Verify, then ``wait`` (seconds) for what was in no seal yet, until it is, or is older than an entry may be."""
+def verify_settled(deployment: Deployment, period: Period, wait: Callable[[float], None]) -> Verification:
+    """Verify until no record is pending, calling ``wait`` with a number of seconds between two verifications.
+
+    It ends: a record without a seal is a finding after a minute.
+    """
     began = datetime.now(UTC)
-    verified = verify(on, period)
+    verified = verify(deployment, period)
     recent = Period(
         max(filter(None, (period.since, began - 2 * MAX_SEAL_DELAY))), min(filter(None, (period.until, began)))
     )
     pending, findings = verified.pending, verified.findings
     while pending:
         wait(_PAUSE)
-        again = verify(on, recent)
+        again = verify(deployment, recent)
         pending = again.pending
-        findings = [*findings, *(one for one in again.findings if one not in findings)]
+        findings = [*findings, *(finding for finding in again.findings if finding not in findings)]
     return replace(verified, pending=0, findings=findings)
 
 
+@dataclass
+class _CheckedRecords:
+    count: int
+    pending: int
+    findings: list[tuple[str, Finding]]
+    """Each with the id of its record."""
+
+
+def _check_records(
+    items: Iterator[Item], sealed: dict[RecordKey, tuple[str, int]], period: Period, now: datetime
+) -> _CheckedRecords:
+    """Compare records with ``sealed``: the leaf and the seal of each record, by its key; the records found leave it."""
+    checked = _CheckedRecords(0, 0, [])
+    for item in items:
+        checked.count += 1
+        key = (str(item["token_day"]), str(item["id"]))
+        leaf_and_seal = sealed.pop(key, None)
+        if leaf_and_seal is None and is_young(key, now):
+            checked.pending += 1
+        elif leaf_and_seal is None:
+            checked.findings.append((key[1], Finding(named(key), "it is in no seal: it was added afterwards")))
+        elif leaf_of(item) != leaf_and_seal[0]:
+            what = f"it was changed since seal {leaf_and_seal[1]}"
+            checked.findings.append((key[1], Finding(named(key), what)))
+    first, last = period.ids
+    checked.findings += [
+        (key[1], Finding(named(key), f"it was deleted since seal {number}"))
+        for key, (_, number) in sealed.items()
+        if first <= key[1] < last and not _has_expired(key, now)
+    ]
+    return checked
+
+
 def _check_chain(
-    on: Deployment, key: "EllipticCurvePublicKey", kept: Mapping[int, _Kept], sealed: dict[RecordKey, tuple[str, int]]
+    deployment: Deployment,
+    key: "EllipticCurvePublicKey",
+    stored: Mapping[int, _StoredSeal],
+    sealed: dict[RecordKey, tuple[str, int]],
 ) -> Iterator[tuple[int, Finding]]:
-    """Check seals one after the other, and put what they sealed in ``sealed``; yield findings with their number."""
+    """Check seals in order, and add their records to ``sealed``; yield findings with their numbers."""
     previous: Seal | None = None
-    for number, seal in _read(on, kept):
-        here = f"seal {number}"
-        if kept[number].hidden:
-            yield number, Finding(here, "it was deleted (the version that is locked remains)")
-        elif kept[number].times > 1:
-            yield number, Finding(here, "it was written again (the version that is locked remains)")
+    for number, seal in _read(deployment, stored):
+        place = f"seal {number}"
+        if stored[number].deleted:
+            yield number, Finding(place, "it was deleted (the version that is locked remains)")
+        elif stored[number].versions > 1:
+            yield number, Finding(place, "it was written again (the version that is locked remains)")
         if seal is None:
-            yield number, Finding(here, "it cannot be read")
+            yield number, Finding(place, "it cannot be read")
         else:
             if what := _check_seal(key, number, seal, previous):
-                yield number, Finding(here, what)
-            for token_day, entry, sealed_leaf in seal.entries:
-                # A later seal does not change what an earlier one says.
-                sealed.setdefault((token_day, entry), (sealed_leaf, number))
+                yield number, Finding(place, what)
+            for token_day, record_id, sealed_leaf in seal.entries:
+                # The first seal of a record counts: a later seal cannot change its leaf.
+                sealed.setdefault((token_day, record_id), (sealed_leaf, number))
         previous = seal
 
 
 def _check_seal(key: "EllipticCurvePublicKey", number: int, seal: Seal, previous: Seal | None) -> str | None:
-    """Return what is wrong with a seal."""
+    """Return what is wrong with a seal, or None."""
     try:
         before = previous.hash if previous is not None and previous.number == number - 1 else None
         verify_file.check_header(key, seal.header, seal.signature, number, before)
@@ -282,24 +314,25 @@ def _check_seal(key: "EllipticCurvePublicKey", number: int, seal: Seal, previous
 
 
 def leaf_of(item: Item) -> str:
-    """Return the leaf of an item; an empty text for one that no function writes, which is no seal's."""
+    """Return the leaf of an item; empty for an item that has none, because no function writes such a record."""
     try:
         return leaf(item)
     except ValueError:
         return ""
 
 
-def is_young(place: RecordKey, now: datetime) -> bool:
-    """Tell whether an entry may still be on its way to its seal."""
+def is_young(key: RecordKey, now: datetime) -> bool:
+    """Return whether a record is recent enough to have no seal yet."""
     try:
-        return now - time_of(place[1]) <= MAX_SEAL_DELAY
+        return now - time_of(key[1]) <= MAX_SEAL_DELAY
     except ValueError:
         return False
 
 
-def _has_expired(place: RecordKey, now: datetime) -> bool:
-    return time_of(place[1]) + RETENTION <= now
+def _has_expired(key: RecordKey, now: datetime) -> bool:
+    return time_of(key[1]) + RETENTION <= now
 
 
-def named(place: RecordKey) -> str:
-    return f"entry {place[0]}/{place[1]}"
+def named(key: RecordKey) -> str:
+    """Return the name of a record in a finding."""
+    return f"entry {key[0]}/{key[1]}"

@@ -1,8 +1,7 @@
-"""What calls cost on AWS, in euros a month: ``api-particulier cost``.
+"""The cost of calls on AWS, in euros a month: ``api-particulier cost``.
 
-From what is measured (``bench/measured.json``), what AWS asks (``ops/prices.toml``), what ``template.yaml`` deploys and
-the suppositions below. ``make docs`` writes the tables of ``docs/performance.md``. What AWS gives for free is not taken
-off.
+Computed from the measures of the bench (``bench/measured.json``), AWS prices (``ops/prices.toml``), ``template.yaml``
+and the assumptions below. AWS's free tier is not deducted.
 """
 
 import json
@@ -18,50 +17,50 @@ from ops.prices import price
 from ops.template import ROOT, resources, template
 
 PROVIDER_MS: Final = 1000.0
-"""What a call waits for a provider, and Lambda bills; a supposition: use the mean of the dashboard's latencies."""
+"""Milliseconds that a call waits for a provider, billed by Lambda; an assumption, to be taken from the dashboard."""
 AWS_MS: Final = 6.0
-"""What a call waits for DynamoDB to write its entry; a supposition."""
+"""Milliseconds that a call waits for DynamoDB to write its audit record; an assumption."""
 FULL_MEMORY: Final = 1769
-"""MB with which Lambda gives a whole CPU; with less, a part in proportion."""
+"""MB of memory for which Lambda gives a whole CPU; with less memory, the share is proportional."""
 BUSY_SECONDS: Final = 22 * 10 * 3600
-"""Of a month, in which the calls come: working days, ten hours each."""
+"""Seconds of a month with calls: ten hours of each working day."""
 COLD: Final = 0.01
-"""Of the calls, that start an environment; a supposition."""
+"""Share of the calls that start an environment; an assumption."""
 
 READS: Final = 1.0
-"""Units of a call at most: half a unit for its token, which is remembered, and half for the circuit."""
+"""Read units of a call at most: half for its token, which is cached, and half for the circuit breaker."""
 WRITES: Final = {"avis_imposition": 2}
-"""Units of an audit entry that opens every field, where it is more than one: it is more than 1 KB."""
+"""Write units of an audit record of every field, for the datasets whose record is over 1 KB."""
 ENTRY_BYTES: Final = 820
-"""Of an audit entry with what DynamoDB adds to it, 100 bytes: the mean of the datasets, every field opened."""
+"""Mean size of an audit record of every field, with the 100 bytes that DynamoDB adds."""
 KEPT_MONTHS: Final = 36
 BATCH_MS: Final = 300
-"""Of a batch of entries, to count or to seal them; a supposition."""
+"""Duration of a batch of records, to count or to seal them; an assumption."""
 SEALED_BYTES: Final = 160
-"""Of an entry in its seal."""
+"""Size of a record in its seal."""
 
 LAMBDA_LOG_BYTES: Final = 560
-"""What Lambda itself says of a call, its start and its report; a supposition, from the fields that it documents."""
+"""Size of the lines that Lambda itself logs for a call; an assumption, from the documented fields."""
 GATEWAY_LOG_BYTES: Final = 330
-"""The line that the template has the gateway write."""
+"""Size of the access log line of API Gateway."""
 COMPRESSED: Final = 0.15
-"""Of the logs, once they are kept."""
+"""Size of the stored logs, as a share of the ingested logs."""
 SENT_BYTES: Final = 3000
-"""To the caller and to the provider, headers included."""
+"""Bytes sent to the caller and to the provider, with headers."""
 STATUSES, OUTCOMES, PROVIDERS, SERVICES = 4, 3, 3, 6
-"""With which metrics there are: of a dataset, of a provider, and how many of these and of the other functions."""
+"""Numbers of metrics: statuses of a dataset, outcomes of a provider, providers, other functions."""
 
 HOURS: Final = 730
-"""Of a month."""
+"""Hours of a month."""
 
 
 @dataclass(frozen=True)
 class Calls:
-    """A month of calls, and how they are answered."""
+    """A month of calls, and the conditions of their execution."""
 
     number: float
     memory_mb: int
-    """Of a dataset's function."""
+    """Memory of a dataset's function."""
     provider_ms: float = PROVIDER_MS
 
     @property
@@ -73,39 +72,45 @@ class Calls:
         return self.number / BUSY_SECONDS
 
     def batches(self, consumer: str) -> float:
-        """Return how many batches the stream makes of the calls' entries, for a function of the template."""
+        """Return the number of stream batches for a function of the template."""
         stream = resources("AWS::Serverless::Function")[consumer]["Events"]["Audit"]["Properties"]
         gathered = self.a_second * float(stream["MaximumBatchingWindowInSeconds"])
         return self.number / min(max(gathered, 1.0), float(stream["BatchSize"]))
 
     @property
     def traced(self) -> float:
-        """Return the part that X-Ray records: of each function one a second, and one in 20 of the others."""
+        """Return the share of calls that X-Ray records: for each function one a second, and 5 % of the others."""
         of_a_function = self.a_second / len(_measured())
         return (min(of_a_function, 1) + 0.05 * max(of_a_function - 1, 0)) / of_a_function
 
 
 @cache
 def _measured() -> dict[str, dict[str, float]]:
-    """Return what the bench last saved of each dataset."""
-    found: dict[str, dict[str, float]] = json.loads((ROOT / "bench/measured.json").read_text())["datasets"]
-    return found
+    """Return the last saved measures of each dataset."""
+    measures: dict[str, dict[str, float]] = json.loads((ROOT / "bench/measured.json").read_text())["datasets"]
+    return measures
 
 
 def memory_of_datasets() -> int:
-    """Return the MB of a dataset's function, as the template says."""
-    (found,) = {one["MemorySize"] for one in resources("AWS::Serverless::Function").values() if "SnapStart" in one}
-    return int(found)
+    """Return the MB of a dataset's function in the template."""
+    functions = resources("AWS::Serverless::Function").values()
+    (memory,) = {function["MemorySize"] for function in functions if "SnapStart" in function}
+    return int(memory)
 
 
 def own_ms(memory_mb: int) -> float:
-    """Return what our code takes of a call with so much memory, and so of a CPU: a model, of which 0029 tells more."""
+    """Return the milliseconds of this project's own code in a call, for a memory and so a share of a CPU.
+
+    The model is described in docs/decisions/0029-memory-and-snapshots.md.
+    """
     share = min(memory_mb / FULL_MEMORY, 1)
-    return mean(max(one.get("billed_ms", one["p50_ms"]), one["cpu_ms"] / share) for one in _measured().values())
+    return mean(
+        max(measure.get("billed_ms", measure["p50_ms"]), measure["cpu_ms"] / share) for measure in _measured().values()
+    )
 
 
 def bill(calls: Calls) -> dict[str, float]:
-    """Return each part of a month's bill, in euros."""
+    """Return the cost of each part, in euros a month."""
     return {name: part(calls) for name, part in _PARTS.items()}
 
 
@@ -119,7 +124,7 @@ def _functions(calls: Calls) -> float:
 
 
 def _starts(calls: Calls) -> float:
-    """Count the snapshots that are kept, those that are restored, and the keys and the secret that a start asks for."""
+    """Price the stored snapshots, the restored ones, and the keys and the secret that a start reads."""
     started = calls.number * COLD
     return (
         price("snapshot_gb_seconds", len(_measured()) * calls.memory_gb * HOURS * 3600)
@@ -130,7 +135,7 @@ def _starts(calls: Calls) -> float:
 
 
 def _audit(calls: Calls) -> float:
-    """Count each entry, in the table and in its index, and what is read."""
+    """Price each record, in the table and in its index, and the reads of a call."""
     millions, units = calls.number / 1e6, mean(WRITES.get(name, 1) for name in _measured())
     return price("audit_writes", millions * units * 2) + price("table_reads", millions * READS)
 
@@ -141,7 +146,7 @@ def _batches(calls: Calls) -> float:
     return (
         price("function_requests", (counted + sealed) / 1e6)
         + price("function_gb_seconds", (counted + sealed) * BATCH_MS / 1000 * gb)
-        # In a transaction a write is two units: the mark of each entry, and a counter a batch. A seal moves the head.
+        # A write of a transaction costs two units: a mark a record, a counter a batch. A seal moves the head.
         + price("table_writes", (2 * (calls.number + counted) + sealed) / 1e6)
         + price("signatures", sealed / 1e6)
         + price("object_writes", sealed / 1e6)
@@ -158,8 +163,8 @@ def _kept(calls: Calls) -> float:
 
 
 def _logs(calls: Calls) -> float:
-    ours = mean(one["log_bytes"] for one in _measured().values())
-    gb = calls.number * (ours + LAMBDA_LOG_BYTES + GATEWAY_LOG_BYTES) / 1e9
+    function_log_bytes = mean(measure["log_bytes"] for measure in _measured().values())
+    gb = calls.number * (function_log_bytes + LAMBDA_LOG_BYTES + GATEWAY_LOG_BYTES) / 1e9
     months = int(template()["Parameters"]["LogRetentionDays"]["Default"]) / 30
     return price("log_gb", gb) + price("log_gb_months", gb * months * COMPRESSED)
 
@@ -169,9 +174,9 @@ def _traces(calls: Calls) -> float:
 
 
 def _fixed(_calls: Calls) -> float:
-    filters = [one["MetricTransformations"][0] for one in resources("AWS::Logs::MetricFilter").values()]
+    filters = resources("AWS::Logs::MetricFilter").values()
     metrics = len(_measured()) * STATUSES + SERVICES + PROVIDERS * OUTCOMES
-    metrics += sum("Dimensions" not in one for one in filters)
+    metrics += sum("Dimensions" not in log_filter["MetricTransformations"][0] for log_filter in filters)
     counted = {
         "alarms": "AWS::CloudWatch::Alarm",
         "composite_alarms": "AWS::CloudWatch::CompositeAlarm",

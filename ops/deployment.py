@@ -1,4 +1,4 @@
-"""The deployed system that a command works on: on AWS, or the local stack. The same code serves both."""
+"""The deployed system that a command works on: on AWS, or the local stack."""
 
 import json
 from dataclasses import dataclass, replace
@@ -25,12 +25,12 @@ LOCAL_STACK_FILE = Path(environ.get("LOCAL_STACK", ".local")) / "stack.json"
 
 
 class DeploymentError(Exception):
-    """The deployed system cannot be reached, or is not what it should be; says what to do."""
+    """The deployed system cannot be reached or used; the message says what to do."""
 
 
 @dataclass(frozen=True)
 class Deployment:
-    """A CloudFormation stack of ``template.yaml``, and the means to speak to what it made."""
+    """A CloudFormation stack of ``template.yaml``, with clients for its resources."""
 
     session: boto3.Session
     stack_name: str
@@ -39,12 +39,12 @@ class Deployment:
 
     @classmethod
     def on_aws(cls, stack_name: str, region: str | None) -> Self:
-        """Use the credentials and the region of the environment, as every AWS tool does."""
+        """Use a stack on AWS, with the credentials and the region of the environment."""
         return cls(boto3.Session(region_name=region), stack_name)
 
     @classmethod
     def on_local_stack(cls, stack_name: str, file: Path = LOCAL_STACK_FILE) -> Self:
-        """Use what ``make up`` wrote; ``DeploymentError`` when no stack is up."""
+        """Use the stack that ``make up`` described in ``file``; raise ``DeploymentError`` when there is none."""
         try:
             stack = json.loads(file.read_text())
         except FileNotFoundError:
@@ -55,7 +55,7 @@ class Deployment:
 
     @cached_property
     def outputs(self) -> dict[str, str]:
-        """The stack's outputs, by name; ``DeploymentError`` when it cannot be read."""
+        """Outputs of the stack, by name; raises ``DeploymentError`` when the stack cannot be read."""
         try:
             stacks = self._client("cloudformation").describe_stacks(StackName=self.stack_name)["Stacks"]
         except (BotoCoreError, ClientError) as error:
@@ -64,14 +64,14 @@ class Deployment:
         return {output["OutputKey"]: output["OutputValue"] for output in stacks[0].get("Outputs", [])}
 
     def using(self, **outputs: str) -> Self:
-        """Return the same deployment with these in the place of its stack's outputs: a table that was restored."""
+        """Return the same deployment with other outputs, for example the name of a restored table."""
         other = replace(self)
         vars(other)["outputs"] = self.outputs | outputs
         return other
 
     @cached_property
-    def gateway(self) -> KeyStore:
-        """Where keys are made and kept."""
+    def key_store(self) -> KeyStore:
+        """Keys: those of API Gateway, and the tokens table."""
         return KeyStore(
             api=self._client("apigateway"),
             dynamodb=self._client("dynamodb"),
@@ -80,30 +80,30 @@ class Deployment:
         )
 
     @cached_property
-    def register(self) -> HabilitationRepository:
-        """Where habilitations are kept."""
+    def habilitations(self) -> HabilitationRepository:
+        """Habilitations, with their history."""
         return HabilitationRepository(self._client("dynamodb"), self.outputs["HabilitationsTable"])
 
     @cached_property
     def archive(self) -> AuditArchive:
-        """Where what was asked about a citizen is found."""
-        # Several threads ask at once: connections for each.
+        """Audit records about a citizen."""
+        # It reads from several threads: a connection for each.
         config = Config(max_pool_connections=16)
         return AuditArchive(
             dynamodb=self.session.client("dynamodb", endpoint_url=self.endpoint_url, config=config),
             table=self.outputs["AuditTable"],
             kms=self.session.client("kms", endpoint_url=self.endpoint_url, config=config),
-            key_ids=[one for one in self.outputs["PseudonymKeyIds"].split(",") if one],
+            key_ids=[key_id for key_id in self.outputs["PseudonymKeyIds"].split(",") if key_id],
         )
 
     @property
     def base_url(self) -> str:
-        """What callers put before ``/api``."""
+        """The URL of the API without ``/api``."""
         return (self.local_api_url or self.outputs["ApiUrl"]).removesuffix("/api")
 
     @cached_property
     def operator(self) -> str:
-        """Who runs the command, as AWS knows them; for the histories."""
+        """The AWS identity that runs the command, as histories name it."""
         return str(self._client("sts").get_caller_identity()["Arn"])
 
     @cached_property
@@ -134,7 +134,7 @@ class Deployment:
         return self._table("StatsTable")
 
     def _table(self, output: str) -> "Table":
-        # Several threads may ask at once: connections for each.
+        # Some commands read from several threads: a connection for each.
         config = Config(max_pool_connections=16)
         resource = self.session.resource("dynamodb", endpoint_url=self.endpoint_url, config=config)
         return resource.Table(self.outputs[output])

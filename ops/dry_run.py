@@ -1,8 +1,10 @@
-"""What a set of scopes would return, of somebody who does not exist: no provider is asked, nothing is audited."""
+"""Responses that a set of scopes would give about a fictitious citizen; no provider is called, nothing is audited."""
 
 from collections.abc import Iterable
 from typing import Any, Final
 
+from api_particulier.api.dataset import Dataset
+from api_particulier.api.parameters import Parameters
 from api_particulier.errors import InsufficientScopes
 from api_particulier.habilitations.model import known_scopes
 from api_particulier.scopes import ProviderData, allowed_fields, mask
@@ -10,7 +12,7 @@ from ops.functions import datasets
 
 _NAME: Final = {"nom": "EXEMPLE", "nomNaissance": "EXEMPLE", "prenoms": "Alix", "dateNaissance": "01/01/1980"}
 _ADDRESS: Final = "1 RUE DE L'EXEMPLE 01234 BOURG-EXEMPLE"
-SOMEBODY: Final[dict[str, ProviderData]] = {
+FICTITIOUS: Final[dict[str, ProviderData]] = {
     "dgfip": {
         "declarant1": _NAME,
         "declarant2": dict.fromkeys(_NAME, ""),
@@ -57,25 +59,27 @@ SOMEBODY: Final[dict[str, ProviderData]] = {
         "annee": 2026,
     },
 }
-"""A file of every field that the datasets know, by provider."""
+"""Provider data with a value for every field of the datasets, by provider."""
 
 
 def dry_run(scopes: Iterable[str], dataset: str | None = None) -> dict[str, Any]:
-    """Return what a key of these scopes would get of each dataset (one, when it is named), by its v2 route.
+    """Return the response of each v2 route, or of one dataset, to a key with these scopes.
 
-    Each is ``{"route", "status", "body"}``; ``unknown`` lists the scopes that the API does not know.
+    ``{"unknown": [scope…], "datasets": {name: {"route", "status", "body"}}}``, where ``unknown`` lists the scopes that
+    the API does not have.
     """
     granted = frozenset(scopes)
-    answers: dict[str, Any] = {}
-    for one in datasets():
-        if dataset in {None, one.name}:
-            route = next(route for route in one.routes if "/v2/" in route)
-            model = one.routes[route]
-            opened = allowed_fields(model, granted)
-            body = (
-                mask(SOMEBODY[one.provider], model, opened, keep_empty=True).body
-                if opened
-                else InsufficientScopes().body
-            )
-            answers[one.name] = {"route": route, "status": 200 if opened else InsufficientScopes.status, "body": body}
-    return {"unknown": sorted(granted - known_scopes()), "datasets": answers}
+    responses = {
+        declared.name: _response(declared, granted) for declared in datasets() if dataset in {None, declared.name}
+    }
+    return {"unknown": sorted(granted - known_scopes()), "datasets": responses}
+
+
+def _response(dataset: Dataset[Parameters], scopes: frozenset[str]) -> dict[str, Any]:
+    route = next(route for route in dataset.routes if "/v2/" in route)
+    model = dataset.routes[route]
+    fields = allowed_fields(model, scopes)
+    if not fields:
+        return {"route": route, "status": InsufficientScopes.status, "body": InsufficientScopes().body}
+    body = mask(FICTITIOUS[dataset.provider], model, fields, keep_empty=True).body
+    return {"route": route, "status": 200, "body": body}

@@ -1,4 +1,4 @@
-"""Exports of the audit: a period, or every access of a habilitation, with what proves them (docs/audit-format.md)."""
+"""Exports of the audit: the records of a period with their proofs (docs/audit-format.md)."""
 
 import csv
 import io
@@ -20,41 +20,31 @@ from ops.deployment import Deployment
 _CSV_INJECTION: Final = ("=", "+", "-", "@", "\t", "\r")
 COLUMNS: Final = (
     *("at", "id", "organisation", "siret", "habilitation", "purpose", "token", "user", "address", "dataset", "route"),
-    *(
-        "status",
-        "error",
-        "suspicion",
-        "citizen",
-        "released",
-        "withheld",
-        "notes",
-        "provider",
-        "provider_ms",
-        "request_id",
-    ),
-    *("seal", "index"),
+    *("status", "error", "suspicion", "citizen", "released", "withheld", "notes", "provider", "provider_ms"),
+    *("request_id", "seal", "index"),
 )
-"""Of a CSV export; lists are separated by spaces."""
+"""Columns of a CSV export; a list is written with spaces between its values."""
 
 
 class ExportError(Exception):
-    """The audit is not in a state to be exported; says which entry, and what to do."""
+    """The audit cannot be exported: the message names a record or a seal, and what to do."""
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written."""
+    """The files that were written."""
 
     file: Path
     signature: Path
     entries: int
+    """Number of records."""
     seals: int
     pending: int
-    """Entries of the last minute, left out because they are in no seal yet."""
+    """Records of the last minute, left out because they have no seal yet."""
 
 
-def export(  # noqa: PLR0913 - what is chosen, each by its name
-    on: Deployment,
+def export(  # noqa: PLR0913 - the selection, each part by its name
+    deployment: Deployment,
     period: Period,
     output: Path,
     *,
@@ -62,39 +52,19 @@ def export(  # noqa: PLR0913 - what is chosen, each by its name
     habilitation: str | None = None,
     as_csv: bool = False,
 ) -> Exported:
-    """Write the entries of a period with what proves them, and the file's signature beside it.
+    """Write the records of a period with their proofs, and the signature of the file beside it.
 
-    ``ExportError`` when an entry is not as it was sealed: an export proves, or is not made.
+    Raise ``ExportError``, and write nothing, when a record is not as it was sealed.
     """
     now = datetime.now(UTC)
-    # The table first: a seal that is made meanwhile has more, which does no harm.
+    # The table is read before the seals: a seal made between the two readings only adds records.
     if token is not None:
-        items = of_token(on, period, token)
+        items = of_token(deployment, period, token)
     else:
-        items = list(scan(on, period, **({"habilitation": habilitation} if habilitation else {})))
-    seals = seals_of(on, period)
-    places = {
-        (token_day, entry): (number, index)
-        for number, seal in reversed(seals.items())
-        for index, (token_day, entry, _) in enumerate(seal.entries)
-    }
-    chosen: list[tuple[int, int, Item]] = []
-    pending = 0
-    for item in items:
-        place = (str(item["token_day"]), str(item["id"]))
-        if place in places:
-            number, index = places[place]
-            if seals[number].entries[index][2] != leaf_of(item):
-                msg = f"{named(place)} was changed since it was sealed: see `audit verify`"
-                raise ExportError(msg)
-            chosen.append((number, index, item))
-        elif is_young(place, now):
-            pending += 1
-        else:
-            msg = f"{named(place)} is in no seal: see `audit verify`"
-            raise ExportError(msg)
-    chosen.sort(key=lambda one: one[:2])
-    pem = public_key(on)
+        items = list(scan(deployment, period, **({"habilitation": habilitation} if habilitation else {})))
+    seals = seals_of(deployment, period)
+    chosen, pending = _place_in_seals(items, seals, now)
+    pem = public_key(deployment)
     if as_csv:
         content, count = _as_csv(chosen), 0
     else:
@@ -111,14 +81,42 @@ def export(  # noqa: PLR0913 - what is chosen, each by its name
             "token": token,
             "habilitation": habilitation,
             "public_key": pem,
-            "seals": [{"header": seals[one].header, "signature": seals[one].signature} for one in numbers],
+            "seals": [{"header": seals[number].header, "signature": seals[number].signature} for number in numbers],
             "entries": list(_proven(chosen, seals)),
         }
         content = json.dumps(document, ensure_ascii=False, indent=1, default=int).encode() + b"\n"
     signature = verify_file.signature_of(output)
     _write(output, content)
-    _write(signature, json.dumps(_signature(on, content, pem), indent=1).encode() + b"\n")
+    _write(signature, json.dumps(_signature(deployment, content, pem), indent=1).encode() + b"\n")
     return Exported(output, signature, len(chosen), count, pending)
+
+
+def _place_in_seals(
+    items: Iterable[Item], seals: dict[int, Seal], now: datetime
+) -> tuple[list[tuple[int, int, Item]], int]:
+    """Return each record with its seal's number and its index there, in order, and how many have no seal yet."""
+    places = {
+        (token_day, record_id): (number, index)
+        for number, seal in reversed(seals.items())  # the first seal of a record counts
+        for index, (token_day, record_id, _) in enumerate(seal.entries)
+    }
+    placed: list[tuple[int, int, Item]] = []
+    pending = 0
+    for item in items:
+        key = (str(item["token_day"]), str(item["id"]))
+        if key in places:
+            number, index = places[key]
+            if seals[number].entries[index][2] != leaf_of(item):
+                msg = f"{named(key)} was changed since it was sealed: see `audit verify`"
+                raise ExportError(msg)
+            placed.append((number, index, item))
+        elif is_young(key, now):
+            pending += 1
+        else:
+            msg = f"{named(key)} is in no seal: see `audit verify`"
+            raise ExportError(msg)
+    placed.sort(key=lambda place: place[:2])
+    return placed, pending
 
 
 def _proven(chosen: Iterable[tuple[int, int, Item]], seals: Mapping[int, Seal]) -> Iterator[dict[str, Any]]:
@@ -139,14 +137,14 @@ def _as_csv(chosen: Sequence[tuple[int, int, Item]]) -> bytes:
 
 def _cell(value: object) -> str:
     text = "" if value is None else " ".join(map(str, value)) if isinstance(value, list) else str(value)
-    # The caller chooses its X-User, and a spreadsheet runs what looks like a formula.
+    # A spreadsheet runs a cell that looks like a formula, and X-User is free text of the caller.
     return f"'{text}" if text.startswith(_CSV_INJECTION) else text
 
 
-def _signature(on: Deployment, content: bytes, pem: str) -> dict[str, str]:
+def _signature(deployment: Deployment, content: bytes, pem: str) -> dict[str, str]:
     digest = sha256(content).hexdigest()
-    signed = on.kms.sign(
-        KeyId=on.outputs["SealKeyId"],
+    signed = deployment.kms.sign(
+        KeyId=deployment.outputs["SealKeyId"],
         Message=f"{verify_file.SIGNATURE}\n{digest}".encode(),
         MessageType="RAW",
         SigningAlgorithm="ECDSA_SHA_256",

@@ -1,4 +1,4 @@
-"""Habilitations, as operators change them: granted, refused, revoked, handed over, and events replayed."""
+"""Habilitations as an operator changes them: approved, refused, revoked; one-time links and replayed events."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,20 +24,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Replayed:
-    """What became of an event that had been set aside."""
+    """The result of an event from the dead-letter queue."""
 
     habilitation: str | None
     event: str | None
     outcome: str
-    """``applied``, or why it could not be: then it is still set aside."""
+    """``applied``, or the reason of a failure: the event is then still in the queue."""
 
 
 def new_id() -> str:
+    """Return an id for a habilitation that DataPass does not know."""
     return str(uuid7())
 
 
-def tell(  # noqa: PLR0913 - what an operator does, each part by its name
-    on: Deployment,
+def decide(  # noqa: PLR0913 - the parts of a decision, each by its name
+    deployment: Deployment,
     habilitation_id: str,
     event: HabilitationEventType,
     now: datetime,
@@ -45,54 +46,56 @@ def tell(  # noqa: PLR0913 - what an operator does, each part by its name
     request: Request | None = None,
     note: str = "",
 ) -> Habilitation:
-    """Apply an operator's event, with what follows from it; ``Unprocessable`` when it makes no sense."""
-    change = HabilitationEvent.by_operator(habilitation_id, event, on.operator, now, request=request, note=note)
-    standing = provisioning.process(on.register, on.gateway, change, now)
-    return standing or on.register.find(habilitation_id)
+    """Apply a decision of the operator and its effects on keys; raise ``UnprocessableEvent`` if it is impossible."""
+    decision = HabilitationEvent.by_operator(
+        habilitation_id, event, deployment.operator, now, request=request, note=note
+    )
+    changed = provisioning.process(deployment.habilitations, deployment.key_store, decision, now)
+    return changed or deployment.habilitations.find(habilitation_id)
 
 
-def link(on: Deployment, habilitation_id: str, now: datetime) -> tuple[str, Token]:
-    """Make a one-time link to the latest key of a habilitation; ``NotLive`` when none lives."""
-    on.register.find(habilitation_id)
-    live = provisioning.active_keys(on.gateway, habilitation_id, now)
-    if not live:
+def link(deployment: Deployment, habilitation_id: str, now: datetime) -> tuple[str, Token]:
+    """Make a one-time link to the latest key of a habilitation; raise ``KeyNotActive`` without an active key."""
+    deployment.habilitations.find(habilitation_id)
+    tokens = provisioning.active_keys(deployment.key_store, habilitation_id, now)
+    if not tokens:
         raise KeyNotActive(f"of the habilitation {habilitation_id}")
-    secret = key_link.create(on.register, habilitation_id, live[0].id, on.operator, now)
-    return key_link.link(on.base_url, secret), live[0]
+    secret = key_link.create(deployment.habilitations, habilitation_id, tokens[0].id, deployment.operator, now)
+    return key_link.link(deployment.base_url, secret), tokens[0]
 
 
-def replay(on: Deployment, now: datetime) -> list[Replayed]:
-    """Process again the events that were set aside, each once; their order does not matter, they are dated."""
-    queue = on.outputs["DatapassDeadLetters"]
+def replay(deployment: Deployment, now: datetime) -> list[Replayed]:
+    """Process each event of the dead-letter queue again, in any order: events carry their date."""
+    queue = deployment.outputs["DatapassDeadLetters"]
     messages: dict[str, MessageTypeDef] = {}
-    # Those received are hidden for a minute: a round that finds nothing new has seen them all.
-    while found := on.sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages"):
-        new = {one["MessageId"]: one for one in found if one["MessageId"] not in messages}
+    # A received message is hidden for a minute: without a new message, all of them have been received.
+    while received := deployment.sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages"):
+        new = {message["MessageId"]: message for message in received if message["MessageId"] not in messages}
         messages |= new
         if not new:
             break
     replayed = []
     for message in messages.values():
-        one = _replay(on, message["Body"].encode(), now)
-        if one.outcome == "applied":
-            on.sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+        result = _replay(deployment, message["Body"].encode(), now)
+        if result.outcome == "applied":
+            deployment.sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
         else:
-            on.sqs.change_message_visibility(
+            deployment.sqs.change_message_visibility(
                 QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0
             )
-        replayed.append(one)
+        replayed.append(result)
     return replayed
 
 
-def _replay(on: Deployment, body: bytes, now: datetime) -> Replayed:
+def _replay(deployment: Deployment, body: bytes, now: datetime) -> Replayed:
     try:
-        change = datapass.read(body, now)
-    except UnprocessableEvent as why:
-        return Replayed(None, None, str(why))
-    if change is None:
+        event = datapass.read(body, now)
+    except UnprocessableEvent as error:
+        return Replayed(None, None, str(error))
+    if event is None:
         return Replayed(None, None, "applied")
     try:
-        provisioning.process(on.register, on.gateway, change, now)
-    except UnprocessableEvent as why:
-        return Replayed(change.habilitation, change.event, str(why))
-    return Replayed(change.habilitation, change.event, "applied")
+        provisioning.process(deployment.habilitations, deployment.key_store, event, now)
+    except UnprocessableEvent as error:
+        return Replayed(event.habilitation, event.event, str(error))
+    return Replayed(event.habilitation, event.event, "applied")

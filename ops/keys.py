@@ -1,7 +1,6 @@
-"""Keys, as only operators look at them: when each was last used, and which scopes serve nobody.
+"""The use of keys, read from the audit: the last call of each token, and the scopes that released a field.
 
-Both are read from the audit, which knows every call of a token by its day: nothing is written for it when a caller is
-served.
+The audit has the records of a token by day, so a call writes nothing more for these.
 """
 
 from collections.abc import Iterable, Iterator
@@ -20,47 +19,46 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
 
 LOOKED_BACK = timedelta(days=90)
-"""How far a last use is looked for, unless said otherwise."""
-_AT_ONCE = 16
-"""Tokens looked up at a time."""
+"""How far back a last use is looked for by default."""
+_THREADS = 16
+"""Tokens looked up at the same time."""
 
 
 def last_use(audit: "Table", token: Token, since: datetime, now: datetime) -> datetime | None:
-    """Return when ``token`` last made a call that reached a function, refused ones too; None when not since then."""
+    """Return the time of the last call that reached a function, refused or not; None without a call since ``since``."""
     earliest = max(since, token.created)
     for day in _days_back(earliest, now):
-        found = audit.query(
+        latest = audit.query(
             KeyConditionExpression=Key("token_day").eq(f"{token.id}#{day}"), ScanIndexForward=False, Limit=1
         )["Items"]
-        if found:
-            used = datetime.fromisoformat(str(found[0]["at"]))
+        if latest:
+            used = datetime.fromisoformat(str(latest[0]["at"]))
             return used if used >= earliest else None
     return None
 
 
 def last_uses(audit: "Table", tokens: Iterable[Token], since: datetime, now: datetime) -> dict[str, datetime | None]:
     """Return the last use of each token, by its id."""
-    known = list(tokens)
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        return dict(
-            zip((one.id for one in known), pool.map(lambda one: last_use(audit, one, since, now), known), strict=True)
-        )
+    tokens = list(tokens)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        uses = pool.map(lambda token: last_use(audit, token, since, now), tokens)
+        return dict(zip((token.id for token in tokens), uses, strict=True))
 
 
 @dataclass(frozen=True)
 class ScopesUsed:
-    """What a key's scopes opened over a period, atomic scope by atomic scope: a bundle is the scopes that it holds."""
+    """The scopes of a token that released a field over a period; a bundle counts as the scopes that it contains."""
 
     calls: int
-    """That released something."""
+    """Number of calls that released a field."""
     used: tuple[str, ...]
     unused: tuple[str, ...]
 
 
 def scopes_used(audit: "Table", token: Token, since: datetime, now: datetime) -> ScopesUsed:
-    """Tell which scopes of ``token`` released a field since then, and which did not.
+    """Return the scopes of a token that released a field since ``since``, and those that did not.
 
-    A field that the provider did not show is not released: a scope whose field is rare may look unused.
+    A scope whose field is rare at the provider may look unused.
     """
     scope_of = {
         (route, path): scope
@@ -69,27 +67,30 @@ def scopes_used(audit: "Table", token: Token, since: datetime, now: datetime) ->
         for path, scope in fields_of(model)
     }
     calls, used = 0, set[str]()
-    for entry in _entries(audit, token, since, now):
-        if entry["released"]:
+    for record in _records(audit, token, since, now):
+        if record["released"]:
             calls += 1
-            used |= {scope_of[at] for path in entry["released"] if (at := (str(entry["route"]), path)) in scope_of}
+            route = str(record["route"])
+            used |= {scope_of[route, path] for path in record["released"] if (route, path) in scope_of}
     granted = {scope for scope in scope_of.values() if is_granted(scope, token.scopes)}
     return ScopesUsed(calls, tuple(sorted(used & granted)), tuple(sorted(granted - used)))
 
 
-def _entries(audit: "Table", token: Token, since: datetime, now: datetime) -> Iterator[dict[str, Any]]:
+def _records(audit: "Table", token: Token, since: datetime, now: datetime) -> Iterator[dict[str, Any]]:
     for day in _days_back(since, now):
-        query: dict[str, Any] = {"KeyConditionExpression": Key("token_day").eq(f"{token.id}#{day}")}
-        while True:
-            page = audit.query(**query)
-            yield from (one for one in page["Items"] if datetime.fromisoformat(str(one["at"])) >= since)
-            if "LastEvaluatedKey" not in page:
-                break
-            query["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+        for record in _query(audit, KeyConditionExpression=Key("token_day").eq(f"{token.id}#{day}")):
+            if datetime.fromisoformat(str(record["at"])) >= since:
+                yield record
+
+
+def _query(table: "Table", **request: Any) -> Iterator[dict[str, Any]]:
+    pages: Any = table.meta.client.get_paginator("query")
+    for page in pages.paginate(TableName=table.name, **request):
+        yield from page["Items"]
 
 
 def _days_back(since: datetime, now: datetime) -> Iterator[str]:
-    """Yield the days of the audit, which are UTC's, from today back to that of ``since``."""
+    """Yield the UTC days of the audit, from today back to the day of ``since``."""
     first, day = since.astimezone(UTC).date(), now.astimezone(UTC).date()
     while day >= first:
         yield day.isoformat()
@@ -97,13 +98,8 @@ def _days_back(since: datetime, now: datetime) -> Iterator[str]:
 
 
 def forget_suspicions(stats: "Table", token: Token) -> None:
-    """Forget the groups of people that a token was suspected for, or a question more would suspend it again."""
-    asked: dict[str, Any] = {"KeyConditionExpression": Key("pk").eq(f"watch#{token.id}"), "ConsistentRead": True}
-    while True:
-        page = stats.query(**asked)
-        with stats.batch_writer() as batch:
-            for item in page["Items"]:
-                batch.delete_item(Key={"pk": item["pk"], "sk": item["sk"]})
-        if "LastEvaluatedKey" not in page:
-            return
-        asked["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+    """Delete the enumeration history of a token, which would suspend it again at its next suspect call."""
+    history = _query(stats, KeyConditionExpression=Key("pk").eq(f"watch#{token.id}"), ConsistentRead=True)
+    with stats.batch_writer() as batch:
+        for item in history:
+            batch.delete_item(Key={"pk": item["pk"], "sk": item["sk"]})

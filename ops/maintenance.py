@@ -1,4 +1,4 @@
-"""Maintenances of providers, as an operator announces them: datasets know within a second."""
+"""Maintenances of providers, announced by an operator; functions read them within a second."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,30 +16,34 @@ if TYPE_CHECKING:
 
 
 class NotAnnouncedError(Exception):
-    """No maintenance of this provider begins then."""
+    """No maintenance of this provider begins at that time."""
+
+
+class ChangedMeanwhileError(Exception):
+    """Another command changed the provider's maintenances between the read and the write: try again."""
 
 
 @dataclass(frozen=True)
-class Board:
-    """What a deployment tells of its providers."""
+class MaintenanceSchedule:
+    """The state of the providers of a deployment, and their announced maintenances."""
 
     deployment: Deployment
 
     def status(self) -> dict[str, Any]:
-        """Return what ``/api/status`` says."""
+        """Return the body of ``/api/status``."""
         return status.describe(self._dynamodb, self._table, datetime.now(UTC))
 
     def announce(self, provider: str, maintenance: Maintenance) -> None:
-        """Add a maintenance; one that begins at the same time is replaced, what has ended is forgotten."""
+        """Add a maintenance, in place of one that begins at the same time; remove those that have ended."""
         known = self._announced(provider)
         now = datetime.now(UTC)
-        kept = [one for one in known if one.end > now and one.start != maintenance.start]
+        kept = [other for other in known if other.end > now and other.start != maintenance.start]
         self._write(provider, known, [*kept, maintenance])
 
     def withdraw(self, provider: str, start: datetime) -> None:
-        """Take a maintenance back, which may have begun; ``NotAnnouncedError`` when there is none."""
+        """Remove a maintenance, which may have begun; raise ``NotAnnouncedError`` when there is none."""
         known = self._announced(provider)
-        kept = [one for one in known if one.start != start]
+        kept = [maintenance for maintenance in known if maintenance.start != start]
         if len(kept) == len(known):
             raise NotAnnouncedError
         self._write(provider, known, kept)
@@ -48,9 +52,9 @@ class Board:
         return health.read(self._stats, provider).maintenances
 
     def _write(self, provider: str, known: tuple[Maintenance, ...], announced: list[Maintenance]) -> None:
-        """Replace what is announced; botocore's error when somebody else just did."""
+        """Replace the announced maintenances; raise ``ChangedMeanwhileError`` when another command changed them."""
         unchanged = "maintenances = :known"
-        self._stats.update(
+        written = self._stats.update(
             health.key_of(provider),
             "SET maintenances = :announced",
             condition=unchanged if known else f"attribute_not_exists(maintenances) OR {unchanged}",
@@ -59,6 +63,8 @@ class Board:
                 "known": [maintenance.to_item() for maintenance in known],
             },
         )
+        if written is None:
+            raise ChangedMeanwhileError
 
     @property
     def _stats(self) -> Table:

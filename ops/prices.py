@@ -1,4 +1,4 @@
-"""What AWS asks in Paris, from ``prices.toml``, in euros."""
+"""AWS prices in Paris, from ``prices.toml``, in euros."""
 
 import tomllib
 from functools import cache
@@ -7,7 +7,7 @@ from typing import Any, Final
 from ops.template import ROOT
 
 EUROS_PER_DOLLAR: Final = 0.90
-"""A supposition."""
+"""An assumption."""
 
 
 @cache
@@ -16,17 +16,17 @@ def _prices() -> dict[str, dict[str, Any]]:
 
 
 def price(name: str, quantity: float) -> float:
-    """Return the euros of so much of something."""
-    one = _prices()[name]
-    if "tiers" not in one:
-        return float(one["usd"]) * quantity * EUROS_PER_DOLLAR
+    """Return the price in euros of a quantity, in the unit of ``prices.toml``."""
+    entry = _prices()[name]
+    if "tiers" not in entry:
+        return float(entry["usd"]) * quantity * EUROS_PER_DOLLAR
     dollars, start = 0.0, 0
-    for end, usd in one["tiers"]:
+    for end, usd in entry["tiers"]:
         dollars += max(min(quantity * 1e6, end) - start, 0) / 1e6 * usd
         start = end
     return dollars * EUROS_PER_DOLLAR
 
 
 def prices_not_found() -> list[str]:
-    """Return the names of the prices that are supposed, because none was found for Paris."""
-    return [name for name, one in _prices().items() if "supposed" in one]
+    """Return the names of the prices assumed from another region, because none was found for Paris."""
+    return [name for name, entry in _prices().items() if "supposed" in entry]

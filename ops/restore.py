@@ -1,7 +1,7 @@
-"""A table as it was at an instant, made beside the one that is used: nothing is written over.
+"""A table restored at an instant, beside the table in use, which is not changed.
 
-DynamoDB's point-in-time recovery brings items, indexes and encryption. What the template says besides, and the tags,
-are set again here
+DynamoDB's point-in-time recovery restores items, indexes and encryption. The other settings of the template, and the
+tags, are set again here
 (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/PointInTimeRecovery_Howitworks.html).
 """
 
@@ -21,38 +21,39 @@ if TYPE_CHECKING:
 
 TABLES: Final = ("tokens", "audit", "stats", "habilitations")
 _PAUSE: Final = 20
-"""Seconds between two looks at a table that is being made: minutes of it, up to hours."""
+"""Seconds between two checks of a table that is being restored, which takes minutes or hours."""
 
-type Tell = Callable[[str], None]
+type Report = Callable[[str], None]
+"""Shows a line of progress to the operator."""
 
 
 class RestoreError(DeploymentError):
-    """The table cannot be restored as asked; nothing was made."""
+    """The table cannot be restored as requested; nothing was created."""
 
 
 @dataclass(frozen=True)
 class Restored:
-    """The table that was made, and what was found in it."""
+    """The new table, and the result of its checks."""
 
     source: str
     table: str
     at: datetime
     stream: str | None
-    """The ARN of its new stream, which begins empty."""
+    """The ARN of its stream, which begins empty."""
     items: int
     source_items: int
-    """Of the table that is used, now."""
+    """Number of items of the table in use, now."""
     verification: audit.Verification | None
-    """Of an audit, up to a minute before ``at``: a call is dated from its beginning, and written at its end."""
+    """Of the audit, up to a minute before ``at``: a record is written some time after its own date."""
 
 
-def restore(on: Deployment, table: str, at: datetime | None, name: str | None, tell: Tell) -> Restored:
-    """Make the table, wait for it, set what a restore leaves out, and check it; ``RestoreError`` refuses.
+def restore(deployment: Deployment, table: str, at: datetime | None, name: str | None, report: Report) -> Restored:
+    """Restore a table under ``name``, complete its settings, and check it; by default at the latest instant.
 
-    Without ``at`` it is as late as can be. It takes as long as AWS takes. ``tell`` hears where it is.
+    Raise ``RestoreError`` when the instant or the name is not possible. ``report`` receives lines of progress.
     """
     output = f"{table.capitalize()}Table"
-    dynamodb, source = on.dynamodb, on.outputs[output]
+    dynamodb, source = deployment.dynamodb, deployment.outputs[output]
     at = _within_window(dynamodb, source, at).replace(microsecond=0)
     name = name or f"{source}-{at:%Y%m%dT%H%M%SZ}"
     try:
@@ -60,16 +61,15 @@ def restore(on: Deployment, table: str, at: datetime | None, name: str | None, t
     except dynamodb.exceptions.TableAlreadyExistsException:
         msg = f"a table {name} exists already, and is left as it is: say another --name"
         raise RestoreError(msg) from None
-    tell(f"Restoring {source}, as it was at {at.isoformat()}, as {name}.")
-    _wait(dynamodb, name, tell)
-    _complete(dynamodb, source, name, resources("AWS::DynamoDB::Table")[output], tell)
-    tell("Counting and checking.")
+    report(f"Restoring {source}, as it was at {at.isoformat()}, as {name}.")
+    _wait(dynamodb, name, report)
+    _complete(dynamodb, source, name, resources("AWS::DynamoDB::Table")[output], report)
+    report("Counting and checking.")
     verification = None
     if table == "audit":
-        verification = audit.verify(on.using(AuditTable=name), audit.Period(until=at - MAX_SEAL_DELAY))
+        verification = audit.verify(deployment.using(AuditTable=name), audit.Period(until=at - MAX_SEAL_DELAY))
     stream = dynamodb.describe_table(TableName=name)["Table"].get("LatestStreamArn")
-    counted = _count(dynamodb, name), _count(dynamodb, source)
-    return Restored(source, name, at, stream, *counted, verification)
+    return Restored(source, name, at, stream, _count(dynamodb, name), _count(dynamodb, source), verification)
 
 
 def _within_window(dynamodb: "DynamoDBClient", source: str, at: datetime | None) -> datetime:
@@ -86,45 +86,50 @@ def _within_window(dynamodb: "DynamoDBClient", source: str, at: datetime | None)
     return at
 
 
-def _wait(dynamodb: "DynamoDBClient", name: str, tell: Tell) -> None:
+def _wait(dynamodb: "DynamoDBClient", name: str, report: Report) -> None:
+    """Wait until a table is active; raise ``DeploymentError`` when it fails.
+
+    botocore's waiter shows no progress, and goes on waiting for a table that has failed.
+    """
     waited = 0
     while (status := dynamodb.describe_table(TableName=name)["Table"]["TableStatus"]) != "ACTIVE":
         if status not in {"CREATING", "UPDATING"}:
             msg = f"{name} became {status}: see the DynamoDB console for why"
             raise DeploymentError(msg)
-        tell(f"{name}: {status.lower()}, {waited // 60} min")
+        report(f"{name}: {status.lower()}, {waited // 60} min")
         sleep(_PAUSE)
         waited += _PAUSE
 
 
-def _complete(dynamodb: "DynamoDBClient", source: str, name: str, declared: Mapping[str, Any], tell: Tell) -> None:
-    """Set what a restore does not carry: first that nobody deletes it."""
+def _complete(dynamodb: "DynamoDBClient", source: str, name: str, declared: Mapping[str, Any], report: Report) -> None:
+    """Set what a restore does not; first the protection against deletion."""
     dynamodb.update_table(TableName=name, DeletionProtectionEnabled=declared["DeletionProtectionEnabled"])
-    _wait(dynamodb, name, tell)
+    _wait(dynamodb, name, report)
     described = dynamodb.describe_table(TableName=name)["Table"]
     wanted = declared.get("TableClass")
     if wanted and described.get("TableClassSummary", {}).get("TableClass") != wanted:
         dynamodb.update_table(TableName=name, TableClass=wanted)
-        _wait(dynamodb, name, tell)
+        _wait(dynamodb, name, report)
     if stream := declared.get("StreamSpecification"):
         dynamodb.update_table(TableName=name, StreamSpecification={"StreamEnabled": True} | stream)
-        _wait(dynamodb, name, tell)
+        _wait(dynamodb, name, report)
     if time_to_live := declared.get("TimeToLiveSpecification"):
         dynamodb.update_time_to_live(TableName=name, TimeToLiveSpecification=time_to_live)
-    arns = [dynamodb.describe_table(TableName=one)["Table"]["TableArn"] for one in (source, name)]
+    arns = [dynamodb.describe_table(TableName=table)["Table"]["TableArn"] for table in (source, name)]
     pages = dynamodb.get_paginator("list_tags_of_resource").paginate(ResourceArn=arns[0])
-    # CloudFormation's own tags are its to give: it does when the table is imported.
+    # CloudFormation sets its own tags when the table is imported into the stack.
     if tags := [tag for page in pages for tag in page["Tags"] if not tag["Key"].startswith("aws:")]:
         dynamodb.tag_resource(ResourceArn=arns[1], Tags=tags)
-    _back_up(dynamodb, name, declared["PointInTimeRecoverySpecification"], tell)
+    _back_up(dynamodb, name, declared["PointInTimeRecoverySpecification"], report)
 
 
-def _back_up(dynamodb: "DynamoDBClient", name: str, specification: Any, tell: Tell) -> None:
+def _back_up(dynamodb: "DynamoDBClient", name: str, specification: Any, report: Report) -> None:
+    """Turn point-in-time recovery on, which is refused for some minutes after a table is created."""
     while True:
         try:
             dynamodb.update_continuous_backups(TableName=name, PointInTimeRecoverySpecification=specification)
-        except dynamodb.exceptions.ContinuousBackupsUnavailableException:  # minutes after a table is made
-            tell(f"{name}: backups are not possible yet")
+        except dynamodb.exceptions.ContinuousBackupsUnavailableException:
+            report(f"{name}: backups are not possible yet")
             sleep(_PAUSE)
         else:
             return

@@ -1,7 +1,8 @@
-"""Statistics: shown, recounted from the audit, repaired; and what the stream could not count, counted.
+"""Statistics compared with the audit: calls counted again, counters corrected, failed batches counted.
 
-The audit says what there was, a mark what was counted of it. So what is not marked is counted by the very means of the
-stream's function, exactly, whoever counts at the same time; and a counter is wrong when it is not its marked entries.
+Each audit record of a counted call has a mark in the statistics table. A record without a mark is counted by the code
+of the stream's function, exactly once even if both run together. A counter is wrong when it differs from its marked
+records.
 """
 
 from collections import Counter
@@ -21,46 +22,47 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
 LATE = timedelta(minutes=5)
-"""An entry younger than that and not counted is on its way."""
+"""A record without a mark is expected to be counted within this time."""
 
 _PARIS = ZoneInfo("Europe/Paris")
-_TOGETHER = 100
-"""Writes that DynamoDB takes together."""
+_TRANSACTION = 100
+"""Writes of a DynamoDB transaction, at most."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A counter that does not say what the audit says."""
+    """A counter that differs from the audit."""
 
     key: Key
     counted: int
     audited: int
     at_rest: bool
-    """Whether nothing was counted there meanwhile; if something was, a repair would lose it."""
+    """Whether the counter stayed the same during the recount; a correction of a changing counter would lose calls."""
 
 
 @dataclass(frozen=True)
 class Recount:
-    """What the audit says of the period, against what the counters do."""
+    """The audit of a period compared with the counters."""
 
     first: date
     last: date
     audited: int
-    """Entries of datasets."""
+    """Number of audit records of datasets."""
     uncounted: Sequence[CountedCall]
     differences: Sequence[Difference]
     unreadable: Sequence[str]
-    """Items of the audit table that are not entries, by their key: nobody can count them."""
+    """Keys of the items of the audit table that are not records, and cannot be counted."""
 
     def described(self) -> dict[str, Any]:
+        """Return the output of ``stats rebuild --json``."""
         return {
             "period": {"first": f"{self.first}", "last": f"{self.last}"},
             "audited": self.audited,
             "uncounted": len(self.uncounted),
             "differences": [
-                {"day": f"{one.key.day}", "dataset": one.key.dataset, "status": one.key.status}
-                | {"counted": one.counted, "audited": one.audited}
-                for one in self.differences
+                {"day": f"{wrong.key.day}", "dataset": wrong.key.dataset, "status": wrong.key.status}
+                | {"counted": wrong.counted, "audited": wrong.audited}
+                for wrong in self.differences
             ],
             "unreadable": list(self.unreadable),
         }
@@ -68,7 +70,7 @@ class Recount:
 
 @dataclass(frozen=True)
 class Replayed:
-    """What became of the messages about batches that could not be counted."""
+    """The result of counting the batches in the dead-letter queue."""
 
     messages: int
     counted: int
@@ -78,37 +80,38 @@ class Replayed:
 
 
 @dataclass(frozen=True)
-class Books:
-    """The audit and the counters of a deployment."""
+class StatisticsAudit:
+    """The statistics of a deployment, checked against its audit."""
 
     deployment: Deployment
 
     def figures(self) -> Figures:
-        """Return what ``/api/stats/details`` says."""
+        """Return the figures of ``/api/stats/details``."""
         return statistics.read(self._dynamodb, self._table, statistics.today())
 
     def recount(self) -> Recount:
-        """Count the audit's entries of the period again, and compare; right while calls go on.
+        """Count the audit records of the period again, and compare them with the counters.
 
-        A counter only grows, and the marks are read between two readings of it: what is marked lies between them.
+        Correct while calls go on: a counter only grows, so the number of marked records lies between a reading of the
+        counter before the marks and another after them.
         """
         last = statistics.today()
         first = last - timedelta(statistics.PERIOD - 1)
         before = self._counters(first, last)
-        entries, unreadable = self._audited(first)
+        calls, unreadable = self._audited(first)
         marks = {
             mark
             for number in range(statistics.PERIOD)
             for mark in statistics.counted_ids(self._dynamodb, self._table, first + timedelta(number))
         }
         late = datetime.now(UTC) - LATE
-        audited = Counter(entry.key for entry in entries if entry.id in marks or entry.at < late)
+        audited = Counter(call.key for call in calls if call.id in marks or call.at < late)
         after = self._counters(first, last)
         return Recount(
             first=first,
             last=last,
-            audited=len(entries),
-            uncounted=[entry for entry in entries if entry.id not in marks],
+            audited=len(calls),
+            uncounted=[call for call in calls if call.id not in marks],
             differences=[
                 Difference(key, after.get(key, 0), audited[key], at_rest=before.get(key, 0) == after.get(key, 0))
                 for key in sorted({*before, *audited, *after})
@@ -118,25 +121,25 @@ class Books:
         )
 
     def rebuild(self) -> Recount:
-        """Count what is not counted, set right the counters that are wrong, and return what was found.
+        """Count the records without a mark, correct the counters, and return the recount made before that.
 
-        A counter that moves meanwhile is left to another time. Botocore's error, and nothing of it done, when one moves
-        at the very moment.
+        A counter that changes during the recount is not corrected. Raise botocore's error, without any correction, when
+        a counter changes at the same time as the correction.
         """
         found = self.recount()
         statistics.count(self._dynamodb, self._table, found.uncounted)
-        wrong = [one for one in self.recount().differences if one.at_rest]
-        for start in range(0, len(wrong), _TOGETHER):
+        wrong = [difference for difference in self.recount().differences if difference.at_rest]
+        for start in range(0, len(wrong), _TRANSACTION):
             self._dynamodb.transact_write_items(
-                TransactItems=[self._repair(one) for one in wrong[start : start + _TOGETHER]]
+                TransactItems=[self._repair(counter) for counter in wrong[start : start + _TRANSACTION]]
             )
         return found
 
     def replay(self, *, discard: bool) -> Replayed:
-        """Count what the messages in the queue are about, and remove these.
+        """Count the calls of the batches in the dead-letter queue, and delete the messages.
 
-        The audit is read rather than the stream, which keeps a day and which the messages outlive. While it holds
-        something that nobody can count, the messages are kept unless ``discard`` says that somebody has looked at it.
+        The calls are read from the audit: the stream keeps a record for a day, and messages live longer. With an item
+        that cannot be counted in the audit, the messages are kept unless ``discard``.
         """
         sqs, queue = self._client("sqs"), self.deployment.outputs["StatisticsFailures"]
         receipts = list(_receipts(sqs, queue))
@@ -167,16 +170,16 @@ class Books:
         }
 
     def _audited(self, first: date) -> tuple[list[CountedCall], list[str]]:
-        """Return the datasets' entries since a day, and the keys of what is not an entry.
+        """Return the calls of datasets since a day, and the keys of the items that are not records.
 
-        The table's keys are tokens and citizens, of which nobody has the list: it is read from end to end.
+        The table has no key by day, so it is scanned.
         """
-        entries, unreadable = dict[str, CountedCall](), list[str]()
+        calls, unreadable = dict[str, CountedCall](), list[str]()
         since = datetime.combine(first, time(), _PARIS).astimezone(UTC)
         pages = self._dynamodb.get_paginator("scan").paginate(
             TableName=self.deployment.outputs["AuditTable"],
             ConsistentRead=True,
-            FilterExpression="NOT #at < :since",  # what has no date of ours is kept, to be told of
+            FilterExpression="NOT #at < :since",  # keeps the items without a date, which are reported
             ProjectionExpression="#id, #at, #dataset, #status, #kind, #token_day",
             ExpressionAttributeNames={
                 f"#{name}": name for name in ("id", "at", "dataset", "status", "kind", "token_day")
@@ -185,13 +188,13 @@ class Books:
         )
         for item in (item for page in pages for item in page["Items"]):
             try:
-                entry = CountedCall.of(item)
+                call = CountedCall.of(item)
             except NotAnEntry:
                 unreadable.append(" ".join(_text(item.get(name)) for name in ("token_day", "id")))
             else:
-                if entry is not None:
-                    entries[entry.id] = entry
-        return list(entries.values()), sorted(unreadable)
+                if call is not None:
+                    calls[call.id] = call
+        return list(calls.values()), sorted(unreadable)
 
     def _counters(self, first: date, last: date) -> Mapping[Key, int]:
         return statistics.counters(self._dynamodb, self._table, first, last, consistent=True)
@@ -210,7 +213,7 @@ class Books:
 
 
 def _receipts(sqs: Any, queue: str) -> Iterator[str]:
-    """Take every message of the queue, which nobody else is then given for a while."""
+    """Receive every message of a queue, and yield their receipt handles; the messages are then hidden for a while."""
     while messages := sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages"):
         yield from (str(message["ReceiptHandle"]) for message in messages)
 

@@ -1,4 +1,4 @@
-"""The template, read: what is documented and tested is what is deployed, not a copy of it."""
+"""``template.yaml``, for the code that needs what it declares."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -10,7 +10,7 @@ ROOT = Path(__file__).parent.parent
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads CloudFormation's short tags as their long form: ``!Ref X`` is ``{"Ref": "X"}``."""
+    """Read CloudFormation's short tags as their long form: ``!Ref X`` is ``{"Ref": "X"}``."""
 
 
 def _tag(loader: _Loader, suffix: str, node: yaml.Node) -> dict[str, Any]:
@@ -20,7 +20,7 @@ def _tag(loader: _Loader, suffix: str, node: yaml.Node) -> dict[str, Any]:
         return {name: value.split(".", 1) if suffix == "GetAtt" else value}
     if isinstance(node, yaml.SequenceNode):
         return {name: loader.construct_sequence(node, deep=True)}
-    assert isinstance(node, yaml.MappingNode)  # noqa: S101 - there is no other kind
+    assert isinstance(node, yaml.MappingNode)  # noqa: S101 - YAML has no other kind of node
     return {name: loader.construct_mapping(node, deep=True)}
 
 
@@ -29,11 +29,12 @@ _Loader.add_multi_constructor("!", _tag)
 
 @lru_cache(maxsize=1)
 def template() -> dict[str, Any]:
+    """Return the whole template."""
     loaded: dict[str, Any] = yaml.load((ROOT / "template.yaml").read_text(), _Loader)  # noqa: S506 - a SafeLoader
     return loaded
 
 
 def resources(kind: str) -> dict[str, dict[str, Any]]:
-    """Return the properties of each resource of a kind, by logical name."""
-    found = template()["Resources"]
-    return {name: one.get("Properties", {}) for name, one in found.items() if one["Type"] == kind}
+    """Return the properties of each resource of a type such as ``AWS::KMS::Key``, by logical name."""
+    declared = template()["Resources"].items()
+    return {name: resource.get("Properties", {}) for name, resource in declared if resource["Type"] == kind}

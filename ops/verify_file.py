@@ -1,7 +1,8 @@
-"""Verify a file of ``audit export``, with the public key alone: no network, no AWS, no other module of this project.
+"""Verify a file of ``audit export`` with the public key alone: no network, no AWS.
 
-``python verify_file.py FILE [--public-key PEM]``. It needs the ``cryptography`` package only, so that an auditor can
-take this one module away, or write another from docs/audit-format.md. Exit code 0 when all is proven, 1 otherwise.
+``python verify_file.py FILE [--public-key PEM]`` exits with 0 when everything is proven, 1 otherwise. This module
+imports the ``cryptography`` package and nothing of this project, so that an auditor can run a copy of it, or write
+another from docs/audit-format.md.
 """
 
 import argparse
@@ -24,45 +25,48 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 EXPORT: Final = "api-particulier/audit-export/1"
 SEAL: Final = "api-particulier/seal/1"
 SIGNATURE: Final = "api-particulier/signature/1"
-FIRST: Final = "0" * 64
+GENESIS_HASH: Final = "0" * 64
+"""The hash that the first seal names as the previous one."""
 
 
 class NotProvenError(Exception):
-    """Something is not as it was signed; says which seal or entry, and what of it."""
+    """Something is not as it was signed; the message names the seal or the record, and what is wrong."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What was proven."""
+    """The result of a verification."""
 
     entries: int
+    """Number of records."""
     seals: int
     complete: int
-    """How many of the seals have all their entries in the file."""
+    """Number of seals with all their records in the file."""
     signed: bool
-    """Whether the file as a whole is signed: that nothing of what was selected was left out."""
+    """Whether the file itself is signed, which proves that no record of the selection was left out."""
     fingerprint: str
-    """SHA-256 of the public key (DER), to compare with the one that was published."""
+    """SHA-256 of the public key (DER), to compare with the published one."""
     given_key: bool
-    """False when the key is the one that came with the file, which proves nothing of who made it."""
+    """False when the key came with the file: then the origin of the file is not proven."""
 
 
 def canonical(value: object) -> bytes:
-    """Return the one JSON text of a value (RFC 8785, of strings, integers and lists)."""
+    """Return the canonical JSON of a value (RFC 8785) made of strings, integers and lists."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def hash_of(header: Mapping[str, Any]) -> str:
-    """Return what the following seal calls ``previous``."""
+    """Return the hash of a seal, which the next seal names as ``previous``."""
     return sha256(canonical(header)).hexdigest()
 
 
-def leaf_of(entry: Mapping[str, Any]) -> bytes:
-    return sha256(b"\0" + canonical(entry)).digest()
+def leaf_of(record: Mapping[str, Any]) -> bytes:
+    """Return the leaf of a record (RFC 9162 §2.1.1)."""
+    return sha256(b"\0" + canonical(record)).digest()
 
 
 def root_from(leaf: bytes, index: int, count: int, path: Sequence[str]) -> str:
-    """Return the root that a leaf and its proof lead to (RFC 9162 §2.1.3.2); empty when the proof's length is wrong."""
+    """Return the root computed from a leaf and its proof (RFC 9162 §2.1.3.2); empty for a proof of a wrong length."""
     node, last, found = index, count - 1, leaf
     for step in map(bytes.fromhex, path):
         if last == 0:
@@ -78,7 +82,7 @@ def root_from(leaf: bytes, index: int, count: int, path: Sequence[str]) -> str:
 
 
 def read_key(pem: bytes) -> EllipticCurvePublicKey:
-    """Read a P-256 public key; ``NotProvenError`` for another."""
+    """Read a P-256 public key; raise ``NotProvenError`` for any other."""
     try:
         key = load_pem_public_key(pem)
     except ValueError:
@@ -89,7 +93,7 @@ def read_key(pem: bytes) -> EllipticCurvePublicKey:
 
 
 def check_signature(key: EllipticCurvePublicKey, signature: str, message: bytes, what: str) -> None:
-    """Check a signature, DER in base64; ``NotProvenError`` naming ``what`` it is of."""
+    """Check a signature, DER in base64; raise ``NotProvenError`` about ``what`` was signed."""
     try:
         key.verify(b64decode(signature, validate=True), message, ECDSA(SHA256()))
     except (InvalidSignature, NotBase64Error, ValueError):
@@ -99,17 +103,17 @@ def check_signature(key: EllipticCurvePublicKey, signature: str, message: bytes,
 def check_header(
     key: EllipticCurvePublicKey, header: Mapping[str, Any], signature: str, number: int, previous: str | None
 ) -> None:
-    """Check one seal and its link to the one before (None where that is unknown); ``NotProvenError``."""
+    """Check a seal and its link to ``previous``, a hash (None: unknown); raise ``NotProvenError``."""
     what = f"seal {number}"
     if header.get("format") != SEAL or header.get("number") != number:
         raise NotProvenError(f"{what}: another seal is in its place")
     check_signature(key, signature, canonical(header), what)
-    if header["previous"] != (FIRST if number == 1 else previous or header["previous"]):
+    if header["previous"] != (GENESIS_HASH if number == 1 else previous or header["previous"]):
         raise NotProvenError(f"{what}: it does not follow the seal before it")
 
 
 def verify(file: Path, public_key: Path | None = None) -> Report:
-    """Verify an export, JSON or CSV; ``NotProvenError`` at the first thing that is not as it was signed."""
+    """Verify an export, JSON or CSV; raise ``NotProvenError`` at the first thing that is not as it was signed."""
     content = file.read_bytes()
     signature = _object(beside.read_bytes()) if (beside := signature_of(file)).exists() else None
     export = _object(content) if content.startswith(b"{") else None
@@ -131,7 +135,7 @@ def verify(file: Path, public_key: Path | None = None) -> Report:
 
 
 def signature_of(file: Path) -> Path:
-    """Return where the detached signature of a file is."""
+    """Return the path of the detached signature of a file."""
     return file.with_name(f"{file.name}.sig")
 
 
@@ -140,25 +144,26 @@ def _verify_export(key: EllipticCurvePublicKey, export: Mapping[str, Any]) -> tu
         raise NotProvenError("the file is no export that this program knows")
     headers: dict[int, Mapping[str, Any]] = {}
     previous: str | None = None
-    for one in export["seals"]:
-        number = int(one["header"]["number"])
+    for seal in export["seals"]:
+        number = int(seal["header"]["number"])
         if headers and number != max(headers) + 1:
             raise NotProvenError(f"seal {max(headers) + 1}: it is missing")
-        check_header(key, one["header"], one["signature"], number, previous)
-        headers[number], previous = one["header"], hash_of(one["header"])
+        check_header(key, seal["header"], seal["signature"], number, previous)
+        headers[number], previous = seal["header"], hash_of(seal["header"])
     last = (0, -1)
-    for one in export["entries"]:
-        what = f"entry {one['entry'].get('id')}"
-        header, place = headers.get(one["seal"]), (one["seal"], one["index"])
+    for entry in export["entries"]:
+        record, place = entry["entry"], (entry["seal"], entry["index"])
+        what = f"entry {record.get('id')}"
+        header = headers.get(entry["seal"])
         if header is None:
             raise NotProvenError(f"{what}: its seal is not in the file")
-        if not 0 <= one["index"] < header["count"] or place <= last:
+        if not 0 <= entry["index"] < header["count"] or place <= last:
             raise NotProvenError(f"{what}: it is not in its place")
         last = place
-        if root_from(leaf_of(one["entry"]), one["index"], header["count"], one["path"]) != header["root"]:
+        if root_from(leaf_of(record), entry["index"], header["count"], entry["path"]) != header["root"]:
             raise NotProvenError(f"{what}: it is not what was sealed")
-    found = Counter(one["seal"] for one in export["entries"])
-    complete = sum(found[number] == header["count"] for number, header in headers.items())
+    counts = Counter(entry["seal"] for entry in export["entries"])
+    complete = sum(counts[number] == header["count"] for number, header in headers.items())
     return len(export["entries"]), len(headers), complete
 
 
@@ -173,7 +178,7 @@ def _object(content: bytes) -> dict[str, Any]:
 
 
 def _once(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """Refuse a name that is twice in an object: two readers could take one each."""
+    """Refuse a name that is twice in an object: two programs could read different values."""
     listed = list(pairs)
     made = dict(listed)
     if len(made) != len(listed):
@@ -186,17 +191,17 @@ def _refuse(_: str) -> None:
 
 
 def describe(report: Report) -> str:
-    """Say in words what was proven."""
-    said = [f"{report.entries} entries, {report.seals} seals: as they were signed."]
+    """Return the result of a verification in words."""
+    lines = [f"{report.entries} entries, {report.seals} seals: as they were signed."]
     if report.seals:
-        said.append(f"{report.complete} seals have all their entries in the file.")
-    said.append(
+        lines.append(f"{report.complete} seals have all their entries in the file.")
+    lines.append(
         "The selection is signed." if report.signed else "The selection is not signed: entries may be left out."
     )
-    said.append(f"Public key, SHA-256: {report.fingerprint}")
+    lines.append(f"Public key, SHA-256: {report.fingerprint}")
     if not report.given_key:
-        said.append("This key came with the file: compare it with the published one.")
-    return "\n".join(said)
+        lines.append("This key came with the file: compare it with the published one.")
+    return "\n".join(lines)
 
 
 def main() -> None:

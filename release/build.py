@@ -1,6 +1,6 @@
-"""What is deployed: the functions and the layer, built by SAM, less what no function uses, and compiled.
+"""The deployed packages: functions and layer built by SAM, without the unused parts of libraries, and compiled.
 
-``python -m release.build`` builds for AWS in ``.aws-sam/build``, where ``sam deploy`` looks.
+``python -m release.build`` builds for AWS in ``.aws-sam/build``, the folder that ``sam deploy`` reads.
 """
 
 import json
@@ -17,32 +17,32 @@ from typing import Final
 ROOT = Path(__file__).parent.parent
 AWS_ARCHITECTURE = "arm64"
 KEPT: Final[Mapping[str, tuple[str, ...]]] = {
-    # logs, metrics and traces; not its router with Swagger's pages, nor what it offers besides
+    # logs, metrics and traces, without its router, Swagger's pages and its other utilities
     "aws_lambda_powertools": (
         *("*.py", "exceptions", "logging", "metrics", "shared", "tracing", "warnings"),
         *("utilities/__init__.py", "utilities/jmespath_utils", "utilities/typing"),
     ),
-    # the parser of HTTP; not its sources in Cython
+    # the HTTP parser, without its Cython sources
     "httptools": ("*.py", "parser/*.py", "parser/*.so"),
-    # the parser; not its sources in Cython and C, nor what cleans HTML or makes objects of XML
+    # the parser, without its sources in Cython and C, its HTML cleaner and its objectify module
     "lxml": ("__init__.py", "etree.*.so", "_elementpath.*.so"),
-    # certificates; not the 100 other standards
+    # certificates, without the 100 other standards
     "pyasn1_modules": ("__init__.py", "rfc5280.py"),
-    # SIRETs; not the numbers of 100 other countries
+    # SIRETs, without the numbers of 100 other countries
     "stdnum": ("__init__.py", "exceptions.py", "luhn.py", "util.py", "fr"),
 }
-"""Of these packages, which are half of the layer, what is deployed; their licences are elsewhere, and stay."""
+"""The deployed files of five packages, half of the layer; their licences are in other folders, which stay."""
 
 
 class ToolError(Exception):
-    """A tool failed; says which, with the end of what it printed."""
+    """A tool failed; the message has its name and the end of its output."""
 
 
 def build(folder: Path, architecture: str) -> Path:
-    """Build in ``folder`` and return the built template's path; ``ToolError`` when it fails.
+    """Build in ``folder`` and return the path of the built template; raise ``ToolError`` when a tool fails.
 
-    The layer's requirements are the whole closure less what the Lambda runtime ships, hence no resolution of
-    dependencies (docs/decisions/0002-dependencies.md).
+    Dependencies are not resolved: the layer's requirements list all of them, except those of the Lambda runtime
+    (docs/decisions/0002-dependencies.md).
     """
     folder.mkdir(parents=True, exist_ok=True)
     log = folder.parent / "build.log"
@@ -50,7 +50,7 @@ def build(folder: Path, architecture: str) -> Path:
     run_tool([*command, "--parameter-overrides", f"Architecture={architecture}"], log, {"PIP_NO_DEPS": "1"})
     for package, kept in KEPT.items():
         prune(folder / "CommonLayer/python" / package, kept)
-    # Half of a cold start is compiling. Unchecked: a deployment does not keep the dates that a check would compare.
+    # Without this, half of a cold start is compilation. A deployment loses the dates that a check would compare.
     compiled = [sys.executable, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", str(folder)]
     run_tool(compiled, log, {})
     template = folder / "template.yaml"
@@ -59,13 +59,13 @@ def build(folder: Path, architecture: str) -> Path:
 
 
 def prune(package: Path, kept: tuple[str, ...]) -> None:
-    """Remove the files of a package that no pattern names; ``ToolError`` for a pattern that names none."""
+    """Remove the files of a package that match no pattern; raise ``ToolError`` for a pattern without a file."""
     named = {pattern: list(package.glob(pattern)) for pattern in kept}
     if stale := [pattern for pattern, found in named.items() if not found]:
         msg = f"release/build.py keeps what is not there: {package.name}/{', '.join(stale)}"
         raise ToolError(msg)
     roots = {path for found in named.values() for path in found}
-    for path in sorted(package.rglob("*"), reverse=True):  # what a folder holds, before it
+    for path in sorted(package.rglob("*"), reverse=True):  # the content of a folder before the folder
         if path.is_dir() and not any(path.iterdir()):
             path.rmdir()
         elif path.is_file() and roots.isdisjoint({path, *path.parents}):
@@ -73,7 +73,7 @@ def prune(package: Path, kept: tuple[str, ...]) -> None:
 
 
 def zipped_bytes(*folders: Path) -> int:
-    """Return how many bytes these folders are to who downloads them, compressed as SAM does."""
+    """Return the size of folders once compressed as SAM does, in bytes."""
     with TemporaryFile() as file:
         with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
             for folder in folders:
@@ -89,19 +89,19 @@ def with_dashboard(template: str) -> str:
 
 
 def stamped(template: str, moment: datetime) -> str:
-    """Return a template that says when it was built, which publishes a version of every function.
+    """Return a template with the time of its build, so that a deployment publishes a version of every function.
 
-    SAM publishes one when a function's own properties change, and not when the layer or a parameter's value does
-    (docs/decisions/0019-deployments.md).
+    By itself, SAM publishes a version when the properties of a function change, and not for a change of the layer or
+    of a parameter (docs/decisions/0019-deployments.md).
     """
     return template.replace("RELEASE: unbuilt", f"RELEASE: '{moment:%Y-%m-%dT%H:%M:%S}'", 1)
 
 
 def run_tool(command: list[str], log: Path, environment: Mapping[str, str]) -> None:
-    """Run a command of the tools that `make setup` installed, its output in ``log``; ``ToolError`` when it fails."""
+    """Run a tool installed by `make setup`, with its output in ``log``; raise ``ToolError`` when it fails."""
     tools = f"{ROOT / '.local/tools/sam/bin'}{os.pathsep}{os.environ['PATH']}"
     with log.open("w+") as output:
-        done = subprocess.run(  # noqa: S603 - commands of ours, with arguments of ours
+        done = subprocess.run(  # noqa: S603 - a tool of this project, without input from outside
             command,
             cwd=ROOT,
             env={**os.environ, "PATH": tools, "SAM_CLI_TELEMETRY": "0", **environment},

@@ -1,6 +1,6 @@
-"""The tables of cost in ``docs/performance.md``, which ``make docs`` writes."""
+"""The tables of costs in ``docs/performance.md``."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from ops.cost import (
@@ -17,12 +17,12 @@ from ops.prices import EUROS_PER_DOLLAR, prices_not_found
 VOLUMES: Final = (100_000, 1_000_000, 10_000_000, 100_000_000)
 """Calls a month."""
 WAITS: Final = (100, 300, 1000, 3000)
-"""Milliseconds of a provider."""
+"""Response times of a provider, in milliseconds."""
 MILLION: Final = 1_000_000
 
 
 def tables() -> str:
-    """Return the tables of cost as they follow from the figures and the prices."""
+    """Return the tables in Markdown."""
     return "\n".join((*_bills(), "", *_waits(), ""))
 
 
@@ -40,17 +40,19 @@ def _bills() -> Iterator[str]:
     yield _row("calls a month", *(f"{number:,}" for number in VOLUMES))
     yield _row("---", *("---:" for _ in VOLUMES))
     for name in bills[0]:
-        yield _row(name, *(_per_million(one[name], number) for one, number in zip(bills, VOLUMES, strict=True)))
-    totals = [sum(one.values()) for one in bills]
-    yield _row("**all**", *(f"**{_per_million(*one)}**" for one in zip(totals, VOLUMES, strict=True)))
-    old = [bill_of_2020(number) for number in VOLUMES]
-    yield _row("the server of 2020", *(_per_million(*one) for one in zip(old, VOLUMES, strict=True)))
+        yield _row(name, *_per_million(parts[name] for parts in bills))
+    totals = [sum(parts.values()) for parts in bills]
+    yield _row("**all**", *(f"**{euros}**" for euros in _per_million(totals)))
+    bills_of_2020 = [bill_of_2020(number) for number in VOLUMES]
+    yield _row("the server of 2020", *_per_million(bills_of_2020))
     yield _row("all, a month", *(f"{total:,.0f} €" for total in totals))
-    told = (f"{euros:,.0f} € ({machines_of_2020(number)})" for euros, number in zip(old, VOLUMES, strict=True))
-    yield _row("the server of 2020, a month (machines)", *told)
+    months_of_2020 = (
+        f"{euros:,.0f} € ({machines_of_2020(number)})" for euros, number in zip(bills_of_2020, VOLUMES, strict=True)
+    )
+    yield _row("the server of 2020, a month (machines)", *months_of_2020)
     yield ""
-    yield f"What is kept is that of {KEPT_MONTHS} months of such calls; the first month costs a {KEPT_MONTHS}th of it."
-    yield "Prices that were not found for Paris, and what stands in for them, are in `ops/prices.toml`:"
+    yield f"Storage is that of {KEPT_MONTHS} months of such calls; in the first month it costs a {KEPT_MONTHS}th of it."
+    yield "These prices were not found for Paris; `ops/prices.toml` has the prices used instead:"
     yield f"{', '.join(f'`{name}`' for name in prices_not_found())}."
 
 
@@ -65,5 +67,7 @@ def _waits() -> Iterator[str]:
         yield _row(f"{wait:,}", *(f"{total:,.2f}" for total in totals))
 
 
-def _per_million(euros: float, calls: float) -> str:
-    return f"{euros / calls * MILLION:,.2f}"
+def _per_million(euros: Iterable[float]) -> Iterator[str]:
+    """Yield the cost of a million calls, from the cost of each volume."""
+    for total, number in zip(euros, VOLUMES, strict=True):
+        yield f"{total / number * MILLION:,.2f}"

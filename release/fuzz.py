@@ -1,4 +1,4 @@
-"""Hold the running local stack against its documentation: ``python -m release.fuzz [OPTIONS OF SCHEMATHESIS]``."""
+"""Test the running local stack against ``docs/openapi.yaml``: ``python -m release.fuzz [SCHEMATHESIS OPTIONS]``."""
 
 import json
 import os
@@ -7,19 +7,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from ops.functions import ROOT
+from ops.template import ROOT
 
 _SECONDS: Final = 60
-"""That it takes, of which what the documentation's examples and limits leave is spent on what nobody thought of."""
+"""Duration of a run: the examples and the limits of the documentation first, then random requests."""
 
 
 def command(*options: str) -> list[str]:
+    """Return the command line of Schemathesis."""
     tool = str(Path(sys.executable).with_name("st"))
     return [tool, "run", str(ROOT / "docs/openapi.yaml"), "--max-time", str(_SECONDS), "--no-color", *options]
 
 
 def environment(stack: Mapping[str, Any]) -> dict[str, str]:
-    """Return what ``schemathesis.toml`` refers to, of a local stack's ``stack.json``."""
+    """Return the variables used by ``schemathesis.toml``, from the content of ``stack.json``."""
     return {"API_URL": str(stack["api_url"]).removesuffix("/api"), "API_KEY": str(stack["api_key"])}
 
 

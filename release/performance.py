@@ -1,6 +1,6 @@
-"""``docs/performance.md``: what people wrote, with the tables that follow from figures; ``make docs`` writes those.
+"""``docs/performance.md``: a hand-written page in which ``make docs`` writes the tables.
 
-A table stands between ``<!-- name: written by `make docs` -->`` and ``<!-- end of name -->``.
+A table is between ``<!-- name: written by `make docs` -->`` and ``<!-- end of name -->``.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,11 +14,11 @@ _TABLES: Final[Mapping[str, Callable[[], str]]] = {"figures": figures.table, "co
 
 
 def page() -> str:
-    """Return the page with its tables as they are now."""
+    """Return the page with its current tables."""
     text = (ROOT / "docs/performance.md").read_text()
     for name, table in _TABLES.items():
         start, _, rest = text.partition(f"<!-- {name}: written by `make docs` -->\n")
         _, end, rest = rest.partition(f"<!-- end of {name} -->")
-        assert end, name  # noqa: S101 - whoever takes a mark away is told here
+        assert end, name  # noqa: S101 - a mark was removed from the page
         text = f"{start}<!-- {name}: written by `make docs` -->\n{table()}{end}{rest}"
     return text

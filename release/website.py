@@ -1,4 +1,4 @@
-"""The pages that people read, as they are deployed: bundled by esbuild, written by Jinja, compressed; and openapi.yaml.
+"""The website as it is deployed: bundled by esbuild, rendered by Jinja, compressed; and openapi.yaml.
 
 ``python -m release.website`` builds them in ``.local/website``, the content of the layer ``WebsiteLayer``. A file under
 ``assets/`` has its digest in its name, so that a browser may keep it for ever (docs/decisions/0024-website.md).
@@ -23,7 +23,7 @@ from release.build import ROOT, ToolError, run_tool
 SOURCE: Final = ROOT / "website"
 BUILT: Final = ROOT / ".local/website"
 PACKAGES: Final = ROOT / ".local/npm/node_modules"
-"""What ``make setup`` installed of ``website/package.json``."""
+"""The packages of ``website/package.json``, installed by ``make setup``."""
 
 _PICTURES: Final = tuple(
     PACKAGES / "@gouvfr/dsfr/dist" / path
@@ -37,7 +37,13 @@ _PICTURES: Final = tuple(
         "artwork/pictograms/system/technical-error.svg",
     )
 )
-"""Those of DSFR that pages show as they are."""
+"""The images of DSFR used by pages."""
+_ESBUILD: Final = (
+    *("--bundle", "--splitting", "--minify", "--format=esm", "--target=es2022", "--charset=utf8"),
+    *("--legal-comments=eof", "--log-level=warning"),
+    *("--entry-names=[name].[hash]", "--chunk-names=[name].[hash]", "--asset-names=[name].[hash]"),
+    *("--loader:.svg=file", "--loader:.woff2=file", "--loader:.woff=empty"),
+)
 _TYPES: Final = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
@@ -48,7 +54,7 @@ _TYPES: Final = {
 
 
 def build(folder: Path = BUILT) -> Path:
-    """Build the site in ``folder``, in place of what is there, and return it; ``ToolError`` when the bundler fails."""
+    """Replace the content of ``folder`` with the site and return it; raise ``ToolError`` when esbuild fails."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=folder.parent) as name:
         bundled, made = Path(name) / "bundled", Path(name) / "made"
@@ -63,22 +69,16 @@ def build(folder: Path = BUILT) -> Path:
 
 
 def _bundle(folder: Path) -> dict[str, str]:
-    """Bundle the styles and the scripts, with what they refer to, in ``folder``; return what each source became."""
+    """Bundle styles, scripts and images in ``folder``; return the name of each bundled file by that of its source."""
     sources = [str(path) for pattern in ("styles/*.css", "scripts/*.js") for path in sorted(SOURCE.glob(pattern))]
     report = folder.parent / "bundled.json"
-    command = [str(PACKAGES / ".bin/esbuild"), *sources, f"--outdir={folder}", f"--metafile={report}"]
-    command += ["--bundle", "--splitting", "--minify", "--format=esm", "--target=es2022", "--charset=utf8"]
-    command += [
-        "--legal-comments=eof",
-        "--log-level=warning",
-        "--entry-names=[name].[hash]",
-        "--chunk-names=[name].[hash]",
-    ]
-    command += ["--asset-names=[name].[hash]", "--loader:.svg=file", "--loader:.woff2=file", "--loader:.woff=empty"]
+    command = [str(PACKAGES / ".bin/esbuild"), *sources, f"--outdir={folder}", f"--metafile={report}", *_ESBUILD]
     path = f"{ROOT / '.local/tools/node/bin'}{os.pathsep}{os.environ['PATH']}"
     run_tool(command, folder.parent / "log", {"PATH": path, "NODE_PATH": str(PACKAGES)})
     outputs = json.loads(report.read_text())["outputs"]
-    assets = {Path(one["entryPoint"]).name: Path(made).name for made, one in outputs.items() if "entryPoint" in one}
+    assets = {
+        Path(output["entryPoint"]).name: Path(path).name for path, output in outputs.items() if "entryPoint" in output
+    }
     for picture in _PICTURES:
         content = picture.read_bytes()
         assets[picture.name] = f"{picture.stem}.{sha256(content).hexdigest()[:8]}{picture.suffix}"
@@ -87,7 +87,7 @@ def _bundle(folder: Path) -> dict[str, str]:
 
 
 def _pages(assets: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield every page with its path: the home page's is empty, ``guide/…`` are those of ``docs/guides``."""
+    """Yield the path and the HTML of every page; the home page has an empty path, guides are under ``guide/``."""
     jinja = Environment(
         loader=FileSystemLoader(SOURCE),
         autoescape=True,
@@ -112,7 +112,7 @@ def _pages(assets: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 
 
 def _write(contents: Mapping[str, bytes], folder: Path) -> None:
-    """Write each file under its digest, compressed unless that gains nothing, and the table of them all."""
+    """Write each file under its digest, compressed when that is smaller, and the table of all files."""
     folder.mkdir(parents=True)
     table = {}
     for path, content in contents.items():

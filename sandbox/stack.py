@@ -229,7 +229,7 @@ class LocalStack:
                 scopes=frozenset(EVERY_SCOPE),
                 expires=now + lifecycle.LIFETIME,
             )
-            api_key = lifecycle.reveal(deployment.gateway, lifecycle.issue(deployment.gateway, demonstration, now))
+            api_key = lifecycle.reveal(deployment.key_store, lifecycle.issue(deployment.key_store, demonstration, now))
         return {
             "api_url": f"{_base_url(url, outputs)}/api",
             "api_key": api_key,
@@ -248,7 +248,7 @@ class LocalStack:
         portal = portail.Portal(
             api_url=description["api_url"],
             site_url=description["site_url"],
-            keys=self._town_keys(self._deployment(url).gateway),
+            keys=self._town_keys(self._deployment(url).key_store),
         )
         self.processes.stop("portail")
         environment = {**os.environ, "PORTAIL": portal.model_dump_json()}

@@ -1,4 +1,4 @@
-"""``api-particulier audit``: the entries searched, verified against their seals, and exported with their proof."""
+"""``api-particulier audit``: search, verify and export the audit records."""
 
 import json
 import sys
@@ -13,8 +13,8 @@ import click
 
 from ops import audit as audit_service
 from ops import verify_file
-from ops.cli.citizens import citizen_of, of_a_citizen
-from ops.cli.options import on_a_deployment, print_json, print_text
+from ops.cli.citizens import citizen_of, with_citizen
+from ops.cli.options import print_json, print_text, with_deployment
 from ops.deployment import Deployment
 from ops.export import export as export_audit
 
@@ -27,6 +27,8 @@ def audit() -> None:
 
 
 class _Day(click.ParamType[date]):
+    """A day in Paris."""
+
     name = "date"
 
     def convert(self, value: Any, _param: click.Parameter | None, _context: click.Context | None) -> date:
@@ -36,8 +38,8 @@ class _Day(click.ParamType[date]):
             self.fail("a date such as 2026-11-23")
 
 
-_FROM = click.option("--from", "since", type=_Day(), help="From this day on, as Paris counts days.")
-_TO = click.option("--to", "until", type=_Day(), help="Up to this day, which is included.")
+_FROM = click.option("--from", "since", type=_Day(), help="The first day, in Paris time.")
+_TO = click.option("--to", "until", type=_Day(), help="The last day, included.")
 
 
 def _period(since: date | None, until: date | None) -> audit_service.Period:
@@ -50,15 +52,20 @@ def _period(since: date | None, until: date | None) -> audit_service.Period:
 @audit.command(name="verify")
 @_FROM
 @_TO
-@click.option("--no-wait", is_flag=True, help="Count what is not sealed yet as pending, rather than wait for its seal.")
-@on_a_deployment
-def verify_audit(on: Deployment, *, since: date | None, until: date | None, no_wait: bool, as_json: bool) -> None:
-    """Verify the entries against their seals; name the first that is not as it was sealed.
+@click.option("--no-wait", is_flag=True, help="Count records without a seal yet as pending; do not wait for it.")
+@with_deployment
+def verify_audit(
+    deployment: Deployment, *, since: date | None, until: date | None, no_wait: bool, as_json: bool
+) -> None:
+    """Verify the records against their seals, and name the first one that differs.
 
-    Entries of the last minute may be in no seal yet: they are waited for, a minute at most.
+    Records of the last minute may have no seal yet: the command waits for it, a minute at most.
     """
     period = _period(since, until)
-    verified = audit_service.verify(on, period) if no_wait else audit_service.verify_settled(on, period, sleep)
+    if no_wait:
+        verified = audit_service.verify(deployment, period)
+    else:
+        verified = audit_service.verify_settled(deployment, period, sleep)
     if as_json:
         print_json({"ok": not verified.findings} | asdict(verified))
     else:
@@ -71,14 +78,14 @@ def verify_audit(on: Deployment, *, since: date | None, until: date | None, no_w
 
 
 @audit.command()
-@click.option("--token", help="What this token asked.")
-@click.option("--subject", is_flag=True, help="What was asked about a citizen, whose numbers are typed at a prompt.")
-@of_a_citizen
+@click.option("--token", help="The records of this token.")
+@click.option("--subject", is_flag=True, help="The records about a citizen, identified at a prompt.")
+@with_citizen
 @_FROM
 @_TO
-@on_a_deployment
+@with_deployment
 def search(  # noqa: PLR0913 - one parameter an option
-    on: Deployment,
+    deployment: Deployment,
     *,
     token: str | None,
     subject: bool,
@@ -89,7 +96,7 @@ def search(  # noqa: PLR0913 - one parameter an option
     until: date | None,
     as_json: bool,
 ) -> None:
-    """Search the entries of a token or about a citizen; the last 30 days unless said otherwise."""
+    """Search the records of a token or about a citizen; over the last 30 days by default."""
     about_citizen = bool(subject or numero_fiscal or numero_allocataire)
     if bool(token) is about_citizen:
         raise click.UsageError("say whose entries: --token, or --subject, or a citizen's numbers")
@@ -97,33 +104,33 @@ def search(  # noqa: PLR0913 - one parameter an option
     until = until or today
     period = _period(since or until - timedelta(days=30), until)
     if token:
-        found = audit_service.of_token(on, period, token)
+        records = audit_service.of_token(deployment, period, token)
     else:
         identifier = citizen_of(numero_fiscal, numero_allocataire, code_postal)
-        found = on.archive.entries(identifier, *period.ends)
+        records = deployment.archive.entries(identifier, *period.ends)
     if as_json:
-        sys.stdout.write(json.dumps(found, ensure_ascii=False, indent=2, default=int) + "\n")
-    for entry in [] if as_json else found:
-        click.echo(f"{entry['at']}  {entry['status']}  {entry['dataset']:24}  {entry.get('organisation', '-')}")
+        sys.stdout.write(json.dumps(records, ensure_ascii=False, indent=2, default=int) + "\n")
+    for record in [] if as_json else records:
+        click.echo(f"{record['at']}  {record['status']}  {record['dataset']:24}  {record.get('organisation', '-')}")
 
 
 @audit.command()
-@click.option("--from", "since", type=_Day(), required=True, help="From this day on, as Paris counts days.")
-@click.option("--to", "until", type=_Day(), required=True, help="Up to this day, which is included.")
-@click.option("--token", help="Only what this token asked.")
-@click.option("--habilitation", help="Only what was asked under this habilitation.")
+@click.option("--from", "since", type=_Day(), required=True, help="The first day, in Paris time.")
+@click.option("--to", "until", type=_Day(), required=True, help="The last day, included.")
+@click.option("--token", help="Only the records of this token.")
+@click.option("--habilitation", help="Only the records of this habilitation.")
 @click.option(
     "--format",
     "kind",
     type=click.Choice(["json", "csv"]),
     default="json",
     show_default=True,
-    help="A sheet, or with all the proofs.",
+    help="JSON with every proof, or a CSV table.",
 )
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The file to write.")
-@on_a_deployment
+@with_deployment
 def export(  # noqa: PLR0913 - one parameter an option
-    on: Deployment,
+    deployment: Deployment,
     *,
     since: date,
     until: date,
@@ -133,19 +140,20 @@ def export(  # noqa: PLR0913 - one parameter an option
     output: Path,
     as_json: bool,
 ) -> None:
-    """Write the entries of a period with what proves them, and the file's signature beside it."""
+    """Write the records of a period with their proofs, and the signature of the file beside it."""
     if token and habilitation:
         raise click.UsageError("either --token or --habilitation")
-    done = export_audit(on, _period(since, until), output, token=token, habilitation=habilitation, as_csv=kind == "csv")
-    told = asdict(done) | {"file": str(done.file), "signature": str(done.signature)}
-    (print_json if as_json else print_text)(told)
+    period, as_csv = _period(since, until), kind == "csv"
+    exported = export_audit(deployment, period, output, token=token, habilitation=habilitation, as_csv=as_csv)
+    described = asdict(exported) | {"file": str(exported.file), "signature": str(exported.signature)}
+    (print_json if as_json else print_text)(described)
 
 
 @audit.command(name="public-key")
-@on_a_deployment
-def public_key(on: Deployment, *, as_json: bool) -> None:
-    """Print the public key that everything is verified with."""
-    pem = audit_service.public_key(on)
+@with_deployment
+def public_key(deployment: Deployment, *, as_json: bool) -> None:
+    """Print the public key that verifies seals and exports."""
+    pem = audit_service.public_key(deployment)
     if as_json:
         print_json({"public_key": pem})
     else:
@@ -158,11 +166,11 @@ def public_key(on: Deployment, *, as_json: bool) -> None:
     "--public-key",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     metavar="PEM",
-    help="The key that an auditor was given apart; else that of the file, which proves less.",
+    help="The published key, received separately; without it, the key in the file, which proves less.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
 def verify_export(file: Path, *, public_key: Path | None, as_json: bool) -> None:
-    """Verify an export, with the public key alone: no network."""
+    """Verify an export with the public key alone, offline."""
     try:
         report = verify_file.verify(file, public_key)
     except verify_file.NotProvenError as error:

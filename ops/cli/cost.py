@@ -1,4 +1,4 @@
-"""``api-particulier cost``: what a month of calls costs on AWS; asks nobody."""
+"""``api-particulier cost``: the cost on AWS of a month of calls, computed offline."""
 
 import click
 
@@ -7,16 +7,22 @@ from ops.cost import PROVIDER_MS, Calls, bill, bill_of_2020, machines_of_2020, m
 
 
 @click.command()
-@click.option("--calls", required=True, type=click.FloatRange(1), help="Of a month.")
+@click.option("--calls", required=True, type=click.FloatRange(1), help="The number of calls in a month.")
 @click.option(
-    "--provider-ms", default=PROVIDER_MS, show_default=True, type=click.FloatRange(0), help="Its answer's wait."
+    "--provider-ms",
+    default=PROVIDER_MS,
+    show_default=True,
+    type=click.FloatRange(0),
+    help="The mean response time of the providers.",
 )
 @click.option(
-    "--memory", type=click.IntRange(128, 10_240), help="MB of a dataset's function; the template's by default."
+    "--memory",
+    type=click.IntRange(128, 10_240),
+    help="The memory of a dataset's function, in MB; by default that of the template.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
 def cost(*, calls: float, provider_ms: float, memory: int | None, as_json: bool) -> None:
-    """Say what a month of calls costs in Paris, in euros, by part, beside the server of 2020 on small machines."""
+    """Show the cost of a month of calls in Paris, in euros, by part, beside that of the server of 2020."""
     month = Calls(calls, memory or memory_of_datasets(), provider_ms)
     parts = {name: round(euros, 2) for name, euros in bill(month).items()}
     total, before = round(sum(parts.values()), 2), round(bill_of_2020(calls), 2)

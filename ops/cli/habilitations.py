@@ -1,4 +1,4 @@
-"""``api-particulier habilitations``: what an operator asks and decides about habilitations."""
+"""``api-particulier habilitations``: list habilitations, decide on them, hand their keys over."""
 
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -20,7 +20,7 @@ from api_particulier.habilitations.model import (
 )
 from api_particulier.habilitations.provisioning import active_keys
 from ops import habilitations as operators
-from ops.cli.options import Scopes, Siret, on_a_deployment, print_json, print_text
+from ops.cli.options import Scopes, Siret, print_json, print_text, with_deployment
 from ops.deployment import Deployment
 from ops.dry_run import dry_run
 from ops.functions import datasets
@@ -28,171 +28,165 @@ from ops.functions import datasets
 
 @click.group()
 def habilitations() -> None:
-    """Who is entitled to what: listed, granted, refused, revoked; their keys handed over."""
+    """List, approve, refuse and revoke habilitations, and hand their keys over."""
 
 
 _of_a_habilitation = click.argument("habilitation_id", metavar="ID")
-_because = click.option("--reason", "note", default="", help="Why; kept in the history. Name nobody.")
+_with_reason = click.option("--reason", "note", default="", help="The reason, kept in the history. Name no person.")
 
 
 @habilitations.command(name="list")
-@click.option("--vendor", type=Siret(), help="Only those that this software vendor asked for: its SIRET.")
-@click.option("--state", type=click.Choice([one.value for one in State]), help="Only those in this state.")
-@on_a_deployment
-def list_habilitations(on: Deployment, *, vendor: str | None, state: str | None, as_json: bool) -> None:
-    """List habilitations; with --vendor, the administrations that it serves, each with its own keys and limit."""
-    found = on.register.of_vendor(vendor) if vendor else on.register.list_all()
+@click.option("--vendor", type=Siret(), help="Only those that this software vendor requested: its SIRET.")
+@click.option("--state", type=click.Choice([state.value for state in State]), help="Only those in this state.")
+@with_deployment
+def list_habilitations(deployment: Deployment, *, vendor: str | None, state: str | None, as_json: bool) -> None:
+    """List habilitations; with --vendor, those of a software vendor, each with its own keys and rate limit."""
+    listed = deployment.habilitations.of_vendor(vendor) if vendor else deployment.habilitations.list_all()
     described = [
-        _describe(one) | ({"keys": _keys(on, one)} if vendor else {})
-        for one in found
-        if state is None or one.state == state
+        _describe(habilitation) | ({"keys": _keys(deployment, habilitation)} if vendor else {})
+        for habilitation in listed
+        if state is None or habilitation.state == state
     ]
     if as_json:
         print_json(described)
-    for one in [] if as_json else described:
-        click.echo(f"{one['id']}  {one['state']:17}  {one['siret'] or '':14}  {one['organisation'] or ''}")
+    for row in [] if as_json else described:
+        click.echo(f"{row['id']}  {row['state']:17}  {row['siret'] or '':14}  {row['organisation'] or ''}")
 
 
 @habilitations.command()
 @_of_a_habilitation
-@on_a_deployment
-def show(on: Deployment, habilitation_id: str, *, as_json: bool) -> None:
-    """Show a habilitation: what is asked and granted, its contacts, its keys, its history."""
-    found = on.register.find(habilitation_id)
-    steps = [one.model_dump(mode="json") for one in on.register.history(habilitation_id)]
-    contacts = [one.model_dump() for one in found.request.contacts] if found.request else []
-    described = _describe(found) | {"contacts": contacts, "keys": _keys(on, found), "history": steps}
+@with_deployment
+def show(deployment: Deployment, habilitation_id: str, *, as_json: bool) -> None:
+    """Show a habilitation: its request, its scopes, its contacts, its keys, its history."""
+    habilitation = deployment.habilitations.find(habilitation_id)
+    history = [entry.model_dump(mode="json") for entry in deployment.habilitations.history(habilitation_id)]
+    contacts = [contact.model_dump() for contact in habilitation.request.contacts] if habilitation.request else []
+    described = _describe(habilitation) | {
+        "contacts": contacts,
+        "keys": _keys(deployment, habilitation),
+        "history": history,
+    }
     if as_json:
         print_json(described)
         return
-    lines = [f"{one['received'][:19]} {one['event']} by {one['who']}" for one in steps]
-    people = [f"{one['role']} {one['email']}" for one in contacts]
-    print_text(described | {"contacts": people, "keys": [one["id"] for one in described["keys"]], "history": lines})
+    print_text(
+        described
+        | {
+            "contacts": [f"{contact['role']} {contact['email']}" for contact in contacts],
+            "keys": [key["id"] for key in described["keys"]],
+            "history": [f"{entry['received'][:19]} {entry['event']} by {entry['who']}" for entry in history],
+        }
+    )
 
 
 @habilitations.command()
 @click.argument("habilitation_id", metavar="[ID]", required=False)
-@click.option("--kind", type=click.Choice([one.value for one in ApplicantType]), help="Who asks.")
-@click.option("--organisation", help="The administration that is entitled.")
+@click.option("--kind", type=click.Choice([kind.value for kind in ApplicantType]), help="The type of applicant.")
+@click.option("--organisation", help="The name of the administration.")
 @click.option("--siret", type=Siret(), help="Its SIRET.")
-@click.option("--vendor", type=Siret(), help="The SIRET of the vendor that asks for it.")
+@click.option("--vendor", type=Siret(), help="The SIRET of the software vendor that applies for it.")
 @click.option("--vendor-name", default="", help="The vendor's name.")
-@click.option("--purpose", default="", help="What for.")
-@click.option("--justification", default="", help="How it makes things simpler for citizens, and why it is entitled.")
-@click.option("--legal-basis", help="By what law, when it is not article L114-8 of the CRPA.")
-@click.option("--scopes", type=Scopes(), help="What is granted.")
-@click.option("--applicant", default="", metavar="EMAIL", help="The address of who asks.")
-@click.option("--technical", default="", metavar="EMAIL", help="The address of who installs the key.")
-@_because
-@on_a_deployment
-def grant(on: Deployment, habilitation_id: str | None, *, note: str, as_json: bool, **told: Any) -> None:
-    """Grant the request ID as it was asked, or with the scopes said; without ID, a new one. Makes the key.
+@click.option("--purpose", default="", help="The purpose.")
+@click.option("--justification", default="", help="How it simplifies a procedure for citizens, and why it is lawful.")
+@click.option("--legal-basis", help="The legal basis, if it is not article L114-8 of the CRPA.")
+@click.option("--scopes", type=Scopes(), help="The scopes to grant, separated by commas.")
+@click.option("--applicant", default="", metavar="EMAIL", help="The e-mail address of the applicant.")
+@click.option("--technical", default="", metavar="EMAIL", help="The e-mail address of the technical contact.")
+@_with_reason
+@with_deployment
+def grant(deployment: Deployment, habilitation_id: str | None, *, note: str, as_json: bool, **options: Any) -> None:
+    """Approve the request ID, with its own scopes or those given; without ID, create a habilitation. Makes the key.
 
     The key is not shown: `habilitations link` hands it over.
     """
     request: Request | None
     if habilitation_id is None:
-        request = _request(told)
+        habilitation_id, request = operators.new_id(), _request(options)
     else:
-        known = on.register.find(habilitation_id).request
-        request = known.model_copy(update={"scopes": tuple(told["scopes"])}) if known and told["scopes"] else known
-    standing = operators.tell(
-        on,
-        habilitation_id or operators.new_id(),
-        HabilitationEventType.APPROVE,
-        datetime.now(UTC),
-        request=request,
-        note=note,
-    )
-    _print(on, standing, as_json=as_json)
+        known = deployment.habilitations.find(habilitation_id).request
+        scopes = options["scopes"]
+        request = known.model_copy(update={"scopes": tuple(scopes)}) if known and scopes else known
+    _decide(deployment, habilitation_id, HabilitationEventType.APPROVE, note, request=request, as_json=as_json)
 
 
 @habilitations.command()
 @_of_a_habilitation
-@_because
-@on_a_deployment
-def refuse(on: Deployment, habilitation_id: str, *, note: str, as_json: bool) -> None:
-    """Refuse a request; of one that changes an approved one, what was approved stands."""
-    on.register.find(habilitation_id)
-    _print(
-        on,
-        operators.tell(on, habilitation_id, HabilitationEventType.REFUSE, datetime.now(UTC), note=note),
-        as_json=as_json,
-    )
+@_with_reason
+@with_deployment
+def refuse(deployment: Deployment, habilitation_id: str, *, note: str, as_json: bool) -> None:
+    """Refuse a request; a refused change of an approved habilitation leaves it as it was."""
+    deployment.habilitations.find(habilitation_id)
+    _decide(deployment, habilitation_id, HabilitationEventType.REFUSE, note, as_json=as_json)
 
 
 @habilitations.command()
 @_of_a_habilitation
-@_because
-@on_a_deployment
-def revoke(on: Deployment, habilitation_id: str, *, note: str, as_json: bool) -> None:
-    """Revoke a habilitation, and take its keys away at once."""
-    on.register.find(habilitation_id)
-    _print(
-        on,
-        operators.tell(on, habilitation_id, HabilitationEventType.REVOKE, datetime.now(UTC), note=note),
-        as_json=as_json,
-    )
+@_with_reason
+@with_deployment
+def revoke(deployment: Deployment, habilitation_id: str, *, note: str, as_json: bool) -> None:
+    """Revoke a habilitation and its keys, at once."""
+    deployment.habilitations.find(habilitation_id)
+    _decide(deployment, habilitation_id, HabilitationEventType.REVOKE, note, as_json=as_json)
 
 
 @habilitations.command()
-@on_a_deployment
-def replay(on: Deployment, *, as_json: bool) -> None:
-    """Process again the events of DataPass that were set aside; those that still cannot be stay there."""
-    replayed = [asdict(one) for one in operators.replay(on, datetime.now(UTC))]
+@with_deployment
+def replay(deployment: Deployment, *, as_json: bool) -> None:
+    """Process the DataPass events of the dead-letter queue again; those that fail stay in it."""
+    replayed = operators.replay(deployment, datetime.now(UTC))
     if as_json:
-        print_json(replayed)
-    for one in [] if as_json else replayed:
-        click.echo(f"{one['habilitation'] or '-'}  {one['event'] or '-'}  {one['outcome']}")
+        print_json([asdict(result) for result in replayed])
+    for result in [] if as_json else replayed:
+        click.echo(f"{result.habilitation or '-'}  {result.event or '-'}  {result.outcome}")
 
 
 @habilitations.command()
 @_of_a_habilitation
-@on_a_deployment
-def link(on: Deployment, habilitation_id: str, *, as_json: bool) -> None:
-    """Make a link that shows the latest key once, within 4 hours, and print it: whoever opens it has the key."""
+@with_deployment
+def link(deployment: Deployment, habilitation_id: str, *, as_json: bool) -> None:
+    """Make a one-time link and print it: it shows the latest key once, within 4 hours, to its first visitor."""
     now = datetime.now(UTC)
-    address, token = operators.link(on, habilitation_id, now)
+    address, token = operators.link(deployment, habilitation_id, now)
     (print_json if as_json else print_text)(
         {"link": address, "token_id": token.id, "expires": (now + LIFETIME).isoformat(timespec="seconds")}
     )
 
 
 @habilitations.command(name="dry-run")
-@click.option("--scopes", required=True, type=Scopes(), help="What a key would open.")
-@click.option("--dataset", metavar="NAME", help="Only of this dataset.")
-@on_a_deployment
-def try_scopes(_on: Deployment, *, scopes: list[str], dataset: str | None, as_json: bool) -> None:
-    """Tell what a set of scopes would return of somebody who does not exist; no provider is asked."""
-    if dataset not in {None, *(names := [one.name for one in datasets()])}:
+@click.option("--scopes", required=True, type=Scopes(), help="The scopes to try, separated by commas.")
+@click.option("--dataset", metavar="NAME", help="Only this dataset.")
+@with_deployment
+def try_scopes(_deployment: Deployment, *, scopes: list[str], dataset: str | None, as_json: bool) -> None:
+    """Show the responses that a set of scopes would give about a fictitious citizen; no provider is called."""
+    if dataset not in {None, *(names := [declared.name for declared in datasets()])}:
         raise click.UsageError(f"the datasets are {', '.join(names)}")
     tried = dry_run(scopes, dataset)
     if as_json:
         print_json(tried)
         return
-    for name, answer in tried["datasets"].items():
-        click.echo(f"{name} ({answer['route']}): {answer['status']}")
-        print_json(answer["body"])
+    for name, response in tried["datasets"].items():
+        click.echo(f"{name} ({response['route']}): {response['status']}")
+        print_json(response["body"])
     if tried["unknown"]:
         click.echo(f"Unknown scopes: {', '.join(tried['unknown'])}", err=True)
 
 
-def _request(told: dict[str, Any]) -> Request:
-    missing = [f"--{name}" for name in ("kind", "organisation", "siret", "scopes") if not told[name]]
+def _request(options: dict[str, Any]) -> Request:
+    missing = [f"--{name}" for name in ("kind", "organisation", "siret", "scopes") if not options[name]]
     if missing:
         raise click.UsageError(f"a new habilitation needs {', '.join(missing)}")
-    basis = {"legal_basis": told["legal_basis"]} if told["legal_basis"] else {}
-    emails = {"applicant": told["applicant"], "technical": told["technical"]}
+    basis = {"legal_basis": options["legal_basis"]} if options["legal_basis"] else {}
+    emails = {"applicant": options["applicant"], "technical": options["technical"]}
     try:
         return Request(
-            kind=told["kind"],
-            organisation=told["organisation"],
-            siret=told["siret"],
-            vendor=Vendor(name=told["vendor_name"], siret=told["vendor"]) if told["vendor"] else None,
-            purpose=told["purpose"],
-            justification=told["justification"],
-            scopes=tuple(told["scopes"]),
-            contacts=tuple(Contact.model_validate({"role": role, "email": at}) for role, at in emails.items() if at),
+            kind=options["kind"],
+            organisation=options["organisation"],
+            siret=options["siret"],
+            vendor=Vendor(name=options["vendor_name"], siret=options["vendor"]) if options["vendor"] else None,
+            purpose=options["purpose"],
+            justification=options["justification"],
+            scopes=tuple(options["scopes"]),
+            contacts=tuple(Contact(role=role, email=email) for role, email in emails.items() if email),
             **basis,
         )
     except ValidationError:
@@ -200,12 +194,12 @@ def _request(told: dict[str, Any]) -> Request:
         raise UnprocessableEvent(msg) from None
 
 
-def _describe(found: Habilitation) -> dict[str, Any]:
-    request = found.request
+def _describe(habilitation: Habilitation) -> dict[str, Any]:
+    request = habilitation.request
     return {
-        "id": found.id,
-        "state": found.state.value,
-        "reopened": found.reopened,
+        "id": habilitation.id,
+        "state": habilitation.state.value,
+        "reopened": habilitation.reopened,
         "kind": request.kind.value if request else None,
         "organisation": request.organisation if request else None,
         "siret": request.siret if request else None,
@@ -213,20 +207,34 @@ def _describe(found: Habilitation) -> dict[str, Any]:
         "purpose": request.purpose if request else None,
         "legal_basis": request.legal_basis if request else None,
         "asked": sorted(request.scopes) if request else [],
-        "scopes": sorted(found.granted),
-        "unknown": sorted(found.unknown),
-        "token_id": found.token_id,
-        "expires": found.expires.isoformat() if found.expires else None,
+        "scopes": sorted(habilitation.granted),
+        "unknown": sorted(habilitation.unknown),
+        "token_id": habilitation.token_id,
+        "expires": habilitation.expires.isoformat() if habilitation.expires else None,
     }
 
 
-def _keys(on: Deployment, found: Habilitation) -> list[dict[str, Any]]:
+def _keys(deployment: Deployment, habilitation: Habilitation) -> list[dict[str, Any]]:
     return [
-        {"id": one.id, "scopes": sorted(one.scopes), "expires": one.expires.isoformat() if one.expires else None}
-        for one in active_keys(on.gateway, found.id, datetime.now(UTC))
+        {
+            "id": token.id,
+            "scopes": sorted(token.scopes),
+            "expires": token.expires.isoformat() if token.expires else None,
+        }
+        for token in active_keys(deployment.key_store, habilitation.id, datetime.now(UTC))
     ]
 
 
-def _print(on: Deployment, standing: Habilitation, *, as_json: bool) -> None:
-    described = _describe(standing) | {"keys": [one["id"] for one in _keys(on, standing)]}
+def _decide(  # noqa: PLR0913 - the parts of a decision, each by its name
+    deployment: Deployment,
+    habilitation_id: str,
+    event: HabilitationEventType,
+    note: str,
+    *,
+    request: Request | None = None,
+    as_json: bool,
+) -> None:
+    """Apply a decision, and print the habilitation."""
+    changed = operators.decide(deployment, habilitation_id, event, datetime.now(UTC), request=request, note=note)
+    described = _describe(changed) | {"keys": [key["id"] for key in _keys(deployment, changed)]}
     (print_json if as_json else print_text)(described)

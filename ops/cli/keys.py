@@ -9,14 +9,14 @@ import click
 from api_particulier.habilitations import expiry_reminders
 from api_particulier.keys import lifecycle
 from api_particulier.keys.token import Token
-from ops import keys as operators
-from ops.cli.options import Moment, Scopes, Siret, on_a_deployment, print_json, print_text
+from ops.cli.options import Moment, Scopes, Siret, print_json, print_text, with_deployment
 from ops.deployment import Deployment
+from ops.keys import LOOKED_BACK, forget_suspicions, last_use, last_uses, scopes_used
 
 
 @click.group()
 def keys() -> None:
-    """The keys of administrations, from their issue to their end."""
+    """Issue, list, change and revoke the keys of administrations."""
 
 
 _of_a_key = click.argument("token_id", metavar="ID")
@@ -24,6 +24,8 @@ _DAYS = click.IntRange(1, 36 * 31)
 
 
 class _Network(click.ParamType[str]):
+    """A range of IPv4 or IPv6 addresses."""
+
     name = "cidr"
 
     def convert(self, value: Any, _param: click.Parameter | None, _context: click.Context | None) -> str:
@@ -34,16 +36,22 @@ class _Network(click.ParamType[str]):
 
 
 @keys.command()
-@click.option("--organisation", required=True, help="The administration that the key is for.")
+@click.option("--organisation", required=True, help="The name of the administration.")
 @click.option("--siret", required=True, type=Siret(), help="Its SIRET, 14 digits.")
-@click.option("--scopes", required=True, type=Scopes(), help="What the key opens: contract §4.")
-@click.option("--expires", type=Moment(), help="From when it no longer works. In 18 months by default.")
-@click.option("--allow", "allowed", multiple=True, type=_Network(), help="Only from this range. Repeatable.")
-@click.option("--purpose", help="What it is for; every entry of the audit says it.")
-@click.option("--id", "token_id", help="Finish an issue that was interrupted: the id that it printed.")
-@on_a_deployment
+@click.option("--scopes", required=True, type=Scopes(), help="The scopes that the key opens, separated by commas.")
+@click.option("--expires", type=Moment(), help="When the key stops working; in 18 months by default.")
+@click.option(
+    "--allow",
+    "allowed",
+    multiple=True,
+    type=_Network(),
+    help="Only accept calls from this range. Repeatable.",
+)
+@click.option("--purpose", help="The purpose of the key, kept in every audit record.")
+@click.option("--id", "token_id", help="Finish an interrupted command: the id that it printed.")
+@with_deployment
 def issue(  # noqa: PLR0913 - one parameter an option
-    on: Deployment,
+    deployment: Deployment,
     *,
     organisation: str,
     siret: str,
@@ -54,13 +62,16 @@ def issue(  # noqa: PLR0913 - one parameter an option
     token_id: str | None,
     as_json: bool,
 ) -> None:
-    """Issue a key and print it: hand it over by a safe way, and keep it nowhere."""
+    """Issue a key and print it.
+
+    Send it through a secure channel and keep no copy.
+    """
     now = datetime.now(UTC)
     if expires is not None and expires <= now:
         click.echo("Warning: this key is issued already expired.", err=True)
     token_id = token_id or lifecycle.NewToken.new_id()
     click.echo(
-        f"Issuing {token_id}. Were this interrupted, the same command with --id {token_id} finishes it.", err=True
+        f"Issuing {token_id}. If this is interrupted, run the same command again with --id {token_id}.", err=True
     )
     new = lifecycle.NewToken(
         id=token_id,
@@ -71,20 +82,20 @@ def issue(  # noqa: PLR0913 - one parameter an option
         allowed=allowed,
         purpose=purpose,
     )
-    _print_key(on, lifecycle.issue(on.gateway, new, now), as_json=as_json)
+    _print_key(deployment, lifecycle.issue(deployment.key_store, new, now), as_json=as_json)
 
 
 @keys.command(name="list")
-@click.option("--unused-since", type=_DAYS, metavar="DAYS", help="Only live keys that made no call for so many days.")
-@on_a_deployment
-def list_keys(on: Deployment, *, unused_since: int | None, as_json: bool) -> None:
-    """List every key, the latest first."""
-    tokens = lifecycle.list_all(on.gateway)
+@click.option("--unused-since", type=_DAYS, metavar="DAYS", help="Only active keys without a call for this many days.")
+@with_deployment
+def list_keys(deployment: Deployment, *, unused_since: int | None, as_json: bool) -> None:
+    """List the keys, the latest first."""
+    tokens = lifecycle.list_all(deployment.key_store)
     if unused_since is not None:
         now = datetime.now(UTC)
         since = now - timedelta(days=unused_since)
         old = [token for token in tokens if token.is_active(now) and token.created <= since]
-        uses = operators.last_uses(on.audit, old, since, now)
+        uses = last_uses(deployment.audit, old, since, now)
         tokens = [token for token in old if uses[token.id] is None]
     described = [_describe(token) for token in tokens]
     if as_json:
@@ -94,29 +105,36 @@ def list_keys(on: Deployment, *, unused_since: int | None, as_json: bool) -> Non
 
 
 @keys.command()
-@on_a_deployment
-def ending(on: Deployment, *, as_json: bool) -> None:
-    """List the keys that end within 90 days, or ended this month, and who is told of it."""
-    found = sorted(expiry_reminders.expiring_keys(on.gateway, on.register, datetime.now(UTC)), key=lambda one: one.ends)
-    described = [
-        {"id": one.token.id, "organisation": one.token.organisation, "expires": one.ends.isoformat(), "days": one.days}
-        | {"told": list(one.recipients)}
-        for one in found
-    ]
+@with_deployment
+def ending(deployment: Deployment, *, as_json: bool) -> None:
+    """List the keys that expire within 90 days or expired this month, with the recipients of their reminders."""
+    expiring = expiry_reminders.expiring_keys(deployment.key_store, deployment.habilitations, datetime.now(UTC))
+    keys_by_end = sorted(expiring, key=lambda key: key.ends)
     if as_json:
-        print_json(described)
-    for one in [] if as_json else found:
-        told = ", ".join(one.recipients) or "nobody is told"
-        click.echo(f"{one.token.id}  {one.days:4} days  {one.token.organisation}: {told}")
+        print_json([_describe_expiry(key) for key in keys_by_end])
+        return
+    for key in keys_by_end:
+        recipients = ", ".join(key.recipients) or "nobody is told"
+        click.echo(f"{key.token.id}  {key.days:4} days  {key.token.organisation}: {recipients}")
+
+
+def _describe_expiry(key: expiry_reminders.ExpiringKey) -> dict[str, Any]:
+    return {
+        "id": key.token.id,
+        "organisation": key.token.organisation,
+        "expires": key.ends.isoformat(),
+        "days": key.days,
+        "told": list(key.recipients),
+    }
 
 
 @keys.command()
 @_of_a_key
-@on_a_deployment
-def show(on: Deployment, token_id: str, *, as_json: bool) -> None:
-    """Show what a key is and when it last made a call, within 90 days; never the key itself."""
-    token, now = lifecycle.find(on.gateway, token_id), datetime.now(UTC)
-    used = operators.last_use(on.audit, token, now - operators.LOOKED_BACK, now)
+@with_deployment
+def show(deployment: Deployment, token_id: str, *, as_json: bool) -> None:
+    """Show a token and the date of its last call within 90 days; never the key itself."""
+    token, now = lifecycle.find(deployment.key_store, token_id), datetime.now(UTC)
+    used = last_use(deployment.audit, token, now - LOOKED_BACK, now)
     described = _describe(token) | {"last_use": used.isoformat(timespec="seconds") if used else None}
     (print_json if as_json else print_text)(described)
 
@@ -129,120 +147,121 @@ def show(on: Deployment, token_id: str, *, as_json: bool) -> None:
     default=lifecycle.OVERLAP.days,
     show_default=True,
     metavar="DAYS",
-    help="How long the old key still works.",
+    help="Days during which the old key still works.",
 )
-@on_a_deployment
-def rotate(on: Deployment, token_id: str, *, days: int, as_json: bool) -> None:
-    """Issue a second key that opens the same, and print it; the old one works until the overlap's end."""
-    token = lifecycle.find(on.gateway, token_id)
-    made = lifecycle.rotate(on.gateway, token, timedelta(days=days), datetime.now(UTC))
-    _note(on, made, "key_rotated")
-    _print_key(on, made, as_json=as_json)
+@with_deployment
+def rotate(deployment: Deployment, token_id: str, *, days: int, as_json: bool) -> None:
+    """Issue a second key with the same scopes, and print it; the old key works until the overlap ends."""
+    token = lifecycle.find(deployment.key_store, token_id)
+    new = lifecycle.rotate(deployment.key_store, token, timedelta(days=days), datetime.now(UTC))
+    _add_history(deployment, new, "key_rotated")
+    _print_key(deployment, new, as_json=as_json)
 
 
 @keys.command()
 @_of_a_key
 @click.option("--expires", required=True, type=Moment(), help="From when it no longer works.")
-@on_a_deployment
-def prolong(on: Deployment, token_id: str, *, expires: datetime, as_json: bool) -> None:
-    """Let a key live until another date; one that has expired lives again."""
-    token = lifecycle.find(on.gateway, token_id)
-    changed = lifecycle.extend(on.gateway, token, expires, datetime.now(UTC))
-    _note(on, changed, "key_prolonged")
+@with_deployment
+def prolong(deployment: Deployment, token_id: str, *, expires: datetime, as_json: bool) -> None:
+    """Change the end of a key; an expired key works again."""
+    token = lifecycle.find(deployment.key_store, token_id)
+    changed = lifecycle.extend(deployment.key_store, token, expires, datetime.now(UTC))
+    _add_history(deployment, changed, "key_prolonged")
     _print_token(changed, as_json=as_json)
 
 
 @keys.command()
 @_of_a_key
-@click.option("--scopes", required=True, type=Scopes(), help="What the key still opens: some of what it opens now.")
-@on_a_deployment
-def narrow(on: Deployment, token_id: str, *, scopes: list[str], as_json: bool) -> None:
-    """Let a key open less, within a minute, without changing it."""
-    token = lifecycle.find(on.gateway, token_id)
-    changed = lifecycle.reduce_scopes(on.gateway, token, frozenset(scopes))
-    _note(on, changed, "key_narrowed")
+@click.option("--scopes", required=True, type=Scopes(), help="The scopes to keep, separated by commas.")
+@with_deployment
+def narrow(deployment: Deployment, token_id: str, *, scopes: list[str], as_json: bool) -> None:
+    """Remove scopes from a key, within a minute; the key itself does not change."""
+    token = lifecycle.find(deployment.key_store, token_id)
+    changed = lifecycle.reduce_scopes(deployment.key_store, token, frozenset(scopes))
+    _add_history(deployment, changed, "key_narrowed")
     _print_token(changed, as_json=as_json)
 
 
 @keys.command()
 @_of_a_key
 @click.argument("ranges", metavar="[CIDR]...", nargs=-1, type=_Network())
-@click.option("--anywhere", is_flag=True, help="From any address, instead of ranges.")
-@on_a_deployment
-def allow(on: Deployment, token_id: str, ranges: tuple[str, ...], *, anywhere: bool, as_json: bool) -> None:
-    """Let a key be used from these ranges of addresses only, within a minute."""
+@click.option("--anywhere", is_flag=True, help="Accept calls from any address.")
+@with_deployment
+def allow(deployment: Deployment, token_id: str, ranges: tuple[str, ...], *, anywhere: bool, as_json: bool) -> None:
+    """Accept the calls of a key from these ranges of addresses only, within a minute."""
     if anywhere is bool(ranges):
         raise click.UsageError("say ranges, or --anywhere")
-    changed = lifecycle.set_allowed_ips(on.gateway, lifecycle.find(on.gateway, token_id), ranges)
-    _note(on, changed, "key_allowed")
+    changed = lifecycle.set_allowed_ips(deployment.key_store, lifecycle.find(deployment.key_store, token_id), ranges)
+    _add_history(deployment, changed, "key_allowed")
     _print_token(changed, as_json=as_json)
 
 
 @keys.command()
 @_of_a_key
-@on_a_deployment
-def revoke(on: Deployment, token_id: str, *, as_json: bool) -> None:
-    """Take a key away, at once."""
-    changed = lifecycle.revoke(on.gateway, lifecycle.find(on.gateway, token_id))
-    _note(on, changed, "key_revoked")
+@with_deployment
+def revoke(deployment: Deployment, token_id: str, *, as_json: bool) -> None:
+    """Revoke a key, at once and for good."""
+    changed = lifecycle.revoke(deployment.key_store, lifecycle.find(deployment.key_store, token_id))
+    _add_history(deployment, changed, "key_revoked")
     _print_token(changed, as_json=as_json)
 
 
 @keys.command()
 @_of_a_key
-@on_a_deployment
-def resume(on: Deployment, token_id: str, *, as_json: bool) -> None:
-    """Let a key work again that was suspended for an enumeration, and forget what it was suspected for."""
-    token = lifecycle.find(on.gateway, token_id)
-    operators.forget_suspicions(on.stats, token)
-    changed = lifecycle.resume(on.gateway, token, datetime.now(UTC))
-    _note(on, changed, "key_resumed")
+@with_deployment
+def resume(deployment: Deployment, token_id: str, *, as_json: bool) -> None:
+    """Reactivate a key that was suspended for enumeration, and delete what is recorded against it."""
+    token = lifecycle.find(deployment.key_store, token_id)
+    forget_suspicions(deployment.stats, token)
+    changed = lifecycle.resume(deployment.key_store, token, datetime.now(UTC))
+    _add_history(deployment, changed, "key_resumed")
     _print_token(changed, as_json=as_json)
 
 
 @keys.command(name="unused-scopes")
 @_of_a_key
-@click.option("--days", type=_DAYS, default=90, show_default=True, metavar="DAYS", help="Over so many days.")
-@on_a_deployment
-def unused_scopes(on: Deployment, token_id: str, *, days: int, as_json: bool) -> None:
-    """Tell which scopes of a key released nothing; a bundle is told as the scopes that it holds.
+@click.option("--days", type=_DAYS, default=90, show_default=True, metavar="DAYS", help="Days to look back.")
+@with_deployment
+def unused_scopes(deployment: Deployment, token_id: str, *, days: int, as_json: bool) -> None:
+    """List the scopes of a key that released no field; a bundle is shown as the scopes that it contains.
 
-    A field that providers seldom show is seldom released: ask before narrowing a key for it.
+    Some fields are rare at the providers: ask the administration before removing a scope.
     """
-    token, now = lifecycle.find(on.gateway, token_id), datetime.now(UTC)
-    found = operators.scopes_used(on.audit, token, now - timedelta(days=days), now)
+    token, now = lifecycle.find(deployment.key_store, token_id), datetime.now(UTC)
+    usage = scopes_used(deployment.audit, token, now - timedelta(days=days), now)
     described = {
         "id": token.id,
         "scopes": sorted(token.scopes),
         "days": days,
-        "calls": found.calls,
-        "used": list(found.used),
-        "unused": list(found.unused),
+        "calls": usage.calls,
+        "used": list(usage.used),
+        "unused": list(usage.unused),
     }
     (print_json if as_json else print_text)(described)
 
 
 @keys.command()
-@on_a_deployment
-def repair(on: Deployment, *, as_json: bool) -> None:
-    """Undo the issues that were interrupted and that nobody finished; revoke the keys that ended 90 days ago."""
+@with_deployment
+def repair(deployment: Deployment, *, as_json: bool) -> None:
+    """Cancel interrupted issues, and revoke the keys that expired 90 days ago or more."""
     now = datetime.now(UTC)
-    undone, ended = lifecycle.stale_issuances(on.gateway, now), lifecycle.long_expired(on.gateway, now)
+    undone = lifecycle.stale_issuances(deployment.key_store, now)
+    ended = lifecycle.long_expired(deployment.key_store, now)
     for token_id in undone:
-        lifecycle.cancel_issuance(on.gateway, token_id)
+        lifecycle.cancel_issuance(deployment.key_store, token_id)
     for token in ended:
-        _note(on, lifecycle.revoke(on.gateway, token), "key_revoked")
+        _add_history(deployment, lifecycle.revoke(deployment.key_store, token), "key_revoked")
     (print_json if as_json else print_text)({"undone": undone, "revoked": [token.id for token in ended]})
 
 
-def _note(on: Deployment, token: Token, change: str) -> None:
-    """Tell the history of the key's habilitation, where it has one, what was done and by whom."""
+def _add_history(deployment: Deployment, token: Token, change: str) -> None:
+    """Add a change of a key to the history of its habilitation, if it has one."""
     if token.habilitation:
-        on.register.note(token.habilitation, change, on.operator, datetime.now(UTC))
+        deployment.habilitations.note(token.habilitation, change, deployment.operator, datetime.now(UTC))
 
 
-def _print_key(on: Deployment, token: Token, *, as_json: bool) -> None:
-    key, described = lifecycle.reveal(on.gateway, token), _describe(token)
+def _print_key(deployment: Deployment, token: Token, *, as_json: bool) -> None:
+    key, described = lifecycle.reveal(deployment.key_store, token), _describe(token)
     if as_json:
         print_json({"id": token.id, "key": key} | {name: described[name] for name in ("scopes", "expires")})
     else:

@@ -1,4 +1,4 @@
-"""What the verbs of the ``api-particulier`` command have in common: their options, and how they answer."""
+"""Options and output common to the verbs of the ``api-particulier`` command."""
 
 import json
 import sys
@@ -19,8 +19,11 @@ from ops.export import ExportError
 _PARIS = ZoneInfo("Europe/Paris")
 
 
-def on_a_deployment[**P](verb: Callable[P, None]) -> Callable[..., None]:
-    """Give a verb the options that say which deployment it works on and how it answers."""
+def with_deployment[**P](verb: Callable[P, None]) -> Callable[..., None]:
+    """Add the options common to all verbs, and pass the chosen ``Deployment`` first.
+
+    Expected errors become a message and the exit code 1.
+    """
 
     @click.option("--local", is_flag=True, help="Work on the local stack (.local/stack.json).")
     @click.option("--stack-name", default="api-particulier", show_default=True, help="The CloudFormation stack.")
@@ -29,8 +32,8 @@ def on_a_deployment[**P](verb: Callable[P, None]) -> Callable[..., None]:
     @wraps(verb)
     def run(*args: Any, local: bool, stack_name: str, region: str | None, **options: Any) -> None:
         try:
-            on = Deployment.on_local_stack(stack_name) if local else Deployment.on_aws(stack_name, region)
-            verb(on, *args, **options)  # type: ignore[arg-type]  # click calls by name
+            deployment = Deployment.on_local_stack(stack_name) if local else Deployment.on_aws(stack_name, region)
+            verb(deployment, *args, **options)  # type: ignore[arg-type]  # click calls by name
         except (DeploymentError, ExportError, KeyRefused, UnprocessableEvent, BotoCoreError, ClientError) as error:
             raise click.ClickException(str(error)) from None
         except UnknownHabilitation as error:
@@ -40,10 +43,12 @@ def on_a_deployment[**P](verb: Callable[P, None]) -> Callable[..., None]:
 
 
 class Moment(click.ParamType[datetime]):
+    """A date or a date and time; a value without a zone is in Paris time."""
+
     name = "date"
 
     def convert(self, value: Any, _param: click.Parameter | None, _context: click.Context | None) -> datetime:
-        """A date means its first instant in Paris; a date and time without a zone is Paris's too."""
+        """Return the moment in UTC; a date means its first instant in Paris."""
         try:
             read = datetime.fromisoformat(value) if "T" in value else date.fromisoformat(value)
         except ValueError:
@@ -53,6 +58,8 @@ class Moment(click.ParamType[datetime]):
 
 
 class Scopes(click.ParamType[list[str]]):
+    """Scopes separated by commas."""
+
     name = "a,b,c"
 
     def convert(self, value: Any, _param: click.Parameter | None, _context: click.Context | None) -> list[str]:
@@ -63,6 +70,8 @@ class Scopes(click.ParamType[list[str]]):
 
 
 class Siret(click.ParamType[str]):
+    """A SIRET with a correct check digit; spaces are accepted."""
+
     name = "siret"
 
     def convert(self, value: Any, _param: click.Parameter | None, _context: click.Context | None) -> str:

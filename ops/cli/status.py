@@ -1,4 +1,4 @@
-"""``api-particulier status``: how the providers are, and the maintenances that are announced."""
+"""``api-particulier status``: the state of the providers, and their announced maintenances."""
 
 from datetime import datetime
 from typing import Any
@@ -7,25 +7,27 @@ import click
 from click.core import ParameterSource
 
 from api_particulier.providers.health import Maintenance
-from ops.cli.options import Moment, on_a_deployment, print_json
+from ops.cli.options import Moment, print_json, with_deployment
 from ops.deployment import Deployment
-from ops.maintenance import Board, NotAnnouncedError
+from ops.maintenance import ChangedMeanwhileError, MaintenanceSchedule, NotAnnouncedError
 
 _of_a_provider = click.option(
-    "--provider", required=True, type=click.Choice(["dgfip", "caf", "ban"]), help="The provider that is in maintenance."
+    "--provider", required=True, type=click.Choice(["dgfip", "caf", "ban"]), help="The provider in maintenance."
 )
+
+_TRY_AGAIN = "another command changed the maintenances meanwhile; try again"
 
 
 @click.group(invoke_without_command=True)
-@on_a_deployment
-def status(on: Deployment, *, as_json: bool) -> None:
-    """Show whether each provider answers, now and over 30 days."""
+@with_deployment
+def status(deployment: Deployment, *, as_json: bool) -> None:
+    """Show the state of each provider, now and over 30 days."""
     context = click.get_current_context()
     if context.invoked_subcommand is None:
-        found = Board(on).status()
-        (print_json if as_json else _print)(found)
+        providers = MaintenanceSchedule(deployment).status()
+        (print_json if as_json else _print)(providers)
     elif any(context.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in context.params):
-        # A verb would not see them, and work on another deployment than was said.
+        # A verb does not see the options of its group: it would work on another deployment.
         raise click.UsageError("options go after the verb")
 
 
@@ -33,46 +35,53 @@ def status(on: Deployment, *, as_json: bool) -> None:
 @_of_a_provider
 @click.option("--from", "start", required=True, type=Moment(), help="When it begins.")
 @click.option("--to", "end", required=True, type=Moment(), help="When it ends.")
-@click.option("--message", default="", help="What callers are told of it, in French.")
-@on_a_deployment
+@click.option("--message", default="", help="The message for callers, in French.")
+@with_deployment
 def announce(  # noqa: PLR0913 - one parameter an option
-    on: Deployment, *, provider: str, start: datetime, end: datetime, message: str, as_json: bool
+    deployment: Deployment, *, provider: str, start: datetime, end: datetime, message: str, as_json: bool
 ) -> None:
-    """Announce a maintenance: meanwhile the provider is not asked, and callers are told until when."""
+    """Announce a maintenance: during it the provider is not called, and responses give its end."""
     if end <= start:
         raise click.UsageError("a maintenance ends after it begins")
-    board = Board(on)
-    board.announce(provider, Maintenance(start, end, message))
-    _print_announced(board, as_json=as_json)
+    schedule = MaintenanceSchedule(deployment)
+    try:
+        schedule.announce(provider, Maintenance(start, end, message))
+    except ChangedMeanwhileError:
+        raise click.ClickException(_TRY_AGAIN) from None
+    _print_announced(schedule, as_json=as_json)
 
 
 @status.command()
 @_of_a_provider
-@click.option("--from", "start", required=True, type=Moment(), help="When it was to begin.")
-@on_a_deployment
-def withdraw(on: Deployment, *, provider: str, start: datetime, as_json: bool) -> None:
-    """Take an announced maintenance back, or end one that has begun."""
-    board = Board(on)
+@click.option("--from", "start", required=True, type=Moment(), help="The announced beginning.")
+@with_deployment
+def withdraw(deployment: Deployment, *, provider: str, start: datetime, as_json: bool) -> None:
+    """Cancel an announced maintenance, or end it early."""
+    schedule = MaintenanceSchedule(deployment)
     try:
-        board.withdraw(provider, start)
+        schedule.withdraw(provider, start)
     except NotAnnouncedError:
         raise click.ClickException(f"no maintenance of {provider} begins then") from None
-    _print_announced(board, as_json=as_json)
+    except ChangedMeanwhileError:
+        raise click.ClickException(_TRY_AGAIN) from None
+    _print_announced(schedule, as_json=as_json)
 
 
-def _print_announced(board: Board, *, as_json: bool) -> None:
-    announced: list[dict[str, Any]] = board.status()["maintenances"]
+def _print_announced(schedule: MaintenanceSchedule, *, as_json: bool) -> None:
+    announced: list[dict[str, Any]] = schedule.status()["maintenances"]
     if as_json:
         print_json(announced)
-    for one in [] if as_json else announced:
-        click.echo("  ".join(str(value) for value in one.values()))
+    for maintenance in [] if as_json else announced:
+        click.echo("  ".join(str(value) for value in maintenance.values()))
 
 
-def _print(found: dict[str, Any]) -> None:
-    for provider, one in found["fournisseurs"].items():
-        over = "no probe yet" if one["disponibilite30j"] is None else f"{one['disponibilite30j']} % over 30 days"
-        click.echo(f"{provider:8}{one['etat']:14}{over}, seen at {one['verifieA'] or '-'}")
-    for incident in found["incidents"]:
+def _print(described: dict[str, Any]) -> None:
+    for name, provider in described["fournisseurs"].items():
+        uptime = provider["disponibilite30j"]
+        over = "no probe yet" if uptime is None else f"{uptime} % over 30 days"
+        click.echo(f"{name:8}{provider['etat']:14}{over}, seen at {provider['verifieA'] or '-'}")
+    for incident in described["incidents"]:
         click.echo(f"incident      {incident['fournisseur']}  {incident['debut']}  {incident['fin'] or 'goes on'}")
-    for one in found["maintenances"]:
-        click.echo(f"maintenance   {one['fournisseur']}  {one['debut']}  {one['fin']}  {one['message']}")
+    for maintenance in described["maintenances"]:
+        columns = (maintenance[name] for name in ("fournisseur", "debut", "fin", "message"))
+        click.echo("  ".join(("maintenance ", *columns)))

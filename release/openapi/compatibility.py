@@ -1,8 +1,8 @@
-"""What would break who calls today: the public contract, against that of the last release.
+"""Changes of the public contract that would break callers of the last release.
 
 ``python -m release.openapi.compatibility`` compares ``docs/openapi.yaml`` with that of the last git tag, if there is one.
-``jsoncompat`` tells whether one schema accepts all that another does; where schemas are, and which way each is read, is
-OpenAPI's and told here. What is not proven compatible is refused (docs/decisions/0023-breaking-changes.md).
+``jsoncompat`` compares two JSON schemas; this module finds the schemas in the document, and knows which side reads
+each. A change that is not proven compatible is a break (docs/decisions/0023-breaking-changes.md).
 """
 
 import json
@@ -16,13 +16,13 @@ import jsoncompat
 import yaml
 from jsoncompat import RoleLiteral
 
-from ops.functions import ROOT
+from ops.template import ROOT
 
 CONTRACT: Final = "docs/openapi.yaml"
-_SENT: Final = "deserializer"
-"""What callers send today must still be read."""
-_ANSWERED: Final = "serializer"
-"""What is answered from now on must be what callers read today."""
+_REQUEST: Final = "deserializer"
+"""The new API must accept the requests that callers send today."""
+_RESPONSE: Final = "serializer"
+"""Callers of today must be able to read the new responses."""
 
 _SCHEMAS: Final = "#/components/schemas/"
 
@@ -54,89 +54,92 @@ def _git(*arguments: str) -> str | None:
 
 
 def breaks(old: Document, new: Document) -> list[str]:
-    """Return what of ``new`` would break a caller that ``old`` was promised to, in words."""
+    """Return a sentence for each change from ``old`` to ``new`` that would break a caller."""
     return list(_breaks(old, new))
 
 
 def _breaks(old: Document, new: Document) -> Iterator[str]:
     for path, item in old["paths"].items():
         for method, was in item.items():
-            is_now = new["paths"].get(path, {}).get(method)
+            now = new["paths"].get(path, {}).get(method)
             where = f"{method.upper()} {path}"
-            if is_now is None:
+            if now is None:
                 yield f"{where} is gone"
                 continue
-            for why in _of_operation(was, is_now, old, new):
+            for why in _in_operation(was, now, old, new):
                 yield f"{where}: {why}"
 
 
-def _of_operation(was: Document, is_now: Document, old: Document, new: Document) -> Iterator[str]:
-    if is_now.get("security", []) != was.get("security", []):
+def _in_operation(was: Document, now: Document, old: Document, new: Document) -> Iterator[str]:
+    if now.get("security", []) != was.get("security", []):
         yield "what it takes to be let in has changed"
-    yield from _of_parameters(was, is_now, old, new)
-    yield from _of_body(was, is_now, old, new)
+    yield from _in_parameters(was, now, old, new)
+    yield from _in_body(was, now, old, new)
     for status, response in was["responses"].items():
-        answers = is_now["responses"].get(status)
-        if answers is None:
+        response_now = now["responses"].get(status)
+        if response_now is None:
             if status.startswith("2"):
                 yield f"{status} is no longer answered"
             continue
         yield from (
-            f"{status}: {why}" for why in _of_answer(_resolved(response, old), _resolved(answers, new), old, new)
+            f"{status}: {why}" for why in _in_response(_resolved(response, old), _resolved(response_now, new), old, new)
         )
-    for status in is_now["responses"].keys() - was["responses"].keys():
+    for status in now["responses"].keys() - was["responses"].keys():
         if status.startswith("2"):
             yield f"{status} is new: callers do not expect it"
 
 
-def _of_parameters(was: Document, is_now: Document, old: Document, new: Document) -> Iterator[str]:
-    before, now = (
-        {(one["in"], one["name"]): one for one in operation.get("parameters", ())} for operation in (was, is_now)
-    )
+def _in_parameters(was: Document, now: Document, old: Document, new: Document) -> Iterator[str]:
+    before, after = _parameters(was), _parameters(now)
     for key, parameter in before.items():
-        if key not in now:
-            yield f"parameter {parameter['name']} is gone"
-        elif now[key]["required"] and not parameter["required"]:
-            yield f"parameter {parameter['name']} can no longer be left out"
+        name = parameter["name"]
+        if key not in after:
+            yield f"parameter {name} is gone"
+        elif after[key]["required"] and not parameter["required"]:
+            yield f"parameter {name} can no longer be left out"
         else:
-            why = _incompatible(parameter["schema"], now[key]["schema"], old, new, _SENT)
-            yield from (f"parameter {parameter['name']}: {one}" for one in why)
-    yield from (
-        f"parameter {now[key]['name']} is new, and required" for key in now.keys() - before if now[key]["required"]
-    )
+            reasons = _incompatible(parameter["schema"], after[key]["schema"], old, new, _REQUEST)
+            yield from (f"parameter {name}: {reason}" for reason in reasons)
+    for key in after.keys() - before:
+        if after[key]["required"]:
+            yield f"parameter {after[key]['name']} is new, and required"
 
 
-def _of_body(was: Document, is_now: Document, old: Document, new: Document) -> Iterator[str]:
-    before, now = was.get("requestBody"), is_now.get("requestBody")
-    if now is None:
+def _parameters(operation: Document) -> dict[tuple[str, str], Document]:
+    return {(parameter["in"], parameter["name"]): parameter for parameter in operation.get("parameters", ())}
+
+
+def _in_body(was: Document, now: Document, old: Document, new: Document) -> Iterator[str]:
+    before, after = was.get("requestBody"), now.get("requestBody")
+    if after is None:
         return
     if before is None:
         yield "it now takes a body"
         return
-    yield from (f"body: {why}" for why in _of_content(before, now, old, new, _SENT))
+    yield from (f"body: {why}" for why in _in_content(before, after, old, new, _REQUEST))
 
 
-def _of_answer(was: Document, is_now: Document, old: Document, new: Document) -> Iterator[str]:
-    yield from _of_content(was, is_now, old, new, _ANSWERED)
-    for name in was.get("headers", {}).keys() - is_now.get("headers", {}).keys():
+def _in_response(was: Document, now: Document, old: Document, new: Document) -> Iterator[str]:
+    yield from _in_content(was, now, old, new, _RESPONSE)
+    for name in was.get("headers", {}).keys() - now.get("headers", {}).keys():
         yield f"header {name} is gone"
 
 
-def _of_content(was: Document, is_now: Document, old: Document, new: Document, role: RoleLiteral) -> Iterator[str]:
+def _in_content(was: Document, now: Document, old: Document, new: Document, role: RoleLiteral) -> Iterator[str]:
     for media_type, before in was["content"].items():
-        now = is_now["content"].get(media_type)
-        if now is None:
+        after = now["content"].get(media_type)
+        if after is None:
             yield f"{media_type} is gone"
         else:
-            why = _incompatible(before["schema"], now["schema"], old, new, role)
-            yield from (f"{media_type}: {one}" for one in why)
+            reasons = _incompatible(before["schema"], after["schema"], old, new, role)
+            yield from (f"{media_type}: {reason}" for reason in reasons)
 
 
-def _incompatible(was: Document, is_now: Document, old: Document, new: Document, role: RoleLiteral) -> Iterator[str]:
-    before, now = (json.dumps(_whole(schema, document)) for schema, document in ((was, old), (is_now, new)))
-    if before == now:
+def _incompatible(was: Document, now: Document, old: Document, new: Document, role: RoleLiteral) -> Iterator[str]:
+    before, after = json.dumps(_whole(was, old)), json.dumps(_whole(now, new))
+    if before == after:
         return
-    verdict = jsoncompat.analyze_compat(before, now, role)
+    verdict = jsoncompat.analyze_compat(before, after, role)
     if verdict["status"] == "incompatible":
         yield f"for example {verdict['counterexample_json']}"
     elif verdict["status"] == "unknown":
@@ -150,11 +153,11 @@ def _resolved(node: Document, document: Document) -> Document:
     found: Any = document
     for step in reference.removeprefix("#/").split("/"):
         found = found[step]
-    return found  # type: ignore[no-any-return]  # what a document refers to is an object
+    return found  # type: ignore[no-any-return]  # a reference leads to an object
 
 
 def _whole(schema: Document, document: Document) -> Document:
-    """Return a schema with all that it refers to, in itself."""
+    """Return a schema that contains the definitions it refers to."""
     definitions: dict[str, Any] = {}
     waiting = _references(schema)
     while waiting:

@@ -1,7 +1,7 @@
-"""The documentation's examples: what the datasets really answer about the sandbox's first household and family.
+"""Examples of responses: those of the datasets about the first household and family of the sandbox.
 
-``python -m release.openapi.examples`` prints them. It is a process of its own, for which it is always the same day,
-and whose environment and connections are nobody else's.
+``python -m release.openapi.examples`` prints them in JSON. They are computed in a process of their own, at a fixed date
+and with its own environment variables.
 """
 
 import json
@@ -25,18 +25,18 @@ from ops.functions import datasets
 from sandbox.simulators import PEOPLE, Silent, ban, caf, svair
 
 DAY: Final = "2026-11-25"
-"""The day that they are of: notices and quotients follow the calendar, and a document that is compared must not."""
-_TOO_OLD: Final = "1990000000001"
+"""The date of the examples: notices and quotients change with the calendar, and the document must not."""
+_OLD_NOTICE: Final = "1990000000001"
 
 
 @lru_cache(maxsize=1)
 def examples() -> Mapping[str, Any]:
-    """Return ``answers`` by route, ``parameters`` by name, and ``errors`` by their class's name where it is not all."""
-    done = subprocess.run(  # noqa: S603 - a module of ours
+    """Return ``responses`` by route, ``parameters`` by name, and the ``errors`` that need a request, by class name."""
+    done = subprocess.run(  # noqa: S603 - this module
         [sys.executable, "-P", "-m", __name__], stdout=subprocess.PIPE, check=True, env=_environment()
     )
-    read: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])  # what is logged comes before
-    return read
+    printed: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])  # after the lines of the log
+    return printed
 
 
 def _environment() -> dict[str, str]:
@@ -48,7 +48,7 @@ def _environment() -> dict[str, str]:
 
 @contextmanager
 def _served() -> Iterator[None]:
-    """Serve the sandbox's people on loopback, and say where in the environment."""
+    """Serve the simulated providers on loopback, with their addresses in the environment."""
     services = {
         "DGFIP_SVAIR_URL": svair.app(PEOPLE / "avis.toml"),
         "CAF_URL": caf.app(PEOPLE / "familles.toml"),
@@ -63,7 +63,7 @@ def _served() -> Iterator[None]:
         yield
 
 
-def _answer(dataset: Dataset[Parameters], route: str, query: Mapping[str, str]) -> dict[str, object]:
+def _response(dataset: Dataset[Parameters], route: str, query: Mapping[str, str]) -> dict[str, object]:
     model = dataset.routes[route]
     fields = frozenset(path for path, _ in fields_of(model))
     parameters = dataset.parameters.parse({name: [value] for name, value in query.items()})
@@ -85,13 +85,17 @@ def main() -> None:
         "dgfip": {"numeroFiscal": citizen.numero_fiscal, "referenceAvis": citizen.reference_avis},
         "caf": {"numeroAllocataire": family.numero_allocataire, "codePostal": family.code_postal},
     }
-    asked = datasets()
-    print(  # noqa: T201 - what this process is for
+    declared = datasets()
+    print(  # noqa: T201 - the output of this process
         json.dumps(
             {
-                "answers": {route: _answer(one, route, numbers[one.provider]) for one in asked for route in one.routes},
+                "responses": {
+                    route: _response(dataset, route, numbers[dataset.provider])
+                    for dataset in declared
+                    for route in dataset.routes
+                },
                 "parameters": numbers["dgfip"] | numbers["caf"],
-                "errors": {"UnavailableYear": _refusal(asked[0], numbers["dgfip"] | {"referenceAvis": _TOO_OLD})},
+                "errors": {"UnavailableYear": _refusal(declared[0], numbers["dgfip"] | {"referenceAvis": _OLD_NOTICE})},
             }
         )
     )

@@ -1,7 +1,7 @@
-"""``docs/openapi.yaml``: the public contract, generated from what the functions declare.
+"""``docs/openapi.yaml``: the public contract, generated from the declarations of the functions.
 
-Powertools writes each function's part, from the models of its answers, and merges them; what its generator knows
-nothing of (the headers of every answer, responses that many operations share) is added here.
+Powertools writes the part of each function from its models, and merges the parts. This module adds what its generator
+does not have: the headers of every response, and the responses shared by several operations.
 """
 
 import re
@@ -24,15 +24,15 @@ from api_particulier.api.openapi import Route
 from api_particulier.api.parameters import Parameter, Parameters
 from api_particulier.api.response import RATE_LIMIT, in_xml
 from api_particulier.scopes import fields_of
-from ops.functions import ROOT, modules
-from ops.template import resources
+from ops.functions import modules
+from ops.template import ROOT, resources
 from release.openapi import refusals
 from release.openapi.examples import examples
 
 KEY: Final = "X-API-Key"
 _V2: Final = "/api/v2/"
 SERVER: Final = ".."
-"""Relative to where the document is read, ``/api/open-api.yml``: right behind any stage and any domain."""
+"""Relative to the address of the document, ``/api/open-api.yml``, so that it is right behind any stage and domain."""
 _TAGS: Final = {
     "dgfip": Tag(name="Données fiscales", description="Ce que la DGFIP sait d'un foyer fiscal"),
     "caf": Tag(name="Données familiales", description="Ce que la CAF sait d'une famille"),
@@ -70,16 +70,16 @@ _NUMBER: Final = re.compile("[0-9]+$")
 
 
 class UndocumentedRouteError(Exception):
-    """A route of the template that no function says anything of."""
+    """A route of the template that its function does not document."""
 
 
 def document() -> str:
-    """Return the text of ``docs/openapi.yaml``; ``UndocumentedRouteError`` when a route is missing."""
+    """Return the text of ``docs/openapi.yaml``; raise ``UndocumentedRouteError`` when a route is missing."""
     return _HEAD + yaml.dump(openapi(), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
 
 
 def openapi() -> dict[str, Any]:
-    """Return the document."""
+    """Return the document; raise ``UndocumentedRouteError`` when a route is missing."""
     merge = OpenAPIMerge(
         title="API Particulier",
         version=tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"],
@@ -90,7 +90,7 @@ def openapi() -> dict[str, Any]:
         license_info=License(name="MIT", identifier="MIT"),
         on_conflict="error",
     )
-    parts = [_part(folder, module) for folder, module in modules().items() if _doors(folder)]
+    parts = [_part(folder, module) for folder, module in modules().items() if _routes_of(folder)]
     _refuse_different_models_of_one_name(parts)
     for part in parts:
         merge.add_schema(part)
@@ -105,36 +105,35 @@ _SCHEME: Final = APIKey(
 # ── A function's part ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _doors(folder: str) -> dict[tuple[str, str], bool]:
-    """Return the routes of the template that are this API's, each by method and path, and whether it needs a key.
+def _routes_of(folder: str) -> dict[tuple[str, str], bool]:
+    """Return the API routes of a function in the template, by method and path, with whether each needs a key.
 
-    What is outside ``/api/`` is a page for people, except where the document itself is read.
+    A route outside ``/api/`` is a page of the website, except the address of the document.
     """
-    (function,) = (
-        one for one in resources("AWS::Serverless::Function").values() if one["CodeUri"] == f"functions/{folder}/"
-    )
-    events = [one["Properties"] for one in function.get("Events", {}).values() if one["Type"] == "Api"]
+    functions = resources("AWS::Serverless::Function").values()
+    (function,) = (function for function in functions if function["CodeUri"] == f"functions/{folder}/")
+    events = [event["Properties"] for event in function.get("Events", {}).values() if event["Type"] == "Api"]
     return {
-        (one["Method"].upper(), one["Path"]): one.get("Auth", {}).get("ApiKeyRequired", True)
-        for one in events
-        if one["Path"].startswith("/api/") or one["Path"] == "/documentation-open-api.yaml"
+        (event["Method"].upper(), event["Path"]): event.get("Auth", {}).get("ApiKeyRequired", True)
+        for event in events
+        if event["Path"].startswith("/api/") or event["Path"] == "/documentation-open-api.yaml"
     }
 
 
 def _part(folder: str, module: Any) -> dict[str, Any]:
-    """Return Powertools' document of one function."""
+    """Return the document that Powertools writes for a function."""
     resolver = APIGatewayRestResolver()
-    doors = _doors(folder)
+    routes = _routes_of(folder)
     if hasattr(module, "DATASET"):
         for path in module.DATASET.routes:
             _add_dataset(resolver, module.DATASET, path)
     else:
         declared = {(route.method, route.path): route for route in getattr(module, "ROUTES", ())}
-        if declared.keys() != doors.keys():
-            missing = ", ".join(" ".join(door) for door in sorted(declared.keys() ^ doors.keys()))
+        if declared.keys() != routes.keys():
+            missing = ", ".join(" ".join(route) for route in sorted(declared.keys() ^ routes.keys()))
             raise UndocumentedRouteError(f"functions/{folder}/app.py: ROUTES and template.yaml differ: {missing}")
-        for door, route in declared.items():
-            _add_service(resolver, route, key=doors[door])
+        for method_and_path, route in declared.items():
+            _add_service(resolver, route, key=routes[method_and_path])
     return _dumped(resolver.get_openapi_schema(security_schemes={KEY: _SCHEME}))
 
 
@@ -158,7 +157,7 @@ def _add_dataset(resolver: APIGatewayRestResolver, dataset: Dataset[Parameters],
         tags=[_TAGS[dataset.provider].name],
         security=[{KEY: []}],
         responses={
-            200: _success(model, examples()["answers"][path], xml=not is_v2),
+            200: _success(model, examples()["responses"][path], xml=not is_v2),
             **refusals.of_dataset(dataset, is_v2=is_v2),
         },
     )(_endpoint(name, arguments))
@@ -189,23 +188,23 @@ def _add_service(resolver: APIGatewayRestResolver, route: Route, *, key: bool) -
 
 
 def _endpoint(name: str, arguments: list[Argument]) -> Any:
-    """Make what Powertools reads an operation's parameters from: a function of these arguments."""
+    """Return a function with these arguments, from which Powertools reads the parameters of an operation."""
 
     def endpoint(**_: object) -> None:
-        """Nobody calls it."""
+        """Only its signature is read."""
 
     endpoint.__name__ = name
-    endpoint.__signature__ = Signature(arguments)  # type: ignore[attr-defined]  # what `inspect.signature` reads first
+    endpoint.__signature__ = Signature(arguments)  # type: ignore[attr-defined]  # read by `inspect.signature`
     return endpoint
 
 
 def _queries(parameters: tuple[Parameter, ...], *, required: bool) -> Iterator[Argument]:
-    for one in parameters:
-        told = examples()["parameters"].get(one.name)
-        sample = {"bac à sable": Example(value=told)} if told else None
-        described = Query(description=one.description, pattern=one.pattern, openapi_examples=sample)
+    for parameter in parameters:
+        value = examples()["parameters"].get(parameter.name)
+        sample = {"bac à sable": Example(value=value)} if value else None
+        described = Query(description=parameter.description, pattern=parameter.pattern, openapi_examples=sample)
         default = Argument.empty if required else ""
-        yield Argument(one.name, Argument.KEYWORD_ONLY, annotation=Annotated[str, described], default=default)
+        yield Argument(parameter.name, Argument.KEYWORD_ONLY, annotation=Annotated[str, described], default=default)
 
 
 def _header(name: str, what: str, *, required: bool) -> Argument:
@@ -240,7 +239,7 @@ def _success(
 
 
 def _refuse_different_models_of_one_name(parts: list[dict[str, Any]]) -> None:
-    """Two functions may share a model; two models of one name would overwrite each other in silence."""
+    """Raise ``ValueError`` for two different models with the same name: the merge would keep one of them."""
     known: dict[str, Any] = {}
     for part in parts:
         for name, schema in part["components"]["schemas"].items():
@@ -249,7 +248,7 @@ def _refuse_different_models_of_one_name(parts: list[dict[str, Any]]) -> None:
 
 
 def _tidied(merged: dict[str, Any]) -> dict[str, Any]:
-    """Add the headers of every answer, share what is answered alike, leave out what nothing refers to."""
+    """Add the headers of responses, share identical error responses, and remove the schemas that are not used."""
     components = merged["components"]
     components["headers"] = {
         name: {"description": what, "required": required, "schema": schema}
@@ -262,17 +261,17 @@ def _tidied(merged: dict[str, Any]) -> dict[str, Any]:
     for operation in _operations(merged):
         for parameter in operation.get("parameters", ()):
             del parameter["schema"]["description"]  # the parameter's own
-            parameter["schema"].pop("default", None)  # what Powertools needs to know that it can be left out
+            parameter["schema"].pop("default", None)  # set only to make the argument optional
     _untitle(merged["paths"])
     _untitle(components["schemas"])
-    merged["paths"] = dict(sorted(merged["paths"].items(), key=lambda one: (not one[0].startswith(_V2), one[0])))
+    merged["paths"] = dict(sorted(merged["paths"].items(), key=lambda path: (not path[0].startswith(_V2), path[0])))
     return merged
 
 
 def _untitle(node: Any) -> None:
-    """Remove the titles that pydantic makes of names."""
-    for one in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
-        _untitle(one)
+    """Remove the titles that pydantic makes from names."""
+    for child in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        _untitle(child)
     if isinstance(node, dict) and isinstance(node.get("title"), str):
         del node["title"]
 
@@ -283,7 +282,7 @@ def _operations(merged: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _share_errors(merged: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield the errors that several operations answer alike, which refer to them instead."""
+    """Replace the error responses that several operations share by references, and yield them with their names."""
     found: dict[str, list[tuple[dict[str, Any], str]]] = {}
     for operation in _operations(merged):
         for status, response in operation["responses"].items():
@@ -293,15 +292,15 @@ def _share_errors(merged: dict[str, Any]) -> Iterator[tuple[str, Any]]:
                 name = "-".join([str(status), *dict.fromkeys(_NUMBER.sub("", case) for case in cases), *kind])
                 found.setdefault(name, []).append((operation["responses"], status))
     for name, places in found.items():
-        said = [answers[status] for answers, status in places]
-        if len(said) > 1 and all(one == said[0] for one in said):
-            for answers, status in places:
-                answers[status] = {"$ref": f"#/components/responses/{name}"}
-            yield name, said[0]
+        shared = [responses[status] for responses, status in places]
+        if len(shared) > 1 and all(response == shared[0] for response in shared):
+            for responses, status in places:
+                responses[status] = {"$ref": f"#/components/responses/{name}"}
+            yield name, shared[0]
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes what is said twice twice, and lines as lines."""
+    """Write no YAML aliases, and texts of several lines as blocks."""
 
     def ignore_aliases(self, _data: object) -> bool:
         return True

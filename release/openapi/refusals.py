@@ -1,7 +1,6 @@
-"""The errors that an operation may answer: one response a status, with every case that it stands for.
+"""Error responses of an operation: one for each status, with an example for each of its cases.
 
-Each case has the body that is really answered: an error's own, the CAF's words, or what the template has the gateway
-say.
+An example is the real body: that of the error class, the text of the CAF, or the gateway's response in the template.
 """
 
 import json
@@ -31,7 +30,7 @@ class Erreur(BaseModel):
 
     error: str = Field(
         description="Code de l'erreur, pour un programme",
-        examples=sorted({one.code for one in vars(errors).values() if hasattr(one, "code")}),
+        examples=sorted({error.code for error in vars(errors).values() if hasattr(error, "code")}),
     )
     reason: str = Field(description="Cause, pour qui lit un journal")
     message: str = Field(description="Explication en français, pour une personne")
@@ -39,7 +38,7 @@ class Erreur(BaseModel):
 
 @dataclass(frozen=True)
 class Case:
-    """One reason to refuse."""
+    """A reason for an error response."""
 
     name: str
     status: int
@@ -47,10 +46,10 @@ class Case:
     body: Mapping[str, object]
     retry_after: bool = False
     json_only: bool = False
-    """Whatever the caller asked for: the gateway's, and who accepts nothing that there is."""
+    """JSON even for a caller that asks for XML: a response of the gateway, or of a refused format."""
 
     @classmethod
-    def of(cls, error: ApiError, name: str = "") -> "Case":
+    def from_error(cls, error: ApiError, name: str = "") -> "Case":
         name = name or type(error).__name__
         return cls(
             name,
@@ -67,7 +66,7 @@ _GATEWAY: Final = {
     "INTEGRATION_TIMEOUT": "Le service n'a pas répondu en 29 secondes.",
     "DEFAULT_4XX": "Le corps de la requête dépasse 10 Mo.",
 }
-"""What the gateway itself may answer, and when; the last one where there is a body."""
+"""Responses of the gateway itself, with their reason; the last one exists only for a request with a body."""
 _TOO_LARGE: Final = HTTPStatus.CONTENT_TOO_LARGE
 _WITH_KEY: Final = (errors.AccessDenied, errors.AddressNotAllowed, errors.AuditUnavailable)
 
@@ -79,11 +78,11 @@ _EXAMPLES: Final[Mapping[type[ApiError], ApiError]] = {
     ),
     errors.TooManyAttempts: errors.TooManyAttempts(retry_after=1800),
 }
-"""Those that are not always the same."""
+"""Examples of the errors whose body depends on the moment."""
 
 
-def _answered(error: ApiError | type[ApiError]) -> ApiError:
-    """Return an error as it is answered."""
+def _example(error: ApiError | type[ApiError]) -> ApiError:
+    """Return an instance of an error."""
     return error if isinstance(error, ApiError) else _EXAMPLES.get(error) or error()
 
 
@@ -91,52 +90,54 @@ def of_service(
     declared: Iterable[ApiError | type[ApiError]], *, key: bool, body: bool, xml: bool
 ) -> dict[int, OpenAPIResponse]:
     """Return the error responses of a service, by status."""
-    return _responses([*(Case.of(_answered(error)) for error in declared), *_common(key=key, body=body)], xml=xml)
+    return _responses(
+        [*(Case.from_error(_example(error)) for error in declared), *_common(key=key, body=body)], xml=xml
+    )
 
 
 def of_dataset(dataset: Dataset[Parameters], *, is_v2: bool) -> dict[int, OpenAPIResponse]:
     """Return the error responses of a route of a dataset, by status."""
     cases = [
-        Case.of(errors.InsufficientScopes()),
-        Case.of(errors.EnumerationSuspected()),
+        Case.from_error(errors.InsufficientScopes()),
+        Case.from_error(errors.EnumerationSuspected()),
         *_bad_parameters(dataset.parameters),
     ]
     if not is_v2:
-        cases.append(Case.of(errors.NotAcceptable()))
+        cases.append(Case.from_error(errors.NotAcceptable()))
     if dataset.provider == "dgfip":
-        cases += [Case.of(errors.UnknownNotice()), Case.of(errors.UnavailableYear())]
+        cases += [Case.from_error(errors.UnknownNotice()), Case.from_error(errors.UnavailableYear())]
     else:
-        cases += [Case.of(errors.NotFound(words), f"Caf{code}") for code, words in caf.NOT_FOUND.items()]
-        cases += [Case.of(errors.BadRequest(words), f"Caf{code}") for code, words in caf.BAD_REQUEST.items()]
-        cases.append(Case.of(errors.ProviderError()))
-    cases += [Case.of(_answered(error)) for error in OF_PROVIDER]
+        cases += [Case.from_error(errors.NotFound(words), f"Caf{code}") for code, words in caf.NOT_FOUND.items()]
+        cases += [Case.from_error(errors.BadRequest(words), f"Caf{code}") for code, words in caf.BAD_REQUEST.items()]
+        cases.append(Case.from_error(errors.ProviderError()))
+    cases += [Case.from_error(_example(error)) for error in OF_PROVIDER]
     return _responses([*cases, *_common(key=True, body=False)], xml=not is_v2)
 
 
 def _bad_parameters(parameters: type[Parameters]) -> Iterator[Case]:
-    """Yield what is said of a missing parameter, and of each that is malformed."""
-    good = {one.name: [str(examples()["parameters"][one.name])] for one in parameters.documented}
+    """Yield the refusals of a missing parameter, and of each malformed parameter."""
+    good = {parameter.name: [str(examples()["parameters"][parameter.name])] for parameter in parameters.documented}
     trials: dict[str, dict[str, list[str]]] = {"Missing": {}}
     trials |= {f"Malformed_{name}": good | {name: ["?"]} for name in good}
     for name, query in trials.items():
         try:
             parameters.parse(query)
         except errors.BadRequest as error:
-            yield Case.of(error, name)
+            yield Case.from_error(error, name)
 
 
 def _common(*, key: bool, body: bool) -> Iterator[Case]:
     if key:
-        yield from (Case.of(error()) for error in _WITH_KEY)
-    yield Case.of(errors.InternalError())
+        yield from (Case.from_error(error()) for error in _WITH_KEY)
+    yield Case.from_error(errors.InternalError())
     (api,) = resources("AWS::Serverless::Api").values()
     for kind, when in _GATEWAY.items():
         if kind == "DEFAULT_4XX" and not body:
             continue
-        said = api["GatewayResponses"][kind]
-        retry_after = "Retry-After" in said["ResponseParameters"]["Headers"]
-        text = json.loads(said["ResponseTemplates"]["application/json"])
-        status = said.get("StatusCode", _TOO_LARGE)
+        response = api["GatewayResponses"][kind]
+        retry_after = "Retry-After" in response["ResponseParameters"]["Headers"]
+        text = json.loads(response["ResponseTemplates"]["application/json"])
+        status = response.get("StatusCode", _TOO_LARGE)
         yield Case(_camel(kind), status, when, text, retry_after=retry_after, json_only=True)
 
 
@@ -152,7 +153,7 @@ def _responses(cases: list[Case], *, xml: bool) -> dict[int, OpenAPIResponse]:
 
 
 def headers(*names: str) -> dict[str, Any]:
-    """Return the headers of a response, by reference to those that all share."""
+    """Return the headers of a response, as references to the shared definitions."""
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 

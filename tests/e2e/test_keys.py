@@ -76,7 +76,7 @@ def test_a_key_is_rotated_under_load_without_a_refused_call(stack: Stack) -> Non
 
 def test_the_first_call_after_a_revocation_is_refused(stack: Stack) -> None:
     issued = stack.issue_key("dgfip_nombre_parts")
-    gateway = stack.deployment.gateway
+    gateway = stack.deployment.key_store
     token = lifecycle.find(gateway, issued["id"])
     assert (
         stack.get(RFR_ROUTE, key=issued["key"], **NUMBERS).status_code == 200
@@ -86,7 +86,7 @@ def test_the_first_call_after_a_revocation_is_refused(stack: Stack) -> None:
 
 
 def test_ten_issuances_of_one_id_at_once_make_one_key(stack: Stack) -> None:
-    gateway = stack.deployment.gateway
+    gateway = stack.deployment.key_store
     now = datetime.now(UTC)
     new = lifecycle.NewToken(
         id=lifecycle.NewToken.new_id(),
@@ -173,7 +173,7 @@ def expiring(stack: Stack) -> str:
         expires=now + timedelta(days=15),
         habilitation="e2e-notices",
     )
-    return lifecycle.issue(stack.deployment.gateway, new, now - timedelta(days=10)).id
+    return lifecycle.issue(stack.deployment.key_store, new, now - timedelta(days=10)).id
 
 
 def run_reminders(stack: Stack) -> Any:

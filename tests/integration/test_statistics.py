@@ -19,7 +19,7 @@ from api_particulier.audit import record as audit_record
 from api_particulier.public import statistics
 from api_particulier.public.statistics import CountedCall, Key
 from ops.deployment import Deployment
-from ops.statistics import Books
+from ops.statistics import StatisticsAudit
 from tests.support.cloud import Cloud
 from tests.support.function import call_api, new_environment
 from tests.support.statistics_table import StatisticsTable
@@ -447,11 +447,11 @@ def test_20000_calls_are_counted_exactly_whatever_fails(write: Any, monkeypatch:
 
 
 @pytest.fixture
-def books(cloud: Cloud) -> Books:  # noqa: ARG001 - moto
+def books(cloud: Cloud) -> StatisticsAudit:  # noqa: ARG001 - moto
     queue = boto3.client("sqs").create_queue(QueueName="failures")["QueueUrl"]
     deployment = Deployment(boto3.Session(), "api-particulier")
     vars(deployment)["outputs"] = {"AuditTable": "audit", "StatsTable": "stats", "StatisticsFailures": queue}
-    return Books(deployment)
+    return StatisticsAudit(deployment)
 
 
 def keep(*entries: audit_record.AuditRecord) -> list[dict[str, Any]]:
@@ -463,7 +463,7 @@ def keep(*entries: audit_record.AuditRecord) -> list[dict[str, Any]]:
     return [record(item) for item in items if item["id"]["S"] in ids]
 
 
-def test_a_recount_agrees_with_what_was_counted(books: Books) -> None:
+def test_a_recount_agrees_with_what_was_counted(books: StatisticsAudit) -> None:
     old, fresh = entry(NOW - timedelta(days=29, hours=11)), entry()
     deliver(keep(old, fresh, entry(status=404), entry(dataset="introspect", kind=None)))
     keep(entry(NOW - timedelta(days=31)))
@@ -472,7 +472,7 @@ def test_a_recount_agrees_with_what_was_counted(books: Books) -> None:
     assert books.figures().total == 2
 
 
-def test_an_entry_on_its_way_is_no_difference_and_a_late_one_is(books: Books, clock: Clock) -> None:
+def test_an_entry_on_its_way_is_no_difference_and_a_late_one_is(books: StatisticsAudit, clock: Clock) -> None:
     keep(entry())
     assert [*books.recount().differences] == []
     clock.pass_by(301)
@@ -480,7 +480,9 @@ def test_an_entry_on_its_way_is_no_difference_and_a_late_one_is(books: Books, cl
     assert (found.key, found.counted, found.audited) == (Key(TODAY, "declarants", 200), 0, 1)
 
 
-def test_a_rebuild_counts_what_was_not_and_sets_right_what_is_wrong(books: Books, cloud: Cloud, clock: Clock) -> None:
+def test_a_rebuild_counts_what_was_not_and_sets_right_what_is_wrong(
+    books: StatisticsAudit, cloud: Cloud, clock: Clock
+) -> None:
     deliver(keep(*(entry() for _ in range(5)), entry(status=404)))
     late = keep(*(entry(dataset="avis_imposition") for _ in range(120)))
     for name, calls in (("declarants#200", 9), ("declarants#404", None), ("imaginary#200", 4)):
@@ -500,7 +502,7 @@ def test_a_rebuild_counts_what_was_not_and_sets_right_what_is_wrong(books: Books
 
 
 def test_a_recount_while_calls_are_counted_finds_nothing_wrong(
-    books: Books, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    books: StatisticsAudit, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     records = keep(*(entry() for _ in range(4)))
     deliver(records[:1])
@@ -520,7 +522,7 @@ def test_a_recount_while_calls_are_counted_finds_nothing_wrong(
     assert figures()["total"] == 4
 
 
-def test_a_replay_counts_what_the_queue_is_about_and_empties_it(books: Books) -> None:
+def test_a_replay_counts_what_the_queue_is_about_and_empties_it(books: StatisticsAudit) -> None:
     sqs, queue = boto3.client("sqs"), books.deployment.outputs["StatisticsFailures"]
     keep(entry(NOW - timedelta(days=13)), entry())
     for _ in range(12):
@@ -532,7 +534,7 @@ def test_a_replay_counts_what_the_queue_is_about_and_empties_it(books: Books) ->
 
 
 def test_a_replay_keeps_the_messages_until_somebody_has_looked_at_what_is_not_an_entry(
-    books: Books, cloud: Cloud
+    books: StatisticsAudit, cloud: Cloud
 ) -> None:
     sqs, queue = boto3.client("sqs"), books.deployment.outputs["StatisticsFailures"]
     keep(entry())

@@ -1,32 +1,22 @@
 """The pages for operators name commands and options that exist; ``--help`` describes each of them."""
 
 import re
-from collections.abc import Iterator
 
 import click
 import pytest
 from click.testing import CliRunner
 
 from ops.cli.main import main
+from release.commands import verbs
 from tests.support.template import ROOT
 
+REFERENCE = ROOT / "docs/operations/commands.md"
 PAGES = {path.name: path.read_text() for path in [*(ROOT / "docs/operations").glob("*.md"), ROOT / "docs/runbooks.md"]}
 EVERYWHERE = {"--local", "--stack-name", "--region", "--json"}
 """Options of every command."""
 OFFLINE = {"--json"}
 """Options of every command that needs no deployment."""
-
-
-def commands(group: click.Group, *path: str) -> Iterator[tuple[str, click.Command]]:
-    """Yield each command of the tree with its words: ``keys issue``."""
-    for name, command in group.commands.items():
-        if isinstance(command, click.Group):
-            yield from commands(command, *path, name)
-        else:
-            yield " ".join((*path, name)), command
-
-
-COMMANDS = dict(commands(main))
+COMMANDS = {" ".join(names): command for names, command in verbs(main)}
 
 
 def options(command: click.Command) -> set[str]:
@@ -40,6 +30,14 @@ def test_a_page_names_commands_and_options_that_exist(page: str) -> None:
         name = " ".join(written.split()[:2])
         assert name in COMMANDS, written
         assert set(re.findall(r"--[a-z][a-z-]*", written)) <= options(COMMANDS[name]), written
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+def test_the_reference_has_a_command_with_each_of_its_options(words: str) -> None:
+    reference = REFERENCE.read_text()
+    section = reference[reference.index(f"Usage: api-particulier {words} ") :].split("```", 1)[0]
+    for option in options(COMMANDS[words]):
+        assert option in section
 
 
 @pytest.mark.parametrize("words", COMMANDS)

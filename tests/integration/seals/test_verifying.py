@@ -55,7 +55,7 @@ def test_an_entry_of_the_last_minute_may_be_in_no_seal_yet(sealing: Sealing, ent
 def test_a_seal_made_meanwhile_is_not_missing(
     sealing: Sealing, entries: Entries, monkeypatch: pytest.MonkeyPatch, at: str
 ) -> None:
-    listed = audit._kept  # noqa: SLF001 - the moment between two reads, which nothing else tells
+    listed = audit._stored_seals  # noqa: SLF001 - the moment between two reads, which nothing else tells
 
     def kept(on: Any) -> Any:
         if at == "before the list":
@@ -65,7 +65,7 @@ def test_a_seal_made_meanwhile_is_not_missing(
             sealing.make_sealed_calls(1)
         return found
 
-    monkeypatch.setattr(audit, "_kept", kept)
+    monkeypatch.setattr(audit, "_stored_seals", kept)
     verified = audit.verify(sealing.deployment, EVER)
     assert (verified.entries, verified.findings) == (len(entries) + 1, [])
 
