@@ -1,1 +1,1 @@
-"""What a call costs: the deployed handlers, as Lambda runs them, against answers that are ready."""
+"""Measure what a call costs: the deployed handlers, as Lambda runs them, with upstreams that respond at once."""
