@@ -1,4 +1,4 @@
-"""The simulated providers, each a process of its own on loopback."""
+"""Simulate the providers, each in a process of its own on loopback."""
 
 import sys
 from dataclasses import dataclass

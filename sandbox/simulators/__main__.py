@@ -1,4 +1,4 @@
-"""``python -m sandbox.simulators NAME --port PORT --folder FOLDER``: serve a simulated provider until it is stopped."""
+"""``python -m sandbox.simulators NAME --port PORT --folder FOLDER``: serve a simulated provider."""
 
 import argparse
 import ssl
@@ -30,7 +30,7 @@ def main() -> None:
     make_server(
         "127.0.0.1",
         options.port,
-        faults.answering(service, options.fault),
+        faults.with_fault(service, options.fault),
         threaded=True,
         request_handler=Silent,
         ssl_context=_server_context(options.folder, options.fault) if simulator.mutual_tls else None,

@@ -1,1 +1,1 @@
-"""A fictional town, a caller of the API: its services, its prices and its portal."""
+"""Simulate a fictional town that calls the API: its services, its prices and its portal."""
