@@ -1,1 +1,1 @@
-"""Measure what a call costs: the deployed handlers, as Lambda runs them, with upstreams that respond at once."""
+"""Measure the cost of a call to the handlers, as they are deployed."""

@@ -1,4 +1,4 @@
-"""``make bench``: measure what a call of each dataset costs, beside handlers to compare with, in the same run."""
+"""``make bench``: measure a call of each dataset, beside baselines."""
 
 import json
 import os
@@ -50,7 +50,7 @@ def _measure_all(handlers: list[Handler], mode: str, calls: int, cold_starts: in
 
 
 def compare(rows: dict[str, dict[str, float]]) -> None:
-    """Add to each row what it takes beyond the baselines: its imports, and of a dataset its CPU.
+    """Add to each row the differences with the baselines.
 
     ``imports_ms`` is the start beyond the bare handler's, ``beyond_libraries_ms`` the CPU beyond the libraries'.
     """
@@ -76,7 +76,7 @@ def _draw(figures: dict[str, Any]) -> Path:
 
 
 def _save(picture: Path) -> None:
-    """Keep the figures and the plot where ``docs/performance.md`` and the costs read them."""
+    """Keep the figures and the plot for ``docs/performance.md`` and the costs."""
     shutil.copy(FOLDER / "figures.json", ROOT / "bench/measured.json")
     shutil.copy(picture, ROOT / "docs/performance.svg")
 
@@ -116,7 +116,7 @@ def main(  # noqa: PLR0913 - one parameter an option
     only: tuple[str, ...],
     save: bool,
 ) -> None:
-    """Measure what is deployed: each handler in a process of its own, whose CPU the operating system counts.
+    """Measure each handler as deployed, in a process of its own.
 
     AWS and the providers are simulated on loopback, with responses prepared beforehand: the time that the real ones
     take is not in the figures.

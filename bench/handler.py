@@ -1,4 +1,4 @@
-"""The handlers to measure, each with its event and the environment of its process."""
+"""Describe the handlers to measure: event, and environment of the process."""
 
 import json
 import os
@@ -26,7 +26,7 @@ BASELINES: Final = ("floor", "passthrough", "libraries")
 
 @dataclass(frozen=True)
 class Handler:
-    """A handler, the event that it is called with, and the environment of its process."""
+    """A handler, its event, and the environment of its process."""
 
     name: str
     module: str
@@ -35,7 +35,7 @@ class Handler:
 
     @classmethod
     def of_dataset(cls, name: str, built: Path, upstreams: dict[str, str]) -> "Handler":
-        """Return a dataset as ``sam build`` left it in ``built``, with its event of ``events/<name>``."""
+        """Return a dataset as built in ``built``, with its event of ``events/<name>``."""
         event = json.loads((ROOT / "events" / name / "v2.json").read_text())
         event["headers"]["X-API-Key"] = KEY
         paths = [built / name.title().replace("_", ""), built / "CommonLayer/python"]
@@ -43,7 +43,7 @@ class Handler:
 
     @classmethod
     def of_baseline(cls, name: str, built: Path, upstreams: dict[str, str]) -> "Handler":
-        """Return a handler of ``BASELINES``, with the libraries of the layer of ``built`` and of the runtime."""
+        """Return a handler of ``BASELINES``, with the libraries of layer and runtime."""
         paths = [ROOT / "bench/handlers", built / "CommonLayer/python"]
         return cls(name, name, "{}", _environment(name, upstreams, paths))
 
@@ -72,7 +72,10 @@ def _environment(name: str, upstreams: dict[str, str], paths: list[Path]) -> dic
 
 @contextmanager
 def serve_upstreams(seed: int) -> Iterator[dict[str, str]]:
-    """Serve the simulated upstreams in a process of their own; yield the variables that hold their addresses."""
+    """Serve the simulated upstreams in a process of their own.
+
+    Yield the environment variables that hold their addresses.
+    """
     command = [sys.executable, "-m", "bench.upstreams", str(FOLDER), str(seed)]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:  # noqa: S603 - a program of this project
         assert server.stdout is not None  # noqa: S101 - a pipe, as asked
@@ -89,5 +92,8 @@ def serve_upstreams(seed: int) -> Iterator[dict[str, str]]:
 
 
 def build_for_this_machine() -> Path:
-    """Build what would be deployed, for this machine's processor; return its folder, or raise ``ToolError``."""
+    """Build what would be deployed, for this machine's processor; return its folder.
+
+    Raise ``ToolError`` when the build fails.
+    """
     return build(FOLDER / "build", "arm64" if machine() in {"arm64", "aarch64"} else "x86_64").parent

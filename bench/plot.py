@@ -1,6 +1,6 @@
-"""Draw the CPU of a warm call and the parts of a cold start, with a Python that has matplotlib.
+"""Draw the CPU of a warm call and the parts of a cold start.
 
-``python -m bench.plot FIGURES SVG``: the JSON that ``make bench ARGS=--json`` prints, and the picture.
+``python -m bench.plot FIGURES SVG``, with a Python that has matplotlib: the JSON of ``make bench``, and the picture.
 """
 
 import json

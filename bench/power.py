@@ -1,4 +1,6 @@
-"""Measure a call with less memory, and so less CPU: ``python -m bench.power``, as root, on Linux.
+"""Measure a call with less memory, and so with less CPU.
+
+``python -m bench.power`` runs as root, on Linux.
 
 Lambda gives a function a share of a CPU in proportion to its memory, in periods of 20 ms; a Linux control group does
 the same. Calls follow each other without a pause, which is the worst case: a call that waits for its provider has its
@@ -25,7 +27,10 @@ _CGROUPS: Final = Path("/sys/fs/cgroup")
 
 @contextmanager
 def _cpu_share_of(memory: int) -> Iterator[None]:
-    """Limit this process and those that it starts to the CPU that Lambda gives with this memory, in MB."""
+    """Limit this process and its children to the CPU that Lambda gives with a memory.
+
+    ``memory`` is in MB.
+    """
     is_v2 = (_CGROUPS / "cgroup.controllers").exists()
     root = _CGROUPS if is_v2 else _CGROUPS / "cpu"
     group = root / "api-particulier-bench"

@@ -1,6 +1,7 @@
-"""Measure a handler in a process of its own, without Lambda's runtime: by the clock, by instructions, by a profile.
+"""Measure a handler in a process of its own, without Lambda's runtime.
 
-The number of instructions does not depend on the machine's load: it shows a change of 1 %, where time shows 10 %.
+It measures by the clock, counts instructions, or draws a profile. The number of instructions does not depend on the
+machine's load: it shows a change of 1 %, where time shows 10 %.
 """
 
 import json
@@ -22,14 +23,20 @@ _FEW: Final = 20
 
 
 def measure(handler: Handler, calls: int, cold_starts: int) -> dict[str, float]:
-    """Return what a handler costs, warm and cold; ``start_ms`` is its imports alone, with Python already started."""
+    """Return the figures of a handler, warm and cold.
+
+    ``start_ms`` is its imports alone, with Python already started.
+    """
     starts = [json.loads(_run(handler, [], 2).stdout) for _ in range(cold_starts)]
     warm: dict[str, float] = json.loads(_run(handler, [], calls).stdout)
     return warm | {name: median(start[name] for start in starts) for name in ("start_ms", "init_ms", "cold_ms")}
 
 
 def instructions(handler: Handler, calls: int) -> dict[str, float]:
-    """Return the millions of instructions of a warm call, by valgrind: those of a run less those of a shorter run."""
+    """Return the millions of instructions of a warm call, counted by valgrind.
+
+    They are the instructions of a run less those of a shorter run.
+    """
     if not shutil.which("valgrind"):
         msg = "`--mode instructions` needs valgrind, which any Linux packages"
         raise ToolError(msg)
@@ -43,7 +50,7 @@ def instructions(handler: Handler, calls: int) -> dict[str, float]:
 
 
 def flame(handler: Handler, calls: int) -> Path:
-    """Write a flame graph of the handler's calls, SVG: the wider a function, the more time it takes."""
+    """Write a flame graph of the handler's calls, SVG; return its path."""
     picture = FOLDER / f"flame-{handler.name}.svg"
     _run(handler, ["py-spy", "record", "--rate", "500", "--function", "--output", str(picture), "--"], calls)
     # py-spy's title is the command, with the paths of this machine.

@@ -1,4 +1,4 @@
-"""Measure a handler in Lambda's own runtime: its client for Python, and the emulator that ships with AWS SAM.
+"""Measure a handler in Lambda's runtime interface, under AWS SAM's emulator.
 
 The emulator logs how long a function took to start and how long each call took, as Lambda would bill them; the CPU and
 the memory of the function's process are read from the operating system.
@@ -45,7 +45,7 @@ def _free_port() -> int:
 
 @dataclass
 class _Environment:
-    """An execution environment: the emulator, and the function's process after the first call."""
+    """An execution environment: the emulator, and its child, the function."""
 
     url: str
     emulator: psutil.Process
@@ -59,7 +59,7 @@ class _Environment:
             raise ToolError(msg)
 
     def calls(self, count: int) -> float:
-        """Call ``count`` times; return the CPU that the function's process took, in milliseconds."""
+        """Call ``count`` times; return the function's CPU time, in milliseconds."""
         before = self.cpu_ms()
         for _ in range(count):
             self.call()
@@ -112,7 +112,7 @@ def _wait(address: str) -> None:
 
 
 def read_log(log: str) -> tuple[float, list[float]]:
-    """Return the durations in the emulator's log, in milliseconds: of the start, and of each call.
+    """Return the durations of the start and of each call, from the emulator's log.
 
     Raise ``ToolError`` when the function did not start.
     """
@@ -124,7 +124,7 @@ def read_log(log: str) -> tuple[float, list[float]]:
 
 
 def cold(handler: Handler) -> tuple[float, float]:
-    """Start a function and call it once; return how long the start and the call took, in milliseconds."""
+    """Start a function and call it once; return both durations, in milliseconds."""
     with _environment(handler) as environment:
         environment.call()
     started, (first, *_) = read_log(_LOG.read_text())

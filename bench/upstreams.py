@@ -1,4 +1,6 @@
-"""Serve the providers and AWS with responses prepared beforehand: the real protocols, at little cost for the machine.
+"""Serve the providers and AWS with responses prepared beforehand.
+
+They speak the real protocols, at little cost for the machine.
 
 ``python -m bench.upstreams FOLDER SEED`` serves until its standard input ends. Its first line gives two ports: plain
 HTTP, then mutual TLS. The seed draws the people of the responses.
@@ -137,7 +139,7 @@ _UNKNOWN: Final = _json({"__type": "UnknownOperationException"}, status="400 Bad
 
 
 def _aws(certificates: Certificates) -> dict[bytes, bytes]:
-    """Return the response of each AWS operation that a call of a dataset makes, by its target."""
+    """Return the response of each AWS operation of a dataset's call, by its target."""
     token = {
         "key_hash": {"S": sha256(KEY.encode()).hexdigest()},
         "id": {"S": "bench"},
@@ -167,7 +169,7 @@ class _Responses:
         self.place = _raw(ban.app().test_client().get(f"/search/?{query}"))
 
     def find(self, method: bytes, path: bytes, target: bytes, body: bytes) -> bytes:
-        """Return the response to a request; ``target`` is the operation of AWS, empty for a provider."""
+        """Return the response to a request; ``target`` is empty for a provider."""
         if target.endswith(b".GetItem") and b'"tokens"' not in body:
             return _NOTHING  # the token is the only item there is
         if target:
@@ -205,7 +207,7 @@ class _Handler(StreamRequestHandler):
 
 @contextmanager
 def serve(folder: Path, seed: int) -> Iterator[tuple[int, int]]:
-    """Serve on loopback, from threads; yield the ports of plain HTTP and of mutual TLS."""
+    """Serve on loopback, from threads; yield the ports of HTTP and of mutual TLS."""
     responses = _Responses(folder, seed)
     handler = type("_ReadyHandler", (_Handler,), {"responses": responses})
     plain, tls = servers = [ThreadingTCPServer(("127.0.0.1", 0), handler) for _ in range(2)]

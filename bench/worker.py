@@ -1,7 +1,8 @@
-"""Call a handler in this process, without Lambda's runtime; run as a script, it imports nothing of this project.
+"""Call a handler in this process, without Lambda's runtime.
 
 ``python worker.py MODULE CALLS`` reads the event on standard input, calls the module's ``lambda_handler`` that many
-times, warm, and prints the figures as JSON. The handler's log goes to the file ``BENCH_LOG``.
+times, warm, and prints the figures as JSON. The handler's log goes to the file ``BENCH_LOG``. This script imports no
+module of the project.
 """
 
 import json

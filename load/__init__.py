@@ -1,1 +1,1 @@
-"""Send a day of calls in a minute or two, to the local stack or another deployment."""
+"""Send a day of calls in a minute or two, to a local or another deployment."""

@@ -129,7 +129,7 @@ def main(  # noqa: PLR0913 - one parameter an option
     seed: int | None,
     as_json: bool,
 ) -> None:
-    """Call a deployment as its towns do, and report its latency, its errors and its fairness.
+    """Call a deployment as its towns do; report latency, errors and fairness.
 
     ``day``: quiet towns, a few busy ones, a greedy one that ignores the limit, and school enrolment at 20 h. The calls
     are for the fictional people of the local stack. ``limit``: towns that all make exactly 20 calls a second. Those

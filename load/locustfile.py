@@ -1,4 +1,4 @@
-"""Run the plan with Locust: each user is a town, which does not wait for responses.
+"""Run the plan with Locust; a user is a town, which does not wait for responses.
 
 ``LOAD_PLAN`` is the plan that ``load.__main__`` writes; ``LOAD_CALLS`` the file of calls to write, one a line.
 """
@@ -46,7 +46,7 @@ class Town(FastHttpUser):  # type: ignore[misc]  # Locust is in an environment o
             _begin.set(time.monotonic())
 
     def warm_up(self) -> None:
-        """Call each function with every key until it has an environment for each call in flight."""
+        """Call each function until it has an environment for each call in flight."""
         keys = [town["key"] for town in _PLAN["towns"]]
         calls = min(max(_PLAN["in_flight"], len(keys)), _WARMING_BY_KEY * len(keys))
         for request in {request["route"]: request for request in _PLAN["requests"]}.values():

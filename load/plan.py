@@ -39,7 +39,7 @@ def for_fictional_people() -> list[Request]:
 def plan(
     url: str, keys: Mapping[Town, str], requests: Sequence[Request], seconds: int, rng: random.Random
 ) -> dict[str, Any]:
-    """Return the plan of each town: its key, and the instants and requests of its calls."""
+    """Return the plan of each town: key, instants and requests of its calls."""
     planned = []
     for town, key in keys.items():
         instants = arrivals(town, seconds, rng)

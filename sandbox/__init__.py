@@ -1,1 +1,1 @@
-"""Run the local stack: an embedded cloud, the real template, simulated providers and fictional people."""
+"""Run the local stack: embedded cloud, real template, simulated providers."""

@@ -1,4 +1,7 @@
-"""``python -m sandbox``: run the local stack from the terminal; the Makefile has targets for `run`, `up` and `down`."""
+"""``python -m sandbox``: run the local stack from the terminal.
+
+The Makefile has targets for `run`, `up` and `down`.
+"""
 
 import json
 import signal
@@ -16,7 +19,7 @@ from sandbox.stack import LocalStack, StackError
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
-    """Run API Particulier on this machine: an embedded cloud, the real template, simulated providers."""
+    """Run API Particulier on this machine, with simulated providers."""
 
 
 @main.command()
@@ -58,7 +61,7 @@ def start(name: str, fault: str | None) -> None:
 
 @main.command()
 def run() -> None:
-    """Bring the stack up, play the journey of a town and a citizen, and serve until Ctrl-C."""
+    """Bring the stack up, play a citizen's journey, and serve until Ctrl-C."""
     stack = LocalStack.here()
     # SIGINT too: a process that a shell starts in the background ignores it from birth.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -85,7 +88,7 @@ def _up(stack: LocalStack) -> dict[str, str]:
 
 
 def _play_journey(description: dict[str, str]) -> None:
-    """Request the data of the first fictional citizen, as a town does, and print requests and responses."""
+    """Request the first fictional citizen's data, and print requests and responses."""
     citizen = svair.people(PEOPLE / "avis.toml")[0]
     query = {"numeroFiscal": citizen.numero_fiscal, "referenceAvis": citizen.reference_avis}
     click.echo("\nA citizen typed a tax number and a notice reference; their town calls the API:")
@@ -101,7 +104,7 @@ def _play_journey(description: dict[str, str]) -> None:
 
 
 def _pages(description: dict[str, str]) -> str:
-    """Return the addresses to open: the site, and the town's portal, where a parent makes the same journey."""
+    """Return the addresses to open in a browser: the site, and the town's portal."""
     return f"The site: {description['site_url']}\nA town's portal: {description['portal_url']}"
 
 

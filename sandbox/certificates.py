@@ -1,4 +1,4 @@
-"""Make the certificates for mutual TLS with the simulated CAF, once for each folder.
+"""Make the certificates for mutual TLS with the simulated CAF.
 
 An authority signs the simulator's certificate, for loopback, and the API's client certificate. The authority's key is
 not kept, so that it can sign nothing else. They are valid for 825 days; remove the folder to have new ones made.
@@ -59,7 +59,10 @@ class Certificates:
 
 
 def ensure(directory: Path) -> Certificates:
-    """Return the certificates of a directory, made at the first call; processes may call at the same time."""
+    """Return the certificates of a directory, made at the first call.
+
+    Processes may call at the same time.
+    """
     if not directory.exists():
         directory.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(mkdtemp(prefix=directory.name, dir=directory.parent))  # only its owner can read it

@@ -1,6 +1,6 @@
-"""Run the embedded cloud, MiniStack, on loopback only, and bridge its differences with AWS.
+"""Run the embedded cloud, MiniStack, and bridge its differences with AWS.
 
-It runs with a Python 3.13 of its own, which also runs the Lambda functions.
+It listens on loopback only, with a Python 3.13 of its own, which also runs the Lambda functions.
 """
 
 import json
@@ -50,7 +50,7 @@ def environment(folder: Path, port: int, *, enforce_iam: bool) -> dict[str, str]
 
 
 def deployable(built: Path) -> Path:
-    """Write, beside a built template, the part of it that MiniStack can deploy; return its path.
+    """Write the part of a built template that MiniStack can deploy; return its path.
 
     MiniStack has no CodeDeploy, metric math, composite alarm or insight rule; the dashboard refers to these.
     """
@@ -71,12 +71,15 @@ def client(service: Any, url: str) -> Any:
 
 
 def verify_sender(url: str) -> None:
-    """Verify the sender's address, which an operator does once on AWS; here no mail has to be opened."""
+    """Verify the sender's address, which an operator does once on AWS."""
     client("ses", url).verify_email_identity(EmailAddress=MAIL_SENDER)
 
 
 def allow_sending_mail(url: str, stack_name: str) -> None:
-    """Widen ``ses:SendEmail`` to ``*`` in the roles that have it: MiniStack checks that, AWS checks the identity."""
+    """Widen ``ses:SendEmail`` to every resource in the roles that have it.
+
+    MiniStack checks the action on ``*``, where AWS checks it on the sender's identity.
+    """
     iam: IAMClient = client("iam", url)
     stack = client("cloudformation", url).get_paginator("list_stack_resources").paginate(StackName=stack_name)
     roles = [
@@ -96,7 +99,10 @@ def allow_sending_mail(url: str, stack_name: str) -> None:
 
 
 def set_public_url(url: str, stack_name: str, logical_id: str, public_url: str) -> None:
-    """Give a function its public address in ``PUBLIC_URL``: MiniStack's events have no domain name to build it from."""
+    """Give a function its public address in ``PUBLIC_URL``.
+
+    MiniStack's events have no domain name from which to build it.
+    """
     name = _physical_id(url, stack_name, logical_id)
     functions = client("lambda", url)
     variables = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
@@ -105,20 +111,29 @@ def set_public_url(url: str, stack_name: str, logical_id: str, public_url: str) 
 
 
 def reconfigure(functions: Any, name: str, **configuration: Any) -> None:
-    """Change a function's configuration and publish it; the next call starts a new environment with it."""
+    """Change a function's configuration and publish it.
+
+    The next call starts a new environment with it.
+    """
     functions.update_function_configuration(FunctionName=name, **configuration)
     published = functions.publish_version(FunctionName=name)["Version"]
     functions.update_alias(FunctionName=name, Name="live", FunctionVersion=published)  # the alias that callers reach
 
 
 def mailbox(url: str) -> list[dict[str, Any]]:
-    """Return the mails that were sent, none of which leaves this machine, with ``To``, ``Subject`` and ``BodyText``."""
+    """Return the mails that were sent, with ``To``, ``Subject`` and ``BodyText``.
+
+    No mail leaves this machine.
+    """
     response = requests.get(f"{url}/_ministack/ses/messages", timeout=10)
     return [message for messages in response.json()["messages"].values() for message in messages]
 
 
 def lock_bucket(url: str, stack_name: str, logical_id: str) -> None:
-    """Apply the template's Object Lock to a bucket, which MiniStack's CloudFormation ignores."""
+    """Apply the template's Object Lock to a bucket.
+
+    MiniStack's CloudFormation ignores it.
+    """
     bucket = _deployed_resources(url, stack_name)[logical_id]["Properties"]
     retention = dict(bucket["ObjectLockConfiguration"]["Rule"]["DefaultRetention"])
     client("s3", url).put_object_lock_configuration(
@@ -131,7 +146,10 @@ def lock_bucket(url: str, stack_name: str, logical_id: str) -> None:
 
 
 def enable_point_in_time_recovery(url: str, tables: Iterable[str]) -> None:
-    """Enable the tables' point-in-time recovery, which MiniStack's CloudFormation ignores."""
+    """Enable the tables' point-in-time recovery.
+
+    MiniStack's CloudFormation ignores it.
+    """
     dynamodb: DynamoDBClient = client("dynamodb", url)
     for table in tables:
         dynamodb.update_continuous_backups(
@@ -140,7 +158,10 @@ def enable_point_in_time_recovery(url: str, tables: Iterable[str]) -> None:
 
 
 def pass_binary_responses(url: str, api_id: str) -> None:
-    """Set the API's binary media types to ``*/*``: MiniStack does not read the template's ``*~1*``."""
+    """Set the API's binary media types to ``*/*``.
+
+    MiniStack does not read the template's ``*~1*``.
+    """
     lax = Config(parameter_validation=False)  # MiniStack takes the whole list, where AWS takes an operation a type
     gateway = boto3.Session("test", "test", region_name=REGION).client("apigateway", endpoint_url=url, config=lax)
     operation: Any = {"op": "replace", "path": "/binaryMediaTypes", "value": ["*/*"]}
@@ -148,7 +169,10 @@ def pass_binary_responses(url: str, api_id: str) -> None:
 
 
 def put_gateway_responses(url: str, stack_name: str, api_id: str) -> None:
-    """Set the gateway's own responses: MiniStack ignores those that SAM puts in the API's OpenAPI body."""
+    """Set the gateway's own responses.
+
+    MiniStack ignores those that SAM puts in the API's OpenAPI body.
+    """
     body = _deployed_resources(url, stack_name)["Api"]["Properties"]["Body"]
     gateway: APIGatewayClient = client("apigateway", url)
     for response_type, response in body["x-amazon-apigateway-gateway-responses"].items():

@@ -1,4 +1,4 @@
-"""Give a simulated provider a fault, for drills: it listens, but does not serve as it should.
+"""Give a simulated provider a fault, for drills.
 
 - ``slow``: sends a byte a second. No wait between two bytes is long enough to time out: only a total deadline ends it
 - ``half``: announces the length of its response, and closes the connection in the middle of it
@@ -37,6 +37,6 @@ FAULTS: Final = (*_RESPONSES, CERTIFICATE)
 
 
 def with_fault(app: "WSGIApplication", fault: str | None) -> "WSGIApplication":
-    """Return ``app`` with a fault of ``FAULTS`` in the way that it responds; ``app`` itself without one."""
+    """Return ``app`` with a fault of ``FAULTS``, or ``app`` itself without a fault."""
     respond = _RESPONSES.get(fault or "")
     return (lambda environ, start: respond(app, environ, start)) if respond else app

@@ -1,4 +1,4 @@
-"""Start background processes that a later command can stop: exactly those, and nothing else."""
+"""Start background processes that a later command can stop, and no others."""
 
 import json
 import os
@@ -21,7 +21,10 @@ _GRACE = 3.0
 
 @dataclass(frozen=True)
 class Process:
-    """A process in a group of its own; its start time distinguishes it from a later process with the same id."""
+    """A process in a group of its own.
+
+    Its start time distinguishes it from a later process with the same id.
+    """
 
     pid: int
     started: float
@@ -50,7 +53,10 @@ class Processes:
         return process if process is not None and process.runs else None
 
     def port(self, name: str) -> int:
-        """Return the port of a process, which may have ended; raise ``KeyError`` when it was never started."""
+        """Return the port of a process, which may have ended.
+
+        Raise ``KeyError`` when it was never started.
+        """
         return self._all[name].port
 
     def free_port(self) -> int:
@@ -91,7 +97,7 @@ class Processes:
         self._save()
 
     def end(self, *names: str) -> None:
-        """Stop processes with their children, all together, and keep their ports on record."""
+        """Stop processes with their children, all together; keep their ports recorded."""
         groups = {process.pid for name in names if (process := self.running(name)) is not None}
         members = [process for process in psutil.process_iter() if _group(process.pid) in groups]
         for group in groups:

@@ -51,7 +51,7 @@ _TIMEOUT = 60.0
 
 
 class StackError(Exception):
-    """The local stack could not be brought up; the message names the part and its log."""
+    """The local stack could not be brought up; the message names the part."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class LocalStack:
             self.processes.end(name)
 
     def start_simulator(self, name: str, fault: str | None = None) -> None:
-        """Start a simulated provider again on its port, healthy or with a fault of ``faults.FAULTS``."""
+        """Start a simulated provider again on its port, healthy or with a fault."""
         with self._locked():
             self.processes.end(name)
             port = self.processes.port(name)
@@ -197,7 +197,7 @@ class LocalStack:
         self._fill_secrets(url, outputs)
 
     def _fill_secrets(self, url: str, outputs: Mapping[str, str]) -> None:
-        """Give their values to the secrets that the template declares, which an operator does once on AWS."""
+        """Give the template's secrets their values, as an operator does once on AWS."""
         secrets = cloud.client("secretsmanager", url)
         values = {
             "CafCertificate": simulators.certificates_of(self.folder).secret(),
@@ -210,7 +210,7 @@ class LocalStack:
 
     @cached_property
     def _datapass_secret(self) -> str:
-        """Return the key that signs DataPass events, drawn for this stack and kept as long as it runs."""
+        """Return the key that signs DataPass events, kept as long as the stack runs."""
         return self.description().get("datapass_secret") or token_hex(32)
 
     def _deployment(self, url: str) -> Deployment:
@@ -244,7 +244,7 @@ class LocalStack:
         }
 
     def _start_portal(self, url: str, description: Mapping[str, Any]) -> str:
-        """Start the town's portal, or start it again on its port, with the current keys and site."""
+        """Start the town's portal, or start it again on its port."""
         running = self.processes.running("portail")
         port = running.port if running else self.processes.free_port()
         portal = portail.Portal(
@@ -260,7 +260,7 @@ class LocalStack:
 
     @staticmethod
     def _town_keys(gateway: KeyStore) -> dict[str, str]:
-        """Return the key of each démarche: the active one for its purpose and scopes, else a new one."""
+        """Return a key for each démarche: an active one of its scopes, or a new one."""
         now = datetime.now(UTC)
         tokens = {
             (token.purpose, token.scopes): token
@@ -297,7 +297,10 @@ class LocalStack:
         self._await(process, is_listening)
 
     def _await(self, process: str, is_ready: Callable[[], bool]) -> None:
-        """Wait until a process is ready; raise ``StackError`` when it ended, or takes too long."""
+        """Wait until a process is ready.
+
+        Raise ``StackError`` when it ended, or takes too long.
+        """
         until = time.monotonic() + _TIMEOUT
         while time.monotonic() < until and self.processes.running(process):
             try:

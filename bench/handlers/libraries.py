@@ -1,4 +1,4 @@
-"""Make the two calls of a tax notice with `requests` and `boto3`, and nothing else.
+"""Make a tax notice's two calls with `requests` and `boto3`, and nothing else.
 
 What a dataset costs beyond this handler is the project's own code: authentication, parsing, masking, the record's MAC.
 """

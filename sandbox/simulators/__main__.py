@@ -1,4 +1,7 @@
-"""``python -m sandbox.simulators NAME --port PORT --folder FOLDER``: serve a simulated provider."""
+"""Serve a simulated provider.
+
+``python -m sandbox.simulators NAME --port PORT --folder FOLDER`` serves until it is stopped.
+"""
 
 import argparse
 import ssl

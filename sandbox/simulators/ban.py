@@ -1,4 +1,4 @@
-"""Simulate the geocoder of the Base adresse nationale: it finds every address, and derives the result from its text.
+"""Simulate the geocoder of the Base adresse nationale.
 
 ``GET /search/?q=…&limit=…`` returns GeoJSON. The number, the street, the postcode and the commune come from the text;
 the Insee code, the region and the point are invented, always the same for a text. The score is high; it is 0.3 when the

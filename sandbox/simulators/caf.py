@@ -1,4 +1,4 @@
-"""Simulate the CAF's document service (WSWDD): its protocol and its responses, with fictional families.
+"""Simulate the CAF's document service (WSWDD), with fictional families.
 
 A POST of a SOAP 1.1 envelope to ``/sgmap/wswdd/v1`` returns a MIME multipart. Its only part is a SOAP envelope, which
 holds the family file as a second document, escaped. A request that the service does not understand is a SOAP fault.
@@ -40,7 +40,7 @@ class _Model(BaseModel):
 
 
 class Personne(_Model):
-    """A parent or a child; a field that is None is an element that the service does not send."""
+    """A parent or a child; the service does not send an element that is None."""
 
     qualite: str | None = None
     nom_prenom: str | None = None
@@ -49,7 +49,7 @@ class Personne(_Model):
 
 
 class Adresse(_Model):
-    """The seven lines, in the order of a postal address; the service sends the empty ones too."""
+    """The seven lines of a postal address; the service sends the empty ones too."""
 
     identite: str = ""
     complement_identite: str = ""
@@ -77,7 +77,10 @@ class Quotient(_Model):
 
 
 class Famille(_Model):
-    """A family file, with the service's response; ``people/familles.toml`` documents each field."""
+    """A family file and the service's response.
+
+    ``people/familles.toml`` documents each field.
+    """
 
     numero_allocataire: str = Field(pattern=r"^[0-9]{7}$")
     code_postal: str = Field(pattern=r"^[0-9]{5}$")
@@ -121,12 +124,12 @@ def _cause(error: Exception) -> str:
 
 
 def app(families_file: Path) -> Flask:
-    """Make the service for the families of a file, which is read again when it has changed."""
+    """Make the service for the families of a file, read again when it has changed."""
     return app_of(lambda: familles(families_file))
 
 
 def app_of(load_families: Callable[[], Iterable[Famille]]) -> Flask:
-    """Make the service for the families that ``load_families`` returns at each request."""
+    """Make the service; ``load_families`` returns the families at each request."""
     service = Flask(__name__)
 
     @service.post(PATH)
@@ -157,7 +160,7 @@ def app_of(load_families: Callable[[], Iterable[Famille]]) -> Flask:
 
 
 def _parse(media_type: str, action: str | None, content: bytes) -> tuple[str, str] | None:
-    """Return the number and the postcode of a request; None unless it is the one that is documented."""
+    """Return the number and the postcode of a request; None if it is malformed."""
     if media_type != "text/xml" or action is None:  # SOAP 1.1, §6
         return None
     parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)

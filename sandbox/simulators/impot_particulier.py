@@ -1,4 +1,4 @@
-"""Simulate API Impôt particulier: its OAuth2 token and its resource, for the people of ``people/avis.toml``.
+"""Simulate API Impôt particulier for the people of ``people/avis.toml``.
 
 It returns the fields of its OpenAPI description that a notice prints. A row that is absent or empty, or an amount that
 is not a number ("Non imposable"), is a field that is left out. Like the real API, it takes only the tax number and the
@@ -33,7 +33,7 @@ _CODES: Final = {"Célibataire": "C", "Divorcé(e)": "D", "Marié(e)s": "M", "Pa
 
 
 def app(people_file: Path) -> Flask:
-    """Make the service for the people of a file, which is read again when it has changed."""
+    """Make the service for the people of a file, read again when it has changed."""
     return app_of(lambda: people(people_file))
 
 

@@ -1,4 +1,4 @@
-"""Simulate the tax service's notice verification (SVAIR): its protocol and its pages, with fictional people.
+"""Simulate the tax service's notice verification (SVAIR), with fictional people.
 
 A GET of ``/secavis/`` returns the form and a session cookie; a POST of the two numbers, with the form's
 ``javax.faces.ViewState``, returns a notice. A form can be posted many times during half an hour; a form that is too
@@ -56,7 +56,7 @@ class _Model(BaseModel):
 
 
 class Declarant(_Model):
-    """A column of a notice's first rows; a row that is None for both declarants is not printed."""
+    """A column of a notice's first rows; a row without any value is not printed."""
 
     nom: _Row = None
     nom_naissance: _Row = None
@@ -65,7 +65,10 @@ class Declarant(_Model):
 
 
 class Person(_Model):
-    """A notice with its two numbers, as the page prints it; ``people/avis.toml`` documents each field."""
+    """A notice with its two numbers, as the page prints it.
+
+    ``people/avis.toml`` documents each field.
+    """
 
     numero_fiscal: str = Field(pattern=r"^[0-9]{13}$")
     reference_avis: str = Field(pattern=r"^[0-9]{2}[0-9A-Za-z]{11}$")
@@ -100,11 +103,14 @@ class _File(_Model):
 
 
 class PeopleError(Exception):
-    """The file of people cannot be read; the message gives the place and the cause, and no value."""
+    """The file of people cannot be read; the message has no value of it."""
 
 
 def people(path: Path) -> list[Person]:
-    """Return the people of a file, in its order; raise ``PeopleError`` when it cannot be read."""
+    """Return the people of a file, in its order.
+
+    Raise ``PeopleError`` when the file cannot be read.
+    """
     try:
         return list(_people(path.read_bytes(), datetime.now(_PARIS).year))
     except ValidationError as error:
@@ -141,7 +147,7 @@ def _dated(fields: Any, this_year: int) -> Any:
 
 
 def app(people_file: Path) -> Flask:
-    """Make the service for the people of a file, which is read again when it has changed."""
+    """Make the service for the people of a file, read again when it has changed."""
     return app_of(lambda: people(people_file))
 
 
@@ -185,7 +191,7 @@ def app_of(load_people: Callable[[], Iterable[Person]]) -> Flask:
 
 
 class _Forms:
-    """The forms of the sessions: each is signed with its session and its end, so that none is stored."""
+    """The forms: each is signed with its session and its end, so that none is stored."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self._config = config

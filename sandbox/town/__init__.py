@@ -1,1 +1,1 @@
-"""Simulate a fictional town that calls the API: its services, its prices and its portal."""
+"""Simulate a town that calls the API: its services, prices and portal."""

@@ -1,4 +1,4 @@
-"""Read the services of the fictional town, the data that they need and their prices: ``demarches.toml``."""
+"""Read the services of the fictional town and their prices: ``demarches.toml``."""
 
 import tomllib
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Serve the portal of the fictional town, a caller of the API: two numbers and a consent give a price.
+"""Serve the portal of the fictional town: two numbers and a consent give a price.
 
 ``people/`` has the numbers to try, ``demarches.toml`` the routes and the prices of the town. Each démarche has a key of
 its own, with the scopes that it needs, which stays on this server. The numbers that are typed are not stored or logged.
@@ -132,7 +132,7 @@ def app(portal: Portal, town: Path = TOWN) -> Flask:
 
 
 def _protect(response: Response) -> Response:
-    """Keep pages out of caches, as they may show a family's data, and load only files of this origin."""
+    """Forbid caching of pages, which may show a family's data, and foreign files."""
     if response.mimetype == "text/html":
         response.headers |= {
             "Cache-Control": "no-store",
@@ -144,14 +144,14 @@ def _protect(response: Response) -> Response:
 
 
 def _messages(source: Source, typed: Mapping[str, str], *, agreed: bool) -> dict[str, str]:
-    """Return the message of each wrong field of the form; the API is called when there is none."""
+    """Return the message of each wrong field of the form."""
     fields = _NUMBERS[source].items()
     messages = {name: message for name, (pattern, message) in fields if not re.fullmatch(pattern, typed[name])}
     return messages if agreed else messages | {"accord": _CONSENT}
 
 
 def _asset(name: str) -> str:
-    """Return the path of a file of the site, by its name before the build added a digest."""
+    """Return the path of a file of the site, by its name without the build's digest."""
     stem, suffix = name.rsplit(".", 1)
     return next(path for path in site.paths() if re.fullmatch(rf"assets/{re.escape(stem)}\.\w+\.{suffix}", path))
 
@@ -163,7 +163,7 @@ def _euros(price: float) -> str:
 def _fetch(
     portal: Portal, demarche: Demarche, source: SourceRoute, typed: Mapping[str, str]
 ) -> tuple[dict[str, Any], float]:
-    """Return the data from the API and the quotient that they give; raise ``NoPrice`` without one."""
+    """Return the API's data and their quotient; raise ``NoPrice`` without one."""
     headers = {"X-API-Key": portal.keys[demarche.chemin]}
     try:
         response = requests.get(portal.api_url + source.route, typed, headers=headers, timeout=30)
@@ -179,7 +179,7 @@ def _fetch(
 
 
 def _quotient(received: Mapping[str, Any]) -> float | None:
-    """Return the monthly quotient: the CAF's, or the income divided by twelve and by the parts."""
+    """Return the monthly quotient: the CAF's, or the income by month and part."""
     if received.get("quotientFamilial") is not None:
         return float(received["quotientFamilial"])
     income, parts = received.get("revenuFiscalReference"), received.get("nombreParts")
