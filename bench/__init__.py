@@ -1,1 +1,1 @@
-"""What a call costs: the deployed handlers, as Lambda runs them, against answers that are ready."""
+"""Measure the cost of a call to the handlers, as they are deployed."""

@@ -1,4 +1,4 @@
-"""``make bench``: what a call of each dataset costs, beside a bare handler and a plain pass-through in the same run."""
+"""``make bench``: measure a call of each dataset, beside baselines."""
 
 import json
 import os
@@ -12,12 +12,13 @@ from typing import Any, Final
 import click
 
 from bench import process, runtime
-from bench.handler import COMPARED_WITH, DATASETS, FOLDER, Handler, answering, built_here
+from bench.handler import BASELINES, DATASETS, FOLDER, Handler, build_for_this_machine, serve_upstreams
 from bench.process import flame
 from release.build import ROOT, ToolError, run_tool
 
 _COLUMNS: Final = (
     ("cpu_ms", "CPU ms"),
+    ("beyond_libraries_ms", "over libs"),
     ("p50_ms", "p50 ms"),
     ("p99_ms", "p99 ms"),
     ("billed_ms", "billed ms"),
@@ -39,43 +40,54 @@ def _measure(handler: Handler, mode: str, calls: int, cold_starts: int) -> dict[
     return measure(handler, calls, cold_starts)
 
 
-def _rows(handlers: list[Handler], mode: str, calls: int, cold_starts: int) -> dict[str, dict[str, float]]:
-    """Measure each handler; what a start takes beyond the bare handler's, which is the first, is its imports."""
+def _measure_all(handlers: list[Handler], mode: str, calls: int, cold_starts: int) -> dict[str, dict[str, float]]:
     rows: dict[str, dict[str, float]] = {}
-    with click.progressbar(handlers, file=sys.stderr, item_show_func=lambda one: one.name if one else "") as bar:
+    with click.progressbar(handlers, file=sys.stderr, item_show_func=lambda item: item.name if item else "") as bar:
         for handler in bar:
             rows[handler.name] = _measure(handler, mode, calls, cold_starts)
-    for row in rows.values():
-        if "start_ms" in row:
-            row["imports_ms"] = row["start_ms"] - rows["floor"]["start_ms"]
+    compare(rows)
     return {name: {figure: round(value, 3) for figure, value in row.items()} for name, row in rows.items()}
 
 
-def _told(rows: dict[str, dict[str, float]]) -> dict[str, Any]:
-    datasets = {name: row for name, row in rows.items() if name not in COMPARED_WITH}
-    told: dict[str, Any] = {"date": f"{datetime.now(UTC):%Y-%m-%d}", "cores": os.cpu_count()}
-    return told | {name: rows[name] for name in COMPARED_WITH} | {"datasets": datasets}
+def compare(rows: dict[str, dict[str, float]]) -> None:
+    """Add to each row the differences with the baselines.
+
+    ``imports_ms`` is the start beyond the bare handler's, ``beyond_libraries_ms`` the CPU beyond the libraries'.
+    """
+    for name, row in rows.items():
+        if "start_ms" in row:
+            row["imports_ms"] = row["start_ms"] - rows["floor"]["start_ms"]
+        if "cpu_ms" in row and name not in BASELINES:
+            row["beyond_libraries_ms"] = row["cpu_ms"] - rows["libraries"]["cpu_ms"]
 
 
-def _drawn(told: dict[str, Any]) -> Path:
-    figures, picture = FOLDER / "figures.json", FOLDER / "bench.svg"
-    figures.write_text(json.dumps(told, indent=1) + "\n")
-    command = [str(ROOT / ".local/tools/load/bin/python"), "-m", "bench.plot", str(figures), str(picture)]
+def _figures(rows: dict[str, dict[str, float]]) -> dict[str, Any]:
+    datasets = {name: row for name, row in rows.items() if name not in BASELINES}
+    figures: dict[str, Any] = {"date": f"{datetime.now(UTC):%Y-%m-%d}", "cores": os.cpu_count()}
+    return figures | {name: rows[name] for name in BASELINES} | {"datasets": datasets}
+
+
+def _draw(figures: dict[str, Any]) -> Path:
+    file, picture = FOLDER / "figures.json", FOLDER / "bench.svg"
+    file.write_text(json.dumps(figures, indent=1) + "\n")
+    command = [str(ROOT / ".local/tools/load/bin/python"), "-m", "bench.plot", str(file), str(picture)]
     run_tool(command, FOLDER / "plot.log", {"MPLCONFIGDIR": str(FOLDER)})
     return picture
 
 
 def _save(picture: Path) -> None:
-    """Keep what was measured, where ``docs/performance.md`` and the costs read it."""
+    """Keep the figures and the plot for ``docs/performance.md`` and the costs."""
     shutil.copy(FOLDER / "figures.json", ROOT / "bench/measured.json")
     shutil.copy(picture, ROOT / "docs/performance.svg")
 
 
 def table(rows: dict[str, dict[str, float]]) -> str:
     """Return the figures in columns, a handler a line."""
-    columns = [(figure, title) for figure, title in _COLUMNS if figure in rows["floor"]]
+    columns = [(figure, title) for figure, title in _COLUMNS if any(figure in row for row in rows.values())]
     lines = [f"{'':24}" + "".join(f"{title:>11}" for _, title in columns)]
-    lines += [f"{name:24}" + "".join(f"{row[figure]:11.2f}" for figure, _ in columns) for name, row in rows.items()]
+    for name, row in rows.items():
+        cells = (f"{row[figure]:11.2f}" if figure in row else f"{'':11}" for figure, _ in columns)
+        lines.append(f"{name:24}" + "".join(cells))
     return "\n".join(lines)
 
 
@@ -86,12 +98,12 @@ def table(rows: dict[str, dict[str, float]]) -> str:
     type=click.Choice(["runtime", "process", "instructions", "flame"]),
     default="runtime",
     show_default=True,
-    help="In Lambda's runtime interface; in a bare process; instructions counted by valgrind, whatever else runs; or a"
-    " profile by py-spy.",
+    help="In Lambda's runtime interface; in a bare process; instructions counted by valgrind, which a busy machine does"
+    " not disturb; or a profile by py-spy.",
 )
 @click.option("--calls", type=click.IntRange(min=2), help="Warm calls of each handler; 1000, or 100 when counting.")
 @click.option("--cold-starts", default=3, show_default=True, type=click.IntRange(min=1), help="Processes started cold.")
-@click.option("--seed", type=int, help="Draws the people of the providers' pages; another one every run unless given.")
+@click.option("--seed", type=int, help="Draws the people of the providers' pages; a new one every run unless given.")
 @click.option("--only", multiple=True, type=click.Choice(DATASETS), help="Measure these datasets alone.")
 @click.option("--save", is_flag=True, help="Keep the figures and the plot for docs/performance.md; then `make docs`.")
 def main(  # noqa: PLR0913 - one parameter an option
@@ -104,33 +116,33 @@ def main(  # noqa: PLR0913 - one parameter an option
     only: tuple[str, ...],
     save: bool,
 ) -> None:
-    """Measure what is deployed: each handler in a process of its own, whose CPU the operating system counts.
+    """Measure each handler as deployed, in a process of its own.
 
-    The token, the pseudonym and the audit are asked of static endpoints on loopback, as are the providers: what they
-    would take is not in the figures.
+    AWS and the providers are simulated on loopback, with responses prepared beforehand: the time that the real ones
+    take is not in the figures.
     """
     if save and (only or mode != "runtime"):
         raise click.UsageError("--save keeps a whole run in Lambda's runtime")
     seed = secrets.randbelow(2**32) if seed is None else seed
     calls = calls or (100 if mode == "instructions" else 1000)
     try:
-        built = built_here()
-        with answering(seed) as upstreams:
-            measured = [Handler.of_dataset(name, built, upstreams) for name in only or DATASETS]
+        built = build_for_this_machine()
+        with serve_upstreams(seed) as upstreams:
+            handlers = [Handler.of_dataset(name, built, upstreams) for name in only or DATASETS]
             if mode == "flame":
-                for handler in measured:
+                for handler in handlers:
                     click.echo(flame(handler, calls).relative_to(ROOT))
                 return
-            compared = [Handler.to_compare_with(name, upstreams) for name in COMPARED_WITH]
-            rows = _rows([*compared, *measured], mode, calls, cold_starts)
-        told = _told(rows) | {"seed": seed, "calls": calls, "mode": mode}
-        picture = _drawn(told) if mode != "instructions" else None
+            baselines = [Handler.of_baseline(name, built, upstreams) for name in BASELINES]
+            rows = _measure_all([*baselines, *handlers], mode, calls, cold_starts)
+        figures = _figures(rows) | {"seed": seed, "calls": calls, "mode": mode}
+        picture = _draw(figures) if mode != "instructions" else None
         if save and picture:
             _save(picture)
     except ToolError as error:
         raise click.ClickException(str(error)) from None
     if as_json:
-        click.echo(json.dumps(told))
+        click.echo(json.dumps(figures))
         return
     click.echo(f"{calls} warm calls each, people drawn by seed {seed}\n\n{table(rows)}")
     if picture:

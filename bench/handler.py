@@ -1,4 +1,4 @@
-"""What is measured: a handler that was built, or one to compare with, and where it runs."""
+"""Describe the handlers to measure: event, and environment of the process."""
 
 import json
 import os
@@ -11,23 +11,22 @@ from pathlib import Path
 from platform import machine
 from typing import Final
 
-import requests
-
 from bench.upstreams import KEY
 from ops.functions import datasets
 from release.build import ROOT, build
 
 FOLDER: Final = ROOT / ".local/bench"
 PYTHON: Final = ROOT / ".local/tools/runtime/bin/python"
-"""A Python with what Lambda's runtime ships, and nothing of ours."""
+"""A Python that has what Lambda's runtime ships, and no package of this project."""
 WARM_UP: Final = 50
-DATASETS: Final = tuple(one.name for one in datasets())
-COMPARED_WITH: Final = ("floor", "passthrough")
+DATASETS: Final = tuple(dataset.name for dataset in datasets())
+BASELINES: Final = ("floor", "passthrough", "libraries")
+"""The modules of ``bench/handlers``; the first is the bare handler."""
 
 
 @dataclass(frozen=True)
 class Handler:
-    """A handler, the event that it is called with, and the environment of its process."""
+    """A handler, its event, and the environment of its process."""
 
     name: str
     module: str
@@ -36,18 +35,16 @@ class Handler:
 
     @classmethod
     def of_dataset(cls, name: str, built: Path, upstreams: dict[str, str]) -> "Handler":
-        """Return a dataset as ``sam build`` left it in ``built``, asked with the event of its folder in ``events``."""
+        """Return a dataset as built in ``built``, with its event of ``events/<name>``."""
         event = json.loads((ROOT / "events" / name / "v2.json").read_text())
         event["headers"]["X-API-Key"] = KEY
         paths = [built / name.title().replace("_", ""), built / "CommonLayer/python"]
         return cls(name, "app", json.dumps(event), _environment(name, upstreams, paths))
 
     @classmethod
-    def to_compare_with(cls, name: str, upstreams: dict[str, str]) -> "Handler":
-        """Return ``floor`` or ``passthrough``."""
-        paths = [ROOT / "bench/handlers"]
-        if name == "passthrough":
-            paths.append(Path(requests.__file__).parent.parent)
+    def of_baseline(cls, name: str, built: Path, upstreams: dict[str, str]) -> "Handler":
+        """Return a handler of ``BASELINES``, with the libraries of layer and runtime."""
+        paths = [ROOT / "bench/handlers", built / "CommonLayer/python"]
         return cls(name, name, "{}", _environment(name, upstreams, paths))
 
 
@@ -66,18 +63,21 @@ def _environment(name: str, upstreams: dict[str, str], paths: list[Path]) -> dic
         "ENTRY_KEY_ID": "bench",
         "CAF_SECRET_ID": "bench",
         "DGFIP_AVAILABLE_YEARS": "99",
-        # As Lambda tells of a request that X-Ray does not sample: all but one a second and one in 20.
         "LAMBDA_TASK_ROOT": str(paths[0]),
         "AWS_LAMBDA_FUNCTION_NAME": name,
+        # A request that X-Ray does not sample, as are all but one a second and one in 20.
         "_X_AMZN_TRACE_ID": "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=0",
     }
 
 
 @contextmanager
-def answering(seed: int) -> Iterator[dict[str, str]]:
-    """Serve the answers, in a process of their own; yields the environment of a function that asks them."""
+def serve_upstreams(seed: int) -> Iterator[dict[str, str]]:
+    """Serve the simulated upstreams in a process of their own.
+
+    Yield the environment variables that hold their addresses.
+    """
     command = [sys.executable, "-m", "bench.upstreams", str(FOLDER), str(seed)]
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:  # noqa: S603 - a program of ours
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:  # noqa: S603 - a program of this project
         assert server.stdout is not None  # noqa: S101 - a pipe, as asked
         try:
             plain, tls = server.stdout.readline().split()
@@ -91,6 +91,9 @@ def answering(seed: int) -> Iterator[dict[str, str]]:
             server.terminate()
 
 
-def built_here() -> Path:
-    """Build what would be deployed, for this machine's processor, and return where; ``ToolError`` when it fails."""
+def build_for_this_machine() -> Path:
+    """Build what would be deployed, for this machine's processor; return its folder.
+
+    Raise ``ToolError`` when the build fails.
+    """
     return build(FOLDER / "build", "arm64" if machine() in {"arm64", "aarch64"} else "x86_64").parent

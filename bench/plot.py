@@ -1,6 +1,6 @@
-"""Draws what was measured: the CPU of a warm call and the parts of a cold start. Run where matplotlib is.
+"""Draw the CPU of a warm call and the parts of a cold start.
 
-``python -m bench.plot FIGURES SVG``: what ``make bench ARGS=--json`` printed, and the picture.
+``python -m bench.plot FIGURES SVG``, with a Python that has matplotlib: the JSON of ``make bench``, and the picture.
 """
 
 import json
@@ -15,18 +15,20 @@ import matplotlib.pyplot as plt
 
 _BLUE, _PALE, _ORANGE, _GREY = "#000091", "#8585f6", "#fc5d00", "#929292"
 _SERVER_OF_2020: Final = {"the server of 2020, notice": 5.4, "the server of 2020, family": 6.0}
-"""Milliseconds of CPU, as it was measured then; without audit nor key."""
+"""Milliseconds of CPU, as measured in 2020, without audit or key."""
 _TARGET_CPU, _TARGET_COLD = 2.0, 450.0
 
 
-def draw(told: dict[str, Any], picture: Path) -> None:
-    """Write the picture, SVG: of each handler, and of the server that was before."""
-    rows: dict[str, dict[str, float]] = {"bare handler": told["floor"], "requests alone": told["passthrough"]}
-    rows |= told["datasets"]
-    names, was = list(rows), list(_SERVER_OF_2020)
+_BASELINES: Final = {"floor": "bare handler", "passthrough": "requests alone", "libraries": "requests and boto3 alone"}
+
+
+def draw(run: dict[str, Any], picture: Path) -> None:
+    """Write the picture, SVG: the baselines, the datasets, and the server of 2020."""
+    rows: dict[str, dict[str, float]] = {title: run[name] for name, title in _BASELINES.items()} | run["datasets"]
+    names, colours = list(rows), [_GREY] * len(_BASELINES) + [_BLUE] * len(run["datasets"])
     figure, (cpu, cold) = plt.subplots(1, 2, figsize=(12, 4.5), layout="constrained")
-    cpu.barh(names, [row["cpu_ms"] for row in rows.values()], color=[_GREY, _GREY, *[_BLUE] * len(told["datasets"])])
-    cpu.barh(was, list(_SERVER_OF_2020.values()), color=_PALE)
+    cpu.barh(names, [row["cpu_ms"] for row in rows.values()], color=colours)
+    cpu.barh(list(_SERVER_OF_2020), list(_SERVER_OF_2020.values()), color=_PALE)
     cpu.axvline(_TARGET_CPU, color=_ORANGE, linestyle="--", label="target")
     cpu.set(title="CPU of a warm call, ms")
     runtime = [row["start_ms"] - row["imports_ms"] for row in rows.values()]

@@ -1,7 +1,10 @@
-"""What less memory, and so less of a CPU, makes of a call: ``python -m bench.power``, by root, on Linux.
+"""Measure a call with less memory, and so with less CPU.
 
-Lambda gives a function a part of a CPU in proportion to its memory, by periods of 20 ms; Linux does the same. Calls
-follow each other without a pause, which is the worst: one that waits for its provider finds its part whole.
+``python -m bench.power`` runs as root, on Linux.
+
+Lambda gives a function a share of a CPU in proportion to its memory, in periods of 20 ms; a Linux control group does
+the same. Calls follow each other without a pause, which is the worst case: a call that waits for its provider has its
+whole share when the response arrives.
 """
 
 import os
@@ -14,7 +17,7 @@ from typing import Final
 import click
 
 from bench import process
-from bench.handler import Handler, answering, built_here
+from bench.handler import Handler, build_for_this_machine, serve_upstreams
 from ops.cost import FULL_MEMORY
 
 MEMORIES: Final = (128, 256, 512, 1024, FULL_MEMORY)
@@ -23,8 +26,11 @@ _CGROUPS: Final = Path("/sys/fs/cgroup")
 
 
 @contextmanager
-def _part_of_a_cpu(memory: int) -> Iterator[None]:
-    """Within, this process and those that it starts have what Lambda gives with so much memory."""
+def _cpu_share_of(memory: int) -> Iterator[None]:
+    """Limit this process and its children to the CPU that Lambda gives with a memory.
+
+    ``memory`` is in MB.
+    """
     is_v2 = (_CGROUPS / "cgroup.controllers").exists()
     root = _CGROUPS if is_v2 else _CGROUPS / "cpu"
     group = root / "api-particulier-bench"
@@ -44,17 +50,16 @@ def _part_of_a_cpu(memory: int) -> Iterator[None]:
 
 
 def main() -> None:
-    """Print a table, a memory a line, of a dataset of each provider."""
-    folder = built_here()
-    with answering(secrets.randbelow(2**32)) as upstreams:
+    """Print a table for a dataset of each provider, with a line for each memory size."""
+    folder = build_for_this_machine()
+    with serve_upstreams(secrets.randbelow(2**32)) as upstreams:
         for dataset in ("avis_imposition", "composition_familiale"):
             handler = Handler.of_dataset(dataset, folder, upstreams)
             click.echo(f"\n| {dataset} | of a CPU | p50 ms | p99 ms | first call ms | imports ms |\n|{'---:|' * 6}")
             for memory in MEMORIES:
-                with _part_of_a_cpu(memory):
-                    found = process.measure(handler, calls=300, cold_starts=3)
-                told = (found[name] for name in ("p50_ms", "p99_ms", "init_ms", "start_ms"))
-                cells = " | ".join(f"{one:,.1f}" for one in told)
+                with _cpu_share_of(memory):
+                    figures = process.measure(handler, calls=300, cold_starts=3)
+                cells = " | ".join(f"{figures[name]:,.1f}" for name in ("p50_ms", "p99_ms", "init_ms", "start_ms"))
                 click.echo(f"| {memory} MB | {memory / FULL_MEMORY:.0%} | {cells} |")
 
 

@@ -1,6 +1,7 @@
-"""A handler in a process of its own, without Lambda's runtime: by the clock, in instructions counted, or in a profile.
+"""Measure a handler in a process of its own, without Lambda's runtime.
 
-Instructions do not depend on what else the machine does: they tell a change of a hundredth, where time tells a tenth.
+It measures by the clock, counts instructions, or draws a profile. The number of instructions does not depend on the
+machine's load: it shows a change of 1 %, where time shows 10 %.
 """
 
 import json
@@ -22,16 +23,22 @@ _FEW: Final = 20
 
 
 def measure(handler: Handler, calls: int, cold_starts: int) -> dict[str, float]:
-    """Return what a handler costs, warm and cold; `start_ms` is its imports alone, Python being there."""
+    """Return the figures of a handler, warm and cold.
+
+    ``start_ms`` is its imports alone, with Python already started.
+    """
     starts = [json.loads(_run(handler, [], 2).stdout) for _ in range(cold_starts)]
-    measured: dict[str, float] = json.loads(_run(handler, [], calls).stdout)
-    return measured | {figure: median(one[figure] for one in starts) for figure in ("start_ms", "init_ms", "cold_ms")}
+    warm: dict[str, float] = json.loads(_run(handler, [], calls).stdout)
+    return warm | {name: median(start[name] for start in starts) for name in ("start_ms", "init_ms", "cold_ms")}
 
 
 def instructions(handler: Handler, calls: int) -> dict[str, float]:
-    """Return how many million instructions a warm call is, as valgrind counts them: a run less a shorter one."""
+    """Return the millions of instructions of a warm call, counted by valgrind.
+
+    They are the instructions of a run less those of a shorter run.
+    """
     if not shutil.which("valgrind"):
-        msg = "`--mode instructions` wants valgrind, of any Linux's packages"
+        msg = "`--mode instructions` needs valgrind, which any Linux packages"
         raise ToolError(msg)
     counting = ["valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"]
     counted = []
@@ -43,18 +50,18 @@ def instructions(handler: Handler, calls: int) -> dict[str, float]:
 
 
 def flame(handler: Handler, calls: int) -> Path:
-    """Return a flame graph of the handler's calls, SVG: the wider a function, the more of the time is spent in it."""
+    """Write a flame graph of the handler's calls, SVG; return its path."""
     picture = FOLDER / f"flame-{handler.name}.svg"
     _run(handler, ["py-spy", "record", "--rate", "500", "--function", "--output", str(picture), "--"], calls)
-    # Its title is the command, with the paths of this machine.
+    # py-spy's title is the command, with the paths of this machine.
     titled = re.sub(r'(<text id="title"[^>]*>)[^<]*', rf"\1{handler.name}, {calls} calls", picture.read_text(), count=1)
     picture.write_text(titled)
     return picture
 
 
-def _run(handler: Handler, under: list[str], calls: int) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(  # noqa: S603 - a script of ours
-        [*under, str(PYTHON), _WORKER, handler.module, str(calls)],
+def _run(handler: Handler, wrapper: list[str], calls: int) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(  # noqa: S603 - a script of this project
+        [*wrapper, str(PYTHON), _WORKER, handler.module, str(calls)],
         input=handler.event,
         env=handler.environment
         | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}

@@ -1,7 +1,7 @@
-"""A handler in Lambda's own runtime: its client for Python, and the emulator that ships with AWS SAM.
+"""Measure a handler in Lambda's runtime interface, under AWS SAM's emulator.
 
-The emulator tells how long a function took to start and how long each call took, as it would bill them; the CPU and the
-memory of the function's process are the operating system's word.
+The emulator logs how long a function took to start and how long each call took, as Lambda would bill them; the CPU and
+the memory of the function's process are read from the operating system.
 """
 
 import re
@@ -25,7 +25,7 @@ from release.build import ROOT, ToolError
 
 _LOG: Final = FOLDER / "runtime.log"
 _STARTED: Final = re.compile(r"INIT REPORT\(durationMs: ([\d.]+)\)")
-_ANSWERED: Final = re.compile(r"INVOKE RTDONE\(.*duration: ([\d.]+)ms\)")
+_CALL: Final = re.compile(r"INVOKE RTDONE\(.*duration: ([\d.]+)ms\)")
 
 
 def _emulator() -> Path:
@@ -45,7 +45,7 @@ def _free_port() -> int:
 
 @dataclass
 class _Environment:
-    """One execution environment: the emulator, and the function's process once it was called."""
+    """An execution environment: the emulator, and its child, the function."""
 
     url: str
     emulator: psutil.Process
@@ -53,14 +53,13 @@ class _Environment:
     event: bytes
 
     def call(self) -> None:
-        response = self.session.post(self.url, data=self.event, timeout=60)
-        answer = response.json()
-        if answer.get("statusCode") != requests.codes.ok:
-            msg = f"the handler answered {answer.get('statusCode')}: {answer.get('body', answer)}"
+        response = self.session.post(self.url, data=self.event, timeout=60).json()
+        if response.get("statusCode") != requests.codes.ok:
+            msg = f"the handler returned {response.get('statusCode')}: {response.get('body', response)}"
             raise ToolError(msg)
 
     def calls(self, count: int) -> float:
-        """Call so many times; return the CPU that the function's process took, in milliseconds."""
+        """Call ``count`` times; return the function's CPU time, in milliseconds."""
         before = self.cpu_ms()
         for _ in range(count):
             self.call()
@@ -85,7 +84,7 @@ def _environment(handler: Handler) -> Iterator[_Environment]:
     command += [str(PYTHON), "-m", "awslambdaric", f"{handler.module}.lambda_handler"]
     with (
         _LOG.open("w") as log,
-        subprocess.Popen(command, cwd=FOLDER, env=handler.environment, stdout=log, stderr=log) as emulator,  # noqa: S603 - tools that we installed
+        subprocess.Popen(command, cwd=FOLDER, env=handler.environment, stdout=log, stderr=log) as emulator,  # noqa: S603 - tools that `make setup` installed
         requests.Session() as session,
     ):
         try:
@@ -112,26 +111,29 @@ def _wait(address: str) -> None:
     raise ToolError(msg)
 
 
-def told(log: str) -> tuple[float, list[float]]:
-    """Return how long the function took to start, and each call, in milliseconds, as the emulator says."""
+def read_log(log: str) -> tuple[float, list[float]]:
+    """Return the durations of the start and of each call, from the emulator's log.
+
+    Raise ``ToolError`` when the function did not start.
+    """
     started = _STARTED.search(log)
     if started is None:
         msg = f"the function did not start: {log[-2000:]}"
         raise ToolError(msg)
-    return float(started[1]), [float(one) for one in _ANSWERED.findall(log)]
+    return float(started[1]), [float(duration) for duration in _CALL.findall(log)]
 
 
 def cold(handler: Handler) -> tuple[float, float]:
-    """Start a function and call it once; return what the start and the call took, in milliseconds."""
+    """Start a function and call it once; return both durations, in milliseconds."""
     with _environment(handler) as environment:
         environment.call()
-    started, (first, *_) = told(_LOG.read_text())
+    started, (first, *_) = read_log(_LOG.read_text())
     return started, first
 
 
 def measure(handler: Handler, calls: int, cold_starts: int) -> dict[str, float]:
     """Return what a handler costs, warm and cold."""
-    cold(handler)  # whatever is read or compiled for the first time
+    cold(handler)  # files are read and bytecode is compiled once, outside of the figures
     starts, firsts = zip(*(cold(handler) for _ in range(cold_starts)), strict=True)
     half = ceil(calls / 2)
     with _environment(handler) as environment:
@@ -141,18 +143,18 @@ def measure(handler: Handler, calls: int, cold_starts: int) -> dict[str, float]:
         first, second = environment.calls(half), environment.calls(half)
         resident = environment.rss_mb()
     log = _LOG.read_text()
-    warm = told(log)[1][-2 * half :]
+    warm = read_log(log)[1][-2 * half :]
     return {
         "cpu_ms": (first + second) / (2 * half),
         "cpu_growth_ms": (second - first) / half,
         "p50_ms": median(warm),
         "p99_ms": quantiles(warm, n=100)[98],
-        "billed_ms": fmean(ceil(one) for one in warm),
+        "billed_ms": fmean(ceil(duration) for duration in warm),
         "rss_mb": resident,
         "rss_growth_mb": resident - before,
         "start_ms": median(starts),
         "init_ms": median(firsts),
         "cold_ms": median(starts) + median(firsts),
-        # The emulator's own lines stand between the function's, which are JSON.
+        # The function's lines are JSON; the emulator's, which stand between them, are not.
         "log_bytes": sum(len(line) + 1 for line in log[logged:].splitlines() if line.startswith("{")) / (2 * half),
     }

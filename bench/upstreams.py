@@ -1,7 +1,9 @@
-"""The providers and AWS, as answers made beforehand: they speak the real protocols and cost the machine little.
+"""Serve the providers and AWS with responses prepared beforehand.
 
-``python -m bench.upstreams FOLDER SEED`` serves until its standard input ends; its first line says on which ports:
-plain HTTP, then mutual TLS. The people of the answers are drawn by the seed.
+They speak the real protocols, at little cost for the machine.
+
+``python -m bench.upstreams FOLDER SEED`` serves until its standard input ends. Its first line gives two ports: plain
+HTTP, then mutual TLS. The seed draws the people of the responses.
 """
 
 import itertools
@@ -10,6 +12,7 @@ import random
 import sys
 from base64 import b64encode
 from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from html.parser import HTMLParser
 from pathlib import Path
@@ -30,9 +33,9 @@ class _ViewState(HTMLParser):
 
     @override
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        told = dict(attrs)
-        if told.get("name") == "javax.faces.ViewState":
-            self.value = told["value"] or ""
+        attributes = dict(attrs)
+        if attributes.get("name") == "javax.faces.ViewState":
+            self.value = attributes["value"] or ""
 
 
 def _name(draw: random.Random) -> str:
@@ -55,7 +58,7 @@ def _notice(draw: random.Random, number: int) -> svair.Person:
             "numero_fiscal": f"269{number:010}",
             "reference_avis": f"26{number:011}",
             "declarant1": _declarant(draw),
-            "declarant2": _declarant(draw) if draw.random() < 0.5 else svair.Declarant(),  # noqa: PLR2004 - one in two
+            "declarant2": _declarant(draw) if draw.random() < 0.5 else svair.Declarant(),  # noqa: PLR2004 - every second notice
             "adresse": (f"{draw.randint(1, 200)} rue {_name(draw)}", f"{draw.randint(10000, 95999)} {_name(draw)}"),
             "date_recouvrement": "31/07/2026",
             "date_etablissement": "08/07/2026",
@@ -88,7 +91,7 @@ def _family(draw: random.Random, number: int) -> caf.Famille:
 
 
 def _raw(response: Any) -> bytes:
-    """Write a Flask test client's response as it goes on the wire."""
+    """Return a Flask test client's response as bytes on the wire."""
     head = [f"HTTP/1.1 {response.status}", f"Content-Length: {len(response.data)}"]
     head += [f"{name}: {value}" for name, value in response.headers if name != "Content-Length"]
     content: bytes = response.data
@@ -102,37 +105,41 @@ def _notices(draw: random.Random) -> tuple[bytes, list[bytes]]:
     state = _ViewState()
     state.feed(form.text)
     pages = []
-    for one in people:
-        asked = {"j_id_7:spi": one.numero_fiscal, "j_id_7:num_facture": one.reference_avis, "j_id_7_SUBMIT": "1"}
-        asked |= {"j_id_7:j_id_l": "Valider", "javax.faces.ViewState": state.value}
-        pages.append(_raw(client.post("/secavis/faces/commun/index.jsf", data=asked)))
+    for person in people:
+        fields = {"j_id_7:spi": person.numero_fiscal, "j_id_7:num_facture": person.reference_avis}
+        fields |= {"j_id_7_SUBMIT": "1", "j_id_7:j_id_l": "Valider", "javax.faces.ViewState": state.value}
+        pages.append(_raw(client.post("/secavis/faces/commun/index.jsf", data=fields)))
     return _raw(form), pages
 
 
 def _files(draw: random.Random) -> list[bytes]:
-    asked = (Path(__file__).parent / "question.xml").read_text()
+    envelope = (Path(__file__).parent / "request.xml").read_text()
     families = [_family(draw, number) for number in range(_PAGES)]
     client = caf.app_of(lambda: families).test_client()
     return [
         _raw(
             client.post(
                 caf.PATH,
-                data=asked.format(matricule=one.numero_allocataire, code_postal=one.code_postal),
+                data=envelope.format(matricule=family.numero_allocataire, code_postal=family.code_postal),
                 headers={"Content-Type": "text/xml", "SOAPAction": '""'},
             )
         )
-        for one in families
+        for family in families
     ]
 
 
-def _json(body: object) -> bytes:
+def _json(body: object, *, status: str = "200 OK", version: str = "1.0") -> bytes:
     content = json.dumps(body).encode()
-    head = "HTTP/1.1 200 OK\r\nContent-Type: application/x-amz-json-1.0\r\nContent-Length: "
-    return f"{head}{len(content)}\r\n\r\n".encode() + content
+    head = f"HTTP/1.1 {status}\r\nContent-Type: application/x-amz-json-{version}\r\nContent-Length: {len(content)}"
+    return f"{head}\r\n\r\n".encode() + content
+
+
+_NOTHING: Final = _json({})
+_UNKNOWN: Final = _json({"__type": "UnknownOperationException"}, status="400 Bad Request")
 
 
 def _aws(certificates: Certificates) -> dict[bytes, bytes]:
-    """Return the answer of AWS to each target."""
+    """Return the response of each AWS operation of a dataset's call, by its target."""
     token = {
         "key_hash": {"S": sha256(KEY.encode()).hexdigest()},
         "id": {"S": "bench"},
@@ -144,25 +151,29 @@ def _aws(certificates: Certificates) -> dict[bytes, bytes]:
     }
     return {
         b"DynamoDB_20120810.GetItem": _json({"Item": token}),
-        b"DynamoDB_20120810.PutItem": _json({}),
-        b"TrentService.GenerateMac": _json({"Mac": b64encode(bytes(32)).decode()}),
-        b"secretsmanager.GetSecretValue": _json({"SecretString": certificates.secret()}),
+        b"DynamoDB_20120810.PutItem": _NOTHING,
+        b"DynamoDB_20120810.UpdateItem": _NOTHING,
+        b"TrentService.GenerateMac": _json({"Mac": b64encode(bytes(32)).decode()}, version="1.1"),
+        b"secretsmanager.GetSecretValue": _json({"SecretString": certificates.secret()}, version="1.1"),
     }
 
 
-class _Answers:
+class _Responses:
     def __init__(self, folder: Path, seed: int) -> None:
         draw = random.Random(seed)  # noqa: S311 - fictional people
         self.certificates = ensure(folder / "certificates")
         self.form, notices = _notices(draw)
         self.notices, self.files = itertools.cycle(notices), itertools.cycle(_files(draw))
         self.aws = _aws(self.certificates)
-        found = ban.app().test_client().get(f"/search/?{urlencode({'q': '1 rue Exemple 75001 PARIS', 'limit': '1'})}")
-        self.place = _raw(found)
+        query = urlencode({"q": "1 rue Exemple 75001 PARIS", "limit": "1"})
+        self.place = _raw(ban.app().test_client().get(f"/search/?{query}"))
 
-    def to(self, method: bytes, path: bytes, target: bytes) -> bytes:
+    def find(self, method: bytes, path: bytes, target: bytes, body: bytes) -> bytes:
+        """Return the response to a request; ``target`` is empty for a provider."""
+        if target.endswith(b".GetItem") and b'"tokens"' not in body:
+            return _NOTHING  # the token is the only item there is
         if target:
-            return self.aws[target]
+            return self.aws.get(target, _UNKNOWN)
         if path.startswith(b"/search"):
             return self.place
         if path.startswith(b"/sgmap"):
@@ -172,21 +183,21 @@ class _Answers:
 
 class _Handler(StreamRequestHandler):
     disable_nagle_algorithm = True
-    answers: _Answers
+    responses: _Responses
 
     @override
     def handle(self) -> None:
-        for method, path, target in iter(self._request, None):
-            self.wfile.write(self.answers.to(method, path, target))
+        for method, path, target, body in iter(self._request, None):
+            self.wfile.write(self.responses.find(method, path, target, body))
 
-    def _request(self) -> tuple[bytes, bytes, bytes] | None:
+    def _request(self) -> tuple[bytes, bytes, bytes, bytes] | None:
         try:
             method, path, _ = self.rfile.readline().split()
         except (ValueError, OSError):  # the connection is over
             return None
         headers = dict(self._headers())
-        self.rfile.read(int(headers.get(b"content-length", b"0")))
-        return method, path, headers.get(b"x-amz-target", b"")
+        body = self.rfile.read(int(headers.get(b"content-length", b"0")))
+        return method, path, headers.get(b"x-amz-target", b""), body
 
     def _headers(self) -> Iterator[tuple[bytes, bytes]]:
         while line := self.rfile.readline().strip():
@@ -194,17 +205,28 @@ class _Handler(StreamRequestHandler):
             yield name.lower(), value.strip()
 
 
-def main() -> None:
-    answers = _Answers(Path(sys.argv[1]), int(sys.argv[2]))
-    handler = type("_Ready", (_Handler,), {"answers": answers})
-    servers = [ThreadingTCPServer(("127.0.0.1", 0), handler) for _ in range(2)]
-    context = answers.certificates.server_context()
-    servers[1].socket = context.wrap_socket(servers[1].socket, server_side=True)
+@contextmanager
+def serve(folder: Path, seed: int) -> Iterator[tuple[int, int]]:
+    """Serve on loopback, from threads; yield the ports of HTTP and of mutual TLS."""
+    responses = _Responses(folder, seed)
+    handler = type("_ReadyHandler", (_Handler,), {"responses": responses})
+    plain, tls = servers = [ThreadingTCPServer(("127.0.0.1", 0), handler) for _ in range(2)]
+    tls.socket = responses.certificates.server_context().wrap_socket(tls.socket, server_side=True)
     for server in servers:
         server.daemon_threads = True
         Thread(target=server.serve_forever, daemon=True).start()
-    print(*(server.server_address[1] for server in servers), flush=True)  # noqa: T201 - whoever started it reads it
-    sys.stdin.read()
+    try:
+        yield plain.server_address[1], tls.server_address[1]
+    finally:
+        for server in servers:
+            server.shutdown()
+            server.server_close()
+
+
+def main() -> None:
+    with serve(Path(sys.argv[1]), int(sys.argv[2])) as ports:
+        print(*ports, flush=True)  # noqa: T201 - read by the process that started this one
+        sys.stdin.read()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""One handler in a process of its own, without Lambda's runtime; run as a script, with nothing of ours imported.
+"""Call a handler in this process, without Lambda's runtime.
 
 ``python worker.py MODULE CALLS`` reads the event on standard input, calls the module's ``lambda_handler`` that many
-times, warm, and prints what it cost as JSON. Its log goes to the file ``BENCH_LOG``.
+times, warm, and prints the figures as JSON. The handler's log goes to the file ``BENCH_LOG``. This script imports no
+module of the project.
 """
 
 import json
@@ -26,15 +27,15 @@ def _rss_mb() -> float:
 
 
 def main() -> None:
-    module, calls, told = sys.argv[1], int(sys.argv[2]), sys.stdin.read()
-    answers, log = sys.stdout, Path(os.environ["BENCH_LOG"])
+    module, calls, event = sys.argv[1], int(sys.argv[2]), sys.stdin.read()
+    output, log = sys.stdout, Path(os.environ["BENCH_LOG"])
     sys.stdout = log.open("w")
     started = time.perf_counter()
     handler = import_module(module).lambda_handler
     imported = time.perf_counter()
 
     def call() -> None:
-        response = handler(json.loads(told), None)
+        response = handler(json.loads(event), None)
         if response["statusCode"] != 200:  # noqa: PLR2004 - HTTP's own
             sys.exit(f"{module}: {response['statusCode']} {response['body']}")
         json.dumps(response)
@@ -65,7 +66,7 @@ def main() -> None:
         "cold_ms": (first - started) * 1000,
         "log_bytes": (log.stat().st_size - logged) / len(times),
     }
-    print(json.dumps(measured), file=answers)
+    print(json.dumps(measured), file=output)
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""Load: a day of towns in a minute or two, against the local stack or any other deployment."""
+"""Send a day of calls in a minute or two, to a local or another deployment."""

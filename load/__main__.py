@@ -1,4 +1,7 @@
-"""``make load``: a day of towns in a minute or two, against the local stack, or any deployment with a file of keys."""
+"""``make load``: send the calls of a day in a minute or two.
+
+The target is the local stack, or any deployment with a file of keys.
+"""
 
 import json
 import os
@@ -14,7 +17,7 @@ import click
 
 from api_particulier.keys import lifecycle
 from load.day import Town, steady, towns
-from load.plan import INTROSPECT, Question, of_fictional_people, plan
+from load.plan import INTROSPECT, Request, for_fictional_people, plan
 from load.report import report, text
 from ops.deployment import Deployment, DeploymentError
 from release.build import ROOT, ToolError, run_tool
@@ -25,11 +28,11 @@ TOOLS: Final = ROOT / ".local/tools/load"
 
 
 @contextmanager
-def _issued(on: Deployment, everybody: list[Town]) -> Iterator[dict[Town, str]]:
-    """Issue a key to each town, and take them all away at the end."""
-    now, made = datetime.now(UTC), []
+def _issued_keys(deployment: Deployment, towns: list[Town]) -> Iterator[dict[Town, str]]:
+    """Issue a key to each town, and revoke them all at the end."""
+    now, tokens = datetime.now(UTC), []
     try:
-        for town in everybody:
+        for town in towns:
             new = lifecycle.NewToken(
                 id=lifecycle.NewToken.new_id(),
                 organisation=f"Essai de charge {town.name}",
@@ -37,18 +40,18 @@ def _issued(on: Deployment, everybody: list[Town]) -> Iterator[dict[Town, str]]:
                 scopes=frozenset({"dgfip_avis_imposition", "cnaf_attestation_droits"}),
                 expires=now + timedelta(days=1),
             )
-            made.append(lifecycle.issue(on.key_store, new, now))
-        yield {town: lifecycle.reveal(on.key_store, token) for town, token in zip(everybody, made, strict=True)}
+            tokens.append(lifecycle.issue(deployment.key_store, new, now))
+        yield {town: lifecycle.reveal(deployment.key_store, token) for town, token in zip(towns, tokens, strict=True)}
     finally:
-        for token in made:
-            lifecycle.revoke(on.key_store, token)
+        for token in tokens:
+            lifecycle.revoke(deployment.key_store, token)
 
 
-def _drive(planned: dict[str, Any], seconds: int, in_flight: int) -> list[dict[str, Any]]:
-    """Let Locust ask, in its own environment, and return the calls that it made."""
-    written, calls = FOLDER / "plan.json", FOLDER / "calls.jsonl"
-    written.touch(mode=0o600)  # it holds keys
-    written.write_text(json.dumps(planned | {"in_flight": in_flight}))
+def _run_locust(planned: dict[str, Any], seconds: int, in_flight: int) -> list[dict[str, Any]]:
+    """Run Locust, in its own environment, and return the calls that it made."""
+    plan_file, calls = FOLDER / "plan.json", FOLDER / "calls.jsonl"
+    plan_file.touch(mode=0o600)  # it holds keys
+    plan_file.write_text(json.dumps(planned | {"in_flight": in_flight}))
     calls.unlink(missing_ok=True)
     count = str(len(planned["towns"]))
     command = [
@@ -60,12 +63,12 @@ def _drive(planned: dict[str, Any], seconds: int, in_flight: int) -> list[dict[s
         "--headless",
     ]
     command += ["--users", count, "--spawn-rate", count, "--only-summary"]
-    # It ends by itself once every town has asked everything; a day that lasts three times what was said is cut.
+    # Locust stops once every town has sent its calls; a run that takes three times its planned length is cut off.
     command += ["--run-time", f"{3 * seconds + 120}s", "--host", planned["url"], "--exit-code-on-error", "0"]
     try:
-        run_tool(command, FOLDER / "locust.log", {"LOAD_PLAN": str(written), "LOAD_CALLS": str(calls)})
+        run_tool(command, FOLDER / "locust.log", {"LOAD_PLAN": str(plan_file), "LOAD_CALLS": str(calls)})
     finally:
-        written.unlink()
+        plan_file.unlink()
     return [json.loads(line) for line in calls.read_text().splitlines()]
 
 
@@ -80,7 +83,7 @@ def _draw(title: str, hours: int) -> Path:
         title,
         str(hours),
     ]
-    subprocess.run(command, cwd=ROOT, check=True, env={**os.environ, "MPLCONFIGDIR": str(FOLDER)})  # noqa: S603 - ours
+    subprocess.run(command, cwd=ROOT, check=True, env={**os.environ, "MPLCONFIGDIR": str(FOLDER)})  # noqa: S603 - a program of this project
     return picture
 
 
@@ -90,28 +93,28 @@ def _draw(title: str, hours: int) -> Path:
     "--towns",
     "count",
     type=click.IntRange(2, 500),
-    help="How many: 24 in a day, 10 at the limit, or as many as --keys.",
+    help="How many towns: 24 in a day, 10 at the limit, or as many as --keys.",
 )
 @click.option("--seconds", type=click.IntRange(2, 86400), default=60, show_default=True, help="How long it lasts.")
-@click.option("--route", help="Ask this route alone, about nobody: /introspect costs no provider anything.")
-@click.option("--url", help="Another deployment: what callers put before a route, ending in /api. Needs --keys.")
+@click.option("--route", help="Call this route alone, without parameters: /introspect calls no provider.")
+@click.option("--url", help="Another deployment: its address before a route, ending in /api. Needs --keys.")
 @click.option(
-    "--keys", "key_file", type=click.Path(exists=True, path_type=Path), help="Its keys, one a line, a town each."
+    "--keys", "key_file", type=click.Path(exists=True, path_type=Path), help="Its keys, one a line, a town for each."
 )
 @click.option(
     "--questions",
     "question_file",
     type=click.Path(exists=True, path_type=Path),
-    help='What to ask: lines of {"route": "/v2/…", "query": {…}}, about test identities.',
+    help='The requests to send: lines of {"route": "/v2/…", "query": {…}}, for test identities.',
 )
 @click.option(
     "--in-flight",
     type=click.IntRange(1, 10000),
     default=8,
     show_default=True,
-    help="Calls at once. The local stack starts a process for each; on AWS, say 1000.",
+    help="Calls at the same time. The local stack starts a process for each; on AWS, 1000 for instance.",
 )
-@click.option("--seed", type=int, help="Draws the day; another one every run unless given.")
+@click.option("--seed", type=int, help="Draws the day; a new one every run unless given.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def main(  # noqa: PLR0913 - one parameter an option
     *,
@@ -126,54 +129,55 @@ def main(  # noqa: PLR0913 - one parameter an option
     seed: int | None,
     as_json: bool,
 ) -> None:
-    """Drive a deployment as its towns do, and tell how it answered and whether it was fair.
+    """Call a deployment as its towns do; report latency, errors and fairness.
 
-    ``day``: quiet towns, a few busy ones, one whose software knows no limit, school enrolment at 20 h. They ask about
-    the fictional people of the local stack. ``limit``: towns that all ask exactly 20 times a second, for /introspect,
-    as they all do on another deployment unless --questions are given.
+    ``day``: quiet towns, a few busy ones, a greedy one that ignores the limit, and school enrolment at 20 h. The calls
+    are for the fictional people of the local stack. ``limit``: towns that all make exactly 20 calls a second. Those
+    calls, and all calls to another deployment, are for /introspect, unless --questions is given.
 
-    No town waits for an answer before it asks again, while fewer calls are in flight than may be. What waits for its
-    turn is late, and puts off what follows: no town ever asks faster than planned. Before the first second every
-    function is called until it is warm.
+    A town does not wait for a response before its next call, as long as fewer calls are in flight than allowed. A call
+    that has to wait is late, and delays the following ones: a town never calls faster than planned. Before the run,
+    every function is called until it is warm.
     """
     if (url is None) is not (key_file is None):
         raise click.UsageError("--url and --keys go together")
-    given = key_file.read_text().split() if key_file else []
-    if given and (count or 0) > len(given):
-        raise click.UsageError(f"{count} towns, and {len(given)} keys")
-    count = count or len(given) or (24 if scenario == "day" else 10)
-    everybody = towns(count) if scenario == "day" else steady(count)
-    questions = _questions(scenario, route, question_file, is_local=url is None)
-    chance = random.Random(seed)  # noqa: S311 - a day drawn is no secret
+    given_keys = key_file.read_text().split() if key_file else []
+    if given_keys and (count or 0) > len(given_keys):
+        raise click.UsageError(f"{count} towns, and {len(given_keys)} keys")
+    count = count or len(given_keys) or (24 if scenario == "day" else 10)
+    drawn_towns = towns(count) if scenario == "day" else steady(count)
+    requests = _requests(scenario, route, question_file, is_local=url is None)
+    rng = random.Random(seed)  # noqa: S311 - a drawn day is no secret
     FOLDER.mkdir(parents=True, exist_ok=True)
     try:
         if url:
-            keys = dict(zip(everybody, given, strict=False))
-            calls = _drive(plan(url, keys, questions, seconds, chance), seconds, in_flight)
+            keys = dict(zip(drawn_towns, given_keys, strict=False))
+            calls = _run_locust(plan(url, keys, requests, seconds, rng), seconds, in_flight)
         else:
-            on = Deployment.on_local_stack("api-particulier")
-            with _issued(on, everybody) as keys:
-                calls = _drive(plan(str(on.local_api_url), keys, questions, seconds, chance), seconds, in_flight)
-        made = report(calls)
+            deployment = Deployment.on_local_stack("api-particulier")
+            with _issued_keys(deployment, drawn_towns) as keys:
+                planned = plan(str(deployment.local_api_url), keys, requests, seconds, rng)
+                calls = _run_locust(planned, seconds, in_flight)
+        result = report(calls)
     except (DeploymentError, ToolError, ValueError) as error:
         raise click.ClickException(str(error)) from None
-    picture = _draw(f"{len(made.keys)} towns, {scenario}", 24 if scenario == "day" else 0)
+    picture = _draw(f"{len(result.keys)} towns, {scenario}", 24 if scenario == "day" else 0)
     if as_json:
-        click.echo(json.dumps(made.described() | {"plot": str(picture.relative_to(ROOT))}))
+        click.echo(json.dumps(result.to_json() | {"plot": str(picture.relative_to(ROOT))}))
     else:
-        click.echo(f"{text(made)}\n\nPlot: {picture.relative_to(ROOT)}")
-    if made.unfair:
+        click.echo(f"{text(result)}\n\nPlot: {picture.relative_to(ROOT)}")
+    if result.unfair:
         raise click.ClickException(
-            "keys within their limit were throttled: " + ", ".join(key.town for key in made.unfair)
+            "keys within their limit were throttled: " + ", ".join(key.town for key in result.unfair)
         )
 
 
-def _questions(scenario: str, route: str | None, file: Path | None, *, is_local: bool) -> list[Question]:
+def _requests(scenario: str, route: str | None, file: Path | None, *, is_local: bool) -> list[Request]:
     if route:
         return [{"route": route, "query": {}}]
     if file:
         return [json.loads(line) for line in file.read_text().splitlines()]
-    return of_fictional_people() if scenario == "day" and is_local else [INTROSPECT]
+    return for_fictional_people() if scenario == "day" and is_local else [INTROSPECT]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""When towns ask: desks by day, families in the evening, many quiet towns, a few busy ones, and school enrolment."""
+"""Draw the instants of towns' calls over a day.
+
+Office hours, families in the evening, school enrolment; many quiet towns, a few busy ones and a greedy one.
+"""
 
 import random
 from collections import deque
@@ -7,31 +10,31 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 LIMIT: Final = 20
-"""Calls in a second that a key may make, and that it may make at once."""
+"""Calls a second that a key may make, which is also the burst that it may make."""
 
 HOURS: Final = (
     *(0.02, 0.01, 0.01, 0.01, 0.01, 0.02, 0.05, 0.15, 0.50, 0.80, 0.80, 0.60),
     *(0.30, 0.45, 0.60, 0.55, 0.50, 0.45, 0.50, 0.70, 0.90, 0.60, 0.25, 0.08),
 )
-"""How much is asked at each hour of an ordinary day, 1 being the most."""
+"""The activity at each hour of an ordinary day, relative to the busiest moment."""
 ENROLMENT: Final = 20
-"""The hour at which school enrolment opens, for everybody at once."""
+"""The hour at which school enrolment opens, in all towns at once."""
 
 type Kind = Literal["quiet", "busy", "steady", "greedy"]
 
 
 @dataclass(frozen=True)
 class Town:
-    """Who asks, and what they ask at the busiest moment of the day."""
+    """A town, and its rate of calls at the busiest moment of the day."""
 
     name: str
     kind: Kind
     peak: float
-    """Calls in a second."""
+    """Calls a second."""
 
 
 def towns(count: int) -> list[Town]:
-    """Return the towns of a day: a few busy ones, one whose software knows no limit, and quiet ones for the rest."""
+    """Return the towns of a day: a greedy one, a few busy ones, the others quiet."""
     busy = max(1, count // 8)
     return [
         Town("greedy", "greedy", 2 * LIMIT),
@@ -41,64 +44,75 @@ def towns(count: int) -> list[Town]:
 
 
 def steady(count: int) -> list[Town]:
-    """Return towns that ask at exactly the limit, from the first second to the last."""
+    """Return towns that call at exactly the limit from start to end."""
     return [Town(f"steady-{number}", "steady", LIMIT) for number in range(1, count + 1)]
 
 
-def share(hour: float) -> float:
-    """Return how much is asked at an hour (0 to 24), between two of ``HOURS``; the enrolment's first minutes are 1."""
+def activity(hour: float) -> float:
+    """Return the activity at an hour (0 to 24), 1 when school enrolment opens.
+
+    It is interpolated between the values of ``HOURS``.
+    """
     if ENROLMENT <= hour < ENROLMENT + 0.5:
         return 1.0
     before, part = divmod(hour % 24, 1)
     return HOURS[int(before)] * (1 - part) + HOURS[(int(before) + 1) % 24] * part
 
 
-def arrivals(town: Town, seconds: float, chance: random.Random) -> list[float]:
-    """Return when a town asks, in seconds from the start of a day that lasts so many.
+def arrivals(town: Town, seconds: float, rng: random.Random) -> list[float]:
+    """Return the instants of a town's calls, in a day that lasts ``seconds``.
 
-    A steady town asks at equal intervals from an instant of its own, the others by chance. All but the greedy one heed
-    the limit: what would be over it waits.
+    A steady town calls at equal intervals from a random instant, the others at random (a Poisson process). All but the
+    greedy town keep to the limit: a call that would exceed it waits.
     """
     if town.kind == "steady":
-        first = chance.random() / town.peak
+        first = rng.random() / town.peak
         return [first + number / town.peak for number in range(int(seconds * town.peak))]
-    at, asked = 0.0, list[float]()
-    while (at := at + chance.expovariate(town.peak)) < seconds:
-        if chance.random() < share(24 * at / seconds):
-            asked.append(at)
-    return asked if town.kind == "greedy" else list(_paced(asked))
+    at, instants = 0.0, list[float]()
+    while (at := at + rng.expovariate(town.peak)) < seconds:
+        if rng.random() < activity(24 * at / seconds):
+            instants.append(at)
+    return instants if town.kind == "greedy" else list(_within_limit(instants))
 
 
-def _paced(asked: Sequence[float]) -> Iterator[float]:
-    """Put off what would be more than the limit in a second, of whoever's clock: one call less than it allows."""
+def _within_limit(instants: Sequence[float]) -> Iterator[float]:
+    """Delay calls so that no second has more than the limit allows, less one.
+
+    One call less, because the server's seconds do not start with this clock's.
+    """
     recent = deque[float](maxlen=LIMIT - 1)
-    for at in asked:
+    for at in instants:
         paced = max(at, recent[0] + 1) if len(recent) == LIMIT - 1 else at
         recent.append(paced)
         yield paced
 
 
 class Pace:
-    """When a town's calls leave: as planned, or put off by as much as one before was late.
+    """Delay a town's planned calls by as much as an earlier call was late.
 
-    So what had to wait never leaves in one burst, which would be over the limit that the plan heeds.
+    Calls that had to wait then never leave in a burst, which would exceed the limit that the plan keeps to.
     """
 
     TOLERANCE: Final = 1 / LIMIT
-    """Seconds that a call may be late by without putting off the next: a timer is never quite on time."""
+    """Seconds that a call may be late without delaying the next: a timer is never exact."""
 
     def __init__(self) -> None:
         self._behind = 0.0
 
     def due(self, planned: float) -> float:
+        """Return the instant at which a planned call may leave."""
         return planned + self._behind
 
-    def left(self, planned: float, at: float) -> None:
+    def record(self, planned: float, at: float) -> None:
+        """Record that a planned call left at this instant."""
         self._behind = max(self._behind, at - planned - self.TOLERANCE)
 
 
 def over_the_limit(sent: Sequence[float]) -> int:
-    """Return how many of the calls, sent at these seconds, a bucket of ``LIMIT`` a second refuses."""
+    """Return how many of the calls sent at these seconds a token bucket refuses.
+
+    The bucket holds ``LIMIT`` tokens and gains as many a second.
+    """
     tokens, last, refused = float(LIMIT), 0.0, 0
     for at in sorted(sent):
         tokens, last = min(LIMIT, tokens + (at - last) * LIMIT), at

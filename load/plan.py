@@ -1,4 +1,4 @@
-"""What is asked, by whom and when: the plan that Locust follows."""
+"""Plan the calls of a day: the instant, the key and the request of each."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -8,24 +8,27 @@ from urllib.parse import urlencode
 from load.day import Town, arrivals
 from sandbox.simulators import PEOPLE, caf, svair
 
-type Question = Mapping[str, Any]
-"""``route``, what follows ``/api``, and ``query``, its parameters."""
+type Request = Mapping[str, Any]
+"""``route``, which follows ``/api``, and ``query``, its parameters."""
 
-INTROSPECT: Final[Question] = {"route": "/introspect", "query": {}}
-"""What costs no provider anything, and needs no citizen."""
+INTROSPECT: Final[Request] = {"route": "/introspect", "query": {}}
+"""A request that calls no provider and needs no citizen."""
 
 
-def of_fictional_people() -> list[Question]:
-    """Return what towns ask most, to set prices: an income and a quotient, of whom the simulators answer at once."""
+def for_fictional_people() -> list[Request]:
+    """Return the most common requests of towns, for the fictional people.
+
+    Towns need an income or a quotient to set a price. People with a simulated fault are left out.
+    """
     notices = [
-        {"numeroFiscal": one.numero_fiscal, "referenceAvis": one.reference_avis}
-        for one in svair.people(PEOPLE / "avis.toml")
-        if one.reponse == "avis"
+        {"numeroFiscal": person.numero_fiscal, "referenceAvis": person.reference_avis}
+        for person in svair.people(PEOPLE / "avis.toml")
+        if person.reponse == "avis"
     ]
     files = [
-        {"numeroAllocataire": one.numero_allocataire, "codePostal": one.code_postal}
-        for one in caf.familles(PEOPLE / "familles.toml")
-        if one.reponse == 0
+        {"numeroAllocataire": family.numero_allocataire, "codePostal": family.code_postal}
+        for family in caf.familles(PEOPLE / "familles.toml")
+        if family.reponse == 0
     ]
     return [
         *({"route": "/v2/revenu-fiscal-reference", "query": query} for query in notices),
@@ -34,19 +37,19 @@ def of_fictional_people() -> list[Question]:
 
 
 def plan(
-    url: str, keys: Mapping[Town, str], questions: Sequence[Question], seconds: int, chance: random.Random
+    url: str, keys: Mapping[Town, str], requests: Sequence[Request], seconds: int, rng: random.Random
 ) -> dict[str, Any]:
-    """Return when each town asks what, with which key."""
+    """Return the plan of each town: key, instants and requests of its calls."""
     planned = []
     for town, key in keys.items():
-        when = arrivals(town, seconds, chance)
-        asked = [chance.randrange(len(questions)) for _ in when]
-        planned.append({"name": town.name, "key": key, "arrivals": when, "questions": asked})
+        instants = arrivals(town, seconds, rng)
+        drawn = [rng.randrange(len(requests)) for _ in instants]
+        planned.append({"name": town.name, "key": key, "arrivals": instants, "requests": drawn})
     paths = [
         {
-            "route": one["route"],
-            "path": f"{url}{one['route']}" + (f"?{urlencode(one['query'])}" if one["query"] else ""),
+            "route": request["route"],
+            "path": f"{url}{request['route']}" + (f"?{urlencode(request['query'])}" if request["query"] else ""),
         }
-        for one in questions
+        for request in requests
     ]
-    return {"url": url, "towns": planned, "questions": paths}
+    return {"url": url, "towns": planned, "requests": paths}

@@ -1,6 +1,7 @@
-"""Draws a day: what was asked and answered in each second, and how long it took. Run where matplotlib is.
+"""Draw the calls, the statuses and the latency of each second of a run.
 
-``python -m load.plot CALLS SVG TITLE HOURS``: a file of calls, the picture, its title, and the hours that it lasts.
+``python -m load.plot CALLS SVG TITLE HOURS``, with a Python that has matplotlib: the file of calls, the picture, its
+title, and the hours of the day that the run stands for (0 to draw seconds).
 """
 
 import json
@@ -23,26 +24,26 @@ _KINDS: Final[tuple[tuple[str, str, Callable[[int], bool]], ...]] = (
 
 
 def draw(calls: Sequence[dict[str, Any]], picture: Path, title: str, hours: float) -> None:
-    """Write the picture, SVG; the seconds of the run are drawn as the hours of the day."""
+    """Write the picture, SVG; the seconds of the run appear as hours of the day."""
     lasted = int(max(call["at"] for call in calls)) + 1
     scale = [hours * second / lasted for second in range(lasted)]
-    figure, (asked, took) = plt.subplots(2, 1, sharex=True, figsize=(11, 7), layout="constrained")
+    figure, (rate, latency) = plt.subplots(2, 1, sharex=True, figsize=(11, 7), layout="constrained")
     per_second = []
-    for _, _, is_one in _KINDS:
+    for _, _, is_kind in _KINDS:
         counts = [0] * lasted
         for call in calls:
-            counts[int(call["at"])] += is_one(call["status"])
+            counts[int(call["at"])] += is_kind(call["status"])
         per_second.append(counts)
     names, colours = [kind[0] for kind in _KINDS], [kind[1] for kind in _KINDS]
-    asked.stackplot(scale, *per_second, labels=names, colors=colours, step="post")
-    asked.set(title=title, ylabel="calls a second")
-    asked.legend(loc="upper left", ncols=len(names), frameon=False)
+    rate.stackplot(scale, *per_second, labels=names, colors=colours, step="post")
+    rate.set(title=title, ylabel="calls a second")
+    rate.legend(loc="upper left", ncols=len(names), frameon=False)
     for part, style in ((0.5, "-"), (0.95, "--"), (0.99, ":")):
-        took.plot(
+        latency.plot(
             scale, [_percentile(calls, second, part) for second in range(lasted)], style, label=f"p{part * 100:.0f}"
         )
-    took.set(xlabel="hour" if hours else "second", ylabel="ms, of what was not throttled", yscale="log")
-    took.legend(loc="upper left", ncols=3, frameon=False)
+    latency.set(xlabel="hour" if hours else "second", ylabel="ms, throttled calls left out", yscale="log")
+    latency.legend(loc="upper left", ncols=3, frameon=False)
     figure.savefig(picture)
 
 

@@ -1,4 +1,4 @@
-"""What a day came to: latency, errors, and whether each key had its own limit and nobody else's."""
+"""Report latency, errors and fairness: each key must have a limit of its own."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,16 +8,16 @@ from typing import Any, Final
 from load.day import over_the_limit
 
 type Call = Mapping[str, Any]
-"""``town``, ``route``, when it was ``planned`` and sent (``at``), in seconds, ``ms``, ``status`` (0 without answer)."""
+"""``town``, ``route``, ``planned`` and ``at`` (sent), in seconds, ``ms``, ``status`` (0 without a response)."""
 
 THROTTLED: Final = 429
-KEPT: Final = 0.95
-"""The share of its planned pace from which a key kept its plan."""
+ON_PACE: Final = 0.95
+"""A key whose rate is below this share of its planned rate was slow."""
 
 
 @dataclass(frozen=True)
 class Latency:
-    """Milliseconds, of the calls that were not throttled."""
+    """Percentiles in milliseconds, without the calls that were throttled."""
 
     p50: float
     p95: float
@@ -25,20 +25,20 @@ class Latency:
     longest: float
 
     @classmethod
-    def of(cls, calls: Iterable[Call]) -> "Latency | None":
+    def from_calls(cls, calls: Iterable[Call]) -> "Latency | None":
         times = sorted(call["ms"] for call in calls if call["status"] != THROTTLED)
         if not times:
             return None
-        return cls(_at(times, 0.5), _at(times, 0.95), _at(times, 0.99), times[-1])
+        return cls(_percentile(times, 0.5), _percentile(times, 0.95), _percentile(times, 0.99), times[-1])
 
 
-def _at(times: Sequence[float], part: float) -> float:
+def _percentile(times: Sequence[float], part: float) -> float:
     return times[min(len(times) - 1, int(part * len(times)))]
 
 
 @dataclass(frozen=True)
 class Route:
-    """How one route answered."""
+    """The calls of a route: their statuses and latency."""
 
     route: str
     calls: int
@@ -48,31 +48,31 @@ class Route:
 
 @dataclass(frozen=True)
 class Key:
-    """How one town was treated."""
+    """The calls of a town's key, and how many were throttled."""
 
     town: str
     calls: int
     over: int
-    """Of its calls, those that were over its limit as it sent them."""
+    """How many of its calls exceeded its limit, by the instants at which they were sent."""
     throttled: int
     planned_per_second: float | None
     per_second: float | None
-    """From the first call to the last, as sent; None with less than two."""
+    """The rate from the first call to the last, as sent; None with fewer than two."""
 
     @property
     def slow(self) -> bool:
-        """Whether it asked less often than planned, so that what it shows of its limit is less than was meant."""
-        return (self.per_second or 0) < KEPT * (self.planned_per_second or 0)
+        """Whether it called less often than planned, and so tested its limit less."""
+        return (self.per_second or 0) < ON_PACE * (self.planned_per_second or 0)
 
 
-def _pace(instants: Sequence[float]) -> float | None:
+def _rate(instants: Sequence[float]) -> float | None:
     lasted = max(instants) - min(instants)
     return round((len(instants) - 1) / lasted, 2) if lasted else None
 
 
 @dataclass(frozen=True)
 class Report:
-    """A day, in figures."""
+    """The figures of a run."""
 
     calls: int
     seconds: float
@@ -80,19 +80,19 @@ class Report:
     at_most: int
     """Calls in the busiest second."""
     errors: int
-    """5xx, and calls without an answer."""
+    """5xx, and calls without a response."""
     late_ms: float
-    """By how much the generator was late, at most but for one call in a hundred."""
+    """The delay of the generator, 99th percentile."""
     latency: Latency | None
     routes: list[Route]
     keys: list[Key]
 
     @property
     def unfair(self) -> list[Key]:
-        """The keys that were refused a call and had kept within their limit."""
+        """Return the keys that kept to their limit and were throttled all the same."""
         return [key for key in self.keys if key.throttled and not key.over]
 
-    def described(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         within = [key for key in self.keys if not key.over]
         fairness = {
             "keysWithinLimit": len(within),
@@ -103,7 +103,7 @@ class Report:
 
 
 def report(calls: Sequence[Call]) -> Report:
-    """Count a day's calls; ``ValueError`` without any."""
+    """Count the calls of a run; raise ``ValueError`` when there is none."""
     if not calls:
         msg = "no call was made"
         raise ValueError(msg)
@@ -119,52 +119,56 @@ def report(calls: Sequence[Call]) -> Report:
         per_second=round(len(calls) / lasted, 1),
         at_most=max(seconds.values()),
         errors=sum(call["status"] == 0 or call["status"] >= 500 for call in calls),  # noqa: PLR2004 - HTTP's own
-        late_ms=round(_at(sorted(call["at"] - call["planned"] for call in calls), 0.99) * 1000, 1),
-        latency=Latency.of(calls),
-        routes=[Route(route, len(made), _statuses(made), Latency.of(made)) for route, made in sorted(by_route.items())],
-        keys=[_key(town, made) for town, made in sorted(by_town.items())],
+        late_ms=round(_percentile(sorted(call["at"] - call["planned"] for call in calls), 0.99) * 1000, 1),
+        latency=Latency.from_calls(calls),
+        routes=[
+            Route(route, len(calls), _statuses(calls), Latency.from_calls(calls))
+            for route, calls in sorted(by_route.items())
+        ],
+        keys=[_key(town, calls) for town, calls in sorted(by_town.items())],
     )
 
 
-def _key(town: str, made: Sequence[Call]) -> Key:
-    sent = [call["at"] for call in made]
-    throttled = sum(call["status"] == THROTTLED for call in made)
-    return Key(town, len(made), over_the_limit(sent), throttled, _pace([call["planned"] for call in made]), _pace(sent))
+def _key(town: str, calls: Sequence[Call]) -> Key:
+    sent = [call["at"] for call in calls]
+    throttled = sum(call["status"] == THROTTLED for call in calls)
+    planned = _rate([call["planned"] for call in calls])
+    return Key(town, len(calls), over_the_limit(sent), throttled, planned, _rate(sent))
 
 
 def _statuses(calls: Iterable[Call]) -> dict[str, int]:
     return {str(status): number for status, number in sorted(Counter(call["status"] for call in calls).items())}
 
 
-def text(made: Report) -> str:
+def text(run: Report) -> str:
     """Return the report for a terminal."""
     lines = [
-        f"{made.calls} calls in {made.seconds} s: {made.per_second} a second, {made.at_most} in the busiest one.",
-        f"{made.errors} errors. The generator was at most {made.late_ms} ms late, but for 1 %.",
+        f"{run.calls} calls in {run.seconds} s: {run.per_second} a second, {run.at_most} in the busiest one.",
+        f"{run.errors} errors. The generator was {run.late_ms} ms late at most, for 99 % of the calls.",
         "",
-        f"{'':34}{'calls':>7}{'p50 ms':>9}{'p95 ms':>9}{'p99 ms':>9}{'longest':>9}   answers",
+        f"{'':34}{'calls':>7}{'p50 ms':>9}{'p95 ms':>9}{'p99 ms':>9}{'longest':>9}   responses",
     ]
-    for one in [*made.routes, Route("all", made.calls, {}, made.latency)]:
-        times = "".join(f"{value:9.0f}" for value in asdict(one.latency).values()) if one.latency else " " * 36
-        answers = ", ".join(f"{number} × {status}" for status, number in one.statuses.items())
-        lines.append(f"{one.route:34}{one.calls:7}{times}   {answers}")
-    fairness = made.described()["fairness"]
-    paces = [key.per_second for key in made.keys if key.per_second]
+    for route in [*run.routes, Route("all", run.calls, {}, run.latency)]:
+        times = "".join(f"{value:9.0f}" for value in asdict(route.latency).values()) if route.latency else " " * 36
+        statuses = ", ".join(f"{number} × {status}" for status, number in route.statuses.items())
+        lines.append(f"{route.route:34}{route.calls:7}{times}   {statuses}")
+    fairness = run.to_json()["fairness"]
+    paces = [key.per_second for key in run.keys if key.per_second]
     lines += [
         "",
-        f"{len(made.keys)} keys asked {min(paces, default=0):.1f} to {max(paces, default=0):.1f} times a second each.",
-        "{keysWithinLimit} of them kept within 20 calls a second: "
+        f"{len(run.keys)} keys made {min(paces, default=0):.1f} to {max(paces, default=0):.1f} calls a second each.",
+        "{keysWithinLimit} of them kept to the limit of 20 calls a second: "
         "{theirThrottled} of their {theirCalls} calls were throttled.".format_map(fairness),
     ]
     lines += [
         f"{key.town} sent {key.over} calls of {key.calls} over its limit: {key.throttled} were throttled."
-        for key in made.keys
+        for key in run.keys
         if key.over
     ]
-    if slow := [key for key in made.keys if key.slow]:
+    if slow := [key for key in run.keys if key.slow]:
         planned, sent = sum(key.planned_per_second or 0 for key in slow), sum(key.per_second or 0 for key in slow)
         lines.append(
-            f"THE PLAN WAS NOT KEPT: {len(slow)} of the keys were to ask {planned:.0f} times a second together, and "
-            f"asked {sent:.0f}: no more could be sent with so many calls in flight (--in-flight), so slow were answers."
+            f"THE PLAN WAS NOT KEPT: {len(slow)} of the keys were to make {planned:.0f} calls a second together, and "
+            f"made {sent:.0f}: responses were too slow for the number of calls in flight (--in-flight)."
         )
     return "\n".join(lines)

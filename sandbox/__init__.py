@@ -1,1 +1,1 @@
-"""The local stack: an embedded cloud, the real template deployed to it, simulated providers, fictional people."""
+"""Run the local stack: embedded cloud, real template, simulated providers."""

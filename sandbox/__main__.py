@@ -1,4 +1,7 @@
-"""``python -m sandbox``: the local stack, from the terminal. The Makefile has a target for each verb."""
+"""``python -m sandbox``: run the local stack from the terminal.
+
+The Makefile has targets for `run`, `up` and `down`.
+"""
 
 import json
 import signal
@@ -16,7 +19,7 @@ from sandbox.stack import LocalStack, StackError
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
-    """Run API Particulier on this machine: an embedded cloud, the real template, simulated providers."""
+    """Run API Particulier on this machine, with simulated providers."""
 
 
 @main.command()
@@ -24,30 +27,33 @@ def up() -> None:
     """Bring the stack up in the background, or a running one up to date."""
     stack = LocalStack.here()
     description = _up(stack)
-    click.echo(f"The stack answers at {description['api_url']}; {stack.file} says the rest.\n{_pages(description)}")
+    click.echo(f"The stack answers at {description['api_url']}; the rest is in {stack.file}.\n{_pages(description)}")
 
 
 @main.command()
 def down() -> None:
-    """Stop all that `up` started, and only that."""
+    """Stop all that `up` started, and nothing else."""
     LocalStack.here().down()
 
 
-_of_a_simulator = click.argument("name", type=click.Choice(list(SIMULATORS)))
+_simulator_argument = click.argument("name", type=click.Choice(list(SIMULATORS)))
 
 
 @main.command()
-@_of_a_simulator
+@_simulator_argument
 def stop(name: str) -> None:
-    """Stop one simulated provider, as in an outage; the rest goes on."""
+    """Stop a simulated provider, as in an outage; the rest of the stack runs on."""
     LocalStack.here().stop_simulator(name)
 
 
 @main.command()
-@_of_a_simulator
-@click.option("--fault", type=click.Choice(FAULTS), help="It listens, and does not serve as it should.")
+@_simulator_argument
+@click.option("--fault", type=click.Choice(FAULTS), help="It listens, but misbehaves in this way.")
 def start(name: str, fault: str | None) -> None:
-    """Let a simulated provider answer again, or misbehave: a byte a second, half an answer, another certificate."""
+    """Start a simulated provider again, healthy or with a fault.
+
+    Faults: a byte a second (slow), half a response (half), another authority's certificate (certificate).
+    """
     if fault == CERTIFICATE and not SIMULATORS[name].mutual_tls:
         raise click.UsageError(f"the simulated {name} shows no certificate")
     LocalStack.here().start_simulator(name, fault)
@@ -55,9 +61,9 @@ def start(name: str, fault: str | None) -> None:
 
 @main.command()
 def run() -> None:
-    """Bring the stack up, play the journey of a town and a citizen, and serve until Ctrl-C."""
+    """Bring the stack up, play a citizen's journey, and serve until Ctrl-C."""
     stack = LocalStack.here()
-    # Said for each: a process started in the background is born ignoring Ctrl-C's signal.
+    # SIGINT too: a process that a shell starts in the background ignores it from birth.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
@@ -65,7 +71,7 @@ def run() -> None:
         _play_journey(description)
         click.echo(f"\nServing at {description['api_url']} with the key {description['api_key']}")
         click.echo(_pages(description))
-        click.echo(f"People to ask about, to edit as you like: {PEOPLE / 'avis.toml'}\nCtrl-C stops everything.")
+        click.echo(f"The fictional people, which you may edit: {PEOPLE / 'avis.toml'}\nCtrl-C stops everything.")
         signal.pause()
     except KeyboardInterrupt:
         click.echo("\nStopping …", err=True)
@@ -82,22 +88,23 @@ def _up(stack: LocalStack) -> dict[str, str]:
 
 
 def _play_journey(description: dict[str, str]) -> None:
-    """Ask for the first fictional citizen, as a town does: two numbers, a key, and what the tax service certifies."""
+    """Request the first fictional citizen's data, and print requests and responses."""
     citizen = svair.people(PEOPLE / "avis.toml")[0]
     query = {"numeroFiscal": citizen.numero_fiscal, "referenceAvis": citizen.reference_avis}
-    click.echo("\nA citizen typed a tax number and a notice reference; their town asks:")
+    click.echo("\nA citizen typed a tax number and a notice reference; their town calls the API:")
     for route in ("/v2/avis-imposition", "/v2/revenu-fiscal-reference"):
         url = f"{description['api_url']}{route}"
-        answer = requests.get(url, query, headers={"X-API-Key": description["api_key"]}, timeout=30)
-        asked = "&".join(f"{name}={value}" for name, value in query.items())
-        click.echo(f"\n  curl -H 'X-API-Key: {description['api_key']}' '{url}?{asked}'\n  → {answer.status_code}")
-        click.echo(json.dumps(answer.json(), ensure_ascii=False, indent=2))
-        if answer.status_code != requests.codes.ok:
+        response = requests.get(url, query, headers={"X-API-Key": description["api_key"]}, timeout=30)
+        parameters = "&".join(f"{name}={value}" for name, value in query.items())
+        curl = f"curl -H 'X-API-Key: {description['api_key']}' '{url}?{parameters}'"
+        click.echo(f"\n  {curl}\n  → {response.status_code}")
+        click.echo(json.dumps(response.json(), ensure_ascii=False, indent=2))
+        if response.status_code != requests.codes.ok:
             raise click.ClickException("the journey failed")
 
 
 def _pages(description: dict[str, str]) -> str:
-    """Say where to click: the site, and the town's portal where a parent goes through the same journey."""
+    """Return the addresses to open in a browser: the site, and the town's portal."""
     return f"The site: {description['site_url']}\nA town's portal: {description['portal_url']}"
 
 

@@ -1,7 +1,7 @@
-"""Certificates of this machine's own, for speaking mutual TLS with the simulated CAF: made once, at set-up.
+"""Make the certificates for mutual TLS with the simulated CAF.
 
-An authority signs two: the simulator's, for loopback, and our client's. The authority's own key is thrown away, so that
-nothing else will ever be signed by it. They are valid for 825 days; remove the folder to have them made again.
+An authority signs the simulator's certificate, for loopback, and the API's client certificate. The authority's key is
+not kept, so that it can sign nothing else. They are valid for 825 days; remove the folder to have new ones made.
 """
 
 import json
@@ -25,7 +25,7 @@ VALIDITY: Final = timedelta(days=825)
 
 @dataclass(frozen=True)
 class Certificates:
-    """Where the PEM files are; the keys are readable by their owner alone."""
+    """The paths of the PEM files; only their owner can read the keys."""
 
     authority: Path
     server: Path
@@ -34,13 +34,13 @@ class Certificates:
     client_key: Path
 
     @classmethod
-    def of(cls, directory: Path) -> "Certificates":
-        """Return the paths in a directory, whether or not the files are there yet."""
+    def in_directory(cls, directory: Path) -> "Certificates":
+        """Return the paths in a directory, even if the files do not exist yet."""
         names = ("authority.pem", "server.pem", "server.key", "client.pem", "client.key")
         return cls(*(directory / name for name in names))
 
     def secret(self) -> str:
-        """Return what the secret of the template, ``CafCertificate``, holds."""
+        """Return the JSON that the template's secret ``CafCertificate`` holds."""
         return json.dumps(
             {
                 "certificate": self.client.read_text(),
@@ -50,7 +50,7 @@ class Certificates:
         )
 
     def server_context(self) -> ssl.SSLContext:
-        """Return what a server needs so as to answer the client certificate alone."""
+        """Return the TLS context of a server that accepts only the client certificate."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.server, self.server_key)
         context.load_verify_locations(self.authority)
@@ -59,16 +59,19 @@ class Certificates:
 
 
 def ensure(directory: Path) -> Certificates:
-    """Return the certificates of a directory, made at the first call; several processes may call at once."""
+    """Return the certificates of a directory, made at the first call.
+
+    Processes may call at the same time.
+    """
     if not directory.exists():
         directory.parent.mkdir(parents=True, exist_ok=True)
-        made = Path(mkdtemp(prefix=directory.name, dir=directory.parent))  # nobody else's to read
-        _make(Certificates.of(made))
+        temporary = Path(mkdtemp(prefix=directory.name, dir=directory.parent))  # only its owner can read it
+        _make(Certificates.in_directory(temporary))
         try:
-            made.rename(directory)  # all of them at once, or another process was first
+            temporary.rename(directory)  # atomic: all files, or those of another process that was first
         except OSError:
-            shutil.rmtree(made)
-    return Certificates.of(directory)
+            shutil.rmtree(temporary)
+    return Certificates.in_directory(directory)
 
 
 def _make(paths: Certificates) -> None:
@@ -92,7 +95,7 @@ def _write(path: Path, content: bytes) -> None:
 
 @dataclass(frozen=True)
 class _Name:
-    """Who a certificate is about, or who signs it."""
+    """The subject or the issuer of a certificate, with its key."""
 
     common_name: str
     key: EllipticCurvePrivateKey
@@ -101,17 +104,17 @@ class _Name:
     def subject(self) -> x509.Name:
         return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, self.common_name)])
 
-    def sign(self, other: "_Name", extensions: tuple[x509.ExtensionType, ...]) -> x509.Certificate:
+    def sign(self, holder: "_Name", extensions: tuple[x509.ExtensionType, ...]) -> x509.Certificate:
         now = datetime.now(UTC)
         builder = (
             x509.CertificateBuilder()
-            .subject_name(other.subject)
+            .subject_name(holder.subject)
             .issuer_name(self.subject)
-            .public_key(other.key.public_key())
+            .public_key(holder.key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(hours=1))  # a machine's clock may be late
+            .not_valid_before(now - timedelta(hours=1))  # a machine's clock may be slow
             .not_valid_after(now + VALIDITY)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(other.key.public_key()), critical=False)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(holder.key.public_key()), critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False)
         )
         for extension in extensions:

@@ -1,6 +1,6 @@
-"""The embedded cloud: MiniStack, on loopback only, and where it differs from AWS.
+"""Run the embedded cloud, MiniStack, and bridge its differences with AWS.
 
-It runs with a Python 3.13 of its own, which is also the one that runs the Lambdas.
+It listens on loopback only, with a Python 3.13 of its own, which also runs the Lambda functions.
 """
 
 import json
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 REGION = "eu-west-3"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
-"""The root of the embedded cloud: it knows no other until someone makes one."""
+"""Credentials of the embedded cloud's root user, the only one until another is created."""
 STAGE = "live"
 MAIL_SENDER = "ne-pas-repondre@api-particulier.exemple.fr"
-_UNKNOWN = {"AWS::CloudWatch::CompositeAlarm", "AWS::CloudWatch::InsightRule", "AWS::CloudWatch::Dashboard"}
+_UNSUPPORTED = {"AWS::CloudWatch::CompositeAlarm", "AWS::CloudWatch::InsightRule", "AWS::CloudWatch::Dashboard"}
 LOCK_MODE = "GOVERNANCE"
-"""Of the local stack's seals: what a test tampers with, it puts back."""
+"""Object Lock mode of the local stack's seals: a test that tampers with a seal can put it back."""
 
 
 def command(python: Path, port: int) -> list[str]:
-    # Its own `ministack` command binds every interface; this one binds loopback.
+    # MiniStack's own command binds every interface; hypercorn binds loopback.
     return [str(python.parent / "hypercorn"), "ministack.app:app", "--bind", f"127.0.0.1:{port}"]
 
 
@@ -42,7 +42,7 @@ def environment(folder: Path, port: int, *, enforce_iam: bool) -> dict[str, str]
         **CREDENTIALS,
         "AUTH": "true" if enforce_iam else "false",
         "GATEWAY_PORT": str(port),
-        "IOT_MTLS_PORT": "0",  # its MQTT listener would bind every interface
+        "IOT_MTLS_PORT": "0",  # else its MQTT listener binds every interface
         "MINISTACK_REGION": REGION,
         "S3_DATA_DIR": str(scratch / "s3"),
         "TMPDIR": str(scratch),
@@ -50,16 +50,16 @@ def environment(folder: Path, port: int, *, enforce_iam: bool) -> dict[str, str]
 
 
 def deployable(built: Path) -> Path:
-    """Write beside a built template what MiniStack can deploy of it, and return its path.
+    """Write the part of a built template that MiniStack can deploy; return its path.
 
-    It has no CodeDeploy, no metric math, no composite alarm and no insight rule; the dashboard names those.
+    MiniStack has no CodeDeploy, metric math, composite alarm or insight rule; the dashboard refers to these.
     """
     template = yaml.safe_load(built.read_text())
     del template["Globals"]["Function"]["DeploymentPreference"]
     template["Resources"] = {
-        name: one
-        for name, one in template["Resources"].items()
-        if one["Type"] not in _UNKNOWN and "Metrics" not in one.get("Properties", {})
+        name: resource
+        for name, resource in template["Resources"].items()
+        if resource["Type"] not in _UNSUPPORTED and "Metrics" not in resource.get("Properties", {})
     }
     written = built.with_name("local.yaml")
     written.write_text(yaml.safe_dump(template, sort_keys=False))
@@ -71,34 +71,39 @@ def client(service: Any, url: str) -> Any:
 
 
 def verify_sender(url: str) -> None:
-    """Do what an operator does once on AWS: have the sender's address verified. Here nobody has to open a mail."""
+    """Verify the sender's address, which an operator does once on AWS."""
     client("ses", url).verify_email_identity(EmailAddress=MAIL_SENDER)
 
 
-def let_mails_out(url: str, stack_name: str) -> None:
-    """Let the functions that may send mails do so: MiniStack asks for the right over ``*``, AWS over the identity."""
+def allow_sending_mail(url: str, stack_name: str) -> None:
+    """Widen ``ses:SendEmail`` to every resource in the roles that have it.
+
+    MiniStack checks the action on ``*``, where AWS checks it on the sender's identity.
+    """
     iam: IAMClient = client("iam", url)
     stack = client("cloudformation", url).get_paginator("list_stack_resources").paginate(StackName=stack_name)
     roles = [
-        one["PhysicalResourceId"]
+        resource["PhysicalResourceId"]
         for page in stack
-        for one in page["StackResourceSummaries"]
-        if one["ResourceType"] == "AWS::IAM::Role"
+        for resource in page["StackResourceSummaries"]
+        if resource["ResourceType"] == "AWS::IAM::Role"
     ]
     for role in roles:
         for name in iam.list_role_policies(RoleName=role)["PolicyNames"]:
             document: Any = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
-            sending = [one for one in document["Statement"] if one["Action"] == "ses:SendEmail"]
+            sending = [statement for statement in document["Statement"] if statement["Action"] == "ses:SendEmail"]
             for statement in sending:
                 statement["Resource"] = "*"
             if sending:
                 iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(document))
 
 
-def tell_public_url(url: str, stack_name: str, logical_id: str, public_url: str) -> None:
-    """Tell a function the address that callers use: MiniStack's events have no domain name, and it serves no other."""
-    found = client("cloudformation", url).describe_stack_resource(StackName=stack_name, LogicalResourceId=logical_id)
-    name = found["StackResourceDetail"]["PhysicalResourceId"]
+def set_public_url(url: str, stack_name: str, logical_id: str, public_url: str) -> None:
+    """Give a function its public address in ``PUBLIC_URL``.
+
+    MiniStack's events have no domain name from which to build it.
+    """
+    name = _physical_id(url, stack_name, logical_id)
     functions = client("lambda", url)
     variables = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
     if variables.get("PUBLIC_URL") != public_url:
@@ -106,28 +111,33 @@ def tell_public_url(url: str, stack_name: str, logical_id: str, public_url: str)
 
 
 def reconfigure(functions: Any, name: str, **configuration: Any) -> None:
-    """Change a function's configuration and publish it, so that the next call is of a new environment that has it."""
+    """Change a function's configuration and publish it.
+
+    The next call starts a new environment with it.
+    """
     functions.update_function_configuration(FunctionName=name, **configuration)
     published = functions.publish_version(FunctionName=name)["Version"]
-    functions.update_alias(FunctionName=name, Name="live", FunctionVersion=published)  # which callers reach
+    functions.update_alias(FunctionName=name, Name="live", FunctionVersion=published)  # the alias that callers reach
 
 
 def mailbox(url: str) -> list[dict[str, Any]]:
-    """Return every mail that was sent, none of which leaves: each with its ``To``, ``Subject`` and ``BodyText``."""
-    answer = requests.get(f"{url}/_ministack/ses/messages", timeout=10)
-    return [message for messages in answer.json()["messages"].values() for message in messages]
+    """Return the mails that were sent, with ``To``, ``Subject`` and ``BodyText``.
+
+    No mail leaves this machine.
+    """
+    response = requests.get(f"{url}/_ministack/ses/messages", timeout=10)
+    return [message for messages in response.json()["messages"].values() for message in messages]
 
 
 def lock_bucket(url: str, stack_name: str, logical_id: str) -> None:
-    """Lock a bucket as the template says: MiniStack ignores what its CloudFormation is told of Object Lock."""
-    template = client("cloudformation", url).get_template(StackName=stack_name, TemplateStage="Processed")[
-        "TemplateBody"
-    ]
-    resources = (json.loads(template) if isinstance(template, str) else template)["Resources"]
-    found = client("cloudformation", url).describe_stack_resource(StackName=stack_name, LogicalResourceId=logical_id)
-    retention = dict(resources[logical_id]["Properties"]["ObjectLockConfiguration"]["Rule"]["DefaultRetention"])
+    """Apply the template's Object Lock to a bucket.
+
+    MiniStack's CloudFormation ignores it.
+    """
+    bucket = _deployed_resources(url, stack_name)[logical_id]["Properties"]
+    retention = dict(bucket["ObjectLockConfiguration"]["Rule"]["DefaultRetention"])
     client("s3", url).put_object_lock_configuration(
-        Bucket=found["StackResourceDetail"]["PhysicalResourceId"],
+        Bucket=_physical_id(url, stack_name, logical_id),
         ObjectLockConfiguration={
             "ObjectLockEnabled": "Enabled",
             "Rule": {"DefaultRetention": retention | {"Mode": LOCK_MODE}},
@@ -135,8 +145,11 @@ def lock_bucket(url: str, stack_name: str, logical_id: str) -> None:
     )
 
 
-def back_up(url: str, tables: Iterable[str]) -> None:
-    """Give tables their point-in-time recovery, as the template says: MiniStack's CloudFormation leaves it out."""
+def enable_point_in_time_recovery(url: str, tables: Iterable[str]) -> None:
+    """Enable the tables' point-in-time recovery.
+
+    MiniStack's CloudFormation ignores it.
+    """
     dynamodb: DynamoDBClient = client("dynamodb", url)
     for table in tables:
         dynamodb.update_continuous_backups(
@@ -144,20 +157,23 @@ def back_up(url: str, tables: Iterable[str]) -> None:
         )
 
 
-def let_bytes_through(url: str, api_id: str) -> None:
-    """Let answers leave as their bytes, as the template says: MiniStack does not read the ``~1`` of ``*~1*``."""
-    lax = Config(parameter_validation=False)  # it takes the list whole, where AWS takes an operation for each type
+def pass_binary_responses(url: str, api_id: str) -> None:
+    """Set the API's binary media types to ``*/*``.
+
+    MiniStack does not read the template's ``*~1*``.
+    """
+    lax = Config(parameter_validation=False)  # MiniStack takes the whole list, where AWS takes an operation a type
     gateway = boto3.Session("test", "test", region_name=REGION).client("apigateway", endpoint_url=url, config=lax)
     operation: Any = {"op": "replace", "path": "/binaryMediaTypes", "value": ["*/*"]}
     gateway.update_rest_api(restApiId=api_id, patchOperations=[operation])
 
 
 def put_gateway_responses(url: str, stack_name: str, api_id: str) -> None:
-    """Give the gateway its own answers: MiniStack ignores those that SAM puts in the API's OpenAPI body."""
-    template = client("cloudformation", url).get_template(StackName=stack_name, TemplateStage="Processed")[
-        "TemplateBody"
-    ]
-    body = (json.loads(template) if isinstance(template, str) else template)["Resources"]["Api"]["Properties"]["Body"]
+    """Set the gateway's own responses.
+
+    MiniStack ignores those that SAM puts in the API's OpenAPI body.
+    """
+    body = _deployed_resources(url, stack_name)["Api"]["Properties"]["Body"]
     gateway: APIGatewayClient = client("apigateway", url)
     for response_type, response in body["x-amazon-apigateway-gateway-responses"].items():
         gateway.put_gateway_response(
@@ -167,4 +183,19 @@ def put_gateway_responses(url: str, stack_name: str, api_id: str) -> None:
             responseTemplates=response.get("responseTemplates", {}),
             **({"statusCode": str(response["statusCode"])} if "statusCode" in response else {}),
         )
-    gateway.create_deployment(restApiId=api_id, stageName=STAGE)  # they take effect with a deployment only
+    gateway.create_deployment(restApiId=api_id, stageName=STAGE)  # they take effect only with a deployment
+
+
+def _deployed_resources(url: str, stack_name: str) -> dict[str, Any]:
+    """Return the resources of the template that was deployed, after SAM's transform."""
+    cloudformation = client("cloudformation", url)
+    template = cloudformation.get_template(StackName=stack_name, TemplateStage="Processed")["TemplateBody"]
+    resources: dict[str, Any] = (json.loads(template) if isinstance(template, str) else template)["Resources"]
+    return resources
+
+
+def _physical_id(url: str, stack_name: str, logical_id: str) -> str:
+    cloudformation = client("cloudformation", url)
+    resource = cloudformation.describe_stack_resource(StackName=stack_name, LogicalResourceId=logical_id)
+    physical_id: str = resource["StackResourceDetail"]["PhysicalResourceId"]
+    return physical_id

@@ -1,8 +1,8 @@
-"""Drills: a simulated provider that listens, and does not serve as it should.
+"""Give a simulated provider a fault, for drills.
 
-- ``slow``: says a byte a second. No wait between two bytes is too long: only the question's deadline ends it
-- ``half``: says how long its answer is, and closes the connection in the middle of it
-- ``certificate``: shows a certificate of another authority; of a provider that speaks TLS
+- ``slow``: sends a byte a second. No wait between two bytes is long enough to time out: only a total deadline ends it
+- ``half``: announces the length of its response, and closes the connection in the middle of it
+- ``certificate``: presents a certificate of another authority; only for a provider that speaks TLS
 """
 
 import socket
@@ -29,14 +29,14 @@ def _cut(app: "WSGIApplication", environ: "WSGIEnvironment", start: "StartRespon
     environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
 
 
-_ANSWERS: Final[Mapping[str, Callable[["WSGIApplication", "WSGIEnvironment", "StartResponse"], Iterator[bytes]]]] = {
+_RESPONSES: Final[Mapping[str, Callable[["WSGIApplication", "WSGIEnvironment", "StartResponse"], Iterator[bytes]]]] = {
     "slow": _drip,
     "half": _cut,
 }
-FAULTS: Final = (*_ANSWERS, CERTIFICATE)
+FAULTS: Final = (*_RESPONSES, CERTIFICATE)
 
 
-def answering(app: "WSGIApplication", fault: str | None) -> "WSGIApplication":
-    """Return an application that answers what ``app`` does, with a fault of ``FAULTS``; itself without one."""
-    played = _ANSWERS.get(fault or "")
-    return (lambda environ, start: played(app, environ, start)) if played else app
+def with_fault(app: "WSGIApplication", fault: str | None) -> "WSGIApplication":
+    """Return ``app`` with a fault of ``FAULTS``, or ``app`` itself without a fault."""
+    respond = _RESPONSES.get(fault or "")
+    return (lambda environ, start: respond(app, environ, start)) if respond else app

@@ -1,4 +1,4 @@
-"""Background processes that can be stopped by a later command: exactly those that were started, and nothing else."""
+"""Start background processes that a later command can stop, and no others."""
 
 import json
 import os
@@ -14,14 +14,17 @@ from secrets import randbelow
 import psutil
 
 _PORTS = range(20000, 32768)
-"""Below what Linux (32768) and others (49152) begin to give connections."""
+"""Below the ports that Linux (from 32768) and other systems (from 49152) give to outgoing connections."""
 _GRACE = 3.0
-"""Seconds to end by themselves before they are killed."""
+"""Seconds that processes have to end before they are killed."""
 
 
 @dataclass(frozen=True)
 class Process:
-    """A process in a group of its own, told from a later one of the same number by its start time."""
+    """A process in a group of its own.
+
+    Its start time distinguishes it from a later process with the same id.
+    """
 
     pid: int
     started: float
@@ -37,38 +40,41 @@ class Process:
 
 
 class Processes:
-    """The processes of one local stack, written down in a file of its folder."""
+    """The processes of a local stack, recorded in a file of its folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._file = folder / "processes.json"
-        read = json.loads(self._file.read_text()) if self._file.exists() else {}
-        self._all = {name: Process(**one) for name, one in read.items()}
+        recorded = json.loads(self._file.read_text()) if self._file.exists() else {}
+        self._all = {name: Process(**fields) for name, fields in recorded.items()}
 
     def running(self, name: str) -> Process | None:
         process = self._all.get(name)
         return process if process is not None and process.runs else None
 
     def port(self, name: str) -> int:
-        """Return the port of a process, which may have ended; ``KeyError`` for one that was never started."""
+        """Return the port of a process, which may have ended.
+
+        Raise ``KeyError`` when it was never started.
+        """
         return self._all[name].port
 
     def free_port(self) -> int:
-        """Return a port that nobody listens on, and that no process written down here is about to.
+        """Return a port that is free, and that no recorded process is about to listen on.
 
-        Not one of those that the system gives to whoever connects: another program's connection could have it before
-        the process that it is for.
+        The ports of outgoing connections are left out: another program's connection could take the port before the
+        process binds it.
         """
         known = {process.port for process in self._all.values()}
         while True:
             port = _PORTS.start + randbelow(len(_PORTS))
-            with socket.socket() as one, suppress(OSError):
-                one.bind(("127.0.0.1", port))
+            with socket.socket() as candidate, suppress(OSError):
+                candidate.bind(("127.0.0.1", port))
                 if port not in known:
                     return port
 
     def start(self, name: str, command: Sequence[str], port: int, environment: Mapping[str, str]) -> Process:
-        """Start a process whose output goes to ``<name>.log``, and write it down before anything else happens."""
+        """Start a process with its output in ``<name>.log``, and record it at once."""
         with (self._folder / f"{name}.log").open("ab") as log:
             started = subprocess.Popen(
                 command,
@@ -76,7 +82,7 @@ class Processes:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=environment,
-                start_new_session=True,  # a Ctrl-C in the terminal is ours to handle, and a stop takes its children too
+                start_new_session=True,  # Ctrl-C reaches this command alone, and a stop reaches the children too
             )
         process = Process(started.pid, psutil.Process(started.pid).create_time(), port)
         self._all[name] = process
@@ -84,16 +90,16 @@ class Processes:
         return process
 
     def stop(self, *names: str) -> None:
-        """Stop processes and all that they started, together, and forget them."""
+        """Stop processes with their children, all together, and forget them."""
         self.end(*names)
         for name in names:
             self._all.pop(name, None)
         self._save()
 
     def end(self, *names: str) -> None:
-        """Stop processes and all that they started, together, and remember the ports that they had."""
+        """Stop processes with their children, all together; keep their ports recorded."""
         groups = {process.pid for name in names if (process := self.running(name)) is not None}
-        members = [one for one in psutil.process_iter() if _group(one.pid) in groups]
+        members = [process for process in psutil.process_iter() if _group(process.pid) in groups]
         for group in groups:
             _signal_group(group, signal.SIGTERM)
         _, alive = psutil.wait_procs(members, timeout=_GRACE)

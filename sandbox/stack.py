@@ -1,4 +1,4 @@
-"""The local stack: built, started, deployed to, used and stopped."""
+"""Build, start, deploy, update and stop the local stack."""
 
 import fcntl
 import json
@@ -44,19 +44,19 @@ _PASSED_THROUGH = {
     "ENUMERATION_SUSPENDED_AT": "EnumerationSuspendedAt",
     "ENUMERATION_SHARE": "EnumerationShare",
 }
-"""Environment variables that ``make up`` hands to the template, with the template's parameter."""
+"""Environment variables that ``make up`` passes to the template, with the template's parameter."""
 _TABLES = ("tokens", "audit", "stats", "habilitations")
-_PATIENCE = 60.0
-"""Seconds that a part of the stack may take to answer."""
+_TIMEOUT = 60.0
+"""Seconds that a part of the stack may take to respond."""
 
 
 class StackError(Exception):
-    """The local stack could not be brought up; says which part, and where its log is."""
+    """The local stack could not be brought up; the message names the part."""
 
 
 @dataclass(frozen=True)
 class LocalStack:
-    """One local stack, in a folder of its own; several live side by side."""
+    """A local stack, in a folder of its own; several can run side by side."""
 
     folder: Path
 
@@ -75,15 +75,15 @@ class LocalStack:
         return self.folder / "stack.json"
 
     def description(self) -> dict[str, Any]:
-        """Return what ``stack.json`` says; empty when the stack is not up."""
+        """Return the content of ``stack.json``; empty when the stack is not up."""
         return json.loads(self.file.read_text()) if self.file.exists() else {}
 
     def up(self) -> dict[str, Any]:
         """Bring the stack up, or bring a running one up to date; return its description.
 
-        ``StackError`` or ``ToolError`` when it fails: one that was running still runs, of another nothing is left.
+        Raise ``StackError`` or ``ToolError`` when it fails: a stack that was running still runs, a new one is removed.
         """
-        with self._alone():
+        with self._locked():
             was_running = self.file.exists()
             try:
                 return self._up()
@@ -95,7 +95,9 @@ class LocalStack:
     def _up(self) -> dict[str, Any]:
         with _step("starting the embedded cloud and the simulated providers"):
             url = self._start_cloud()
-            addresses = {one.parameter: self._start_simulator(name, one) for name, one in SIMULATORS.items()}
+            addresses = {
+                simulator.parameter: self._start_simulator(name, simulator) for name, simulator in SIMULATORS.items()
+            }
             self._await_url(f"{url}/_ministack/health", "cloud")
             for name in SIMULATORS:
                 self._await_port(name)
@@ -106,7 +108,7 @@ class LocalStack:
         with _step("deploying template.yaml"):
             self._deploy(template, url, addresses)
         description = self._describe(url)
-        with _step("waiting for the first answer"):
+        with _step("waiting for the first response"):
             self._await_url(f"{description['api_url']}/ping", "cloud")
         with _step("opening the town's portal"):
             description |= {"portal_url": self._start_portal(url, description)}
@@ -115,20 +117,20 @@ class LocalStack:
         return description
 
     def down(self) -> None:
-        """Stop what ``up`` started, and remove what it left."""
+        """Stop what ``up`` started, and remove its files."""
         if not self.folder.exists():
             return
-        with self._alone():
+        with self._locked():
             self._stop()
 
     def stop_simulator(self, name: str) -> None:
-        """Let a simulated provider be down, and everything else as it is."""
-        with self._alone():
+        """Stop a simulated provider, and leave everything else as it is."""
+        with self._locked():
             self.processes.end(name)
 
     def start_simulator(self, name: str, fault: str | None = None) -> None:
-        """Let a simulated provider answer where it did before, as it should or with a fault of ``faults.FAULTS``."""
-        with self._alone():
+        """Start a simulated provider again on its port, healthy or with a fault."""
+        with self._locked():
             self.processes.end(name)
             port = self.processes.port(name)
             self.processes.start(name, simulators.command(name, port, self.folder, fault), port, os.environ)
@@ -140,8 +142,8 @@ class LocalStack:
         shutil.rmtree(self.folder / "tmp", ignore_errors=True)
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Wait for another command on the same stack to end."""
+    def _locked(self) -> Iterator[None]:
+        """Hold the stack's lock, once other commands on the same stack have ended."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -152,7 +154,7 @@ class LocalStack:
         running = self.processes.running("cloud")
         if running is None or self.description().get("iam_enforced", enforce_iam) != enforce_iam:
             self.processes.stop("cloud")
-            self.file.unlink(missing_ok=True)  # its key and its tables are gone with it
+            self.file.unlink(missing_ok=True)  # its key and its tables no longer exist
             port = self.processes.free_port()
             running = self.processes.start(
                 "cloud",
@@ -170,9 +172,9 @@ class LocalStack:
         return simulator.address(running.port)
 
     def _deploy(self, template: Path, url: str, addresses: Mapping[str, str]) -> None:
-        # Every default too: `sam deploy` would keep what the last `make up` said of a parameter that this one does not.
+        # The defaults too: else `sam deploy` keeps the value that the previous `make up` gave to a parameter.
         declared = declaration()["Parameters"].items()
-        values = {name: str(one["Default"]) for name, one in declared if one.get("Default", "") != ""}
+        values = {name: str(parameter["Default"]) for name, parameter in declared if parameter.get("Default", "") != ""}
         values |= {"Environment": "local", "Architecture": _architecture(), **addresses}
         values |= {"MailSender": cloud.MAIL_SENDER, "SealLockMode": cloud.LOCK_MODE}
         values |= {
@@ -185,17 +187,17 @@ class LocalStack:
         command += [f"{parameter}={value}" for parameter, value in values.items()]
         run_tool(command, self.folder / "deploy.log", {"AWS_ENDPOINT_URL": url, **cloud.CREDENTIALS})
         outputs = self._deployment(url).outputs
-        cloud.let_bytes_through(url, outputs["ApiId"])
+        cloud.pass_binary_responses(url, outputs["ApiId"])
         cloud.put_gateway_responses(url, STACK_NAME, outputs["ApiId"])
-        cloud.tell_public_url(url, STACK_NAME, "DatapassWebhook", _base_url(url, outputs))
+        cloud.set_public_url(url, STACK_NAME, "DatapassWebhook", _base_url(url, outputs))
         cloud.verify_sender(url)
-        cloud.let_mails_out(url, STACK_NAME)
+        cloud.allow_sending_mail(url, STACK_NAME)
         cloud.lock_bucket(url, STACK_NAME, "SealsBucket")
-        cloud.back_up(url, (outputs[f"{name.capitalize()}Table"] for name in _TABLES))
+        cloud.enable_point_in_time_recovery(url, (outputs[f"{name.capitalize()}Table"] for name in _TABLES))
         self._fill_secrets(url, outputs)
 
     def _fill_secrets(self, url: str, outputs: Mapping[str, str]) -> None:
-        """Do what an operator does once on AWS: give the secrets that the template declares their values."""
+        """Give the template's secrets their values, as an operator does once on AWS."""
         secrets = cloud.client("secretsmanager", url)
         values = {
             "CafCertificate": simulators.certificates_of(self.folder).secret(),
@@ -208,11 +210,11 @@ class LocalStack:
 
     @cached_property
     def _datapass_secret(self) -> str:
-        """What events of habilitations are signed with: made for this stack, and kept as long as it runs."""
+        """Return the key that signs DataPass events, kept as long as the stack runs."""
         return self.description().get("datapass_secret") or token_hex(32)
 
     def _deployment(self, url: str) -> Deployment:
-        import boto3  # noqa: PLC0415 - `down` does without
+        import boto3  # noqa: PLC0415 - `down` does not need it
 
         return Deployment(boto3.Session("test", "test", region_name=cloud.REGION), STACK_NAME, url)
 
@@ -242,7 +244,7 @@ class LocalStack:
         }
 
     def _start_portal(self, url: str, description: Mapping[str, Any]) -> str:
-        """Start the town's portal, or start it again where it was: with the keys and the site of now."""
+        """Start the town's portal, or start it again on its port."""
         running = self.processes.running("portail")
         port = running.port if running else self.processes.free_port()
         portal = portail.Portal(
@@ -258,49 +260,51 @@ class LocalStack:
 
     @staticmethod
     def _town_keys(gateway: KeyStore) -> dict[str, str]:
-        """Return the key of each démarche: that which lives and opens what it asks, or one issued now."""
+        """Return a key for each démarche: an active one of its scopes, or a new one."""
         now = datetime.now(UTC)
-        live = [one for one in lifecycle.list_all(gateway) if one.is_active(now) and one.siret == demarches.SIRET]
-        found = {(one.purpose, one.scopes): one for one in live}
-        return {
-            one.chemin: lifecycle.reveal(
-                gateway,
-                found.get((one.finalite, one.portees))
-                or lifecycle.issue(
-                    gateway,
-                    lifecycle.NewToken(
-                        id=lifecycle.NewToken.new_id(),
-                        organisation=demarches.ORGANISATION,
-                        siret=demarches.SIRET,
-                        scopes=one.portees,
-                        purpose=one.finalite,
-                        expires=now + lifecycle.LIFETIME,
-                    ),
-                    now,
-                ),
-            )
-            for one in demarches.demarches()
+        tokens = {
+            (token.purpose, token.scopes): token
+            for token in lifecycle.list_all(gateway)
+            if token.is_active(now) and token.siret == demarches.SIRET
         }
+        keys = {}
+        for demarche in demarches.demarches():
+            token = tokens.get((demarche.finalite, demarche.portees))
+            if token is None:
+                new = lifecycle.NewToken(
+                    id=lifecycle.NewToken.new_id(),
+                    organisation=demarches.ORGANISATION,
+                    siret=demarches.SIRET,
+                    scopes=demarche.portees,
+                    purpose=demarche.finalite,
+                    expires=now + lifecycle.LIFETIME,
+                )
+                token = lifecycle.issue(gateway, new, now)
+            keys[demarche.chemin] = lifecycle.reveal(gateway, token)
+        return keys
 
     def _await_url(self, url: str, process: str) -> None:
-        self._await(process, lambda: requests.get(url, timeout=_PATIENCE).status_code == requests.codes.ok)
+        self._await(process, lambda: requests.get(url, timeout=_TIMEOUT).status_code == requests.codes.ok)
 
     def _await_port(self, process: str) -> None:
-        def answers() -> bool:
+        def is_listening() -> bool:
             running = self.processes.running(process)
             if running is None:
                 return False
             with socket.create_connection(("127.0.0.1", running.port), timeout=1):
                 return True
 
-        self._await(process, answers)
+        self._await(process, is_listening)
 
-    def _await(self, process: str, answers: Callable[[], bool]) -> None:
-        """Wait until ``answers``; ``StackError`` when the process died, or takes too long."""
-        until = time.monotonic() + _PATIENCE
+    def _await(self, process: str, is_ready: Callable[[], bool]) -> None:
+        """Wait until a process is ready.
+
+        Raise ``StackError`` when it ended, or takes too long.
+        """
+        until = time.monotonic() + _TIMEOUT
         while time.monotonic() < until and self.processes.running(process):
             try:
-                if answers():
+                if is_ready():
                     return
             except OSError:  # not yet
                 time.sleep(0.05)
@@ -309,7 +313,7 @@ class LocalStack:
 
 
 def _base_url(url: str, outputs: Mapping[str, str]) -> str:
-    """Return what callers put before ``/api``."""
+    """Return the address that callers put before ``/api``."""
     return f"{url}/restapis/{outputs['ApiId']}/{cloud.STAGE}/_user_request_"
 
 
@@ -329,9 +333,9 @@ def _architecture() -> str:
 
 
 @contextmanager
-def _step(what: str) -> Iterator[None]:
+def _step(title: str) -> Iterator[None]:
     started = time.monotonic()
-    print(f"· {what} … ", end="", file=sys.stderr, flush=True)
+    print(f"· {title} … ", end="", file=sys.stderr, flush=True)
     try:
         yield
     except BaseException:

@@ -1,1 +1,1 @@
-"""What the datasets are compared with."""
+"""The handlers that the datasets are compared with."""

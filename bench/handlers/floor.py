@@ -1,4 +1,4 @@
-"""The least that a Lambda can be."""
+"""Answer at once: the least that a Lambda function can cost."""
 
 
 def lambda_handler(_event: object, _context: object) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""A page fetched with `requests` and handed on, as one would write it in five minutes."""
+"""Fetch a page with `requests` and pass it on unread."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""The simulated providers, each a process of its own on loopback."""
+"""Simulate the providers, each in a process of its own on loopback."""
 
 import sys
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ def command(name: str, port: int, folder: Path, fault: str | None = None) -> lis
 
 
 class Silent(WSGIRequestHandler):
-    """Handle requests without a log: even the numbers of fictional people stay out of it."""
+    """Handle requests without a log, where people's numbers would appear."""
 
     protocol_version = "HTTP/1.1"
 

@@ -1,15 +1,15 @@
-"""The geocoder of the Base adresse nationale, simulated: it knows every address, and derives all from its text.
+"""Simulate the geocoder of the Base adresse nationale.
 
-``GET /search/?q=…&limit=…`` answers GeoJSON. The number, the street, the postcode and the commune are those of the
-text; the Insee code, the region and the point are made up, the same for the same text. The score is high; it is 0.3
-when the text has no postcode, as of an address that could be anywhere.
+``GET /search/?q=…&limit=…`` returns GeoJSON. The number, the street, the postcode and the commune come from the text;
+the Insee code, the region and the point are invented, always the same for a text. The score is high; it is 0.3 when the
+text has no postcode, as for an address that could be anywhere.
 
-A word of the address, in capitals or not, makes it behave as it sometimes does:
+A word in the address, in any case, triggers a fault:
 
 - ``introuvable``: no result
-- ``lenteur``: answers after 5 seconds (the adapter gives up after 2)
+- ``lenteur``: a response after 5 seconds (the API gives up after 2)
 - ``panne``: HTTP 503
-- ``charabia``: an answer that is no JSON
+- ``charabia``: a response that is not JSON
 """
 
 import re
@@ -30,31 +30,31 @@ _NUMBER: Final = re.compile(r"(?:^|\s)([0-9]+(?:\s?(?:bis|ter|quater)\b)?),?\s+(
 
 
 def app() -> Flask:
-    """Make the service; its ``config`` holds what a test turns: ``SLOW_SECONDS``."""
+    """Make the service; a test may change ``SLOW_SECONDS`` in its ``config``."""
     service = Flask(__name__)
     service.config.update(SLOW_SECONDS=SLOW_SECONDS)
 
     @service.get("/search")
     @service.get("/search/")
     def search() -> ResponseReturnValue:
-        asked = request.args.get("q", "").strip()
-        if len(asked) not in _LENGTHS:
+        text = request.args.get("q", "").strip()
+        if len(text) not in _LENGTHS:
             return {"code": 400, "message": "q: doit contenir entre 3 et 200 caractères"}, 400
-        words = set(re.findall(r"\w+", asked.casefold()))
+        words = set(re.findall(r"\w+", text.casefold()))
         if "lenteur" in words:
             time.sleep(service.config["SLOW_SECONDS"])
         if "panne" in words:
             return {"code": 503, "message": "Service indisponible"}, 503
         if "charabia" in words:
             return "<!doctype html><title>Maintenance</title>"
-        features = [] if "introuvable" in words else [_feature(asked)]
-        return {"type": "FeatureCollection", "features": features, "query": asked}
+        features = [] if "introuvable" in words else [_feature(text)]
+        return {"type": "FeatureCollection", "features": features, "query": text}
 
     return service
 
 
 def _feature(text: str) -> dict[str, object]:
-    chance = sha256(text.casefold().encode()).digest()
+    digest = sha256(text.casefold().encode()).digest()
     place = _POSTCODE.search(text)
     postcode, city = (place[1], place[2]) if place else ("", "")
     before = (text[: place.start()] if place else text).strip(" ,")
@@ -64,19 +64,19 @@ def _feature(text: str) -> dict[str, object]:
     properties: dict[str, object] = {
         "label": f"{name} {postcode} {city}".strip(),
         "score": SURE if place else UNSURE,
-        "id": f"{chance.hex()[:5]}_{chance.hex()[5:9]}",
+        "id": f"{digest.hex()[:5]}_{digest.hex()[5:9]}",
         "type": "housenumber" if numbered else "street",
         "name": name,
         "postcode": postcode or "00000",
-        "citycode": f"{postcode[:2] or '00'}{chance[0]:03}",
+        "citycode": f"{postcode[:2] or '00'}{digest[0]:03}",
         "city": city or "Exemple-la-Ville",
         "context": f"{postcode[:2] or '00'}, Département d'exemple, Région d'exemple",
-        "importance": round(chance[1] / 255, 5),
+        "importance": round(digest[1] / 255, 5),
     }
     if numbered:
         properties |= {"housenumber": numbered[1], "street": street}
-    longitude = round(-1 + 7 * chance[2] / 255, 6)
-    latitude = round(43 + 7 * chance[3] / 255, 6)
+    longitude = round(-1 + 7 * digest[2] / 255, 6)
+    latitude = round(43 + 7 * digest[3] / 255, 6)
     return {
         "type": "Feature",
         "geometry": {"type": "Point", "coordinates": [longitude, latitude]},

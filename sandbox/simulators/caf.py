@@ -1,9 +1,9 @@
-"""The CAF's document service ("WSWDD"), simulated: the same protocol, the same shape of answers, other families.
+"""Simulate the CAF's document service (WSWDD), with fictional families.
 
-A POST to ``/sgmap/wswdd/v1`` of a SOAP 1.1 envelope gives a MIME multipart whose only part is a SOAP envelope, which
-holds the family file as a second document, escaped. A question that the service would not understand is a SOAP fault.
+A POST of a SOAP 1.1 envelope to ``/sgmap/wswdd/v1`` returns a MIME multipart. Its only part is a SOAP envelope, which
+holds the family file as a second document, escaped. A request that the service does not understand is a SOAP fault.
 
-It is served with ``certificates.server_context``, so that only who has the client certificate is answered.
+It is served with ``certificates.server_context``, which accepts only the client certificate.
 """
 
 import secrets
@@ -25,7 +25,7 @@ from pydantic.alias_generators import to_camel
 
 PATH: Final = "/sgmap/wswdd/v1"
 UNKNOWN_FILE: Final = 133
-"""The return code for a number that no file has."""
+"""The return code for a number that matches no file."""
 _OPERATION: Final = (
     "{http://schemas.xmlsoap.org/soap/envelope/}Body/{http://v1.ws.wsdemandedocumentcafweb.cnaf/}demanderDocumentWeb"
 )
@@ -35,12 +35,12 @@ _PARIS: Final = ZoneInfo("Europe/Paris")
 # ── The families ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class _Entry(BaseModel):
+class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
 
 
-class Personne(_Entry):
-    """A parent or a child; a key that is not given is an element that the service does not send."""
+class Personne(_Model):
+    """A parent or a child; the service does not send an element that is None."""
 
     qualite: str | None = None
     nom_prenom: str | None = None
@@ -48,8 +48,8 @@ class Personne(_Entry):
     sexe: str | None = None
 
 
-class Adresse(_Entry):
-    """The seven lines, in the order of the envelope's window; the service sends empty ones too."""
+class Adresse(_Model):
+    """The seven lines of a postal address; the service sends the empty ones too."""
 
     identite: str = ""
     complement_identite: str = ""
@@ -68,23 +68,26 @@ def _last_month() -> datetime:
     return datetime.now(_PARIS).replace(day=1) - timedelta(days=1)
 
 
-class Quotient(_Entry):
-    """A quotient of one month, last month unless said."""
+class Quotient(_Model):
+    """The quotient of a month, by default last month."""
 
     quotient_familial: int
     mois: int = Field(default_factory=lambda: _last_month().month, ge=1, le=12)
     annee: int = Field(default_factory=lambda: _last_month().year)
 
 
-class Famille(_Entry):
-    """A family file, and how the service answers about it. ``people/familles.toml`` tells of each key."""
+class Famille(_Model):
+    """A family file and the service's response.
+
+    ``people/familles.toml`` documents each field.
+    """
 
     numero_allocataire: str = Field(pattern=r"^[0-9]{7}$")
     code_postal: str = Field(pattern=r"^[0-9]{5}$")
     reponse: Literal["lent", "panne", "illisible"] | int = 0
-    """A return code, 0 being the family file; or how the service misbehaves."""
+    """A return code, 0 for the family file; or the way in which the service misbehaves."""
     secondes: float = Field(20, ge=0)
-    """How long a slow answer takes; the adapter gives up after 10."""
+    """The duration of a slow response; the API gives up after 10 seconds."""
 
     allocataires: list[Personne] = []
     enfants: list[Personne] = []
@@ -92,12 +95,15 @@ class Famille(_Entry):
     quotients: list[Quotient] = []
 
 
-class _File(_Entry):
+class _File(_Model):
     famille: list[Famille]
 
 
 def familles(path: Path) -> list[Famille]:
-    """Read the families of a file, in its order; ``ValueError`` or ``OSError`` when it cannot be read."""
+    """Return the families of a file, in its order.
+
+    Raise ``ValueError`` or ``OSError`` when the file cannot be read.
+    """
     return list(_familles(path.read_bytes(), _last_month().month))
 
 
@@ -106,11 +112,11 @@ def _familles(content: bytes, _month: int) -> tuple[Famille, ...]:
     return tuple(_File.model_validate(tomllib.loads(content.decode())).famille)
 
 
-def _why(error: Exception) -> str:
-    """Say why a file cannot be read, with nothing of what it says of people."""
+def _cause(error: Exception) -> str:
+    """Return the reason for which a file cannot be read, with no value of the file."""
     if isinstance(error, ValidationError):
-        found = error.errors(include_input=False, include_url=False, include_context=False)
-        return " ; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in found)
+        details = error.errors(include_input=False, include_url=False, include_context=False)
+        return " ; ".join(f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}" for detail in details)
     return f"{type(error).__name__}: {error}" if isinstance(error, tomllib.TOMLDecodeError) else type(error).__name__
 
 
@@ -118,42 +124,43 @@ def _why(error: Exception) -> str:
 
 
 def app(families_file: Path) -> Flask:
-    """Make the service for the families of a file, read again whenever it has changed."""
+    """Make the service for the families of a file, read again when it has changed."""
     return app_of(lambda: familles(families_file))
 
 
-def app_of(everybody: Callable[[], Iterable[Famille]]) -> Flask:
-    """Make the service for the families that ``everybody`` returns at the time."""
+def app_of(load_families: Callable[[], Iterable[Famille]]) -> Flask:
+    """Make the service; ``load_families`` returns the families at each request."""
     service = Flask(__name__)
 
     @service.post(PATH)
     def demander_document_web() -> ResponseReturnValue:
-        asked = _asked(request.mimetype, request.headers.get("SOAPAction"), request.get_data())
-        if asked is None:
+        numbers = _parse(request.mimetype, request.headers.get("SOAPAction"), request.get_data())
+        if numbers is None:
             return _fault("Client", "La demande n'est pas celle que le service attend.")
-        found = next((one for one in everybody() if (one.numero_allocataire, one.code_postal) == asked), None)
-        if found is None:
-            return _answer(UNKNOWN_FILE)
-        if found.reponse == "panne":
+        matches = (family for family in load_families() if (family.numero_allocataire, family.code_postal) == numbers)
+        family = next(matches, None)
+        if family is None:
+            return _response(UNKNOWN_FILE)
+        if family.reponse == "panne":
             return _fault("Server", "Le service est indisponible.")
-        if found.reponse == "illisible":
+        if family.reponse == "illisible":
             return render_template("caf/illisible.html")
-        if found.reponse == "lent":
-            time.sleep(found.secondes)
-        return _answer(found.reponse if isinstance(found.reponse, int) else 0, found)
+        if family.reponse == "lent":
+            time.sleep(family.secondes)
+        return _response(family.reponse if isinstance(family.reponse, int) else 0, family)
 
     @service.errorhandler(OSError)
     @service.errorhandler(ValueError)
     def unreadable_families(error: Exception) -> ResponseReturnValue:
-        why = f"Le fichier des familles fictives est illisible : {_why(error)}"
-        print(why, file=sys.stderr, flush=True)
-        return _fault("Server", why)
+        message = f"Le fichier des familles fictives est illisible : {_cause(error)}"
+        print(message, file=sys.stderr, flush=True)
+        return _fault("Server", message)
 
     return service
 
 
-def _asked(media_type: str, action: str | None, content: bytes) -> tuple[str, str] | None:
-    """Return the number and the postcode asked about, None for any question but the one that is documented."""
+def _parse(media_type: str, action: str | None, content: bytes) -> tuple[str, str] | None:
+    """Return the number and the postcode of a request; None if it is malformed."""
     if media_type != "text/xml" or action is None:  # SOAP 1.1, §6
         return None
     parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
@@ -189,12 +196,12 @@ def _asked(media_type: str, action: str | None, content: bytes) -> tuple[str, st
 
 
 def _outline(element: etree._Element) -> tuple[str, Any]:
-    """Return an element's name with its text, or with the outlines of its children."""
+    """Return an element's name, with its text or the outlines of its children."""
     children = list(element)
     return str(element.tag), [_outline(child) for child in children] if children else (element.text or "")
 
 
-def _answer(code: int, family: Famille | None = None) -> Response:
+def _response(code: int, family: Famille | None = None) -> Response:
     flux = render_template("caf/dossier.xml", famille=family if code == 0 else None)
     envelope = render_template("caf/reponse.xml", code=code, flux=flux)
     name = secrets.token_hex(24)
@@ -209,10 +216,10 @@ def _answer(code: int, family: Famille | None = None) -> Response:
         f"--{boundary}--",
         "",
     )
-    kind = (
+    content_type = (
         f'multipart/related; boundary="{boundary}"; type="application/xop+xml"; start="{root}"; start-info="text/xml"'
     )
-    return Response("\r\n".join(lines), content_type=kind)
+    return Response("\r\n".join(lines), content_type=content_type)
 
 
 def _fault(code: str, text: str) -> Response:

@@ -1,8 +1,8 @@
-"""API Impôt particulier, simulated: its OAuth2 token and its resource, for the people of ``people/avis.toml``.
+"""Simulate API Impôt particulier for the people of ``people/avis.toml``.
 
-It answers what its own description (OpenAPI) says, of what a notice prints: a row that is absent or empty, or an amount
-that is no number ("Non imposable"), is a field that is left out. As the real one, it is asked with the tax number and
-the year of income alone, and knows nothing of a notice's reference, corrective or partial situation.
+It returns the fields of its OpenAPI description that a notice prints. A row that is absent or empty, or an amount that
+is not a number ("Non imposable"), is a field that is left out. Like the real API, it takes only the tax number and the
+year of income, and has no notice reference, corrective notice or partial situation.
 """
 
 import json
@@ -23,7 +23,7 @@ CLIENT: Final = {
     "client_secret": "le-secret-du-bac-a-sable",
     "id_teleservice": "TELESERVICE-BAC-A-SABLE",
 }
-"""The only client it knows, as the API's secret holds it."""
+"""The only client that it accepts, in the format of the API's secret."""
 TOKEN_SECONDS: Final = 3600
 
 _SCOPE: Final = "RessourceIR"
@@ -33,14 +33,14 @@ _CODES: Final = {"Célibataire": "C", "Divorcé(e)": "D", "Marié(e)s": "M", "Pa
 
 
 def app(people_file: Path) -> Flask:
-    """Make the service for the people of a file, read again whenever it has changed."""
+    """Make the service for the people of a file, read again when it has changed."""
     return app_of(lambda: people(people_file))
 
 
-def app_of(everybody: Callable[[], Iterable[Person]]) -> Flask:
-    """Make the service for the people that ``everybody`` returns at the time.
+def app_of(load_people: Callable[[], Iterable[Person]]) -> Flask:
+    """Make the service for the people that ``load_people`` returns at each request.
 
-    Its ``config`` holds what a test turns: ``TOKENS``, each with the time at which it expires (clear it, and none is
+    A test may change two values of its ``config``: ``TOKENS``, each token with its expiry (once cleared, no token is
     accepted any more), and ``TOKEN_SECONDS``.
     """
     service = Flask(__name__)
@@ -48,24 +48,24 @@ def app_of(everybody: Callable[[], Iterable[Person]]) -> Flask:
 
     @service.post("/token")
     def token() -> ResponseReturnValue:
-        who = request.authorization
-        if who is None or (who.username, who.password) != (CLIENT["client_id"], CLIENT["client_secret"]):
+        client = request.authorization
+        if client is None or (client.username, client.password) != (CLIENT["client_id"], CLIENT["client_secret"]):
             return {"error": "invalid_client"}, 401, {"WWW-Authenticate": "Basic"}
         if request.form.get("grant_type") != "client_credentials":
             return {"error": "unsupported_grant_type"}, 400
         if request.form.get("scope") != _SCOPE:
             return {"error": "invalid_scope"}, 400
-        made = secrets.token_urlsafe(32)
+        issued = secrets.token_urlsafe(32)
         seconds: int = service.config["TOKEN_SECONDS"]
-        service.config["TOKENS"][made] = time.time() + seconds
-        granted = {"access_token": made, "token_type": "Bearer", "expires_in": seconds, "scope": _SCOPE}
-        return granted, 200, {"Cache-Control": "no-store"}
+        service.config["TOKENS"][issued] = time.time() + seconds
+        response = {"access_token": issued, "token_type": "Bearer", "expires_in": seconds, "scope": _SCOPE}
+        return response, 200, {"Cache-Control": "no-store"}
 
     @service.get("/impotparticulier/1.0/spi/<spi>/situations/ir/assiettes/annrev/<int:annrev>")
     def situation(spi: str, annrev: int) -> ResponseReturnValue:
-        who = request.authorization
-        given = who.token if who is not None and who.type == "bearer" else None
-        if service.config["TOKENS"].get(given, 0) <= time.time():
+        authorization = request.authorization
+        bearer = authorization.token if authorization is not None and authorization.type == "bearer" else None
+        if service.config["TOKENS"].get(bearer, 0) <= time.time():
             return _error(401, "jeton invalide ou expiré")
         if not _UUID.fullmatch(request.headers.get("X-Correlation-ID", "")):
             return _error(400, "X-Correlation-ID incorrect")
@@ -73,15 +73,15 @@ def app_of(everybody: Callable[[], Iterable[Person]]) -> Flask:
             return _error(403, "accès refusé")
         if not re.fullmatch(r"[0-9]{13}", spi):
             return _error(400, "format SPI incorrect")
-        found = [one for one in everybody() if (one.numero_fiscal, one.annee_revenus) == (spi, annrev)]
-        # The most recent: those that were replaced print that they were.
-        found.sort(key=lambda one: bool(one.erreur_correctif))
-        return _answer(found[0]) if found else _error(404, "aucune situation")
+        notices = [person for person in load_people() if (person.numero_fiscal, person.annee_revenus) == (spi, annrev)]
+        # The most recent first: a notice that was replaced has an ``erreur_correctif``.
+        notices.sort(key=lambda notice: bool(notice.erreur_correctif))
+        return _response(notices[0]) if notices else _error(404, "aucune situation")
 
     return service
 
 
-def _answer(person: Person) -> ResponseReturnValue:
+def _response(person: Person) -> ResponseReturnValue:
     if person.reponse == "interdit":
         return _error(403, "accès refusé")
     if person.reponse == "panne":
@@ -117,12 +117,12 @@ def situation_of(person: Person) -> dict[str, object]:
     return {name: value for name, value in values.items() if value is not None and value != ""}
 
 
-def _declarant(one: Declarant, number: str) -> dict[str, object]:
-    day, month, year = one.date_naissance.split("/") if one.date_naissance else (None, None, None)
+def _declarant(declarant: Declarant, number: str) -> dict[str, object]:
+    day, month, year = declarant.date_naissance.split("/") if declarant.date_naissance else (None, None, None)
     return {
-        f"nmUsaDec{number}": one.nom,
-        f"nmNaiDec{number}": one.nom_naissance,
-        f"prnmDec{number}": one.prenoms,
+        f"nmUsaDec{number}": declarant.nom,
+        f"nmNaiDec{number}": declarant.nom_naissance,
+        f"prnmDec{number}": declarant.prenoms,
         f"dateNaisDec{number}": {"jour": day, "mois": month, "annee": year} if year else None,
     }
 

@@ -1,8 +1,8 @@
-"""The tax service's notice verification ("SVAIR"), simulated: the same protocol, the same shape of pages, other people.
+"""Simulate the tax service's notice verification (SVAIR), with fictional people.
 
-A GET of ``/secavis/`` gives the form and a session cookie; a POST of the two numbers, with the form's
-``javax.faces.ViewState``, gives a notice. A form can be posted again and again for half an hour; one that is too old,
-or does not go with the cookie, ends in the HTTP 500 of a JSF server.
+A GET of ``/secavis/`` returns the form and a session cookie; a POST of the two numbers, with the form's
+``javax.faces.ViewState``, returns a notice. A form can be posted many times during half an hour; a form that is too
+old, or that does not match the cookie, ends in the HTTP 500 of a JSF server.
 """
 
 import hmac
@@ -44,19 +44,19 @@ def _in_digits(value: object) -> object:
     return str(value) if type(value) is int else value
 
 
-# What a row prints; "" is a row whose cell is empty, None is no row.
+# The text of a row; "" is a row with an empty cell, None is no row.
 type _Row = str | None
 type _Amount = Annotated[_Row, BeforeValidator(_in_euros)]
 type _Parts = Annotated[_Row, BeforeValidator(_in_hundredths)]
 type _Count = Annotated[_Row, BeforeValidator(_in_digits)]
 
 
-class _Entry(BaseModel):
+class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
 
 
-class Declarant(_Entry):
-    """One column of a notice's first rows; a row that neither declarant has is not printed."""
+class Declarant(_Model):
+    """A column of a notice's first rows; a row without any value is not printed."""
 
     nom: _Row = None
     nom_naissance: _Row = None
@@ -64,23 +64,26 @@ class Declarant(_Entry):
     date_naissance: _Row = None
 
 
-class Person(_Entry):
-    """A notice as its page prints it, and whose it is. ``people/avis.toml`` tells of each key."""
+class Person(_Model):
+    """A notice with its two numbers, as the page prints it.
+
+    ``people/avis.toml`` documents each field.
+    """
 
     numero_fiscal: str = Field(pattern=r"^[0-9]{13}$")
     reference_avis: str = Field(pattern=r"^[0-9]{2}[0-9A-Za-z]{11}$")
     reponse: Literal["avis", "interdit", "lent", "panne", "illisible"] = "avis"
     secondes: float = Field(20, ge=0)
-    """How long a slow answer takes; the adapter gives up after 10."""
+    """The duration of a slow response; the API gives up after 10 seconds."""
 
-    annee: int = Field(default_factory=lambda entry: 2000 + int(entry["reference_avis"][:2]))
-    """The notice's, and its address's."""
-    annee_impots: int = Field(default_factory=lambda entry: entry["annee"])
-    annee_revenus: int = Field(default_factory=lambda entry: entry["annee_impots"] - 1)
+    annee: int = Field(default_factory=lambda fields: 2000 + int(fields["reference_avis"][:2]))
+    """The year of the notice and of its address."""
+    annee_impots: int = Field(default_factory=lambda fields: fields["annee"])
+    annee_revenus: int = Field(default_factory=lambda fields: fields["annee_impots"] - 1)
     declarant1: Declarant = Declarant()
     declarant2: Declarant = Declarant()
     adresse: tuple[str, ...] | None = None
-    """Its lines, one a row; none at all is a row whose cell is empty."""
+    """A line for each row; without any line, a row with an empty cell."""
     date_recouvrement: _Row = None
     date_etablissement: _Row = None
     nombre_parts: _Parts = None
@@ -95,61 +98,64 @@ class Person(_Entry):
     situation_partielle: str = ""
 
 
-class _File(_Entry):
+class _File(_Model):
     personne: list[Person]
 
 
 class PeopleError(Exception):
-    """A file of people cannot be read; says where and why, with nothing of what it says of them."""
+    """The file of people cannot be read; the message has no value of it."""
 
 
 def people(path: Path) -> list[Person]:
-    """Read the people of a file, in its order; ``PeopleError`` when it cannot be read."""
+    """Return the people of a file, in its order.
+
+    Raise ``PeopleError`` when the file cannot be read.
+    """
     try:
         return list(_people(path.read_bytes(), datetime.now(_PARIS).year))
     except ValidationError as error:
-        found = error.errors(include_input=False, include_url=False, include_context=False)
-        why = " ; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in found)
+        details = error.errors(include_input=False, include_url=False, include_context=False)
+        cause = " ; ".join(f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}" for detail in details)
     except tomllib.TOMLDecodeError as error:
-        why = str(error)
+        cause = str(error)
     except (OSError, ValueError) as error:
-        why = type(error).__name__
-    raise PeopleError(f"{path.name} : {why}")
+        cause = type(error).__name__
+    raise PeopleError(f"{path.name} : {cause}")
 
 
 @lru_cache(maxsize=2)
 def _people(content: bytes, this_year: int) -> tuple[Person, ...]:
     file = tomllib.loads(content.decode())
-    if isinstance(entries := file.get("personne"), list):
-        file["personne"] = [_of_this_year(entry, this_year) for entry in entries]
+    if isinstance(people := file.get("personne"), list):
+        file["personne"] = [_dated(fields, this_year) for fields in people]
     return tuple(_File.model_validate(file).personne)
 
 
-def _of_this_year(entry: Any, this_year: int) -> Any:
-    """Write the years of an entry that follows the calendar."""
-    if not isinstance(entry, dict) or entry.get("annee") not in _CALENDAR:
-        return entry
-    year = this_year - _CALENDAR.index(entry["annee"])
+def _dated(fields: Any, this_year: int) -> Any:
+    """Replace the years of a person whose notice follows the calendar."""
+    if not isinstance(fields, dict) or fields.get("annee") not in _CALENDAR:
+        return fields
+    year = this_year - _CALENDAR.index(fields["annee"])
     dated = {
         name: value.replace("AAAA-1", str(year - 1)).replace("AAAA", str(year)) if isinstance(value, str) else value
-        for name, value in entry.items()
+        for name, value in fields.items()
     }
-    return dated | {"annee": year, "referenceAvis": f"{year % 100:02}{str(entry.get('referenceAvis', ''))[2:]}"}
+    return dated | {"annee": year, "referenceAvis": f"{year % 100:02}{str(fields.get('referenceAvis', ''))[2:]}"}
 
 
 # ── The service ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def app(people_file: Path) -> Flask:
-    """Make the service for the people of a file, read again whenever it has changed."""
+    """Make the service for the people of a file, read again when it has changed."""
     return app_of(lambda: people(people_file))
 
 
-def app_of(everybody: Callable[[], Iterable[Person]]) -> Flask:
-    """Make the service for the people that ``everybody`` returns at the time.
+def app_of(load_people: Callable[[], Iterable[Person]]) -> Flask:
+    """Make the service for the people that ``load_people`` returns at each request.
 
-    Its ``config`` holds what a test turns: ``SECRET_KEY``, of which another forgets every form, and ``FORGOTTEN``, how
-    the service says so: "error", "form" or "redirect".
+    A test may change two values of its ``config``: ``SECRET_KEY``, which makes every earlier form unknown, and
+    ``FORGOTTEN``, the response to an unknown form: "error", "form" or "redirect".
     """
     service = Flask(__name__)
     service.config.update(SECRET_KEY=secrets.token_bytes(32), FORGOTTEN="error")
@@ -173,8 +179,8 @@ def app_of(everybody: Callable[[], Iterable[Person]]) -> Flask:
         if (request.form.get("j_id_7_SUBMIT"), request.form.get("j_id_7:j_id_l")) != ("1", "Valider"):
             return _form_page(forms, session)
         numbers = request.form.get("j_id_7:spi"), request.form.get("j_id_7:num_facture")
-        found = (one for one in everybody() if (one.numero_fiscal, one.reference_avis) == numbers)
-        return _notice_page(next(found, None), forms.new(session))
+        matches = (person for person in load_people() if (person.numero_fiscal, person.reference_avis) == numbers)
+        return _notice_page(next(matches, None), forms.new(session))
 
     @service.errorhandler(PeopleError)
     def unreadable_people(error: PeopleError) -> ResponseReturnValue:
@@ -185,7 +191,7 @@ def app_of(everybody: Callable[[], Iterable[Person]]) -> Flask:
 
 
 class _Forms:
-    """The forms given out: each is signed for its session and its time, so that none has to be remembered."""
+    """The forms: each is signed with its session and its end, so that none is stored."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self._config = config
@@ -196,10 +202,10 @@ class _Forms:
 
     def knows(self, session: str, view_state: str) -> bool:
         try:
-            given = b64decode(view_state, validate=True)
+            decoded = b64decode(view_state, validate=True)
         except ValueError:
             return False
-        content, signature = given[:24], given[24:]
+        content, signature = decoded[:24], decoded[24:]
         signed = hmac.compare_digest(signature, self._sign(session, content))
         return signed and int.from_bytes(content[16:]) > time.time()
 
@@ -231,7 +237,7 @@ def _declarants(person: Person) -> Sequence[tuple[str, str, str]]:
         ("Prénom(s)", first.prenoms, second.prenoms),
         ("Date de naissance", first.date_naissance, second.date_naissance),
     )
-    return [(label, one or "", two or "") for label, one, two in rows if not one is two is None]
+    return [(label, left or "", right or "") for label, left, right in rows if (left, right) != (None, None)]
 
 
 def _rows(person: Person) -> Sequence[tuple[str, str]]:

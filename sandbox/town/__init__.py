@@ -1,1 +1,1 @@
-"""A fictional town, a caller of the API: its services, its prices and its portal."""
+"""Simulate a town that calls the API: its services, prices and portal."""

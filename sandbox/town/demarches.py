@@ -1,4 +1,4 @@
-"""What the fictional town of the sandbox offers, asks for and charges: ``demarches.toml``."""
+"""Read the services of the fictional town and their prices: ``demarches.toml``."""
 
 import tomllib
 from pathlib import Path
@@ -14,21 +14,21 @@ type Source = Literal["impots", "caf"]
 
 
 class Tranche(BaseModel):
-    """A band of the town's grid."""
+    """A price band of the town, up to a monthly quotient."""
 
     jusqua: int | None = None
     prix: float
 
 
-class Asked(BaseModel):
-    """What the town asks of a source."""
+class SourceRoute(BaseModel):
+    """The route that the town calls for a source, and the scopes of its key."""
 
     route: str
     portees: list[str]
 
 
 class Demarche(BaseModel):
-    """A service of the town; ``demarches.toml`` tells of each key."""
+    """A service of the town; ``demarches.toml`` documents each field."""
 
     chemin: str
     nom: str
@@ -36,12 +36,12 @@ class Demarche(BaseModel):
     image: str
     finalite: str
     unite: str
-    sources: dict[Source, Asked]
+    sources: dict[Source, SourceRoute]
     grille: list[Tranche]
 
     def tranche(self, quotient: float) -> Tranche:
-        """Return the band of a monthly quotient."""
-        return next(one for one in self.grille if one.jusqua is None or quotient <= one.jusqua)
+        """Return the price band of a monthly quotient."""
+        return next(band for band in self.grille if band.jusqua is None or quotient <= band.jusqua)
 
     @property
     def portees(self) -> frozenset[str]:
@@ -50,4 +50,4 @@ class Demarche(BaseModel):
 
 def demarches(path: Path = TOWN) -> list[Demarche]:
     """Read the town's services."""
-    return [Demarche.model_validate(one) for one in tomllib.loads(path.read_text())["demarche"]]
+    return [Demarche.model_validate(fields) for fields in tomllib.loads(path.read_text())["demarche"]]

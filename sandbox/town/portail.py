@@ -1,7 +1,7 @@
-"""The portal of a fictional town, a caller of the API: two numbers, an agreement, and a price, with no paper.
+"""Serve the portal of the fictional town: two numbers and a consent give a price.
 
-``people/`` says who may try it, ``demarches.toml`` what the town asks and how it prices. Each démarche has a
-key of its own, of the scopes that it needs, which stays on this server. Nothing that is typed is kept or logged.
+``people/`` has the numbers to try, ``demarches.toml`` the routes and the prices of the town. Each démarche has a key of
+its own, with the scopes that it needs, which stays on this server. The numbers that are typed are not stored or logged.
 
 ``python -m sandbox.town.portail --port PORT`` serves it; ``PORTAIL`` holds its settings, as JSON.
 """
@@ -25,7 +25,7 @@ from werkzeug.serving import make_server
 from api_particulier.public import site
 from release.website import BUILT
 from sandbox.simulators import Silent
-from sandbox.town.demarches import TOWN, Asked, Demarche, Source, demarches
+from sandbox.town.demarches import TOWN, Demarche, Source, SourceRoute, demarches
 
 _POLICY: Final = site.POLICY.replace("form-action 'none'", "form-action 'self'")
 _NUMBERS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
@@ -38,7 +38,7 @@ _NUMBERS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "codePostal": (r"\d{5}", "Le code postal a 5 chiffres."),
     },
 }
-"""What each source is asked with, as one types it, and what to say of what is not."""
+"""For each source, the fields of its form: the pattern, and the message for a value that does not match."""
 _CONSENT: Final = "Sans votre accord, la Ville ne peut rien demander."
 LABELS: Final = {
     "revenuFiscalReference": "Revenu fiscal de référence",
@@ -62,27 +62,27 @@ _NEVER_ASKED: Final = {
 
 
 class Portal(BaseModel):
-    """Where the portal asks, and with which keys."""
+    """The addresses and the keys of the portal."""
 
     model_config = ConfigDict(frozen=True)
 
     api_url: str
     site_url: str
     keys: dict[str, str]
-    """Of each démarche, by its path."""
+    """The key of each démarche, by its path."""
 
 
-class Refused(Exception):
-    """There is no price; says why, to a parent."""
+class NoPrice(Exception):
+    """There is no price; the message tells the parent why."""
 
 
 def app(portal: Portal, town: Path = TOWN) -> Flask:
-    """Make the portal; ``town`` is read again at each question."""
+    """Make the portal; the file ``town`` is read again at each request."""
     service = Flask(__name__)
     service.jinja_env.globals.update(asset=_asset, site_url=portal.site_url, euros=_euros, labels=LABELS)
 
-    def found(path: str) -> Demarche:
-        return next((one for one in demarches(town) if one.chemin == path), None) or abort(404)
+    def find(path: str) -> Demarche:
+        return next((demarche for demarche in demarches(town) if demarche.chemin == path), None) or abort(404)
 
     @service.get("/")
     def home() -> ResponseReturnValue:
@@ -94,34 +94,34 @@ def app(portal: Portal, town: Path = TOWN) -> Flask:
 
     @service.get("/assets/<path:name>")
     def asset(name: str) -> ResponseReturnValue:
-        answer: Any = site.answer(
+        response: Any = site.answer(
             f"assets/{name}", "portail", accepts_gzip=request.accept_encodings.quality("gzip") > 0
         )
-        return Response(b64decode(answer["body"]), answer["statusCode"], answer["headers"])
+        return Response(b64decode(response["body"]), response["statusCode"], response["headers"])
 
     @service.get("/<path>")
     def form(path: str) -> ResponseReturnValue:
-        return render_template("demarche.html", demarche=found(path), source=None, typed={}, wrong={})
+        return render_template("demarche.html", demarche=find(path), source=None, typed={}, wrong={})
 
     @service.post("/<path>/<any(impots, caf):source>")
-    def question(path: str, source: Source) -> ResponseReturnValue:
-        demarche = found(path)
-        asked = demarche.sources.get(source) or abort(404)
+    def price(path: str, source: Source) -> ResponseReturnValue:
+        demarche = find(path)
+        source_route = demarche.sources.get(source) or abort(404)
         typed = {name: re.sub(r"\s", "", request.form.get(name, "")) for name in _NUMBERS[source]}
-        wrong = _wrong(source, typed, agreed="accord" in request.form)
+        wrong = _messages(source, typed, agreed="accord" in request.form)
         if wrong:
             page = render_template("demarche.html", demarche=demarche, source=source, typed=typed, wrong=wrong)
             return page, 400
         try:
-            received, quotient = _ask(portal, demarche, asked, typed)
-        except Refused as refused:
-            return render_template("refus.html", demarche=demarche, why=refused), 502
+            received, quotient = _fetch(portal, demarche, source_route, typed)
+        except NoPrice as reason:
+            return render_template("refus.html", demarche=demarche, why=reason), 502
         return render_template(
             "resultat.html",
             demarche=demarche,
             quotient=quotient,
             tranche=demarche.tranche(quotient),
-            asked=asked,
+            source=source_route,
             received=received,
             never_asked=_NEVER_ASKED[source],
             provider="DGFIP" if source == "impots" else "CAF",
@@ -131,26 +131,27 @@ def app(portal: Portal, town: Path = TOWN) -> Flask:
     return service
 
 
-def _protect(answer: Response) -> Response:
-    """Keep a page, which may show what a family is, out of every memory, and what is not ours out of it."""
-    if answer.mimetype == "text/html":
-        answer.headers |= {
+def _protect(response: Response) -> Response:
+    """Forbid caching of pages, which may show a family's data, and foreign files."""
+    if response.mimetype == "text/html":
+        response.headers |= {
             "Cache-Control": "no-store",
             "Content-Security-Policy": _POLICY,
             "Referrer-Policy": "same-origin",
             "X-Content-Type-Options": "nosniff",
         }
-    return answer
+    return response
 
 
-def _wrong(source: Source, typed: Mapping[str, str], *, agreed: bool) -> dict[str, str]:
-    """Say what is wrong with what was typed, by field; nothing is asked of anybody until nothing is."""
-    wrong = {name: said for name, (rule, said) in _NUMBERS[source].items() if not re.fullmatch(rule, typed[name])}
-    return wrong if agreed else wrong | {"accord": _CONSENT}
+def _messages(source: Source, typed: Mapping[str, str], *, agreed: bool) -> dict[str, str]:
+    """Return the message of each wrong field of the form."""
+    fields = _NUMBERS[source].items()
+    messages = {name: message for name, (pattern, message) in fields if not re.fullmatch(pattern, typed[name])}
+    return messages if agreed else messages | {"accord": _CONSENT}
 
 
 def _asset(name: str) -> str:
-    """Return where a file of the site's is, by its name before it was built."""
+    """Return the path of a file of the site, by its name without the build's digest."""
     stem, suffix = name.rsplit(".", 1)
     return next(path for path in site.paths() if re.fullmatch(rf"assets/{re.escape(stem)}\.\w+\.{suffix}", path))
 
@@ -159,24 +160,26 @@ def _euros(price: float) -> str:
     return f"{price:.2f}".replace(".", ",") + "\u00a0€"
 
 
-def _ask(portal: Portal, demarche: Demarche, asked: Asked, typed: Mapping[str, str]) -> tuple[dict[str, Any], float]:
-    """Return what the API certifies and the quotient that it makes; ``Refused`` when there is none."""
+def _fetch(
+    portal: Portal, demarche: Demarche, source: SourceRoute, typed: Mapping[str, str]
+) -> tuple[dict[str, Any], float]:
+    """Return the API's data and their quotient; raise ``NoPrice`` without one."""
     headers = {"X-API-Key": portal.keys[demarche.chemin]}
     try:
-        answer = requests.get(portal.api_url + asked.route, typed, headers=headers, timeout=30)
-        received: dict[str, Any] = answer.json()
+        response = requests.get(portal.api_url + source.route, typed, headers=headers, timeout=30)
+        received: dict[str, Any] = response.json()
     except (requests.RequestException, ValueError):
-        raise Refused("Le service qui certifie vos données ne répond pas. Réessayez dans un moment.") from None
-    if answer.status_code != requests.codes.ok:
-        raise Refused(_explain(answer.status_code, received["message"], answer.headers))
+        raise NoPrice("Le service qui certifie vos données ne répond pas. Réessayez dans un moment.") from None
+    if response.status_code != requests.codes.ok:
+        raise NoPrice(_explain(response.status_code, received["message"], response.headers))
     quotient = _quotient(received)
     if quotient is None:
-        raise Refused("Ces données ne suffisent pas à calculer un quotient. Essayez avec les autres numéros.")
+        raise NoPrice("Ces données ne suffisent pas à calculer un quotient. Essayez avec les autres numéros.")
     return received, quotient
 
 
 def _quotient(received: Mapping[str, Any]) -> float | None:
-    """Return the monthly quotient that an answer gives: the CAF's, or the income by month and part."""
+    """Return the monthly quotient: the CAF's, or the income by month and part."""
     if received.get("quotientFamilial") is not None:
         return float(received["quotientFamilial"])
     income, parts = received.get("revenuFiscalReference"), received.get("nombreParts")
@@ -184,7 +187,7 @@ def _quotient(received: Mapping[str, Any]) -> float | None:
 
 
 def _explain(status: int, message: str, headers: Mapping[str, str]) -> str:
-    """Say what a refusal of the API means for a parent."""
+    """Return the message for a parent of an error of the API."""
     match status:
         case 404:
             return "Ces numéros ne correspondent à aucun dossier. Vérifiez-les, puis réessayez."
@@ -204,7 +207,7 @@ def command(port: int) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Serve the fictional town's portal on loopback.")
     parser.add_argument("--port", type=int, required=True)
-    sys.path.insert(0, str(BUILT / "python"))  # the site's files, as its layer brings them
+    sys.path.insert(0, str(BUILT / "python"))  # the site's files, as in its layer
     portal = Portal.model_validate(json.loads(os.environ["PORTAIL"]))
     port = parser.parse_args().port
     make_server("127.0.0.1", port, app(portal), threaded=True, request_handler=Silent).serve_forever()

@@ -1,4 +1,4 @@
-"""The certificates that a machine makes for itself, to speak mutual TLS with the simulated CAF."""
+"""The certificates for mutual TLS with the simulated CAF, made on each machine."""
 
 import json
 import ssl
@@ -16,34 +16,34 @@ def read(path: Path) -> x509.Certificate:
     return x509.load_pem_x509_certificate(path.read_bytes())
 
 
-def test_they_are_made_once(tmp_path: Path) -> None:
+def test_certificates_are_made_once(tmp_path: Path) -> None:
     made = ensure(tmp_path / "local" / "certificates").secret()
     assert ensure(tmp_path / "local" / "certificates").secret() == made
 
 
-def test_processes_that_make_them_at_once_agree(tmp_path: Path) -> None:
-    with ThreadPoolExecutor(8) as several:
-        secrets = {made.secret() for made in several.map(ensure, [tmp_path / "certificates"] * 8)}
+def test_processes_that_start_together_share_the_same_certificates(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        secrets = {certificates.secret() for certificates in threads.map(ensure, [tmp_path / "certificates"] * 8)}
     assert len(secrets) == 1
-    assert [one.name for one in tmp_path.iterdir()] == ["certificates"]
+    assert [path.name for path in tmp_path.iterdir()] == ["certificates"]
 
 
-def test_keys_are_their_owners_alone_and_the_authoritys_is_kept_nowhere(certificates: Certificates) -> None:
+def test_only_their_owner_can_read_keys_and_the_authoritys_key_is_not_kept(certificates: Certificates) -> None:
     folder = certificates.authority.parent
     assert folder.stat().st_mode & 0o777 == 0o700
-    files = {one.name: one.stat().st_mode & 0o777 for one in folder.iterdir()}
+    files = {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()}
     names = ("authority.pem", "client.key", "client.pem", "server.key", "server.pem")
     assert files == dict.fromkeys(names, 0o600)
 
 
-def test_they_are_valid_for_825_days(certificates: Certificates) -> None:
+def test_certificates_are_valid_for_825_days(certificates: Certificates) -> None:
     for path in (certificates.authority, certificates.server, certificates.client):
-        made = read(path)
-        # From an hour ago: a machine's clock may be late.
-        assert made.not_valid_after_utc - made.not_valid_before_utc == VALIDITY + timedelta(hours=1)
+        certificate = read(path)
+        # From an hour ago: a machine's clock may be slow.
+        assert certificate.not_valid_after_utc - certificate.not_valid_before_utc == VALIDITY + timedelta(hours=1)
 
 
-def test_the_secret_is_what_the_adapter_reads(certificates: Certificates) -> None:
+def test_the_secret_holds_the_certificate_its_key_and_the_authority(certificates: Certificates) -> None:
     assert json.loads(certificates.secret()) == {
         "certificate": certificates.client.read_text(),
         "key": certificates.client_key.read_text(),
@@ -52,13 +52,15 @@ def test_the_secret_is_what_the_adapter_reads(certificates: Certificates) -> Non
 
 
 @pytest.mark.parametrize(("leaf", "purpose"), [("server", "serverAuth"), ("client", "clientAuth")])
-def test_each_serves_one_purpose_and_signs_nothing(certificates: Certificates, leaf: str, purpose: str) -> None:
+def test_a_certificate_has_a_single_purpose_and_cannot_sign(
+    certificates: Certificates, leaf: str, purpose: str
+) -> None:
     extensions = read(getattr(certificates, leaf)).extensions
     assert [usage._name for usage in extensions.get_extension_for_class(x509.ExtendedKeyUsage).value] == [purpose]  # noqa: SLF001 - the only name it has
     assert not extensions.get_extension_for_class(x509.KeyUsage).value.key_cert_sign
 
 
-def test_strict_verification_accepts_them(certificates: Certificates) -> None:
+def test_strict_verification_accepts_the_certificates(certificates: Certificates) -> None:
     client = ssl.create_default_context(cafile=str(certificates.authority))  # RFC 5280, strictly, since Python 3.13
     assert client.verify_flags & ssl.VERIFY_X509_STRICT
     client.load_cert_chain(certificates.client, certificates.client_key)
