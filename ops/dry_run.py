@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from api_particulier.errors import InsufficientScopes
-from api_particulier.habilitations.model import known_scopes
+from api_particulier.habilitations.known_scopes import known_scopes
 from api_particulier.scopes import ProviderData, allowed_fields, mask
 from ops.functions import datasets
 

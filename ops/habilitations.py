@@ -94,5 +94,5 @@ def _replay(on: Deployment, body: bytes, now: datetime) -> Replayed:
     try:
         provisioning.process(on.register, on.gateway, change, now)
     except UnprocessableEvent as why:
-        return Replayed(change.habilitation, change.event, str(why))
-    return Replayed(change.habilitation, change.event, "applied")
+        return Replayed(change.habilitation, change.type, str(why))
+    return Replayed(change.habilitation, change.type, "applied")

@@ -16,10 +16,11 @@ from typing import Final
 ROOT = Path(__file__).parent.parent
 AWS_ARCHITECTURE = "arm64"
 KEPT: Final[Mapping[str, tuple[str, ...]]] = {
-    # logs, metrics and traces; not its router with Swagger's pages, nor what it offers besides
+    # logs, metrics, traces and batches; not its router with Swagger's pages, nor what it offers besides
     "aws_lambda_powertools": (
-        *("*.py", "exceptions", "logging", "metrics", "shared", "tracing", "warnings"),
-        *("utilities/__init__.py", "utilities/jmespath_utils", "utilities/typing"),
+        *("*.py", "exceptions", "logging", "metrics", "middleware_factory", "shared", "tracing", "warnings"),
+        *("utilities/__init__.py", "utilities/batch", "utilities/data_classes", "utilities/jmespath_utils"),
+        *("utilities/parser", "utilities/typing"),
     ),
     # the parser of HTTP; not its sources in Cython
     "httptools": ("*.py", "parser/*.py", "parser/*.so"),

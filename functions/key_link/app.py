@@ -1,7 +1,7 @@
-"""The page that a one-time link opens, and the key that it shows once.
+"""The page of a one-time link, and the key that it shows once.
 
-The link's secret is after ``#`` in its address: it reaches nobody but the page's own script, which sends it when the
-person asks for the key, and not before.
+The secret of the link is after ``#`` in its address, so only the script of the page reads it, and sends it when the
+person asks for the key.
 """
 
 from datetime import UTC, datetime
@@ -71,7 +71,7 @@ def lambda_handler(event: dict[str, Any], _context: object) -> Response:
         request = Request.of(event)
         gzip = "gzip" in request.headers.get("accept-encoding", "")
         page = site.answer(key_link.ROUTE.strip("/"), request.id, accepts_gzip=gzip)
-        return with_headers(page, HEADERS)  # of every answer: kept by nobody
+        return with_headers(page, HEADERS)  # as every response: no cache keeps it
     return serve_without_key(event, "key_handover", _show)
 
 
@@ -80,10 +80,11 @@ def _show(request: Request) -> dict[str, str | None]:
         secret = Ouverture.model_validate_json(request.body).lien
     except ValidationError:
         raise BadRequest(_MALFORMED) from None
-    shown = key_link.redeem(HabilitationRepository.of_function(), KeyStore.of_function(), secret, datetime.now(UTC))
+    habilitations, store = HabilitationRepository.from_environment(), KeyStore.from_environment()
+    revealed = key_link.redeem(habilitations, store, secret, datetime.now(UTC))
     return {
-        "cle": shown.key,
-        "jeton": shown.token,
-        "organisation": shown.organisation,
-        "expire": shown.expires.isoformat() if shown.expires else None,
+        "cle": revealed.key,
+        "jeton": revealed.token,
+        "organisation": revealed.organisation,
+        "expire": revealed.expires.isoformat() if revealed.expires else None,
     }

@@ -1,6 +1,6 @@
-"""A key seen in public is killed by whoever holds it, at once and without asking anybody.
+"""Revoke a key that was seen in public, at once: anyone who holds the key may report it.
 
-The answer is the same for a key that is known and for one that is not, so that nobody learns here which keys exist.
+The response is the same for an unknown key, so it does not reveal which keys exist.
 """
 
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ from api_particulier.errors import AccessDenied, BadRequest
 from api_particulier.habilitations.repository import HabilitationRepository
 from api_particulier.keys import lifecycle
 from api_particulier.keys.store import KeyStore
-from api_particulier.keys.token import REVOKED, find
+from api_particulier.keys.token import REVOKED, find_by_key
 from api_particulier.observability import LogEvent, alert
 
 _MALFORMED = 'Le corps de la requête doit être {"key": "…"}, en JSON.'
@@ -53,24 +53,23 @@ ROUTES = (
 
 def lambda_handler(event: dict[str, Any], _context: object) -> Response:
     """Answer ``POST /api/keys/compromised``."""
-    return serve_without_key(event, "key_compromised", _kill)
+    return serve_without_key(event, "key_compromised", _revoke)
 
 
-def _kill(request: Request) -> dict[str, str]:
+def _revoke(request: Request) -> dict[str, str]:
     try:
         key = Signalement.model_validate_json(request.body).key
     except ValidationError:
         raise BadRequest(_MALFORMED) from None
-    gateway = KeyStore.of_function()
+    store = KeyStore.from_environment()
     try:
-        token = lifecycle.find(gateway, find(key).id)  # as it is, not as it was remembered
+        token = lifecycle.find(store, find_by_key(key).id)  # the current token, not the cached one
     except AccessDenied:
         return _SEEN
     if token.state != REVOKED:
-        lifecycle.revoke(gateway, token)
+        lifecycle.revoke(store, token)
         if token.habilitation:
-            HabilitationRepository.of_function().note(
-                token.habilitation, "compromised", "who held the key", datetime.now(UTC)
-            )
+            habilitations = HabilitationRepository.from_environment()
+            habilitations.add_history(token.habilitation, "compromised", "who held the key", datetime.now(UTC))
         alert(LogEvent.KEY_COMPROMISED, token=token.id, habilitation=token.habilitation, request_id=request.id)
     return _SEEN

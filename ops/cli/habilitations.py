@@ -41,7 +41,7 @@ _because = click.option("--reason", "note", default="", help="Why; kept in the h
 @on_a_deployment
 def list_habilitations(on: Deployment, *, vendor: str | None, state: str | None, as_json: bool) -> None:
     """List habilitations; with --vendor, the administrations that it serves, each with its own keys and limit."""
-    found = on.register.of_vendor(vendor) if vendor else on.register.list_all()
+    found = on.register.list_for_vendor(vendor) if vendor else on.register.list_all()
     described = [
         _describe(one) | ({"keys": _keys(on, one)} if vendor else {})
         for one in found

@@ -238,7 +238,7 @@ def repair(on: Deployment, *, as_json: bool) -> None:
 def _note(on: Deployment, token: Token, change: str) -> None:
     """Tell the history of the key's habilitation, where it has one, what was done and by whom."""
     if token.habilitation:
-        on.register.note(token.habilitation, change, on.operator, datetime.now(UTC))
+        on.register.add_history(token.habilitation, change, on.operator, datetime.now(UTC))
 
 
 def _print_key(on: Deployment, token: Token, *, as_json: bool) -> None:

@@ -11,7 +11,7 @@ from api_particulier.api.request import Request
 from api_particulier.api.response import Response, data, refusal
 from api_particulier.audit.record import AuditRecord, write
 from api_particulier.errors import ApiError, AuditUnavailable, InternalError, NotAcceptable
-from api_particulier.keys.token import Token, check, find
+from api_particulier.keys.token import Token, check_usable, find_by_key
 from api_particulier.observability import log_unexpected, record_call
 
 
@@ -34,9 +34,9 @@ def serve(event: Mapping[str, Any], name: str, tell: Callable[[Call], object], k
 
 def _entitled(request: Request, entry: AuditRecord) -> Call:
     """Find who calls, and refuse them when their token cannot be used; the entry says whose it is all the same."""
-    token = find(request.key)
+    token = find_by_key(request.key)
     entry.identify(token)  # before it is checked: the audit says whose key was refused, and from where
-    check(token, request.address)
+    check_usable(token, request.address)
     if request.wants_xml() is None:
         raise NotAcceptable
     return Call(request, token, entry)
