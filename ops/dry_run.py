@@ -6,7 +6,7 @@ from typing import Any, Final
 from api_particulier.api.dataset import Dataset
 from api_particulier.api.parameters import Parameters
 from api_particulier.errors import InsufficientScopes
-from api_particulier.habilitations.model import known_scopes
+from api_particulier.habilitations.known_scopes import known_scopes
 from api_particulier.scopes import ProviderData, allowed_fields, mask
 from ops.functions import datasets
 

@@ -97,5 +97,5 @@ def _replay(deployment: Deployment, body: bytes, now: datetime) -> Replayed:
     try:
         provisioning.process(deployment.habilitations, deployment.key_store, event, now)
     except UnprocessableEvent as error:
-        return Replayed(event.habilitation, event.event, str(error))
-    return Replayed(event.habilitation, event.event, "applied")
+        return Replayed(event.habilitation, event.type, str(error))
+    return Replayed(event.habilitation, event.type, "applied")

@@ -1,9 +1,9 @@
-"""DataPass's events: a habilitation is asked for, approved, changed, taken away, and its key follows.
+"""Receive DataPass's events: a habilitation is requested, approved, changed or revoked, and its key follows.
 
-DataPass tries again whatever is not answered 200, 201 or 204, and after five failures in a row it stops sending
-anything at all. So an event that no other try would help is answered 200 once it is safe in the dead-letter queue,
-where an alarm tells of it; when it is our own means that fail, it is put there too, and the answer asks for another
-try, whose answer can tell the key's id (docs/operations/habilitations.md).
+DataPass delivers again an event that is not answered 200, 201 or 204, and after five failures in a row it stops sending
+any. So an event that another delivery would not help is answered 200 once it is in the dead-letter queue, which an
+alarm watches. When the failure is the service's own, the event goes to the queue too, and the error asks for another
+delivery, whose response can give the id of the key (docs/operations.md).
 """
 
 from datetime import UTC, datetime
@@ -57,7 +57,7 @@ ROUTES = (
 
 def lambda_handler(event: dict[str, Any], context: object) -> Response:
     """Answer ``POST /api/datapass/v2/api_particulier/webhook``."""
-    return handle_public(event, context, "datapass", _build_response)
+    return handle_public(event, context, "datapass_webhook", _build_response)
 
 
 def _build_response(request: Request) -> Response:
@@ -68,8 +68,8 @@ def _receive(request: Request) -> dict[str, str]:
     datapass.check_signature(request.body, request.headers.get("x-hub-signature-256"))
     try:
         return _process(request)
-    except UnprocessableEvent as why:
-        _set_aside(request, str(why))
+    except UnprocessableEvent as error:
+        _set_aside(request, str(error))
         return {}
     except ApiError:
         raise
@@ -80,49 +80,53 @@ def _receive(request: Request) -> dict[str, str]:
 
 def _process(request: Request) -> dict[str, str]:
     now = datetime.now(UTC)
-    change = datapass.read(request.body, now)
-    if change is None:
+    event = datapass.read(request.body, now)
+    if event is None:
         return {}
-    register, gateway = HabilitationRepository.of_function(), KeyStore.of_function()
-    standing = provisioning.process(register, gateway, change, now)
-    known = change.event if change.event in HabilitationEventType else "unknown"
-    log(LogEvent.HABILITATION_RECEIVED, habilitation=change.habilitation, change=known, request_id=request.id)
-    if standing is None or change.event != HabilitationEventType.APPROVE or not standing.is_open:
+    habilitations, store = HabilitationRepository.from_environment(), KeyStore.from_environment()
+    habilitation = provisioning.process(habilitations, store, event, now)
+    known_type = event.type if event.type in HabilitationEventType else "unknown"
+    log(LogEvent.HABILITATION_RECEIVED, habilitation=event.habilitation, change=known_type, request_id=request.id)
+    if habilitation is None or event.type != HabilitationEventType.APPROVE or not habilitation.is_open:
         return {}
-    assert standing.token_id is not None  # noqa: S101 - it is open
-    _send_link(register, standing, change, request, now)
-    return {"token_id": standing.token_id}
+    assert habilitation.token_id is not None  # noqa: S101 - it is open
+    _send_link(habilitations, habilitation, event, request, now)
+    return {"token_id": habilitation.token_id}
 
 
 def _send_link(
-    register: HabilitationRepository, standing: Habilitation, change: HabilitationEvent, request: Request, now: datetime
+    habilitations: HabilitationRepository,
+    habilitation: Habilitation,
+    event: HabilitationEvent,
+    request: Request,
+    now: datetime,
 ) -> None:
-    """Send, once a key, the link that shows it; without anybody to write to, an operator makes one."""
-    assert standing.token_id is not None  # noqa: S101 - it is open
-    if not standing.recipients or not settings().mail_sender:
+    """Send the link that shows a key, once a key; without a recipient, an operator makes a link."""
+    assert habilitation.token_id is not None  # noqa: S101 - it is open
+    if not habilitation.recipients or not settings().mail_sender:
         return
-    if not register.claim_mailing(standing.id, standing.token_id):
+    if not habilitations.acquire_mailing(habilitation.id, habilitation.token_id):
         return
     try:
-        secret = key_link.create(register, standing.id, standing.token_id, change.who, now)
+        secret = key_link.create(habilitations, habilitation.id, habilitation.token_id, event.actor, now)
         email.send(
-            # One person, so that it is known who opened it: whoever installs the key, else who asked for it.
-            standing.recipients[-1:],
+            # One person, so that a second opening is a sign of theft: the technical contact, else the applicant.
+            habilitation.recipients[-1:],
             "API Particulier : votre clé d'accès",
-            key_link.message(standing, key_link.link(settings().public_url or request.base_url, secret)),
+            key_link.message(habilitation, key_link.link(settings().public_url or request.base_url, secret)),
         )
     except email.MailFailed as error:
-        # The key is made, and DataPass is to know it: the link waits for another try, or for an operator.
-        register.release_mailing(standing.id, standing.token_id)
+        # The key is made, and DataPass gets its id: the link waits for another delivery, or for an operator.
+        habilitations.release_mailing(habilitation.id, habilitation.token_id)
         _set_aside(request, f"MailFailed: {error}")
     except BaseException:
-        register.release_mailing(standing.id, standing.token_id)
+        habilitations.release_mailing(habilitation.id, habilitation.token_id)
         raise
 
 
-def _set_aside(request: Request, why: str) -> None:
-    """Keep an event, as it was signed, for somebody to look at and replay."""
+def _set_aside(request: Request, reason: str) -> None:
+    """Send an event, as it was signed, to the dead-letter queue, for an operator to look at and replay."""
     sqs().send_message(
         QueueUrl=settings().datapass_dead_letters or "", MessageBody=request.body.decode(errors="replace")
     )
-    alert(LogEvent.HABILITATION_UNPROCESSABLE, exception=why, request_id=request.id)
+    alert(LogEvent.HABILITATION_UNPROCESSABLE, exception=reason, request_id=request.id)

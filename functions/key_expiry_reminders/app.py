@@ -1,4 +1,4 @@
-"""Key notices: once a day, tell those whose keys are about to end. Nobody calls it but the clock."""
+"""Send the reminders of the keys that are about to expire; a schedule calls it every morning."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -8,12 +8,13 @@ from api_particulier.habilitations.repository import HabilitationRepository
 from api_particulier.keys.store import KeyStore
 
 
-class NoticesNotSent(Exception):
-    """So many could not be: Lambda tries again twice, and then the next day's run does."""
+class RemindersNotSent(Exception):
+    """How many keys' reminders failed: Lambda tries again twice, then the next day's run does."""
 
 
 def lambda_handler(_event: dict[str, Any], _context: object) -> None:
-    """Send every notice that is due; ``NoticesNotSent`` when some could not be."""
-    failed = expiry_reminders.send_due(KeyStore.of_function(), HabilitationRepository.of_function(), datetime.now(UTC))
+    """Send every reminder that is due; raise ``RemindersNotSent`` when some failed."""
+    store, habilitations = KeyStore.from_environment(), HabilitationRepository.from_environment()
+    failed = expiry_reminders.send_due(store, habilitations, datetime.now(UTC))
     if failed:
-        raise NoticesNotSent(failed)
+        raise RemindersNotSent(failed)

@@ -1,7 +1,7 @@
-"""The page that a one-time link opens, and the key that it shows once.
+"""The page of a one-time link, and the key that it shows once.
 
-The link's secret is after ``#`` in its address: it reaches nobody but the page's own script, which sends it when the
-person asks for the key, and not before.
+The secret of the link is after ``#`` in its address, so only the script of the page reads it, and sends it when the
+person asks for the key.
 """
 
 from datetime import UTC, datetime
@@ -80,8 +80,8 @@ def _reveal_key(request: Request) -> Response:
         secret = Ouverture.model_validate_json(request.body).lien
     except ValidationError:
         raise BadRequest(_MALFORMED) from None
-    repository, store = HabilitationRepository.of_function(), KeyStore.of_function()
-    revealed = key_link.redeem(repository, store, secret, datetime.now(UTC))
+    habilitations, store = HabilitationRepository.from_environment(), KeyStore.from_environment()
+    revealed = key_link.redeem(habilitations, store, secret, datetime.now(UTC))
     body = {
         "cle": revealed.key,
         "jeton": revealed.token,

@@ -1,6 +1,6 @@
-"""A key seen in public is killed by whoever holds it, at once and without asking anybody.
+"""Revoke a key that was seen in public, at once: anyone who holds the key may report it.
 
-The answer is the same for a key that is known and for one that is not, so that nobody learns here which keys exist.
+The response is the same for an unknown key, so it does not reveal which keys exist.
 """
 
 from datetime import UTC, datetime
@@ -53,28 +53,27 @@ ROUTES = (
 
 def lambda_handler(event: dict[str, Any], context: object) -> Response:
     """Answer ``POST /api/keys/compromised``."""
-    return handle_public(event, context, "key_compromised", _build_response)
+    return handle_public(event, context, "key_report", _build_response)
 
 
 def _build_response(request: Request) -> Response:
-    return success(_kill(request), request.id)
+    return success(_revoke(request), request.id)
 
 
-def _kill(request: Request) -> dict[str, str]:
+def _revoke(request: Request) -> dict[str, str]:
     try:
         key = Signalement.model_validate_json(request.body).key
     except ValidationError:
         raise BadRequest(_MALFORMED) from None
-    gateway = KeyStore.of_function()
+    store = KeyStore.from_environment()
     try:
-        token = lifecycle.find(gateway, find_by_key(key).id)  # as it is, not from the cache
+        token = lifecycle.find(store, find_by_key(key).id)  # the current token, not the cached one
     except AccessDenied:
         return _SEEN
     if token.state != REVOKED:
-        lifecycle.revoke(gateway, token)
+        lifecycle.revoke(store, token)
         if token.habilitation:
-            HabilitationRepository.of_function().note(
-                token.habilitation, "compromised", "who held the key", datetime.now(UTC)
-            )
+            habilitations = HabilitationRepository.from_environment()
+            habilitations.add_history(token.habilitation, "compromised", "who held the key", datetime.now(UTC))
         alert(LogEvent.KEY_COMPROMISED, token=token.id, habilitation=token.habilitation, request_id=request.id)
     return _SEEN

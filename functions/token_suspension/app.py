@@ -1,8 +1,8 @@
-"""Suspension: stops a token whose questions are an enumeration, as the functions of the datasets suspect it.
+"""Suspend the tokens whose calls look like an enumeration, as the datasets' functions suspect.
 
-Nobody calls it but their queue, which brings a suspicion once or more. The alarm comes first: killed after it, the next
-delivery rings again rather than nobody. The entry of the audit and the habilitation's history are written with the
-token's new state, together, and so once.
+A queue brings each suspicion at least once. The alert comes before the suspension: if the function is killed between
+the two, the next delivery alerts again. The audit record and the history entry are written in the transaction that
+suspends the token, so once.
 """
 
 from collections.abc import Iterable
@@ -10,7 +10,10 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from pydantic import AwareDatetime, BaseModel
+from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+from pydantic import AwareDatetime, BaseModel, ValidationError
 
 from api_particulier.audit.record import SUSPENSION, AuditRecord, writing
 from api_particulier.habilitations.repository import HabilitationRepository
@@ -18,9 +21,9 @@ from api_particulier.keys import lifecycle
 from api_particulier.keys.lifecycle import KeyNotActive, UnknownToken
 from api_particulier.keys.store import KeyStore
 from api_particulier.keys.token import ACTIVE
-from api_particulier.observability import LogEvent, alert
+from api_particulier.observability import LogEvent, alert, log_unexpected
 
-WHO: Final = "the watch on enumerations"
+ACTOR: Final = "the watch on enumerations"
 
 
 class _Suspicion(BaseModel):
@@ -30,33 +33,51 @@ class _Suspicion(BaseModel):
     at: AwareDatetime
 
 
-def lambda_handler(event: dict[str, Any], _context: object) -> None:
-    """Suspend the tokens that a batch of the queue tells of; whatever fails has the batch brought again."""
-    for suspicion in _latest(event["Records"]):
-        _suspend(suspicion)
+def lambda_handler(event: dict[str, Any], _context: object) -> PartialItemFailureResponse:
+    """Suspend the tokens of a batch of suspicions; return the messages that failed, which the queue brings again."""
+    # Without the exception for a batch that failed whole: Lambda would log its text.
+    processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
+    return process_partial_response({"Records": _latest(event["Records"])}, _process, processor)
 
 
-def _latest(records: Iterable[dict[str, Any]]) -> Iterable[_Suspicion]:
-    """Return one suspicion a token: each question of the walk told of one."""
-    read = sorted((_Suspicion.model_validate_json(one["body"]) for one in records), key=lambda one: one.at)
-    return {one.token: one for one in read}.values()
+def _latest(messages: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the latest message of each token, since every call of a walk sends a message, and the unreadable ones."""
+    latest: dict[str, tuple[datetime, dict[str, Any]]] = {}
+    unreadable = []
+    for message in messages:
+        try:
+            suspicion = _Suspicion.model_validate_json(message["body"])
+        except ValidationError:
+            unreadable.append(message)
+            continue
+        if suspicion.token not in latest or latest[suspicion.token][0] <= suspicion.at:
+            latest[suspicion.token] = suspicion.at, message
+    return [*unreadable, *(message for _, message in latest.values())]
+
+
+def _process(record: SQSRecord) -> None:
+    """Suspend the token of a message; log a failure by the type of its exception, before the processor catches it."""
+    try:
+        _suspend(_Suspicion.model_validate_json(record.body))
+    except Exception as error:
+        log_unexpected(error, record.message_id)
+        raise
 
 
 def _suspend(suspicion: _Suspicion) -> None:
-    gateway, now = KeyStore.of_function(), datetime.now(UTC)
+    store, now = KeyStore.from_environment(), datetime.now(UTC)
     try:
-        token = lifecycle.find(gateway, suspicion.token)
-    except UnknownToken:  # abandoned meanwhile
+        token = lifecycle.find(store, suspicion.token)
+    except UnknownToken:
         return
     if token.state != ACTIVE or (token.resumed and suspicion.at <= token.resumed):
         return
-    entry = AuditRecord(now, "", "suspension", "", "", record_type=SUSPENSION, suspicion="suspended", status=200)
-    entry.identify(token)
-    told = [writing(entry)]
+    record = AuditRecord(now, "", "suspension", "", "", record_type=SUSPENSION, suspicion="suspended", status=200)
+    record.identify(token)
+    writes = [writing(record)]
     if token.habilitation:
-        told.append(
-            {"Put": HabilitationRepository.of_function().put_of_note(token.habilitation, "key_suspended", WHO, now)}
-        )
+        habilitations = HabilitationRepository.from_environment()
+        writes.append(habilitations.adding_history(token.habilitation, "key_suspended", ACTOR, now))
     alert(LogEvent.TOKEN_SUSPENDED, token=token.id, habilitation=token.habilitation)
-    with suppress(KeyNotActive):  # somebody was faster, or revoked it
-        lifecycle.suspend(gateway, token, *told)
+    with suppress(KeyNotActive):  # another delivery suspended it, or an operator revoked it
+        lifecycle.suspend(store, token, *writes)

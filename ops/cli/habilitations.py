@@ -41,7 +41,7 @@ _with_reason = click.option("--reason", "note", default="", help="The reason, ke
 @with_deployment
 def list_habilitations(deployment: Deployment, *, vendor: str | None, state: str | None, as_json: bool) -> None:
     """List habilitations; with --vendor, those of a software vendor, each with its own keys and rate limit."""
-    listed = deployment.habilitations.of_vendor(vendor) if vendor else deployment.habilitations.list_all()
+    listed = deployment.habilitations.list_for_vendor(vendor) if vendor else deployment.habilitations.list_all()
     described = [
         _describe(habilitation) | ({"keys": _keys(deployment, habilitation)} if vendor else {})
         for habilitation in listed

@@ -257,7 +257,7 @@ def repair(deployment: Deployment, *, as_json: bool) -> None:
 def _add_history(deployment: Deployment, token: Token, change: str) -> None:
     """Add a change of a key to the history of its habilitation, if it has one."""
     if token.habilitation:
-        deployment.habilitations.note(token.habilitation, change, deployment.operator, datetime.now(UTC))
+        deployment.habilitations.add_history(token.habilitation, change, deployment.operator, datetime.now(UTC))
 
 
 def _print_key(deployment: Deployment, token: Token, *, as_json: bool) -> None:

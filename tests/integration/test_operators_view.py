@@ -18,7 +18,7 @@ def token_of(cloud: Cloud, *scopes: str) -> tuple[str, Token]:
     """Return the key and the token of a town, issued long ago."""
     token_id = NewToken.new_id()
     key = cloud.issue_key(*scopes, id=token_id, created=LONG_AGO.isoformat())
-    return key, find(KeyStore.of_function(), token_id)
+    return key, find(KeyStore.from_environment(), token_id)
 
 
 def later(days: float) -> datetime:

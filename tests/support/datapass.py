@@ -15,7 +15,7 @@ import pytest
 from api_particulier.aws import apigateway, dynamodb, sqs
 from api_particulier.habilitations.repository import HabilitationRepository
 from api_particulier.keys.store import KeyStore
-from api_particulier.keys.token import Token, token_of
+from api_particulier.keys.token import Token
 from tests.support.cloud import Cloud
 from tests.support.function import Response, event, invoke, new_environment
 
@@ -87,7 +87,7 @@ class Town:
         return [key["value"] for key in keys if key["id"] in planned]
 
     def tokens(self) -> list[Token]:
-        return [token_of(item) for item in self.cloud.tokens.scan()["Items"]]
+        return [Token.from_item(item) for item in self.cloud.tokens.scan()["Items"]]
 
     def stored_items(self) -> list[dict[str, Any]]:
         """Return all items of the habilitations table."""

@@ -1,7 +1,7 @@
-"""What DataPass, the state's habilitation service, tells us: signed events, and how they are read.
+"""Read the signed events of DataPass, the state's habilitation service.
 
-The shape and the events are DataPass's: https://github.com/etalab/data_pass/blob/develop/docs/webhooks.md
-Each event carries the whole request as it stands, so one that is lost is made good by the next.
+Their format: https://github.com/etalab/data_pass/blob/develop/docs/webhooks.md
+Each event carries the whole current request, so the next event makes up for one that is lost.
 """
 
 import hashlib
@@ -28,12 +28,12 @@ from api_particulier.habilitations.model import (
 )
 from api_particulier.settings import settings
 
-WHO: Final = "DataPass"
+ACTOR: Final = "DataPass"
 _MODEL: Final = "authorization_request/api_particulier"
 _AHEAD: Final = timedelta(hours=24)
-"""How far ahead of ours DataPass's clock may be: one event of a distant future would make all others late."""
+"""How far ahead DataPass's clock may be: an event dated in a distant future would make all the others late."""
 _SECRET_KEPT: Final = 60
-"""Seconds; a secret that is changed is known then."""
+"""Seconds that the secret is cached, so how long a changed one takes to be known."""
 _PREFIXES: Final[dict[Role, str]] = {"technical": "contact_technique", "business": "contact_metier"}
 _NEEDS_NO_REQUEST: Final = frozenset(
     {
@@ -45,24 +45,24 @@ _NEEDS_NO_REQUEST: Final = frozenset(
 )
 
 
-class _Told(BaseModel):
+class _Received(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
 
 
-class _Organisation(_Told):
+class _Organisation(_Received):
     siret: Siret
     raison_sociale: str = ""
     name: str = ""
 
 
-class _Applicant(_Told):
+class _Applicant(_Received):
     email: str = ""
     given_name: str = ""
     family_name: str = ""
     job_title: str = ""
 
 
-class _Form(_Told):
+class _Form(_Received):
     model_config = ConfigDict(extra="allow", frozen=True, hide_input_in_errors=True)
 
     intitule: str | None = None
@@ -72,7 +72,7 @@ class _Form(_Told):
     cadre_juridique_url: str | None = None
 
 
-class _Data(_Told):
+class _Data(_Received):
     form_uid: str = ""
     applicant: _Applicant | None = None
     organization: _Organisation
@@ -80,7 +80,7 @@ class _Data(_Told):
     data: _Form = _Form()
 
 
-class SignedEvent(_Told):
+class SignedEvent(_Received):
     """Un événement d'une demande d'habilitation, tel que DataPass l'envoie."""
 
     event: str = Field(min_length=1, max_length=64, description="Ce qui est arrivé : approve, revoke, …")
@@ -90,45 +90,51 @@ class SignedEvent(_Told):
     data: dict[str, Any] = Field(default={}, description="La demande, telle qu'elle est à présent")
 
 
-class Trial(_Told):
+class Trial(_Received):
     """Ce que DataPass envoie pour essayer une adresse."""
 
     test: bool = Field(description="Vrai")
 
 
 def check_signature(body: bytes, signature: str | None) -> None:
-    """Compare, in constant time, ``sha256=<hexadecimal HMAC-SHA256 of the body>`` with ours; or ``BadSignature``."""
+    """Raise ``BadSignature`` unless the signature is ``sha256=`` and the hexadecimal HMAC-SHA256 of the body.
+
+    The comparison takes constant time.
+    """
     shared = _secret()
     expected = f"sha256={hmac.new(shared, body, hashlib.sha256).hexdigest()}"
-    # Without a secret nothing is signed: an empty one is everybody's.
+    # An empty secret is known to all: nothing is accepted then.
     if not shared or not hmac.compare_digest(expected.encode(), (signature or "").strip().encode(errors="replace")):
         raise BadSignature
 
 
 def read(body: bytes, now: datetime) -> HabilitationEvent | None:
-    """Read a signed event; None for DataPass's trial. ``Unprocessable`` for what cannot be read."""
+    """Read a signed event; return None for DataPass's trial of the address.
+
+    Raise ``UnprocessableEvent`` for an event that cannot be read.
+    """
     try:
-        told = SignedEvent.model_validate_json(body)
+        received = SignedEvent.model_validate_json(body)
     except ValidationError:
         if _is_trial(body):
             return None
         msg = "the event cannot be read"
         raise UnprocessableEvent(msg) from None
-    if told.model_type != _MODEL:
+    if received.model_type != _MODEL:
         msg = "the event is of another API"
         raise UnprocessableEvent(msg)
-    if told.fired_at > (now + _AHEAD).timestamp():
+    if received.fired_at > (now + _AHEAD).timestamp():
         msg = "the event is of the future"
         raise UnprocessableEvent(msg)
-    event = ALIASES.get(told.event, told.event)
+    event_type = ALIASES.get(received.event, received.event)
     return HabilitationEvent(
-        habilitation=str(told.model_id),
-        event=event,
-        at=told.fired_at,
-        who=WHO,
+        habilitation=str(received.model_id),
+        type=event_type,
+        at=received.fired_at,
+        actor=ACTOR,
         digest=hashlib.sha256(body).hexdigest(),
-        request=_request(told.data, event),
-        payload=None if event in HabilitationEventType else body.decode(),
+        request=_request(received.data, event_type),
+        payload=None if event_type in HabilitationEventType else body.decode(),
     )
 
 
@@ -139,24 +145,24 @@ def _is_trial(body: bytes) -> bool:
         return False
 
 
-def _request(told: dict[str, Any], event: str) -> Request | None:
-    if event not in HabilitationEventType:
+def _request(data: dict[str, Any], event_type: str) -> Request | None:
+    if event_type not in HabilitationEventType:
         return None
     try:
-        return _request_of(_Data.model_validate(told))
+        return _to_request(_Data.model_validate(data))
     except ValidationError:
-        if event in _NEEDS_NO_REQUEST:
+        if event_type in _NEEDS_NO_REQUEST:
             return None
         msg = "the request cannot be read"
         raise UnprocessableEvent(msg) from None
 
 
-def _request_of(data: _Data) -> Request:
+def _to_request(data: _Data) -> Request:
     form = data.data
     basis = " ".join(filter(None, (form.cadre_juridique_nature, form.cadre_juridique_url)))
     vendor = data.service_provider if (data.service_provider or {}).get("siret") else None
     return Request(
-        kind=_kind(data, is_vendor=vendor is not None),
+        kind=_applicant_type(data, is_vendor=vendor is not None),
         organisation=data.organization.raison_sociale or data.organization.name,
         siret=data.organization.siret,
         vendor=Vendor(name=str(vendor.get("name") or ""), siret=str(vendor["siret"])) if vendor else None,
@@ -168,36 +174,45 @@ def _request_of(data: _Data) -> Request:
     )
 
 
-def _kind(data: _Data, *, is_vendor: bool) -> ApplicantType:
-    """Tell who asks. DataPass lets in administrations only, and its forms' names tell a collectivité."""
+def _applicant_type(data: _Data, *, is_vendor: bool) -> ApplicantType:
+    """Return the kind of applicant. DataPass accepts administrations only; the names of its forms give their kind."""
     if is_vendor:
         return ApplicantType.EDITEUR
     return ApplicantType.COLLECTIVITE if "collectivite" in data.form_uid else ApplicantType.ADMINISTRATION
 
 
 def _contact(data: _Data, role: Role) -> Contact | None:
-    if role == "applicant":
-        one = data.applicant
-        if one is None:
-            return None
-        told = {"email": one.email, "given": one.given_name, "family": one.family_name, "job": one.job_title}
-    else:
-        prefix, said = _PREFIXES[role], data.data.model_extra or {}
-        told = {
-            "email": _said(said, f"{prefix}_email"),
-            "given": _said(said, f"{prefix}_given_name"),
-            "family": _said(said, f"{prefix}_family_name"),
-            "job": _said(said, f"{prefix}_job_title") or _said(said, f"{prefix}_job"),
-        }
-    if not told["email"]:
+    contact = _applicant(data) if role == "applicant" else _form_contact(data.data, role)
+    return contact if contact and contact.email else None
+
+
+def _applicant(data: _Data) -> Contact | None:
+    applicant = data.applicant
+    if applicant is None:
         return None
     return Contact(
-        role=role, email=told["email"], given_name=told["given"], family_name=told["family"], job=told["job"]
+        role="applicant",
+        email=applicant.email,
+        given_name=applicant.given_name,
+        family_name=applicant.family_name,
+        job=applicant.job_title,
     )
 
 
-def _said(told: dict[str, Any], name: str) -> str:
-    value = told.get(name)
+def _form_contact(form: _Form, role: Role) -> Contact:
+    prefix, fields = _PREFIXES[role], form.model_extra or {}
+    return Contact(
+        role=role,
+        email=_text(fields, f"{prefix}_email"),
+        given_name=_text(fields, f"{prefix}_given_name"),
+        family_name=_text(fields, f"{prefix}_family_name"),
+        job=_text(fields, f"{prefix}_job_title") or _text(fields, f"{prefix}_job"),
+    )
+
+
+def _text(fields: dict[str, Any], name: str) -> str:
+    """Return a field of the form, or an empty string when it is absent or of another type."""
+    value = fields.get(name)
     return value if isinstance(value, str) else ""
 
 

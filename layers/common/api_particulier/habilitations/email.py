@@ -1,4 +1,4 @@
-"""Mail to the people of a habilitation, through SES. No key and no citizen is ever in a mail."""
+"""Messages to the contacts of a habilitation, sent by SES. They contain no key, and nothing about a citizen."""
 
 from collections.abc import Sequence
 
@@ -9,16 +9,17 @@ from api_particulier.settings import settings
 
 
 class MailFailed(Exception):
-    """The message was not taken, or may not have been; who it was for and what it said are not in here."""
+    """SES did not accept a message, or may not have; the text contains neither the addresses nor the message."""
 
 
 def send(to: Sequence[str], subject: str, text: str) -> None:
-    """Send one message to all of ``to``, in plain text; ``MailFailed`` when SES did not say that it took it."""
-    if not settings().mail_sender:
+    """Send a message in plain text to all the addresses; raise ``MailFailed`` when SES did not confirm it."""
+    sender = settings().mail_sender
+    if not sender:
         raise MailFailed("no sender")
     try:
         ses().send_email(
-            FromEmailAddress=settings().mail_sender,
+            FromEmailAddress=sender,
             Destination={"ToAddresses": list(to)},
             Content={
                 "Simple": {

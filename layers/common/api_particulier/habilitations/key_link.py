@@ -1,20 +1,18 @@
-"""Handing a key over: a link that shows it once, to whoever opens it first.
+"""One-time links: a link shows a key once, to the first person who opens it.
 
-The link's secret is 256 random bits; only its SHA-256 is kept, so that who reads the table opens nothing. It lives 4
-hours. In the address it comes after ``#``: a browser sends it to nobody, so no log of a path holds it, and the page
-behind shows the key only when a person asks, so that what opens the links of a mail to look at them does not use it up.
+The secret of a link is 256 random bits, and the table keeps its SHA-256 only. A link lives 4 hours. Its secret comes
+after ``#`` in the address, which a browser does not send: no log of paths contains it. The page shows the key only when
+the person asks for it, so the programs that open the links of a mail to inspect them do not use the link up.
 """
 
 import hashlib
 import secrets
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final
-
-from botocore.exceptions import ClientError
+from datetime import datetime, timedelta
+from typing import Final, NoReturn
 
 from api_particulier.errors import LinkExpired, LinkOpened, UnknownLink
-from api_particulier.habilitations.model import Habilitation
+from api_particulier.habilitations.model import Habilitation, OneTimeLink
 from api_particulier.habilitations.repository import HabilitationRepository
 from api_particulier.keys import lifecycle
 from api_particulier.keys.store import KeyStore
@@ -23,12 +21,12 @@ from api_particulier.observability import LogEvent, alert, log
 LIFETIME: Final = timedelta(hours=4)
 ROUTE: Final = "/api/cles/remise"
 _REMEMBERED: Final = timedelta(days=90)
-"""How long a second opening is known for one."""
+"""How long a second opening is recognised."""
 
 
 @dataclass(frozen=True)
 class RevealedKey:
-    """What the link shows."""
+    """What a link shows."""
 
     key: str = field(repr=False)
     token: str
@@ -36,86 +34,65 @@ class RevealedKey:
     expires: datetime | None
 
 
-def create(register: HabilitationRepository, habilitation_id: str, token_id: str, who: str, now: datetime) -> str:
-    """Make a link for a key, and return its secret, which is known here and never again."""
+def create(
+    habilitations: HabilitationRepository, habilitation_id: str, token_id: str, actor: str, now: datetime
+) -> str:
+    """Make a link to a key and return its secret, which is kept nowhere."""
     secret = secrets.token_urlsafe(32)
-    register.dynamodb.put_item(
-        TableName=register.table,
-        Item=_key(secret)
-        | {
-            "of": {"S": habilitation_id},
-            "token": {"S": token_id},
-            "until": {"N": str(int((now + LIFETIME).timestamp()))},
-            "forget_at": {"N": str(int((now + _REMEMBERED).timestamp()))},
-        },
-    )
-    register.note(habilitation_id, "link", who, now)
+    link_to_key = OneTimeLink(_digest(secret), habilitation_id, token_id, int((now + LIFETIME).timestamp()))
+    habilitations.add_link(link_to_key, forget_at=now + _REMEMBERED)
+    habilitations.add_history(habilitation_id, "link", actor, now)
     return secret
 
 
 def link(base_url: str, secret: str) -> str:
-    """Return the address to hand over; ``base_url`` is what comes before a route."""
+    """Return the address of a link; ``base_url`` is what comes before a route."""
     return f"{base_url}{ROUTE}#{secret}"
 
 
-def redeem(register: HabilitationRepository, gateway: KeyStore, secret: str, now: datetime) -> RevealedKey:
-    """Return the key, once.
+def redeem(habilitations: HabilitationRepository, store: KeyStore, secret: str, now: datetime) -> RevealedKey:
+    """Return the key of a link, once.
 
-    ``UnknownLink``; ``LinkOpened``, with an alert, the second time; ``LinkExpired`` after 4 hours, or when the key no
-    longer lives.
+    Raise ``UnknownLink``; ``LinkOpened``, with an alert, from the second time on; ``LinkExpired`` after 4 hours, or
+    when the key is no longer active.
     """
-    found = register.dynamodb.get_item(TableName=register.table, Key=_key(secret), ConsistentRead=True).get("Item")
+    found = habilitations.find_link(_digest(secret))
     if found is None:
         raise UnknownLink
-    habilitation_id = found["of"]["S"]
-    if "opened" in found:
-        _again(register, habilitation_id, now)
-    if float(found["until"]["N"]) <= now.timestamp():
+    if found.is_opened:  # first: a second opening alerts after the 4 hours too
+        _refuse_reopening(habilitations, found, now)
+    if found.expires <= now.timestamp():
+        raise LinkExpired
+    revealed = _reveal(store, found, now)  # before the link is used up: a failure of the gateway costs nothing
+    if not habilitations.mark_link_opened(found, now):
+        _refuse_reopening(habilitations, found, now)
+    habilitations.add_history(found.habilitation, "link_opened", "the link", now)
+    log(LogEvent.LINK_OPENED, habilitation=found.habilitation, token=found.token_id)
+    return revealed
+
+
+def _reveal(store: KeyStore, opened: OneTimeLink, now: datetime) -> RevealedKey:
+    token = store.find(opened.token_id)
+    if token is None or not token.is_active(now):
         raise LinkExpired
     try:
-        token = lifecycle.find(gateway, found["token"]["S"])
-        if not token.is_active(now):
-            raise LinkExpired
-        key = lifecycle.reveal(gateway, token)  # before the link is used up: a gateway that fails costs nothing
-    except (lifecycle.UnknownToken, lifecycle.KeyNotActive):
+        return RevealedKey(lifecycle.reveal(store, token), token.id, token.organisation, token.expires)
+    except lifecycle.KeyNotActive:
         raise LinkExpired from None
-    if not _use_up(register, secret, now):
-        _again(register, habilitation_id, now)
-    register.note(habilitation_id, "link_opened", "the link", now)
-    log(LogEvent.LINK_OPENED, habilitation=habilitation_id, token=token.id)
-    return RevealedKey(key, token.id, token.organisation, token.expires)
 
 
-def _use_up(register: HabilitationRepository, secret: str, now: datetime) -> bool:
-    """Mark a link as opened; False when somebody has, a moment before."""
-    try:
-        register.dynamodb.update_item(
-            TableName=register.table,
-            Key=_key(secret),
-            UpdateExpression="SET opened = :now",
-            ConditionExpression="attribute_exists(habilitation) AND attribute_not_exists(opened)",
-            ExpressionAttributeValues={":now": {"S": now.astimezone(UTC).isoformat()}},
-        )
-    except ClientError as error:
-        if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
-            raise
-        return False
-    return True
-
-
-def _again(register: HabilitationRepository, habilitation_id: str, now: datetime) -> None:
-    register.note(habilitation_id, "link_reopened", "the link", now)
-    alert(LogEvent.LINK_REOPENED, habilitation=habilitation_id)
+def _refuse_reopening(habilitations: HabilitationRepository, opened: OneTimeLink, now: datetime) -> NoReturn:
+    habilitations.add_history(opened.habilitation, "link_reopened", "the link", now)
+    alert(LogEvent.LINK_REOPENED, habilitation=opened.habilitation)
     raise LinkOpened
 
 
-def _key(secret: str) -> dict[str, Any]:
-    digest = hashlib.sha256(secret.encode(errors="surrogatepass")).hexdigest()
-    return {"habilitation": {"S": f"link#{digest}"}, "item": {"S": "link"}}
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode(errors="surrogatepass")).hexdigest()
 
 
 def message(habilitation: Habilitation, address: str) -> str:
-    """Return what the mail with the link says; never the key."""
+    """Return the text of the mail that carries a link; it never contains the key."""
     request = habilitation.request
     return (
         "Bonjour,\n\n"

@@ -1,33 +1,30 @@
-"""The habilitation: which administration may read what, for what purpose, and how that came and went.
+"""The habilitation: which administration may read which data, for what purpose, and its history.
 
 Only administrations are entitled (article L114-8 of the code des relations entre le public et l'administration). A
-software vendor may ask for one, which it names, if it says why that one is entitled. DataPass decides, or an operator;
-both tell us by events, and an event is applied once, in the order in which things happened: one that is delivered
-twice, or late, is kept in the history and changes nothing.
+software vendor may ask for an administration, which it names, if it justifies that this one is entitled. DataPass or an
+operator decides. Each decision is an event, and an event is applied once, in the order of its date: one that is
+delivered twice, or late, is kept in the history and changes nothing.
 
-Contacts are the only personal data here; no ``repr`` shows them, and no message of an exception holds any.
+Contacts are the only personal data here; no ``repr`` and no message of an exception contains them.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from functools import lru_cache
-from typing import Annotated, Any, Final, Literal, Self, get_args
+from typing import Annotated, Final, Literal, Self, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from stdnum.exceptions import ValidationError as InvalidNumber
 from stdnum.fr import siret as sirets
 from uuid6 import uuid7
 
-from api_particulier.scopes import BUNDLES, Scope
-
 LIFETIME: Final = timedelta(days=18 * 30.4375)
 """How long an approval lasts: 18 months."""
 
 
 class State(StrEnum):
-    """Where a request stands; the words are DataPass's."""
+    """The state of a request, in DataPass's words."""
 
     DRAFT = "draft"
     SUBMITTED = "submitted"
@@ -39,11 +36,11 @@ class State(StrEnum):
 
 
 FINAL_STATES: Final = frozenset({State.REVOKED, State.ARCHIVED})
-"""Nothing follows these."""
+"""No event changes a habilitation in these states."""
 
 
 class HabilitationEventType(StrEnum):
-    """What may happen to a habilitation. Whatever else DataPass sends is kept, and changes nothing."""
+    """The events that change a habilitation; an event of another type is kept in the history only."""
 
     CREATE = "create"
     UPDATE = "update"
@@ -62,11 +59,11 @@ ALIASES: Final[Mapping[str, HabilitationEventType]] = {
     "validate": HabilitationEventType.APPROVE,
     "start_reopening": HabilitationEventType.REOPEN,
 }
-"""Other names that these have had."""
+"""Former names of these types."""
 
 
 class ApplicantType(StrEnum):
-    """Who asks."""
+    """The kind of applicant."""
 
     COLLECTIVITE = "collectivite"
     ADMINISTRATION = "administration"
@@ -76,7 +73,7 @@ class ApplicantType(StrEnum):
 
 
 class UnprocessableEvent(Exception):
-    """An event that cannot be applied; its text says why, in words of ours."""
+    """An event that cannot be applied; its text is the reason, and contains nothing of the event."""
 
 
 class UnknownHabilitation(LookupError):
@@ -84,7 +81,10 @@ class UnknownHabilitation(LookupError):
 
 
 def checked_siret(value: str) -> str:
-    """Return a SIRET without its spaces; ``ValueError`` unless it has 14 digits, and Luhn's key or La Poste's own."""
+    """Return a SIRET without its spaces; raise ``ValueError`` when its digits or its check digit are wrong.
+
+    La Poste's SIRETs have a check of their own.
+    """
     try:
         return sirets.validate(value)
     except InvalidNumber:
@@ -102,7 +102,7 @@ class _Record(BaseModel):
 
 
 class Contact(_Record):
-    """Somebody to write to. DataPass also tells telephone numbers: nothing here calls anybody, so none is kept."""
+    """A person to write to. DataPass also sends telephone numbers, which have no use here: they are not kept."""
 
     role: Role
     email: str = Field(default="", repr=False)
@@ -119,7 +119,7 @@ class Vendor(_Record):
 
 
 class Request(_Record):
-    """What is asked: for which administration, by whom, why, and which scopes."""
+    """A request: which administration is to read which scopes, for what purpose, and the contacts."""
 
     kind: ApplicantType
     organisation: str
@@ -128,14 +128,14 @@ class Request(_Record):
     vendor: Vendor | None = None
     purpose: str = ""
     justification: str = ""
-    """How it makes things simpler for citizens; of a vendor, also why the administration is entitled."""
+    """How it simplifies citizens' procedures; from a vendor, also why the administration is entitled."""
     legal_basis: str = "Article L114-8 du code des relations entre le public et l'administration"
     scopes: tuple[str, ...] = ()
     contacts: tuple[Contact, ...] = Field(default=(), repr=False)
 
     @property
     def refusal(self) -> str | None:
-        """Why who asks is not entitled; None when they are (the catalogue's page of the API)."""
+        """Why the applicant is not entitled, or None (source: the page of the API on api.gouv.fr)."""
         if self.kind in {ApplicantType.PARTICULIER, ApplicantType.ENTREPRISE}:
             return "Seules les administrations sont habilitées à utiliser API Particulier."
         if self.kind is not ApplicantType.EDITEUR:
@@ -151,101 +151,111 @@ class Request(_Record):
 
 
 class Habilitation(_Record):
-    """One habilitation as it stands."""
+    """The current state of a habilitation."""
 
     id: str
     state: State
     reopened: bool = False
-    """An approved request is being changed: what was approved holds meanwhile."""
+    """A change of an approved request is being examined; what was approved stays valid."""
     request: Request | None = None
-    """The latest that is known of what is asked; None when all that was told is that it ended."""
+    """The latest version received; None when the only event received ended the habilitation."""
     granted: tuple[str, ...] = ()
-    """The scopes approved that the API knows; those that it does not are in ``unknown``."""
+    """The approved scopes that the API knows; the others are in ``unknown``."""
     unknown: tuple[str, ...] = ()
     token_id: str | None = None
-    """The id of the key made, or being made, for it; reserved before anything is made."""
+    """The id of its key, reserved before the key is made."""
     expires: datetime | None = None
-    """The end of what was approved."""
+    """The end of the approval."""
     applied: int = 0
-    """When what was last applied happened: Unix seconds."""
+    """The date of the last event applied: Unix seconds."""
     version: int = 0
 
     @property
     def is_open(self) -> bool:
-        """Tell whether its key is to work: approved once, and neither revoked nor archived since."""
+        """Whether its key is to work: approved once, and neither revoked nor archived since."""
         return self.token_id is not None and self.state not in FINAL_STATES
 
     @property
     def recipients(self) -> tuple[str, ...]:
-        """The addresses that notices go to: the applicant's and the technical contact's, each once."""
+        """The addresses that messages are sent to: the applicant's and the technical contact's, without duplicates."""
         contacts = self.request.contacts if self.request else ()
-        found = [one.email for role in ROLES[:2] for one in contacts if one.role == role and one.email]
+        found = [contact.email for role in ROLES[:2] for contact in contacts if contact.role == role and contact.email]
         return tuple(dict.fromkeys(found))
 
 
 @dataclass(frozen=True)
 class HabilitationEvent:
-    """An event of a habilitation's life, told by DataPass or by an operator."""
+    """An event of a habilitation's life, sent by DataPass or made by an operator."""
 
     habilitation: str
-    event: str
+    type: str
+    """A ``HabilitationEventType``, or a type that is unknown here."""
     at: int
     """When it happened: Unix seconds."""
-    who: str
+    actor: str
+    """DataPass, or the operator's identity."""
     digest: str
-    """SHA-256 of what told it, or what stands for one: the same twice is one event."""
+    """What identifies it among the events of its second: the SHA-256 of what was received, or a unique identifier."""
     request: Request | None = field(default=None, repr=False)
     note: str = ""
     payload: str | None = field(default=None, repr=False)
-    """What was told, kept for an event that we do not know."""
+    """What was received, of an event whose type is unknown."""
 
     @classmethod
-    def by_operator(cls, habilitation: str, event: HabilitationEventType, who: str, now: datetime, **told: Any) -> Self:
-        """Return what somebody of ours does, now; ``told`` may be its request and its note."""
-        return cls(habilitation, event, int(now.timestamp()), who, _unique(), **told)
+    def by_operator(  # noqa: PLR0913 - the parts of an event, two of them by name
+        cls,
+        habilitation: str,
+        event_type: HabilitationEventType,
+        actor: str,
+        now: datetime,
+        *,
+        request: Request | None = None,
+        note: str = "",
+    ) -> Self:
+        """Return the event of an operator's decision, made now."""
+        return cls(habilitation, event_type, int(now.timestamp()), actor, _unique(), request, note)
 
     @classmethod
-    def noted(cls, habilitation: str, event: str, who: str, now: datetime) -> Self:
-        """Return what is told of a habilitation and changes nothing of it."""
-        return cls(habilitation, event, int(now.timestamp()), who, _unique())
+    def for_history(cls, habilitation: str, event_type: str, actor: str, now: datetime) -> Self:
+        """Return an event that happens now and changes nothing of the habilitation."""
+        return cls(habilitation, event_type, int(now.timestamp()), actor, _unique())
 
     @property
     def item(self) -> str:
-        """The sort key of its place in the history, which is in the order in which things happened."""
+        """The sort key of its history entry: entries are in the order of their dates."""
         return f"event#{self.at:020}#{self.digest}"
 
 
 def _unique() -> str:
-    """Return what stands for the digest of something told once: after those of its second, in the order of time."""
+    """Return a unique digest that sorts after those of DataPass's events of the same second, and by time."""
     return f"z{uuid7().hex}"
 
 
 class HistoryEntry(_Record):
-    """One line of a history: what happened, when, who said so, and what it changed."""
+    """An entry of a habilitation's history: what happened, when, by which actor, and what it changed."""
+
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True, serialize_by_alias=True)
 
     event: str
+    """The type of the event."""
     at: int
     received: datetime
-    who: str
+    actor: str = Field(alias="who")
     before: State | None = None
     after: State | None = None
     late: bool = False
-    """It happened before what had been applied already: it changed nothing."""
+    """It happened before the last event applied, and changed nothing."""
     note: str = ""
 
 
-@lru_cache(maxsize=1)
-def known_scopes() -> frozenset[str]:
-    """Return the scopes that open something, bundles included, from the fields that the providers' modules declare."""
-    from api_particulier.providers import caf_fields, dgfip_fields  # noqa: PLC0415 - only who approves pays for it
+@dataclass(frozen=True)
+class OneTimeLink:
+    """A link that shows a key once; its secret is not kept."""
 
-    return frozenset(
-        scope for module in (dgfip_fields, caf_fields) for value in vars(module).values() for scope in _scopes_of(value)
-    ) | frozenset(BUNDLES)
-
-
-def _scopes_of(value: object) -> Iterator[str]:
-    marks: list[object] = list(getattr(value, "__metadata__", ()))
-    if isinstance(value, type) and issubclass(value, BaseModel):
-        marks += [mark for one in value.model_fields.values() for mark in one.metadata]
-    yield from (mark.name for mark in marks if isinstance(mark, Scope))
+    digest: str
+    """The SHA-256 of its secret, in hexadecimal."""
+    habilitation: str
+    token_id: str
+    expires: int
+    """Unix seconds."""
+    is_opened: bool = False

@@ -1,137 +1,159 @@
-"""What follows from a habilitation's events: the key is made, prolonged, opened wider or narrower, taken away.
+"""What follows from a habilitation's events: its keys are made, extended, given other scopes, or revoked.
 
-Everything here can be done again, by anybody, at any time: who died half-way is replaced by whoever delivers the same
-event again, or replays it.
+Every effect is idempotent: a process that is killed half-way is replaced by the next delivery of the same event, or by
+its replay.
 """
 
-from collections.abc import Callable
+import secrets
+import time
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import Final
 
-from api_particulier.habilitations.model import FINAL_STATES, Habilitation, HabilitationEvent, HabilitationEventType
+from api_particulier.habilitations.model import (
+    FINAL_STATES,
+    Habilitation,
+    HabilitationEvent,
+    HabilitationEventType,
+    HistoryEntry,
+)
 from api_particulier.habilitations.repository import HabilitationRepository
+from api_particulier.habilitations.transitions import apply_event
 from api_particulier.keys import lifecycle
 from api_particulier.keys.store import KeyStore
 from api_particulier.keys.token import Token
 
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
+_ATTEMPTS: Final = 40
 
 
 def process(
-    register: HabilitationRepository, gateway: KeyStore, change: HabilitationEvent, now: datetime
+    habilitations: HabilitationRepository, store: KeyStore, event: HabilitationEvent, now: datetime
 ) -> Habilitation | None:
-    """Apply ``change`` and do what follows from it, each once, however many deliver it at a time.
+    """Apply an event and its effects, each once, even when several processes receive it at the same time.
 
-    Returns the habilitation as it stands; None when all that is known is an event that we do not know.
-    ``habilitations.Unprocessable`` when it cannot be applied.
+    Return the habilitation as it is then; None when only events of an unknown type were received. Raise
+    ``UnprocessableEvent`` when the event cannot be applied.
     """
-    standing, _ = register.apply(change, now=now, is_spent=_spent(gateway, now))
-    if standing is None or register.is_settled(change):
-        return standing
-    _apply_effects(gateway, standing, change, now)
-    # A revocation that was told while the key was being made has found nothing to take away.
-    standing = register.find(change.habilitation)
-    if standing.state in FINAL_STATES:
-        _revoke_keys(gateway, standing)
-    register.settle(change)
-    return standing
+    habilitation = _apply(habilitations, store, event, now)
+    if habilitation is None or habilitations.is_processed(event):
+        return habilitation
+    _apply_effects(store, habilitation, event, now)
+    # A revocation that was received while the key was being made found no key to revoke.
+    habilitation = habilitations.find(event.habilitation)
+    if habilitation.state in FINAL_STATES:
+        _revoke_keys(store, habilitation)
+    habilitations.mark_processed(event)
+    return habilitation
 
 
-def active_keys(gateway: KeyStore, habilitation_id: str, now: datetime) -> list[Token]:
-    """Return the keys of a habilitation that work, the latest first: two during a rotation."""
-    return [one for one in lifecycle.list_for_habilitation(gateway, habilitation_id) if one.is_active(now)]
+def active_keys(store: KeyStore, habilitation_id: str, now: datetime) -> list[Token]:
+    """Return the active keys of a habilitation, the latest first: two during a rotation."""
+    return [token for token in store.list_for_habilitation(habilitation_id) if token.is_active(now)]
 
 
-def _apply_effects(gateway: KeyStore, standing: Habilitation, change: HabilitationEvent, now: datetime) -> None:
-    if standing.state in FINAL_STATES:
-        _revoke_keys(gateway, standing)
+def _apply(
+    habilitations: HabilitationRepository, store: KeyStore, event: HabilitationEvent, now: datetime
+) -> Habilitation | None:
+    """Apply an event once and keep it in the history, by optimistic locking; return the habilitation."""
+    for attempt in range(_ATTEMPTS):
+        is_known = habilitations.is_known(event)
+        current = habilitations.current(event.habilitation)  # read second: the effect of a known event is in it
+        if is_known:
+            return current
+        is_approval = event.type == HabilitationEventType.APPROVE
+        spent = _spent_token_id(store, current, now) if is_approval else None
+        updated = apply_event(current, event, spent_token_id=spent)
+        habilitation = updated or current
+        entry = HistoryEntry(
+            event=event.type,
+            at=event.at,
+            received=now,
+            actor=event.actor,
+            before=current.state if current else None,
+            after=habilitation.state if habilitation else None,
+            late=current is not None and event.at < current.applied,
+            note=event.note,
+        )
+        if habilitations.update(event, entry, current, updated):
+            return habilitation
+        time.sleep(secrets.randbelow(20 * (min(attempt, 5) + 1)) / 1000)
+    msg = "too many changes of a habilitation at the same time"
+    raise TimeoutError(msg)
+
+
+def _spent_token_id(store: KeyStore, habilitation: Habilitation | None, now: datetime) -> str | None:
+    """Return the id of the habilitation's key when it is over, and so is every other key of the habilitation."""
+    if habilitation is None or habilitation.token_id is None:
+        return None
+    token = store.find(habilitation.token_id)
+    if token is None:  # reserved, being made
+        return None
+    family = store.list_for_habilitation(habilitation.id)
+    return token.id if all(other.is_over(now) for other in (token, *family)) else None
+
+
+def _apply_effects(store: KeyStore, habilitation: Habilitation, event: HabilitationEvent, now: datetime) -> None:
+    if habilitation.state in FINAL_STATES:
+        _revoke_keys(store, habilitation)
         return
-    # One that came late changed nothing, and nothing follows from it: but for a key that who approved died making.
-    changed = change.at == standing.applied and change.event in {
-        HabilitationEventType.APPROVE,
-        HabilitationEventType.TRANSFER,
-    }
-    if standing.is_open and (changed or not _is_made(gateway, standing)):
-        _open(gateway, standing, change, now)
+    # A late event changed nothing and has no effect, except to finish a key whose approval was interrupted.
+    changes_keys = event.type in {HabilitationEventType.APPROVE, HabilitationEventType.TRANSFER}
+    is_last = event.at == habilitation.applied
+    if habilitation.is_open and ((changes_keys and is_last) or store.find(habilitation.token_id or "") is None):
+        _provision(store, habilitation, event, now)
 
 
-def _is_made(gateway: KeyStore, standing: Habilitation) -> bool:
-    try:
-        lifecycle.find(gateway, standing.token_id or "")
-    except lifecycle.UnknownToken:
-        return False
-    return True
-
-
-def _open(gateway: KeyStore, standing: Habilitation, change: HabilitationEvent, now: datetime) -> None:
-    assert standing.token_id is not None  # noqa: S101 - it is open
-    assert standing.request is not None  # noqa: S101 - it was approved
-    assert standing.expires is not None  # noqa: S101 - the same
+def _provision(store: KeyStore, habilitation: Habilitation, event: HabilitationEvent, now: datetime) -> None:
+    """Make the key of an approved habilitation unless it exists, and align its keys with what is granted."""
+    assert habilitation.token_id is not None  # noqa: S101 - it is open
+    assert habilitation.request is not None  # noqa: S101 - it was approved
+    assert habilitation.expires is not None  # noqa: S101 - the same
     issued = lifecycle.issue(
-        gateway,
+        store,
         lifecycle.NewToken(
-            id=standing.token_id,
-            organisation=standing.request.organisation,
-            siret=standing.request.siret,
-            scopes=frozenset(standing.granted),
-            expires=standing.expires,
-            habilitation=standing.id,
-            purpose=standing.request.purpose or None,
+            id=habilitation.token_id,
+            organisation=habilitation.request.organisation,
+            siret=habilitation.request.siret,
+            scopes=frozenset(habilitation.granted),
+            expires=habilitation.expires,
+            habilitation=habilitation.id,
+            purpose=habilitation.request.purpose or None,
         ),
         now,
     )
-    # A suspended one too: an approval does not lift its suspension, and holds once an operator does.
-    known = {one.key_hash: one for one in (*lifecycle.list_for_habilitation(gateway, standing.id), issued)}
-    held = [one for one in known.values() if not one.is_over(now)]
-    for token in held:
-        _sync_key(gateway, token, standing, with_scopes=change.event == HabilitationEventType.APPROVE)
-    ids = {one.id for one in held}
-    for token in held:  # but one that is being replaced, which has its end
-        if token.successor not in ids and token.expires is not None and token.expires < standing.expires:
-            lifecycle.extend(gateway, token, standing.expires, now)
+    # The index may be late to list the issued key. A suspended key is aligned too: its suspension stands, and what was
+    # granted holds once an operator lifts it.
+    tokens = {token.key_hash: token for token in (*store.list_for_habilitation(habilitation.id), issued)}
+    alive = [token for token in tokens.values() if not token.is_over(now)]
+    for token in alive:
+        _sync_key(store, token, habilitation, with_scopes=event.type == HabilitationEventType.APPROVE)
+    ids = {token.id for token in alive}
+    for token in alive:  # except a key that is being replaced, whose end is set
+        if token.successor not in ids and token.expires is not None and token.expires < habilitation.expires:
+            lifecycle.extend(store, token, habilitation.expires, now)
 
 
-def _sync_key(gateway: KeyStore, token: Token, standing: Habilitation, *, with_scopes: bool) -> None:
-    """Make a key open what is granted, in the name of who it is granted to; functions know within a minute."""
-    assert standing.request is not None  # noqa: S101 - it was approved
-    values: dict[str, AttributeValueTypeDef] = {
-        ":organisation": {"S": standing.request.organisation},
-        ":siret": {"S": standing.request.siret},
-        ":purpose": {"S": standing.request.purpose},
-    }
-    change = "SET organisation = :organisation, siret = :siret, purpose = :purpose"
-    if with_scopes:
-        values[":scopes"] = {"L": [{"S": scope} for scope in sorted(standing.granted)]}
-        change += ", scopes = :scopes"
-    gateway.dynamodb.update_item(
-        TableName=gateway.tokens_table,
-        Key={"key_hash": {"S": token.key_hash}},
-        UpdateExpression=change,
-        ConditionExpression="attribute_exists(key_hash)",
-        ExpressionAttributeValues=values,
+def _sync_key(store: KeyStore, token: Token, habilitation: Habilitation, *, with_scopes: bool) -> None:
+    """Give a key the administration of the request and, after an approval, the granted scopes."""
+    assert habilitation.request is not None  # noqa: S101 - it was approved
+    synced = store.set_holder(
+        token,
+        organisation=habilitation.request.organisation,
+        siret=habilitation.request.siret,
+        purpose=habilitation.request.purpose,
+        scopes=habilitation.granted if with_scopes else None,
     )
+    if synced is None:
+        raise lifecycle.UnknownToken(token.id)
 
 
-def _revoke_keys(gateway: KeyStore, standing: Habilitation) -> None:
-    for token in lifecycle.list_for_habilitation(gateway, standing.id):
-        lifecycle.revoke(gateway, token)
-    if standing.token_id is not None:
-        try:  # by its id too: the index of habilitations may be late, or its making have died half-way
-            lifecycle.revoke(gateway, lifecycle.find(gateway, standing.token_id))
-        except lifecycle.UnknownToken:
-            lifecycle.cancel_issuance(gateway, standing.token_id)
-
-
-def _spent(gateway: KeyStore, now: datetime) -> Callable[[str], bool]:
-    """Return what tells whether a key was made and is over, with no other of its habilitation in its place."""
-
-    def is_spent(token_id: str) -> bool:
-        try:
-            token = lifecycle.find(gateway, token_id)
-        except lifecycle.UnknownToken:
-            return False  # reserved, being made
-        family = lifecycle.list_for_habilitation(gateway, token.habilitation) if token.habilitation else []
-        return all(one.is_over(now) for one in (token, *family))
-
-    return is_spent
+def _revoke_keys(store: KeyStore, habilitation: Habilitation) -> None:
+    for token in store.list_for_habilitation(habilitation.id):
+        lifecycle.revoke(store, token)
+    if habilitation.token_id is None:
+        return
+    # By its id too: the index of habilitations may be late, or its issuance may have been interrupted.
+    issued = store.find(habilitation.token_id)
+    if issued is None:
+        lifecycle.cancel_issuance(store, habilitation.token_id)
+    else:
+        lifecycle.revoke(store, issued)

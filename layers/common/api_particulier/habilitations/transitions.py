@@ -1,12 +1,11 @@
-"""What an event changes in a habilitation."""
+"""What an event changes in a habilitation: no table and no key is read or written here."""
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 
 from uuid6 import uuid7
 
+from api_particulier.habilitations.known_scopes import known_scopes
 from api_particulier.habilitations.model import (
-    ALIASES,
     FINAL_STATES,
     LIFETIME,
     Habilitation,
@@ -14,88 +13,80 @@ from api_particulier.habilitations.model import (
     HabilitationEventType,
     State,
     UnprocessableEvent,
-    known_scopes,
 )
-
-# ── What an event changes ────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def apply_event(
-    standing: Habilitation | None, change: HabilitationEvent, *, is_spent: Callable[[str], bool] = lambda _: False
+    current: Habilitation | None, event: HabilitationEvent, *, spent_token_id: str | None = None
 ) -> Habilitation | None:
-    """Return the habilitation as ``change`` leaves it; None when it changes nothing.
+    """Return the habilitation as ``event`` changes it, or None when it changes nothing.
 
-    ``is_spent`` tells of a key's id whether that key is over, in which case an approval makes another.
-    ``Unprocessable`` when the change makes no sense, and somebody has to look.
+    An approval keeps the id of the habilitation's key, unless it is ``spent_token_id``: a key that is over, and that
+    no other replaces. Raise ``UnprocessableEvent`` when the event makes no sense, and an operator has to look at it.
     """
-    event = ALIASES.get(change.event, change.event)
-    if event not in HabilitationEventType or (standing and change.at < standing.applied):
+    if event.type not in HabilitationEventType or (current and event.at < current.applied):
         return None
-    if standing and standing.state in FINAL_STATES:
-        if event == HabilitationEventType.APPROVE:
-            msg = f"approved after it was {standing.state}"
+    if current and current.state in FINAL_STATES:
+        if event.type == HabilitationEventType.APPROVE:
+            msg = f"approved after it was {current.state}"
             raise UnprocessableEvent(msg)
         return None
-    # Of what ends it, only that it ended counts; a request that cannot be read does not keep a key alive.
-    known = standing or Habilitation(id=change.habilitation, state=State.DRAFT)
-    if event not in {HabilitationEventType.REVOKE, HabilitationEventType.ARCHIVE} and change.request is not None:
-        known = known.model_copy(update={"request": change.request})
-    changes = (
-        _approval(known, change, is_spent)
-        if event == HabilitationEventType.APPROVE
-        else _changes(known, HabilitationEventType(event), standing)
-    )
-    if changes is None:
-        return None
-    return known.model_copy(update={**changes, "applied": change.at, "version": known.version + 1})
+    before = current or Habilitation(id=event.habilitation, state=State.DRAFT)
+    # An end is applied whatever the request that comes with it: an unreadable request must not keep a key alive.
+    if event.type not in {HabilitationEventType.REVOKE, HabilitationEventType.ARCHIVE} and event.request is not None:
+        before = before.model_copy(update={"request": event.request})
+    if event.type == HabilitationEventType.APPROVE:
+        changes = _approval(before, event, spent_token_id)
+    else:
+        next_states = _next_states(before, is_new=current is None)
+        if event.type not in next_states:
+            return None
+        state, reopened = next_states[HabilitationEventType(event.type)]
+        changes = {"state": state, "reopened": reopened}
+    return before.model_copy(update={**changes, "applied": event.at, "version": before.version + 1})
 
 
-def _changes(
-    known: Habilitation, event: HabilitationEventType, standing: Habilitation | None
-) -> dict[str, object] | None:
-    """Return what an event other than an approval changes; None for one that is out of place."""
-    approved = known.reopened or known.state is State.VALIDATED
-    leads_to: dict[HabilitationEventType, tuple[State, bool]] = {
-        HabilitationEventType.UPDATE: (known.state, known.reopened),
-        HabilitationEventType.TRANSFER: (known.state, known.reopened),
+def _next_states(before: Habilitation, *, is_new: bool) -> dict[HabilitationEventType, tuple[State, bool]]:
+    """Return the state, and ``reopened``, that each event may lead to; an event out of place leads nowhere."""
+    approved = before.reopened or before.state is State.VALIDATED
+    states: dict[HabilitationEventType, tuple[State, bool]] = {
+        HabilitationEventType.UPDATE: (before.state, before.reopened),
+        HabilitationEventType.TRANSFER: (before.state, before.reopened),
         HabilitationEventType.SUBMIT: (State.SUBMITTED, approved),
         HabilitationEventType.REQUEST_CHANGES: (State.CHANGES_REQUESTED, approved),
-        # Of a reopening: what was approved before it stands.
+        # A refused change leaves what was approved before it.
         HabilitationEventType.REFUSE: (State.VALIDATED if approved else State.REFUSED, False),
         HabilitationEventType.REVOKE: (State.REVOKED, False),
         HabilitationEventType.ARCHIVE: (State.ARCHIVED, False),
     }
-    if standing is None:
-        leads_to[HabilitationEventType.CREATE] = (State.DRAFT, False)
-    if known.state is State.VALIDATED:
-        leads_to[HabilitationEventType.REOPEN] = (State.DRAFT, True)
-    if known.reopened:
-        leads_to[HabilitationEventType.CANCEL_REOPENING] = (State.VALIDATED, False)
-    if event not in leads_to:
-        return None
-    state, reopened = leads_to[event]
-    return {"state": state, "reopened": reopened}
+    if is_new:
+        states[HabilitationEventType.CREATE] = (State.DRAFT, False)
+    if before.state is State.VALIDATED:
+        states[HabilitationEventType.REOPEN] = (State.DRAFT, True)
+    if before.reopened:
+        states[HabilitationEventType.CANCEL_REOPENING] = (State.VALIDATED, False)
+    return states
 
 
-def _approval(known: Habilitation, change: HabilitationEvent, is_spent: Callable[[str], bool]) -> dict[str, object]:
-    request = known.request
+def _approval(before: Habilitation, event: HabilitationEvent, spent_token_id: str | None) -> dict[str, object]:
+    """Return what an approval changes; raise ``UnprocessableEvent`` for a request that cannot be approved."""
+    request = before.request
     if request is None:
-        msg = "approved, and nothing was ever told of what is asked"
+        msg = "approved before any request was received"
         raise UnprocessableEvent(msg)
     if request.refusal:
         raise UnprocessableEvent(request.refusal)
-    # A request may cover data that other APIs serve. What is unknown here is kept and told, and is not in the key: it
-    # would open, one day, a field that nobody had in mind.
-    granted = tuple(dict.fromkeys(one for one in request.scopes if one in known_scopes()))
+    # A request may cover data that other APIs serve. An unknown scope is kept and shown, and is not in the key: it
+    # could open, one day, a field that the approval did not cover.
+    granted = tuple(dict.fromkeys(scope for scope in request.scopes if scope in known_scopes()))
     if not granted:
         msg = "approved without any scope that the API knows"
         raise UnprocessableEvent(msg)
-    spent = known.token_id is not None and is_spent(known.token_id)
     return {
         "state": State.VALIDATED,
         "reopened": False,
         "granted": granted,
-        "unknown": tuple(dict.fromkeys(one for one in request.scopes if one not in granted)),
-        "token_id": str(uuid7()) if known.token_id is None or spent else known.token_id,
-        "expires": datetime.fromtimestamp(change.at, UTC) + LIFETIME,
+        "unknown": tuple(dict.fromkeys(scope for scope in request.scopes if scope not in granted)),
+        "token_id": str(uuid7()) if before.token_id in {None, spent_token_id} else before.token_id,
+        "expires": datetime.fromtimestamp(event.at, UTC) + LIFETIME,
     }

@@ -1,71 +1,78 @@
-"""The life of a key: issued, shown, prolonged, rotated, narrowed, taken away (docs/decisions/0009-issuing-keys.md).
+"""The life of a key: issued, revealed, extended, rotated, reduced, suspended, revoked.
 
-A key is two things that live and die together: an API Gateway key in the usage plan, which counts the calls, and an
-item of the tokens table, which says what it opens. The gateway alone keeps the key's value; the table its SHA-256.
+A key has two parts, which live and die together: an API Gateway key in the usage plan, which counts the calls, and a
+token in the tokens table, which says what it opens. API Gateway alone keeps the value of the key; the table keeps its
+SHA-256 (docs/decisions/0009-issuing-keys.md).
 
-The two are not written in one transaction, so ``issue`` can be killed between any two of its steps. Calling it again
-with the same id finishes the work: it finds by name what the gateway already has. A lease in the tokens table, the
-item ``issuing#<id>``, lets one caller work on an id at a time; it goes in the very transaction that writes the token.
+The two parts are not written in one transaction, so ``issue`` can be interrupted between any two steps. Calling it
+again with the same id finishes the work: it finds by its name the gateway key that was made. A lease in the tokens
+table lets one caller at a time work on an id; it is deleted in the transaction that writes the token.
 """
 
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from time import monotonic, sleep
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from boto3.dynamodb.types import TypeSerializer
-from botocore.exceptions import ClientError
 from uuid6 import uuid7
 
-from api_particulier.keys.store import LEASE, RESERVED, KeyRefused, KeyStore, is_error, name_of, reservation
-from api_particulier.keys.token import ACTIVE, REVOKED, SUSPENDED, Token, hash_key, item_of, token_of
+from api_particulier.dynamodb import TransactionCancelled
+from api_particulier.keys.store import LEASE, KeyRefused, KeyStore
+from api_particulier.keys.token import ACTIVE, REVOKED, SUSPENDED, Token, hash_key
 from api_particulier.scopes import includes
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
 LIFETIME: Final = timedelta(days=18 * 30.4375)
-"""18 months, unless said otherwise."""
+"""18 months, by default."""
 OVERLAP: Final = timedelta(days=30)
-"""How long a rotated key still works, unless said otherwise."""
+"""How long a rotated key still works, by default."""
 KEPT: Final = timedelta(days=90)
-"""How long a key that has ended can still be prolonged."""
+"""How long an expired key can still be extended."""
 _PATIENCE: Final = 15.0
 """Seconds to wait for another issuer of the same id."""
-_IS_ACTIVE: Final = "#state = :active"
 
 
 class UnknownToken(KeyRefused):
+    """No token has this id."""
+
     def __init__(self, token_id: str) -> None:
         super().__init__(f"no token has the id {token_id}")
 
 
 class KeyNotActive(KeyRefused):
+    """The key is not in a state that allows this."""
+
     def __init__(self, token_id: str) -> None:
         super().__init__(f"the key {token_id} is revoked, suspended or expired")
 
 
 class NotSuspended(KeyRefused):
+    """Only a suspended key is resumed."""
+
     def __init__(self, token_id: str) -> None:
         super().__init__(f"the key {token_id} is not suspended")
 
 
 class TooManyActiveKeys(KeyRefused):
-    """At most two keys live at a time: the one in use, and the one that takes its place."""
+    """A habilitation has at most two active keys: the one in use, and the one that replaces it."""
 
     def __init__(self, *token_ids: str) -> None:
         super().__init__(f"two keys already live, {' and '.join(sorted(token_ids))}: let one expire, or revoke it")
 
 
 class ScopesNotReduced(KeyRefused):
+    """The new scopes are not part of the old ones."""
+
     def __init__(self, *scopes: str) -> None:
         super().__init__(f"narrowing cannot add {', '.join(sorted(scopes))}")
 
 
 class IssuanceInProgress(KeyRefused):
-    """Somebody else works on it, or died less than ``LEASE`` ago: the same call, a little later, succeeds."""
+    """Another process issues this id, or was killed less than ``LEASE`` ago: the same call succeeds a little later."""
 
     def __init__(self, token_id: str) -> None:
         super().__init__(f"the key {token_id} is being issued; try again in {LEASE.seconds} seconds")
@@ -83,81 +90,87 @@ class NewToken:
     allowed: tuple[str, ...] = ()
     habilitation: str | None = None
     purpose: str | None = None
-    """What the key is for; in every entry of the audit."""
+    """What the key is for; part of every audit record."""
     replaces: str | None = None
 
     @staticmethod
     def new_id() -> str:
+        """Return a new id, a UUIDv7."""
         return str(uuid7())
 
 
 # ── Finding ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def find(gateway: KeyStore, token_id: str) -> Token:
-    """Return a token by its id, whatever its state; ``UnknownToken`` when there is none."""
-    found = gateway.find(token_id)
-    if found is None:
+def find(store: KeyStore, token_id: str) -> Token:
+    """Return a token by its id, in any state; raise ``UnknownToken`` when there is none."""
+    token = store.find(token_id)
+    if token is None:
         raise UnknownToken(token_id)
-    return found
+    return token
 
 
-def list_for_habilitation(gateway: KeyStore, habilitation: str) -> list[Token]:
-    """Return every token of a habilitation, whatever its state, the latest first."""
-    items = gateway.query("by_habilitation", "habilitation", habilitation)
-    return sorted(map(token_of, items), key=lambda token: token.created, reverse=True)
+def list_for_habilitation(store: KeyStore, habilitation: str) -> list[Token]:
+    """Return every token of a habilitation, in any state, the latest first."""
+    return store.list_for_habilitation(habilitation)
 
 
-def list_all(gateway: KeyStore) -> list[Token]:
-    """Return every token, whatever its state, the latest first."""
-    return sorted(map(token_of, gateway.scan("attribute_exists(id)")), key=lambda one: one.created, reverse=True)
+def list_all(store: KeyStore) -> list[Token]:
+    """Return every token, in any state, the latest first."""
+    return store.list_all()
 
 
-def other_active_keys(gateway: KeyStore, token: Token, now: datetime) -> list[Token]:
-    """Return the other live keys of the token's habilitation; without one, of those that a rotation tied to it."""
+def other_active_keys(store: KeyStore, token: Token, now: datetime) -> list[Token]:
+    """Return the other active keys of the token's habilitation, or without one, those that a rotation links to it."""
     if token.habilitation:
-        family: Iterator[Token | None] | list[Token] = list_for_habilitation(gateway, token.habilitation)
+        family = store.list_for_habilitation(token.habilitation)
     else:
-        family = (gateway.find(one) for one in (token.replaces, token.successor) if one)
-    return [one for one in family if one is not None and one.id != token.id and one.is_active(now)]
+        linked = [store.find(token_id) for token_id in (token.replaces, token.successor) if token_id]
+        family = [other for other in linked if other is not None]
+    return [other for other in family if other.id != token.id and other.is_active(now)]
+
+
+def long_expired(store: KeyStore, now: datetime) -> list[Token]:
+    """Return the keys that expired ``KEPT`` ago and still take up one of the account's places at the gateway."""
+    return [
+        token for token in store.list_all() if token.state != REVOKED and token.expires and token.expires + KEPT <= now
+    ]
 
 
 # ── Issuing ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def issue(gateway: KeyStore, new: NewToken, now: datetime) -> Token:
-    """Make a key of 256 random bits that opens ``new.scopes`` until ``new.expires``.
+def issue(store: KeyStore, new: NewToken, now: datetime) -> Token:
+    """Make a key of 256 random bits that opens ``new.scopes`` until ``new.expires``, and return its token.
 
-    Called any number of times with the same id, at once or after a crash at any step, it ends with one gateway key, in
-    the plan, and one item, whatever that item's state has become since. ``StillIssuing`` when another caller holds the
-    id for longer than one waits.
+    Idempotent by ``new.id``: called several times, at once or after a crash at any step, it makes one gateway key, in
+    the usage plan, and one token, in any state that the token has reached since. Raise ``IssuanceInProgress`` when
+    another caller holds the id too long.
     """
-    return _issue(gateway, new, now, None)
+    return _issue(store, new, now, None)
 
 
-def reveal(gateway: KeyStore, token: Token) -> str:
-    """Return the key itself, which only the gateway keeps; ``NotLive`` when the gateway no longer has it."""
-    try:
-        return gateway.api.get_api_key(apiKey=token.gateway_key_id or "-", includeValue=True)["value"]
-    except ClientError as error:
-        if not is_error(error, "NotFoundException"):
-            raise
-        raise KeyNotActive(token.id) from None
+def reveal(store: KeyStore, token: Token) -> str:
+    """Return the key itself; raise ``KeyNotActive`` when API Gateway no longer has it."""
+    value = store.gateway_key_value(token.gateway_key_id or "-")
+    if value is None:
+        raise KeyNotActive(token.id)
+    return value
 
 
-def rotate(gateway: KeyStore, token: Token, overlap: timedelta, now: datetime) -> Token:
-    """Issue a second key that opens the same, for a life of its own; ``token`` works until the overlap's end.
+def rotate(store: KeyStore, token: Token, overlap: timedelta, now: datetime) -> Token:
+    """Issue a second key that opens the same, with a full lifetime; ``token`` works until the end of the overlap.
 
-    The new key and the old one's end are written at once; a rotation that died is finished by asking again.
-    ``NotLive``, or ``TwoLiveKeys`` when the habilitation (the token, when it has none) already has two.
+    The new token and the end of the old one are written in one transaction; an interrupted rotation is finished by
+    calling again. Raise ``KeyNotActive``, or ``TooManyActiveKeys`` when two keys are already active.
     """
-    token = find(gateway, token.id)
+    token = find(store, token.id)
     if not token.is_active(now):
         raise KeyNotActive(token.id)
-    if beside := other_active_keys(gateway, token, now):
-        raise TooManyActiveKeys(token.id, *(one.id for one in beside))
+    if others := other_active_keys(store, token, now):
+        raise TooManyActiveKeys(token.id, *(other.id for other in others))
     new = NewToken(
-        id=_reserve_successor(gateway, token),
+        id=_reserve_successor(store, token),
         organisation=token.organisation,
         siret=token.siret,
         scopes=token.scopes,
@@ -167,39 +180,49 @@ def rotate(gateway: KeyStore, token: Token, overlap: timedelta, now: datetime) -
         purpose=token.purpose,
         replaces=token.id,
     )
-    ends = now.replace(microsecond=0) + overlap
-    return _issue(gateway, new, now, replace(token, expires=min(token.expires or ends, ends)))
+    end = now.replace(microsecond=0) + overlap
+    return _issue(store, new, now, replace(token, expires=min(token.expires or end, end)))
 
 
-def _issue(gateway: KeyStore, new: NewToken, now: datetime, replaced: Token | None) -> Token:
-    """Issue; ``replaced`` is written in the same transaction, with its new end."""
+def stale_issuances(store: KeyStore, now: datetime) -> list[str]:
+    """Return the ids whose issuance was interrupted: ``issue`` can finish it, ``cancel_issuance`` undo it."""
+    return store.expired_leases(now)
+
+
+def cancel_issuance(store: KeyStore, token_id: str) -> None:
+    """Delete what an interrupted issuance left; a token that was written is left as it is."""
+    if store.find(token_id) is None:
+        for gateway_key in store.gateway_keys(token_id):
+            store.delete_gateway_key(gateway_key["id"])
+    store.delete_lease(token_id)
+
+
+def _issue(store: KeyStore, new: NewToken, now: datetime, replaced: Token | None) -> Token:
+    """Issue a key; ``replaced`` is the token that it replaces, with its new end."""
     started, owner = monotonic(), secrets.token_hex(16)
     while True:
         waited = monotonic() - started
-        found = gateway.find(new.id)
-        if found is not None:
-            return found
-        if gateway.take_lease(new.id, owner, now + timedelta(seconds=waited)):
+        token = store.find(new.id)
+        if token is not None:
+            return token
+        if store.acquire_lease(new.id, owner, now + timedelta(seconds=waited)):
             break
         if waited > _PATIENCE:
             raise IssuanceInProgress(new.id)
         sleep(0.1)
     try:
-        return _issue_alone(gateway, new, now, replaced, owner)
+        return _issue_alone(store, new, now, replaced, owner)
     except BaseException:
-        gateway.end_lease(new.id, owner)
+        store.expire_lease(new.id, owner)
         raise
 
 
-def _issue_alone(gateway: KeyStore, new: NewToken, now: datetime, replaced: Token | None, owner: str) -> Token:
-    gateway_key, value = _gateway_key(gateway, new)
-    try:
-        gateway.api.create_usage_plan_key(usagePlanId=gateway.plan, keyId=gateway_key, keyType="API_KEY")
-    except ClientError as error:
-        if not is_error(error, "ConflictException"):  # it is in the plan
-            raise
+def _issue_alone(store: KeyStore, new: NewToken, now: datetime, replaced: Token | None, owner: str) -> Token:
+    """Issue a key while holding the lease of its id."""
+    gateway_key_id, key = _gateway_key(store, new)
+    store.add_to_plan(gateway_key_id)
     token = Token(
-        key_hash=hash_key(value),
+        key_hash=hash_key(key),
         id=new.id,
         organisation=new.organisation,
         siret=new.siret,
@@ -210,214 +233,127 @@ def _issue_alone(gateway: KeyStore, new: NewToken, now: datetime, replaced: Toke
         allowed=new.allowed,
         habilitation=new.habilitation,
         purpose=new.purpose,
-        gateway_key_id=gateway_key,
+        gateway_key_id=gateway_key_id,
         replaces=new.replaces,
     )
-    try:
-        gateway.dynamodb.transact_write_items(TransactItems=_writes(gateway, token, replaced, owner))
-    except ClientError as error:
-        if not is_error(error, "TransactionCanceledException"):
-            raise
-        written = gateway.read(token.key_hash)
-        if written is not None:  # by who held the lease before: the index was late to say so
-            gateway.drop_lease(new.id, owner)
-            return token_of(written)
-        if replaced is not None and not _is_active(gateway.read(replaced.key_hash)):
-            cancel_issuance(gateway, new.id)
-            raise KeyNotActive(replaced.id) from None
-        raise IssuanceInProgress(new.id) from None
-    return token
+    if store.add(token, owner, replaced):
+        return token
+    written = store.read(token.key_hash)
+    if written is not None:  # by the previous holder of the lease: the index of ids was late
+        store.release_lease(new.id, owner)
+        return written
+    if replaced is not None and not _is_still_active(store, replaced):
+        cancel_issuance(store, new.id)
+        raise KeyNotActive(replaced.id)
+    raise IssuanceInProgress(new.id)
 
 
-def cancel_issuance(gateway: KeyStore, token_id: str) -> None:
-    """Leave nothing of an issue that died before its token was written; nothing happens to a token."""
-    if gateway.find(token_id) is None:
-        for one in gateway.keys_named(token_id):
-            gateway.delete_key(one["id"])
-    gateway.dynamodb.delete_item(TableName=gateway.tokens_table, Key=reservation(token_id))
-
-
-def stale_issuances(gateway: KeyStore, now: datetime) -> list[str]:
-    """Return the ids whose issue died: it can be called again, or abandoned."""
-    items = gateway.scan("begins_with(key_hash, :reserved)", {":reserved": {"S": RESERVED}})
-    return [str(one["key_hash"])[len(RESERVED) :] for one in items if float(one["until"]) <= now.timestamp()]
-
-
-def _writes(
-    gateway: KeyStore, token: Token, replaced: Token | None, owner: str
-) -> "Sequence[TransactWriteItemTypeDef]":
-    serialize = TypeSerializer().serialize
-    writes: list[TransactWriteItemTypeDef] = [
-        {
-            "Put": {
-                "TableName": gateway.tokens_table,
-                "Item": {name: serialize(value) for name, value in item_of(token).items()},
-                "ConditionExpression": "attribute_not_exists(key_hash)",
-            }
-        },
-        {
-            "Delete": {
-                "TableName": gateway.tokens_table,
-                "Key": reservation(token.id),
-                "ConditionExpression": "#owner = :owner",
-                "ExpressionAttributeNames": {"#owner": "owner"},
-                "ExpressionAttributeValues": {":owner": {"S": owner}},
-            }
-        },
-    ]
-    if replaced is not None and replaced.expires is not None:
-        writes.append(
-            {
-                "Update": {
-                    "TableName": gateway.tokens_table,
-                    "Key": {"key_hash": {"S": replaced.key_hash}},
-                    "UpdateExpression": "SET expires = :expires, end_set = :now",
-                    "ConditionExpression": "#state = :active",
-                    "ExpressionAttributeNames": {"#state": "state"},
-                    "ExpressionAttributeValues": {
-                        ":expires": {"S": replaced.expires.isoformat()},
-                        ":now": {"S": token.created.isoformat()},
-                        ":active": {"S": ACTIVE},
-                    },
-                }
-            }
-        )
-    return writes
-
-
-def _gateway_key(gateway: KeyStore, new: NewToken) -> tuple[str, str]:
-    """Return the id and the value of the gateway's one key for ``new``, made unless it is there."""
-    found = gateway.keys_named(new.id)
+def _gateway_key(store: KeyStore, new: NewToken) -> tuple[str, str]:
+    """Return the id and the value of the only gateway key of ``new``; make it unless it exists."""
+    found = store.gateway_keys(new.id)
     if not found:
-        made = gateway.api.create_api_key(
-            name=name_of(new.id), description=new.organisation, enabled=True, value=secrets.token_hex(32)
-        )
-        return made["id"], made["value"]
+        created = store.create_gateway_key(new.id, new.organisation, secrets.token_hex(32))
+        return created["id"], created["value"]
     kept, *others = found
-    for other in others:  # of an issuer whose last request came through after its lease had ended
-        gateway.delete_key(other["id"])
+    for other in others:  # made by an issuer whose last request took effect after the end of its lease
+        store.delete_gateway_key(other["id"])
     return kept["id"], kept["value"]
 
 
-def _reserve_successor(gateway: KeyStore, token: Token) -> str:
-    """Agree on the id of the key that takes ``token``'s place, however many ask at once, before any is made."""
-    before = token.successor
-    if before and gateway.find(before) is None:
-        return before  # a rotation died: this one goes on with its id
-    values = {":new": NewToken.new_id(), ":active": ACTIVE} | ({":before": before} if before else {})
-    unchanged = "successor = :before" if before else "attribute_not_exists(successor)"
-    try:
-        gateway.update(token, "successor = :new", f"{_IS_ACTIVE} AND {unchanged}", values)
-    except ClientError as error:
-        if not is_error(error, "ConditionalCheckFailedException"):
-            raise
-        agreed = find(gateway, token.id)
-        if agreed.state != ACTIVE or not agreed.successor:
-            raise KeyNotActive(token.id) from None
-        return agreed.successor
-    return values[":new"]
+def _reserve_successor(store: KeyStore, token: Token) -> str:
+    """Return the id of the key that will replace a token: the same for every caller, before any key is made."""
+    if token.successor and store.find(token.successor) is None:
+        return token.successor  # of an interrupted rotation, which this one finishes
+    new_id = NewToken.new_id()
+    if store.set_successor(token, new_id):
+        return new_id
+    current = find(store, token.id)
+    if current.state != ACTIVE or not current.successor:
+        raise KeyNotActive(token.id)
+    return current.successor
 
 
 # ── Changing ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+# Functions see a change within a minute, when their cache of tokens ends; API Gateway sees its part at once.
 
 
-def extend(gateway: KeyStore, token: Token, expires: datetime, now: datetime) -> Token:
-    """Let a key live until ``expires``, an expired one too; functions know within a minute. A suspended one stays so.
+def extend(store: KeyStore, token: Token, expires: datetime, now: datetime) -> Token:
+    """Let a key live until ``expires``, even an expired one; a suspended key stays suspended.
 
-    ``NotLive`` for a revoked key; ``TwoLiveKeys`` when that would wake up a third.
+    Raise ``KeyNotActive`` for a revoked key, ``TooManyActiveKeys`` when a third key would be active.
     """
-    token = find(gateway, token.id)
-    beside = other_active_keys(gateway, token, now)
-    if not token.is_active(now) and len(beside) > 1:
-        raise TooManyActiveKeys(*(one.id for one in beside))
-    return _change(gateway, token, "expires = :new, end_set = :now", expires.isoformat(), {":now": now.isoformat()})
+    token = find(store, token.id)
+    others = other_active_keys(store, token, now)
+    if not token.is_active(now) and len(others) > 1:
+        raise TooManyActiveKeys(*(other.id for other in others))
+    return _require(store.set_end(token, expires, now), token)
 
 
-def reduce_scopes(gateway: KeyStore, token: Token, scopes: frozenset[str]) -> Token:
-    """Let a key open ``scopes`` only, which it must all open already; functions know within a minute.
+def reduce_scopes(store: KeyStore, token: Token, scopes: frozenset[str]) -> Token:
+    """Let a key open these scopes only, which must be part of its own.
 
-    ``NotNarrower`` for a scope that it does not open; ``NotLive`` for a revoked key.
+    Raise ``ScopesNotReduced`` for a scope that it does not open, ``KeyNotActive`` for a revoked key.
     """
-    token = find(gateway, token.id)
+    token = find(store, token.id)
     added = {scope for scope in scopes if not includes(token.scopes, scope)}
     if added or not scopes:
         raise ScopesNotReduced(*(added or {"nothing: revoke the key instead"}))
-    return _change(gateway, token, "scopes = :new", sorted(scopes))
+    return _require(store.set_scopes(token, scopes), token)
 
 
-def set_allowed_ips(gateway: KeyStore, token: Token, ranges: Sequence[str]) -> Token:
-    """Let a key be used from these ranges (CIDR) only, or from anywhere; functions know within a minute."""
-    return _change(gateway, find(gateway, token.id), "allowed = :new", list(ranges))
+def set_allowed_ips(store: KeyStore, token: Token, ranges: Sequence[str]) -> Token:
+    """Let a key be used from these ranges (CIDR) only; from any address when there is none."""
+    token = find(store, token.id)
+    return _require(store.set_allowed(token, ranges), token)
 
 
-def revoke(gateway: KeyStore, token: Token) -> Token:
-    """Take a key away, at once; doing so twice is as good as once."""
+def revoke(store: KeyStore, token: Token) -> Token:
+    """Revoke a key at once, for ever; idempotent."""
     if token.gateway_key_id:
-        # First at the gateway: functions remember a token for a minute, the gateway does not. Deleted rather than
+        # First at the gateway: functions cache a token for a minute, the gateway does not. Deleted rather than
         # disabled: a key never comes back, and an account holds 10,000 of them
         # (https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html).
-        gateway.delete_key(token.gateway_key_id)
-    condition, values = "attribute_exists(key_hash)", {":revoked": REVOKED}
-    return token_of(gateway.update(token, "#state = :revoked", condition, values))
+        store.delete_gateway_key(token.gateway_key_id)
+    revoked = store.mark_revoked(token)
+    if revoked is None:
+        raise UnknownToken(token.id)
+    return revoked
 
 
-def suspend(gateway: KeyStore, token: Token, *told: "TransactWriteItemTypeDef") -> None:
-    """Stop a key that lives, at once, until ``resume``; ``NotLive`` for another.
+def suspend(store: KeyStore, token: Token, *others: "TransactWriteItemTypeDef") -> None:
+    """Stop an active key at once, until ``resume``; raise ``KeyNotActive`` for another.
 
-    ``told`` are writes that are made if it is suspended, once, or not at all.
+    ``others`` are written in the same transaction, so once.
     """
     if token.gateway_key_id:
-        gateway.enable_key(token.gateway_key_id, enabled=False)  # which comes back, unlike a revoked one
-    suspended: TransactWriteItemTypeDef = {
-        "Update": {
-            "TableName": gateway.tokens_table,
-            "Key": {"key_hash": {"S": token.key_hash}},
-            "UpdateExpression": "SET #state = :suspended",
-            "ConditionExpression": "#state = :active",
-            "ExpressionAttributeNames": {"#state": "state"},
-            "ExpressionAttributeValues": {":suspended": {"S": SUSPENDED}, ":active": {"S": ACTIVE}},
-        }
-    }
+        store.enable_gateway_key(token.gateway_key_id, enabled=False)  # it comes back, unlike a revoked one
     try:
-        gateway.dynamodb.transact_write_items(TransactItems=[suspended, *told])
-    except ClientError as error:
-        if not is_error(error, "TransactionCanceledException") or _is_active(gateway.read(token.key_hash)):
+        store.mark_suspended(token, *others)
+    except TransactionCancelled:
+        if _is_still_active(store, token):
             raise
         raise KeyNotActive(token.id) from None
 
 
-def resume(gateway: KeyStore, token: Token, now: datetime) -> Token:
-    """Let a suspended key work again, within a minute; ``NotSuspended`` for another."""
+def resume(store: KeyStore, token: Token, now: datetime) -> Token:
+    """Let a suspended key work again, within a minute; raise ``NotSuspended`` for another."""
     if token.state != SUSPENDED:
         raise NotSuspended(token.id)
-    if token.gateway_key_id:  # first: were this interrupted, functions still refuse it, and it can be done again
-        gateway.enable_key(token.gateway_key_id, enabled=True)
-    values = {":new": ACTIVE, ":suspended": SUSPENDED, ":now": now.isoformat()}
-    try:
-        return token_of(gateway.update(token, "#state = :new, resumed = :now", "#state = :suspended", values))
-    except ClientError as error:
-        if not is_error(error, "ConditionalCheckFailedException"):
-            raise
-        raise NotSuspended(token.id) from None
+    if token.gateway_key_id:  # first: if this is interrupted, functions still refuse the key, and it can be done again
+        store.enable_gateway_key(token.gateway_key_id, enabled=True)
+    resumed = store.mark_resumed(token, now)
+    if resumed is None:
+        raise NotSuspended(token.id)
+    return resumed
 
 
-def long_expired(gateway: KeyStore, now: datetime) -> list[Token]:
-    """Return the keys that ended ``KEPT`` ago and still take one of the account's places at the gateway."""
-    return [one for one in list_all(gateway) if one.state != REVOKED and one.expires and one.expires + KEPT <= now]
+def _require(changed: Token | None, token: Token) -> Token:
+    """Return the changed token; raise ``KeyNotActive`` when its state did not allow the change."""
+    if changed is None:
+        raise KeyNotActive(token.id)
+    return changed
 
 
-def _change(
-    gateway: KeyStore, token: Token, change: str, value: str | list[str], others: Mapping[str, str] | None = None
-) -> Token:
-    """Change a key that is active or suspended: what is changed of a suspended one holds once it is resumed."""
-    values = {":new": value, ":active": ACTIVE, ":suspended": SUSPENDED, **(others or {})}
-    try:
-        return token_of(gateway.update(token, change, "#state IN (:active, :suspended)", values))
-    except ClientError as error:
-        if not is_error(error, "ConditionalCheckFailedException"):
-            raise
-        raise KeyNotActive(token.id) from None
-
-
-def _is_active(item: Mapping[str, Any] | None) -> bool:
-    return item is not None and item["state"] == ACTIVE
+def _is_still_active(store: KeyStore, token: Token) -> bool:
+    current = store.read(token.key_hash)
+    return current is not None and current.state == ACTIVE

@@ -1,194 +1,334 @@
-"""Where keys are: the usage plan that lets them in, and the table that says what they open.
+"""The keys: the API Gateway keys of a usage plan, and the tokens table. Every write of a token's item is here.
 
-The gateway alone keeps a key's value; the table its SHA-256. A lease in the table, the item ``issuing#<id>``, lets one
-caller at a time make the key of an id.
+API Gateway alone keeps the value of a key; the table keeps its SHA-256. The item ``issuing#<id>`` of the table is a
+lease: one caller at a time makes the key of an id.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
 
 from api_particulier.aws import apigateway, dynamodb
-from api_particulier.keys.token import Token, token_of
+from api_particulier.dynamodb import Item, Table, TransactionCancelled, write_together
+from api_particulier.keys.token import ACTIVE, REVOKED, SUSPENDED, Token
 from api_particulier.settings import settings
 
 if TYPE_CHECKING:
     from mypy_boto3_apigateway import APIGatewayClient
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
 LEASE: Final = timedelta(seconds=30)
-"""How long an id is its issuer's: longer than a function lives, so who died has lost it and who lives has not."""
+"""Longer than a function lives: a lease that has ended belongs to a process that is dead."""
 RESERVED: Final = "issuing#"
+_IS_ACTIVE: Final = "#state = :active"
+_IS_NOT_REVOKED: Final = "#state IN (:active, :suspended)"
 
 
 class KeyRefused(Exception):
-    """What was asked of a key cannot be done; the text says why, and holds ids only."""
+    """What was asked of a key cannot be done; the text gives the reason, and names ids only."""
 
 
 @dataclass(frozen=True)
 class KeyStore:
-    """Where keys are: the usage plan that lets them in, and the table that says what they open."""
+    """The usage plan that lets keys in, and the table of what they open.
+
+    Each change of a token is one conditional write, and returns the token as it is then, or None (False) when the
+    condition does not hold.
+    """
 
     api: "APIGatewayClient"
     dynamodb: "DynamoDBClient"
     usage_plan: str
-    """Its id; empty where it is to be found by its name, at the first key that is issued."""
+    """Its id; empty to find it by its name, when the first key is issued."""
     tokens_table: str
 
     @classmethod
-    def of_function(cls) -> Self:
-        """Return that of a function's environment.
+    def from_environment(cls) -> Self:
+        """Return the store that a function's environment variables name.
 
-        No variable names the usage plan: the stack would depend on itself, since the plan needs the API, and the API
-        the functions behind its routes.
+        No variable names the usage plan, which would be a circular dependency in the stack: the plan needs the API,
+        and the API needs the functions behind its routes.
         """
         return cls(apigateway(), dynamodb(), "", settings().tokens_table)
 
+    # ── API Gateway ──────────────────────────────────────────────────────────────────────────────────────────────────
+
     @cached_property
     def plan(self) -> str:
-        """The usage plan's id; ``KeyRefused`` when there is none of its name."""
+        """The id of the usage plan; ``KeyRefused`` when none has its name."""
         if self.usage_plan:
             return self.usage_plan
         name = f"api-particulier-{settings().environment}"
         for page in self.api.get_paginator("get_usage_plans").paginate():
-            for one in page["items"]:
-                if one["name"] == name:
-                    return one["id"]
+            for plan in page["items"]:
+                if plan["name"] == name:
+                    return plan["id"]
         raise KeyRefused(f"no usage plan is named {name}")
 
-    def keys_named(self, token_id: str) -> list[Mapping[str, Any]]:
-        """Return the gateway's keys of this name, the first made first."""
-        name = name_of(token_id)
+    def gateway_keys(self, token_id: str) -> list[Mapping[str, Any]]:
+        """Return the gateway keys made for an id, with their values, the oldest first."""
+        name = gateway_key_name(token_id)
         pages = self.api.get_paginator("get_api_keys").paginate(nameQuery=name, includeValues=True)
-        found = [one for page in pages for one in page["items"] if one["name"] == name]
-        return sorted(found, key=lambda one: (one["createdDate"], one["id"]))
+        found = [key for page in pages for key in page["items"] if key["name"] == name]
+        return sorted(found, key=lambda key: (key["createdDate"], key["id"]))
 
-    def delete_key(self, gateway_key: str) -> None:
+    def create_gateway_key(self, token_id: str, description: str, value: str) -> Mapping[str, Any]:
+        """Make a gateway key, which no plan lets in yet."""
+        return self.api.create_api_key(
+            name=gateway_key_name(token_id), description=description, enabled=True, value=value
+        )
+
+    def add_to_plan(self, gateway_key_id: str) -> None:
+        """Let a gateway key in; nothing happens when the plan has it."""
         try:
-            self.api.delete_api_key(apiKey=gateway_key)
+            self.api.create_usage_plan_key(usagePlanId=self.plan, keyId=gateway_key_id, keyType="API_KEY")
         except ClientError as error:
-            if not is_error(error, "NotFoundException"):
+            if not _is_error(error, "ConflictException"):
                 raise
 
-    def enable_key(self, gateway_key: str, *, enabled: bool) -> None:
+    def gateway_key_value(self, gateway_key_id: str) -> str | None:
+        """Return the key itself, or None when the gateway no longer has it."""
+        try:
+            return self.api.get_api_key(apiKey=gateway_key_id, includeValue=True)["value"]
+        except ClientError as error:
+            if not _is_error(error, "NotFoundException"):
+                raise
+            return None
+
+    def delete_gateway_key(self, gateway_key_id: str) -> None:
+        """Delete a gateway key; nothing happens when it is already deleted."""
+        try:
+            self.api.delete_api_key(apiKey=gateway_key_id)
+        except ClientError as error:
+            if not _is_error(error, "NotFoundException"):
+                raise
+
+    def enable_gateway_key(self, gateway_key_id: str, *, enabled: bool) -> None:
+        """Enable or disable a gateway key; nothing happens when it is deleted."""
         operation: Any = {"op": "replace", "path": "/enabled", "value": str(enabled).lower()}
         try:
-            self.api.update_api_key(apiKey=gateway_key, patchOperations=[operation])
-        except ClientError as error:  # one that was deleted is disabled for ever
-            if not is_error(error, "NotFoundException"):
+            self.api.update_api_key(apiKey=gateway_key_id, patchOperations=[operation])
+        except ClientError as error:
+            if not _is_error(error, "NotFoundException"):
                 raise
+
+    # ── Reading tokens ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def find(self, token_id: str) -> Token | None:
-        """Return a token by its id, whatever its state; None when there is none."""
-        found = next(self.query("by_id", "id", token_id), None)
-        # The index may be late; the item is not.
-        item = self.read(str(found["key_hash"])) if found else None
-        return token_of(item) if item else None
+        """Return a token by its id, in any state, or None."""
+        found = next(self._table.query("id = :id", {"id": token_id}, index="by_id"), None)
+        return self.read(found["key_hash"]) if found else None  # the index may be late; the item is not
 
-    def read(self, key_hash: str) -> dict[str, Any] | None:
-        """Return an item as it is at this very moment."""
-        found = self.dynamodb.get_item(
-            TableName=self.tokens_table, Key={"key_hash": {"S": key_hash}}, ConsistentRead=True
-        ).get("Item")
-        return _deserialized(found) if found else None
+    def read(self, key_hash: str) -> Token | None:
+        """Return a token as it is now, by a consistent read, or None."""
+        item = self._table.get({"key_hash": key_hash}, consistent=True)
+        return Token.from_item(item) if item else None
 
-    def query(self, index: str, attribute: str, value: str) -> Iterator[dict[str, Any]]:
-        pages = self.dynamodb.get_paginator("query").paginate(
-            TableName=self.tokens_table,
-            IndexName=index,
-            KeyConditionExpression="#attribute = :value",
-            ExpressionAttributeNames={"#attribute": attribute},
-            ExpressionAttributeValues={":value": {"S": value}},
+    def list_for_habilitation(self, habilitation: str) -> list[Token]:
+        """Return the tokens of a habilitation, in any state, the latest first."""
+        items = self._table.query(
+            "habilitation = :habilitation", {"habilitation": habilitation}, index="by_habilitation"
         )
-        return (_deserialized(item) for page in pages for item in page["Items"])
+        return _latest_first(items)
 
-    def scan(self, condition: str, values: Mapping[str, Any] | None = None) -> Iterator[dict[str, Any]]:
-        with_values: Any = {"ExpressionAttributeValues": values} if values else {}
-        pages = self.dynamodb.get_paginator("scan").paginate(
-            TableName=self.tokens_table, FilterExpression=condition, ConsistentRead=True, **with_values
+    def list_all(self) -> list[Token]:
+        """Return every token, in any state, the latest first."""
+        return _latest_first(self._table.scan("attribute_exists(id)"))
+
+    # ── Leases ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def acquire_lease(self, token_id: str, owner: str, now: datetime) -> bool:
+        """Reserve an id until ``LEASE`` from now; return False when another owner holds it."""
+        return self._table.put(
+            _lease_key(token_id) | {"owner": owner, "until": _unix_milliseconds(now + LEASE)},
+            condition="attribute_not_exists(key_hash) OR #until <= :now",
+            values={"now": _unix_milliseconds(now)},
         )
-        return (_deserialized(item) for page in pages for item in page["Items"])
 
-    def update(
-        self, token: Token, change: str, condition: str, values: Mapping[str, str | list[str]]
-    ) -> dict[str, Any]:
-        """Change an item and return it; ``change`` or ``condition`` speaks of ``#state``."""
-        serialize = TypeSerializer().serialize
-        attributes = self.dynamodb.update_item(
-            TableName=self.tokens_table,
-            Key={"key_hash": {"S": token.key_hash}},
-            UpdateExpression=f"SET {change}",
-            ConditionExpression=condition,
-            ExpressionAttributeNames={"#state": "state"},
-            ExpressionAttributeValues={name: serialize(value) for name, value in values.items()},
-            ReturnValues="ALL_NEW",
-        )["Attributes"]
-        return _deserialized(attributes)
+    def expire_lease(self, token_id: str, owner: str) -> None:
+        """End a lease now, so that another caller can take it; its item stays, since a gateway key may be left."""
+        self._table.update(
+            _lease_key(token_id),
+            "SET #until = :past",
+            condition="#owner = :owner",
+            values={"past": 0, "owner": owner},
+        )
 
-    def take_lease(self, token_id: str, owner: str, now: datetime) -> bool:
-        """Reserve an id until ``LEASE`` from now; False when somebody holds it."""
-        until = (now + LEASE).timestamp()
-        try:
-            self.dynamodb.put_item(
-                TableName=self.tokens_table,
-                Item=reservation(token_id) | {"owner": {"S": owner}, "until": {"N": f"{until:.3f}"}},
-                ConditionExpression="attribute_not_exists(key_hash) OR #until <= :now",
-                ExpressionAttributeNames={"#until": "until"},
-                ExpressionAttributeValues={":now": {"N": f"{now.timestamp():.3f}"}},
+    def release_lease(self, token_id: str, owner: str) -> None:
+        """Delete a lease: the token of this id is written."""
+        self._table.delete(_lease_key(token_id), condition="#owner = :owner", values={"owner": owner})
+
+    def delete_lease(self, token_id: str) -> None:
+        """Delete the lease of any owner."""
+        self._table.delete(_lease_key(token_id))
+
+    def expired_leases(self, now: datetime) -> list[str]:
+        """Return the ids whose lease has ended without a token."""
+        leases = self._table.scan("begins_with(key_hash, :reserved)", {"reserved": RESERVED})
+        return [lease["key_hash"].removeprefix(RESERVED) for lease in leases if lease["until"] <= now.timestamp()]
+
+    # ── Writing tokens ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def add(self, token: Token, owner: str, replaced: Token | None = None) -> bool:
+        """Write a new token and delete its owner's lease in one transaction; return False when it wrote nothing.
+
+        The same transaction gives ``replaced``, which must be active, its new end.
+        """
+        writes = [
+            self._table.putting(token.to_item(), condition="attribute_not_exists(key_hash)"),
+            self._table.deleting(_lease_key(token.id), condition="#owner = :owner", values={"owner": owner}),
+        ]
+        if replaced is not None and replaced.expires is not None:
+            end = {"expires": replaced.expires.isoformat(), "now": token.created.isoformat()}
+            writes.append(
+                self._table.updating(
+                    _key(replaced),
+                    "SET expires = :expires, end_set = :now",
+                    condition=_IS_ACTIVE,
+                    values=end | {"active": ACTIVE},
+                )
             )
-        except ClientError as error:
-            if not is_error(error, "ConditionalCheckFailedException"):
-                raise
+        try:
+            write_together(self.dynamodb, writes)
+        except TransactionCancelled:
             return False
         return True
 
-    def end_lease(self, token_id: str, owner: str) -> None:
-        """Let the next one work at once; the reservation stays, to say that something may be half-made."""
-        try:
-            self.dynamodb.update_item(
-                TableName=self.tokens_table,
-                Key=reservation(token_id),
-                UpdateExpression="SET #until = :past",
-                ConditionExpression="#owner = :owner",
-                ExpressionAttributeNames={"#until": "until", "#owner": "owner"},
-                ExpressionAttributeValues={":past": {"N": "0"}, ":owner": {"S": owner}},
-            )
-        except ClientError as error:
-            if not is_error(error, "ConditionalCheckFailedException"):
-                raise
+    def set_successor(self, token: Token, successor: str) -> Token | None:
+        """Record the id of the key that will replace an active token, unless it has changed since it was read."""
+        unchanged = "successor = :before" if token.successor else "attribute_not_exists(successor)"
+        values = {"new": successor, "active": ACTIVE} | ({"before": token.successor} if token.successor else {})
+        return self._update(token, "SET successor = :new", f"{_IS_ACTIVE} AND {unchanged}", values)
 
-    def drop_lease(self, token_id: str, owner: str) -> None:
-        try:
-            self.dynamodb.delete_item(
-                TableName=self.tokens_table,
-                Key=reservation(token_id),
-                ConditionExpression="#owner = :owner",
-                ExpressionAttributeNames={"#owner": "owner"},
-                ExpressionAttributeValues={":owner": {"S": owner}},
-            )
-        except ClientError as error:
-            if not is_error(error, "ConditionalCheckFailedException"):
-                raise
+    def set_end(self, token: Token, expires: datetime, now: datetime) -> Token | None:
+        """Change the end of a token that is not revoked."""
+        values = {"expires": expires.isoformat(), "now": now.isoformat(), "active": ACTIVE, "suspended": SUSPENDED}
+        return self._update(token, "SET expires = :expires, end_set = :now", _IS_NOT_REVOKED, values)
+
+    def set_scopes(self, token: Token, scopes: frozenset[str]) -> Token | None:
+        """Change the scopes of a token that is not revoked."""
+        values = {"scopes": sorted(scopes), "active": ACTIVE, "suspended": SUSPENDED}
+        return self._update(token, "SET scopes = :scopes", _IS_NOT_REVOKED, values)
+
+    def set_allowed(self, token: Token, ranges: Sequence[str]) -> Token | None:
+        """Change the ranges of addresses of a token that is not revoked."""
+        values = {"allowed": list(ranges), "active": ACTIVE, "suspended": SUSPENDED}
+        return self._update(token, "SET allowed = :allowed", _IS_NOT_REVOKED, values)
+
+    def set_holder(
+        self, token: Token, *, organisation: str, siret: str, purpose: str, scopes: Sequence[str] | None
+    ) -> Token | None:
+        """Change the administration that a token is issued to, and its scopes unless they are None, in any state."""
+        change = "SET organisation = :organisation, siret = :siret, purpose = :purpose"
+        values: dict[str, Any] = {"organisation": organisation, "siret": siret, "purpose": purpose}
+        if scopes is not None:
+            change += ", scopes = :scopes"
+            values["scopes"] = sorted(scopes)
+        return self._update(token, change, "attribute_exists(key_hash)", values)
+
+    def mark_revoked(self, token: Token) -> Token | None:
+        """Revoke a token, in any state."""
+        return self._update(token, "SET #state = :revoked", "attribute_exists(key_hash)", {"revoked": REVOKED})
+
+    def mark_suspended(self, token: Token, *others: "TransactWriteItemTypeDef") -> None:
+        """Suspend an active token and make other writes in one transaction; raise ``TransactionCancelled``."""
+        suspension = self._table.updating(
+            _key(token),
+            "SET #state = :suspended",
+            condition=_IS_ACTIVE,
+            values={"suspended": SUSPENDED, "active": ACTIVE},
+        )
+        write_together(self.dynamodb, [suspension, *others])
+
+    def mark_resumed(self, token: Token, now: datetime) -> Token | None:
+        """Make a suspended token active again."""
+        values = {"active": ACTIVE, "suspended": SUSPENDED, "now": now.isoformat()}
+        return self._update(token, "SET #state = :active, resumed = :now", "#state = :suspended", values)
+
+    # ── Expiry reminders ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def acquire_reminders(self, token: Token, threshold: int, *, until: datetime, now: datetime) -> Item | None:
+        """Reserve the expiry reminders of an active token until an instant; return its item, or None.
+
+        None when the reminder of ``threshold`` days for this end was sent, or another process holds the reservation.
+        The item's ``notified`` is the last threshold sent, for the end ``notified_end``.
+        """
+        return self._table.update(
+            _key(token),
+            "SET notifying_until = :until",
+            condition=f"{_IS_ACTIVE} AND expires = :end"
+            " AND (attribute_not_exists(notified) OR notified_end <> :end OR notified > :threshold)"
+            " AND (attribute_not_exists(notifying_until) OR notifying_until <= :now)",
+            values={
+                "until": _unix_seconds(until),
+                "active": ACTIVE,
+                "end": _end(token),
+                "threshold": threshold,
+                "now": _unix_seconds(now),
+            },
+        )
+
+    def mark_reminded(self, token: Token, threshold: int, *, until: datetime) -> None:
+        """Record that a reminder was sent, while the reservation until ``until`` is held."""
+        self._table.update(
+            _key(token),
+            "SET notified = :threshold, notified_end = :end",
+            condition="notifying_until = :until",
+            values={"until": _unix_seconds(until), "threshold": threshold, "end": _end(token)},
+        )
+
+    def release_reminders(self, token: Token, *, until: datetime) -> None:
+        """End the reservation that ``acquire_reminders`` made until ``until``."""
+        self._table.update(
+            _key(token),
+            "REMOVE notifying_until",
+            condition="notifying_until = :until",
+            values={"until": _unix_seconds(until)},
+        )
+
+    @property
+    def _table(self) -> Table:
+        return Table(self.dynamodb, self.tokens_table)
+
+    def _update(self, token: Token, change: str, condition: str, values: Mapping[str, Any]) -> Token | None:
+        item = self._table.update(_key(token), change, condition=condition, values=values)
+        return Token.from_item(item) if item else None
 
 
-def name_of(token_id: str) -> str:
+def gateway_key_name(token_id: str) -> str:
+    """Return the name of the gateway key of an id."""
     return f"api-particulier-{token_id}"
 
 
-def reservation(token_id: str) -> dict[str, Any]:
-    # Without ``id``: it is in no index, and in no list of tokens.
-    return {"key_hash": {"S": f"{RESERVED}{token_id}"}}
+def _latest_first(items: Iterator[Item]) -> list[Token]:
+    return sorted(map(Token.from_item, items), key=lambda token: token.created, reverse=True)
 
 
-def _deserialized(item: Mapping[str, Any]) -> dict[str, Any]:
-    deserialize = TypeDeserializer().deserialize
-    return {name: deserialize(value) for name, value in item.items()}
+def _key(token: Token) -> dict[str, str]:
+    return {"key_hash": token.key_hash}
 
 
-def is_error(error: ClientError, code: str) -> bool:
+def _lease_key(token_id: str) -> dict[str, str]:
+    # Without ``id``: a lease is in no index, and in no list of tokens.
+    return {"key_hash": f"{RESERVED}{token_id}"}
+
+
+def _end(token: Token) -> str | None:
+    return token.expires.isoformat() if token.expires else None
+
+
+def _unix_milliseconds(moment: datetime) -> float:
+    return round(moment.timestamp(), 3)
+
+
+def _unix_seconds(moment: datetime) -> int:
+    return round(moment.timestamp())
+
+
+def _is_error(error: ClientError, code: str) -> bool:
     return error.response["Error"]["Code"] == code

@@ -1,8 +1,8 @@
-"""Who calls: the token behind an API key, what it opens, until when and from where.
+"""The token behind an API key: what it opens, until when, and from which addresses.
 
-The tokens table never holds a key, only its SHA-256: keys are 256 random bits, so an unsalted hash cannot be reversed.
-An environment remembers a token for 60 seconds; a revocation is immediate all the same, because it also deletes the
-key at the gateway.
+The tokens table holds the SHA-256 of a key, never the key: keys are 256 random bits, so an unsalted hash cannot be
+reversed. An execution environment caches a token for 60 seconds. A revocation takes effect at once all the same,
+because it also deletes the key at API Gateway.
 """
 
 import hashlib
@@ -11,23 +11,24 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
+from typing import Any, Self
 
 from cachetools import TTLCache
 
 from api_particulier.aws import dynamodb
-from api_particulier.dynamodb import deserialize
+from api_particulier.dynamodb import Item, Table
 from api_particulier.errors import AccessDenied, AddressNotAllowed
 from api_particulier.settings import settings
 
 ACTIVE = "active"
 REVOKED = "revoked"
 SUSPENDED = "suspended"
-"""By the watch on enumerations, until an operator has looked at it."""
+"""Stopped because its calls look like an enumeration, until an operator resumes it."""
 
 
 @dataclass(frozen=True)
 class Token:
-    """One item of the tokens table."""
+    """An item of the tokens table."""
 
     key_hash: str
     id: str
@@ -39,29 +40,64 @@ class Token:
     expires: datetime | None = None
     """The first instant at which the key is no longer accepted."""
     end_set: datetime | None = None
-    """When a rotation or a prolongation gave it this end; None while it has its first one."""
+    """When a rotation or an extension last changed ``expires``; None while it has its first value."""
     allowed: tuple[str, ...] = ()
-    """CIDR ranges the caller must be in; none means anywhere."""
+    """The CIDR ranges that it may be used from; empty for any address."""
     habilitation: str | None = None
     purpose: str | None = None
-    """What the habilitation was given for, in the administration's words."""
+    """What the habilitation was granted for, in the administration's words."""
     gateway_key_id: str | None = None
     successor: str | None = None
-    """The id of the key that a rotation made, or is making, to take this one's place."""
+    """The id of the key that a rotation made, or is making, to replace this one."""
     replaces: str | None = None
-    """The id of the key whose place this one takes."""
+    """The id of the key that this one replaces."""
     resumed: datetime | None = None
-    """When an operator last lifted a suspension: what was suspected before is dealt with."""
+    """When an operator last lifted a suspension; earlier suspicions no longer count."""
+
+    @classmethod
+    def from_item(cls, item: Mapping[str, Any]) -> Self:
+        """Read an item of the tokens table; raise ``KeyError``, ``TypeError`` or ``ValueError`` for a malformed one."""
+        return cls(
+            key_hash=item["key_hash"],
+            id=item["id"],
+            organisation=item["organisation"],
+            siret=item["siret"],
+            scopes=frozenset(_strings(item["scopes"])),
+            state=item["state"],
+            created=datetime.fromisoformat(item["created"]),
+            expires=_moment(item.get("expires")),
+            end_set=_moment(item.get("end_set")),
+            allowed=_strings(item.get("allowed")),
+            habilitation=item.get("habilitation") or None,
+            purpose=item.get("purpose") or None,
+            gateway_key_id=item.get("gateway_key_id") or None,
+            successor=item.get("successor") or None,
+            replaces=item.get("replaces") or None,
+            resumed=_moment(item.get("resumed")),
+        )
+
+    def to_item(self) -> Item:
+        """Return its item of the tokens table, without the attributes that are None or empty."""
+        values = asdict(self) | {
+            "scopes": sorted(self.scopes),
+            "created": self.created.isoformat(),
+            "expires": self.expires.isoformat() if self.expires else None,
+            "end_set": self.end_set.isoformat() if self.end_set else None,
+            "allowed": list(self.allowed) or None,
+            "resumed": self.resumed.isoformat() if self.resumed else None,
+        }
+        return {name: value for name, value in values.items() if value is not None}
 
     def is_active(self, now: datetime) -> bool:
+        """Return whether the key is accepted at ``now``."""
         return self.state == ACTIVE and (self.expires is None or now < self.expires)
 
     def is_over(self, now: datetime) -> bool:
-        """Tell whether it works no more; a suspended one is not over, it waits for an operator."""
+        """Return whether the key is revoked or expired; a suspended one is not, since it can be resumed."""
         return self.state != SUSPENDED and not self.is_active(now)
 
     def allows(self, address: str) -> bool:
-        """Tell whether a caller at ``address`` may use the token; nobody may when it, or a range, cannot be read."""
+        """Return whether the key may be used from an address; False when the address or a range cannot be read."""
         if not self.allowed:
             return True
         try:
@@ -72,63 +108,32 @@ class Token:
 
 
 def hash_key(key: str) -> str:
+    """Return the SHA-256 of a key, in hexadecimal: the primary key of the tokens table."""
     return hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()
 
 
-def token_of(item: Mapping[str, object]) -> Token:
-    """Read an item of the tokens table, as ``dynamodb.deserialize`` gives it."""
-    expires, end_set, resumed = (item.get(name) for name in ("expires", "end_set", "resumed"))
-    return Token(
-        key_hash=str(item["key_hash"]),
-        id=str(item["id"]),
-        organisation=str(item["organisation"]),
-        siret=str(item["siret"]),
-        scopes=frozenset(_strings(item["scopes"])),
-        state=str(item["state"]),
-        created=datetime.fromisoformat(str(item["created"])),
-        expires=datetime.fromisoformat(str(expires)) if expires else None,
-        end_set=datetime.fromisoformat(str(end_set)) if end_set else None,
-        allowed=_strings(item.get("allowed")),
-        habilitation=str(item["habilitation"]) if item.get("habilitation") else None,
-        purpose=str(item["purpose"]) if item.get("purpose") else None,
-        gateway_key_id=str(item["gateway_key_id"]) if item.get("gateway_key_id") else None,
-        successor=str(item["successor"]) if item.get("successor") else None,
-        replaces=str(item["replaces"]) if item.get("replaces") else None,
-        resumed=datetime.fromisoformat(str(resumed)) if resumed else None,
-    )
-
-
-def item_of(token: Token) -> dict[str, str | list[str]]:
-    """Write an item of the tokens table, as ``TypeSerializer`` takes it: ``token_of`` reads it back."""
-    values = asdict(token) | {
-        "scopes": sorted(token.scopes),
-        "created": token.created.isoformat(),
-        "expires": token.expires.isoformat() if token.expires else None,
-        "end_set": token.end_set.isoformat() if token.end_set else None,
-        "allowed": list(token.allowed) or None,
-        "resumed": token.resumed.isoformat() if token.resumed else None,
-    }
-    return {name: value for name, value in values.items() if value is not None}
-
-
 def find_by_key(key: str | None) -> Token:
-    """Return the token of ``key``, which may not be usable any more; ``AccessDenied`` when there is none."""
-    token = _find(hash_key(key)) if key else None
+    """Return the token of a key, active or not; raise ``AccessDenied`` when there is none."""
+    token = _cached_or_read(hash_key(key)) if key else None
     if token is None:
         raise AccessDenied
     return token
 
 
 def check_usable(token: Token, address: str) -> None:
-    """Refuse a token that is expired or revoked, ``AccessDenied``, or used from elsewhere, ``AddressNotAllowed``."""
+    """Raise ``AccessDenied`` for an inactive token, ``AddressNotAllowed`` for an address outside its ranges."""
     if not token.is_active(datetime.now(UTC)):
         raise AccessDenied
     if not token.allows(address):
         raise AddressNotAllowed
 
 
+def _moment(value: str | None) -> datetime | None:
+    return datetime.fromisoformat(value) if value else None
+
+
 def _strings(values: object) -> tuple[str, ...]:
-    """Read a list of the table; ``TypeError`` for what is none: an unread range of addresses would allow them all."""
+    """Read a list of strings; raise ``TypeError`` otherwise: an unreadable ``allowed`` must not allow any address."""
     if values is None:
         return ()
     if not isinstance(values, list | set):
@@ -136,16 +141,15 @@ def _strings(values: object) -> tuple[str, ...]:
     return tuple(map(str, values))
 
 
-def _find(key_hash: str) -> Token | None:
+def _cached_or_read(key_hash: str) -> Token | None:
     cached = _cache().get(key_hash)
     if cached is not None:
         return cached
     # An eventually consistent read is enough: a key is minutes old when it is first used, and revoked at the gateway.
-    found = dynamodb().get_item(TableName=settings().tokens_table, Key={"key_hash": {"S": key_hash}}).get("Item")
-    if found is None:
+    item = Table(dynamodb(), settings().tokens_table).get({"key_hash": key_hash})
+    if item is None:
         return None
-    token = token_of(deserialize(found))
-    _cache()[key_hash] = token
+    token = _cache()[key_hash] = Token.from_item(item)
     return token
 
 

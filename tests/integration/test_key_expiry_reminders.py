@@ -92,7 +92,7 @@ def town(cloud: Cloud) -> Town:
         expires=ENDS,
     )
     store(cloud, habilitation)
-    return Town(KeyStore.of_function(), HabilitationRepository.of_function(), put(cloud))
+    return Town(KeyStore.from_environment(), HabilitationRepository.from_environment(), put(cloud))
 
 
 def store(cloud: Cloud, habilitation: Habilitation) -> None:

@@ -1,46 +1,49 @@
-"""Handing a key over by a link that shows it once, and killing one that was seen in public."""
+"""Open one-time links, and the page and the mails that carry them."""
 
 import hashlib
 import json
 import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
-import boto3
 import pytest
+import time_machine
 
-from api_particulier import aws
 from api_particulier.habilitations import key_link
 from api_particulier.keys import lifecycle
 from tests.support.cloud import Cloud
 from tests.support.datapass import FIRED_AT, SCOPES, Town
 from tests.support.function import Response, call_api, event, invoke
+from tests.support.mailbox import Mailbox, install_mailbox
 from tests.support.site import decode_page
 
 
 @pytest.fixture
 def town(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Town:
-    made = Town(cloud, monkeypatch)
-    made.notify()
-    return made
+    town = Town(cloud, monkeypatch)
+    town.notify()
+    return town
 
 
 def link(town: Town, age: timedelta = timedelta()) -> str:
     (token,) = town.tokens()
-    return key_link.create(town.repository, "26001", token.id, "somebody", datetime.now(UTC) - age)
+    return key_link.create(town.repository, "26001", token.id, "an operator", datetime.now(UTC) - age)
 
 
 def show(secret: object) -> Response:
     return invoke(event("key_link/show") | {"body": json.dumps({"lien": secret})}, "key_link")
 
 
-def report(body: object) -> Response:
-    return invoke(event("key_report/report") | {"body": json.dumps(body)}, "key_report")
+def history(town: Town) -> list[str]:
+    return [entry.event for entry in town.repository.history("26001")]
 
 
-def steps(town: Town) -> list[str]:
-    return [step.event for step in town.repository.history("26001")]
+def alerts(capfd: pytest.CaptureFixture[str]) -> list[str]:
+    """Return the habilitations of which a link was reopened, as the log says and the metric counts."""
+    lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    logged = [str(line["habilitation"]) for line in lines if line.get("event") == "link_reopened"]
+    assert [line["Alerts"] for line in lines if line.get("alert") == "link_reopened"] == [[1.0]] * len(logged)
+    return logged
 
 
 # ── The link ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -56,20 +59,37 @@ def test_a_link_shows_the_key_once(town: Town) -> None:
     assert town.introspect(key).body["scopes"] == sorted(SCOPES)
 
 
-def test_a_second_opening_says_so_and_alerts(town: Town, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_second_opening_is_refused_and_alerts(town: Town, capfd: pytest.CaptureFixture[str]) -> None:
     secret = link(town)
     show(secret)
     again = show(secret)
     assert (again.status, again.body["error"]) == (410, "gone")
     assert "déjà été ouvert" in again.body["message"]
     assert town.gateway_keys()[0] not in again.text
-    assert steps(town) == ["approve", "link", "link_opened", "link_reopened"]
-    lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
-    assert [line["habilitation"] for line in lines if line.get("event") == "link_reopened"] == ["26001"]
-    assert [line["Alerts"] for line in lines if line.get("alert") == "link_reopened"] == [[1.0]]
+    assert history(town) == ["approve", "link", "link_opened", "link_reopened"]
+    assert alerts(capfd) == ["26001"]
 
 
-def test_ten_openings_at_once_show_it_once(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_opening_after_the_four_hours_alerts_too(town: Town, capfd: pytest.CaptureFixture[str]) -> None:
+    secret = link(town)
+    show(secret)
+    with time_machine.travel(datetime.now(UTC) + timedelta(days=2), tick=True):
+        again = show(secret)
+    assert (again.status, again.body["error"]) == (410, "gone")
+    assert "déjà été ouvert" in again.body["message"]
+    assert history(town)[-1] == "link_reopened"
+    assert alerts(capfd) == ["26001"]
+
+
+def test_a_second_opening_alerts_when_the_key_is_revoked_too(town: Town, capfd: pytest.CaptureFixture[str]) -> None:
+    secret = link(town)
+    show(secret)
+    town.notify("revoke", FIRED_AT + 1)
+    assert "déjà été ouvert" in show(secret).body["message"]
+    assert alerts(capfd) == ["26001"]
+
+
+def test_ten_simultaneous_openings_show_the_key_once(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     secret = link(town)
     town.serialise_aws_calls(monkeypatch)
     with ThreadPoolExecutor(10) as pool:
@@ -77,26 +97,26 @@ def test_ten_openings_at_once_show_it_once(town: Town, monkeypatch: pytest.Monke
     assert sorted(answer.status for answer in answers) == [200] + [410] * 9
 
 
-def test_a_link_lives_four_hours(town: Town) -> None:
+def test_a_link_can_be_opened_for_four_hours(town: Town) -> None:
     ended = link(town, timedelta(hours=4, seconds=1))
     assert (show(ended).status, show(ended).body["reason"]) == (410, "This link has expired")
     assert show(link(town, timedelta(hours=3, minutes=59))).status == 200
 
 
-def test_a_link_to_a_dead_key_shows_nothing(town: Town) -> None:
+def test_a_link_to_a_revoked_key_shows_nothing(town: Town) -> None:
     secret = link(town)
     town.notify("revoke", FIRED_AT + 1)
     assert (show(secret).status, show(secret).body["reason"]) == (410, "This link has expired")
 
 
-def test_a_gateway_that_fails_does_not_use_the_link_up(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_of_the_gateway_does_not_use_up_the_link(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     secret = link(town)
 
-    def die(*_: object) -> None:
+    def fail(*_: object) -> None:
         raise ConnectionError
 
     with monkeypatch.context() as patch:
-        patch.setattr(lifecycle, "reveal", die)
+        patch.setattr(lifecycle, "reveal", fail)
         assert show(secret).status == 500
     assert show(secret).status == 200
 
@@ -108,13 +128,13 @@ def test_an_unknown_link_is_not_found(town: Town, secret: str) -> None:
 
 
 @pytest.mark.parametrize("body", [None, "", "[]", "{}", '{"lien": 1}', '{"lien": ""}', "{"])
-def test_what_is_no_opening_is_a_bad_request(town: Town, body: str | None) -> None:
+def test_a_malformed_body_is_a_bad_request(town: Town, body: str | None) -> None:
     assert town.tokens()
     answer = invoke(event("key_link/show") | {"body": body}, "key_link")
     assert (answer.status, answer.body["error"]) == (400, "bad_request")
 
 
-def test_neither_a_key_nor_a_link_is_kept_or_logged(town: Town, capfd: pytest.CaptureFixture[str]) -> None:
+def test_no_key_and_no_secret_of_a_link_is_stored_or_logged(town: Town, capfd: pytest.CaptureFixture[str]) -> None:
     secret = link(town)
     show(secret)
     show(secret)
@@ -130,7 +150,7 @@ def test_neither_a_key_nor_a_link_is_kept_or_logged(town: Town, capfd: pytest.Ca
 
 
 @pytest.mark.usefixtures("site")
-def test_the_page_does_nothing_but_what_it_says(cloud: Cloud) -> None:
+def test_the_page_runs_its_own_script_only_and_stores_nothing(cloud: Cloud) -> None:
     page = decode_page(call_api("key_link/page"))
     assert page.status == 200
     assert page.headers["Content-Type"] == "text/html; charset=utf-8"
@@ -140,7 +160,7 @@ def test_the_page_does_nothing_but_what_it_says(cloud: Cloud) -> None:
     assert policy["default-src"] == policy["base-uri"] == policy["form-action"] == policy["frame-ancestors"] == "'none'"
     assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == "'self'"
     (script,) = re.findall(r"<script(.*?)</script>", page.text, re.DOTALL)
-    assert re.fullmatch(r' type="module" src="../../assets/cle\.\w+\.js">', script)  # its own, and no other's
+    assert re.fullmatch(r' type="module" src="../../assets/cle\.\w+\.js">', script)
     assert not re.findall(r"<style|style=|\bon\w+=|<form|<iframe", page.text)
     for address in re.findall(r'(?:src|<link[^>]* href)="([^"]*)"', page.text):
         assert address.startswith("../../assets/")
@@ -151,117 +171,64 @@ def test_the_page_does_nothing_but_what_it_says(cloud: Cloud) -> None:
 
 
 @pytest.fixture
-def mails(monkeypatch: pytest.MonkeyPatch) -> list[tuple[tuple[str, ...], str]]:
-    """The messages that leave, by hand: to whom, and what they say."""
-    sent: list[tuple[tuple[str, ...], str]] = []
-    from api_particulier.habilitations import email
-
-    monkeypatch.setenv("MAIL_SENDER", "cles@api.exemple.fr")
-    monkeypatch.setattr(email, "send", lambda to, _subject, text: sent.append((tuple(to), text)))
-    return sent
+def mailbox(monkeypatch: pytest.MonkeyPatch) -> Mailbox:
+    return install_mailbox(monkeypatch)
 
 
-def test_an_approval_sends_the_link_once_and_never_the_key(
-    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, mails: list[Any]
+def test_an_approval_sends_one_link_and_not_the_key(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, mailbox: Mailbox
 ) -> None:
     town = Town(cloud, monkeypatch)
     town.notify()
     town.notify()
     town.notify("approve", FIRED_AT + 1, scopes=["cnaf_adresse"])
-    ((to, text),) = mails
-    assert to == ("informatique@ville-imaginaire.exemple.fr",)
+    (mail,) = mailbox.mails
+    assert mail.to == ("informatique@ville-imaginaire.exemple.fr",)
     (key,) = town.gateway_keys()
-    assert key not in text
-    (address,) = re.findall(r"https://\S+", text)
+    assert key not in mail.text
+    (address,) = re.findall(r"https://\S+", mail.text)
     before, secret = address.split("#")
     assert before == "https://particulier.api.exemple.fr/live/api/cles/remise"
     assert show(secret).body["cle"] == key
 
 
-def test_the_link_is_of_the_domain_that_callers_know(
-    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, mails: list[Any]
-) -> None:
+def test_the_link_has_the_public_domain(cloud: Cloud, monkeypatch: pytest.MonkeyPatch, mailbox: Mailbox) -> None:
     monkeypatch.setenv("PUBLIC_URL", "https://api-particulier.exemple.fr")
     Town(cloud, monkeypatch).notify()
-    ((_, text),) = mails
-    assert "\nhttps://api-particulier.exemple.fr/api/cles/remise#" in text
+    (mail,) = mailbox.mails
+    assert "\nhttps://api-particulier.exemple.fr/api/cles/remise#" in mail.text
 
 
-def test_without_a_technical_contact_the_applicant_gets_it(
-    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, mails: list[Any]
+def test_without_a_technical_contact_the_applicant_receives_the_link(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, mailbox: Mailbox
 ) -> None:
     Town(cloud, monkeypatch).notify(contact_technique_email=None)
-    assert [to for to, _ in mails] == [("direction@ville-imaginaire.exemple.fr",)]
+    assert [mail.to for mail in mailbox.mails] == [("direction@ville-imaginaire.exemple.fr",)]
 
 
-def test_a_mail_that_fails_costs_datapass_nothing_and_is_told(
-    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, mails: list[Any]
+def test_a_mail_that_fails_is_set_aside_and_sent_by_the_next_delivery(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, mailbox: Mailbox
 ) -> None:
-    from api_particulier.habilitations import email
-
     town = Town(cloud, monkeypatch)
-
-    def fail(*_: object) -> None:
-        raise email.MailFailed("ClientError")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(email, "send", fail)
-        assert town.notify().body == {"token_id": town.tokens()[0].id}
+    mailbox.fails = True
+    assert town.notify().body == {"token_id": town.tokens()[0].id}
     assert len(town.dead_letters()) == 1
+    mailbox.fails = False
     town.notify()
-    assert len(mails) == 1
+    assert len(mailbox.mails) == 1
 
 
 def test_a_link_that_could_not_be_made_is_sent_by_the_next_delivery(
-    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, mails: list[Any]
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, mailbox: Mailbox
 ) -> None:
     town = Town(cloud, monkeypatch)
 
-    def die(*_: object) -> None:
+    def fail(*_: object) -> None:
         raise ConnectionError
 
     with monkeypatch.context() as patch:
-        patch.setattr(key_link, "create", die)
+        patch.setattr(key_link, "create", fail)
         assert town.notify().status == 500
-    assert mails == []
+    assert mailbox.mails == []
     town.notify()
-    assert len(mails) == 1
-
-
-# ── Compromised ──────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_who_holds_a_key_kills_it(town: Town, capfd: pytest.CaptureFixture[str]) -> None:
-    (key,) = town.gateway_keys()
-    assert town.introspect(key).status == 200
-    assert report({"key": key}).status == 200
-    assert town.gateway_keys() == []
-    assert [token.state for token in town.tokens()] == ["revoked"]
-    assert town.introspect(key).status == 401
-    assert steps(town)[-1] == "compromised"
-    logged = capfd.readouterr().out
-    assert '"event": "key_compromised"' in logged
-    assert key not in logged
-
-
-def test_a_key_that_is_unknown_or_dead_is_answered_the_same(town: Town) -> None:
-    (key,) = town.gateway_keys()
-    answers = [report({"key": one}) for one in (key, key, "0" * 64, "é")]
-    assert {answer.status for answer in answers} == {200}
-    assert len({answer.text for answer in answers}) == 1
-    assert steps(town).count("compromised") == 1
-
-
-def test_a_key_without_a_habilitation_can_be_killed_too(cloud: Cloud) -> None:
-    key = cloud.issue_key("dgfip_nombre_parts")
-    aws.apigateway()
-    assert boto3.client("apigateway").get_api_keys()["items"] == []
-    assert report({"key": key}).status == 200
-    assert cloud.tokens.scan()["Items"][0]["state"] == "revoked"
-
-
-@pytest.mark.parametrize("body", [None, "", {}, {"key": ""}, {"key": 1}, {"key": "0" * 257}])
-def test_what_is_no_report_is_a_bad_request(cloud: Cloud, body: object) -> None:
-    answer = report(body)
-    assert (answer.status, answer.body["error"]) == (400, "bad_request")
-    assert cloud.tokens.scan()["Items"] == []
+    assert len(mailbox.mails) == 1

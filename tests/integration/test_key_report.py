@@ -1,0 +1,58 @@
+"""Report a key that was seen in public: it is revoked at once."""
+
+import json
+
+import pytest
+
+from tests.support.cloud import Cloud
+from tests.support.datapass import Town
+from tests.support.function import Response, event, invoke
+
+
+@pytest.fixture
+def town(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Town:
+    town = Town(cloud, monkeypatch)
+    town.notify()
+    return town
+
+
+def report(body: object) -> Response:
+    return invoke(event("key_report/report") | {"body": json.dumps(body)}, "key_report")
+
+
+def history(town: Town) -> list[str]:
+    return [entry.event for entry in town.repository.history("26001")]
+
+
+def test_a_reported_key_stops_working_at_once(town: Town, capfd: pytest.CaptureFixture[str]) -> None:
+    (key,) = town.gateway_keys()
+    assert town.introspect(key).status == 200
+    assert report({"key": key}).status == 200
+    assert town.gateway_keys() == []
+    assert [token.state for token in town.tokens()] == ["revoked"]
+    assert town.introspect(key).status == 401
+    assert history(town)[-1] == "compromised"
+    logged = capfd.readouterr().out
+    assert '"event": "key_compromised"' in logged
+    assert key not in logged
+
+
+def test_the_response_does_not_reveal_whether_the_key_exists(town: Town) -> None:
+    (key,) = town.gateway_keys()
+    answers = [report({"key": reported}) for reported in (key, key, "0" * 64, "é")]
+    assert {answer.status for answer in answers} == {200}
+    assert len({answer.text for answer in answers}) == 1
+    assert history(town).count("compromised") == 1
+
+
+def test_a_key_without_a_habilitation_can_be_reported_too(cloud: Cloud) -> None:
+    key = cloud.issue_key("dgfip_nombre_parts")
+    assert report({"key": key}).status == 200
+    assert cloud.tokens.scan()["Items"][0]["state"] == "revoked"
+
+
+@pytest.mark.parametrize("body", [None, "", {}, {"key": ""}, {"key": 1}, {"key": "0" * 257}])
+def test_a_malformed_report_is_a_bad_request(cloud: Cloud, body: object) -> None:
+    answer = report(body)
+    assert (answer.status, answer.body["error"]) == (400, "bad_request")
+    assert cloud.tokens.scan()["Items"] == []
