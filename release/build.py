@@ -17,13 +17,10 @@ from typing import Final
 ROOT = Path(__file__).parent.parent
 AWS_ARCHITECTURE = "arm64"
 KEPT: Final[Mapping[str, tuple[str, ...]]] = {
-    # logs, metrics and traces, without its router, Swagger's pages and its other utilities
+    # logs, metrics, traces and utilities, without its router and Swagger's pages
     "aws_lambda_powertools": (
-        *("*.py", "exceptions", "logging", "metrics", "shared", "tracing", "warnings"),
-        *("utilities/__init__.py", "utilities/jmespath_utils", "utilities/typing"),
+        *("*.py", "exceptions", "logging", "metrics", "shared", "tracing", "utilities", "warnings"),
     ),
-    # the HTTP parser, without its Cython sources
-    "httptools": ("*.py", "parser/*.py", "parser/*.so"),
     # the parser, without its sources in Cython and C, its HTML cleaner and its objectify module
     "lxml": ("__init__.py", "etree.*.so", "_elementpath.*.so"),
     # certificates, without the 100 other standards
@@ -31,7 +28,7 @@ KEPT: Final[Mapping[str, tuple[str, ...]]] = {
     # SIRETs, without the numbers of 100 other countries
     "stdnum": ("__init__.py", "exceptions.py", "luhn.py", "util.py", "fr"),
 }
-"""The deployed files of five packages, half of the layer; their licences are in other folders, which stay."""
+"""The deployed files of four packages, half of the layer; their licences are in other folders, which stay."""
 
 
 class ToolError(Exception):

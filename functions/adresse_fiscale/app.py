@@ -40,7 +40,7 @@ def _fetch(numbers: AvisNumbers, fields: frozenset[str]) -> Fetched:
 
 
 def _locate(address: object, fields: frozenset[str]) -> Fetched:
-    """Ask the geocoder, for callers who may see its fields; a response without it is whole but for these."""
+    """Ask the geocoder, for tokens that open its fields; a response without it is whole but for these."""
     if not fields & ban.NOWHERE.keys():
         return ban.NOWHERE, []
     try:

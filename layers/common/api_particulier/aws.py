@@ -1,7 +1,7 @@
 """AWS's services: one boto3 client each for an environment, kept alive between its calls.
 
-A function whose audit record cannot be written releases no data, so every client gives up early enough for that
-refusal to leave before Lambda ends the function.
+Without its audit record a call releases no data, so every client gives up early enough for that refusal to leave
+before Lambda ends the function.
 
 ``prepare`` makes the clients of a dataset's call while a function initialises, so that SnapStart's snapshot holds
 them. A snapshot holds no connection: urllib3 opens one at the first request. Credentials renew themselves, since those

@@ -6,9 +6,9 @@ ApiError
 ├── Forbidden 403
 │   ├── InsufficientScopes    the token opens none of the dataset's fields
 │   └── AddressNotAllowed     the caller's address is outside the token's ranges
-├── BadRequest 400            a parameter is missing or malformed; or a CAF return code that the table says is 400
+├── BadRequest 400            a parameter is missing or malformed; or a CAF return code that means 400
 ├── NotAcceptable 406         a v1 caller accepts neither JSON nor XML
-├── NotFound 404              a CAF return code that the table says is 404
+├── NotFound 404              a CAF return code that means 404
 │   ├── UnknownNotice         no such tax notice
 │   ├── UnavailableYear       a notice older, or newer, than the years that can be had
 │   └── UnknownLink           no such one-time link

@@ -8,8 +8,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 
 def _https_or_loopback(url: str) -> str:
-    """Plain HTTP is for the simulated providers of the local stack, which never leave the machine."""
-    from urllib.parse import urlsplit  # noqa: PLC0415 - paid once, where a URL is configured
+    """Refuse plain HTTP, but on loopback: the simulated providers of the local stack never leave the machine."""
+    from urllib.parse import urlsplit  # noqa: PLC0415 - 5 ms, for functions with a URL only
 
     parts = urlsplit(url)
     on_loopback = parts.scheme == "http" and parts.hostname in {"127.0.0.1", "::1", "localhost"}
@@ -21,19 +21,19 @@ def _https_or_loopback(url: str) -> str:
 
 type ProviderUrl = Annotated[str, AfterValidator(_https_or_loopback)]
 type Seconds = Annotated[float, Field(gt=0, le=28)]
-"""At most what a function has to answer in."""
+"""At most the function's own timeout."""
 
 
 class Settings(BaseModel):
-    """One field a variable, of the same name in capitals."""
+    """One field for each environment variable, of the same name in capitals."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     environment: str = "local"
     aws_default_region: str = ""
-    """Which Lambda always says."""
+    """Lambda sets it."""
     aws_endpoint_url: str | None = None
-    """Where all of AWS is, in the local stack and in tests."""
+    """The one address of AWS's services, in the local stack and in tests."""
     tokens_table: str = ""
     audit_table: str = ""
     stats_table: str = ""
@@ -41,70 +41,70 @@ class Settings(BaseModel):
     """Tables; each function is given those that its role may use (``tests/architecture/test_settings.py``). DynamoDB
     refuses an empty name."""
     pseudonym_key_id: str = ""
-    """The KMS key that this month's pseudonyms are made with."""
+    """The KMS key from which the month's pseudonyms are derived."""
     entry_key_id: str = ""
-    """The KMS key that marks the audit's entries as ours."""
+    """The KMS key from which the MAC of audit records is derived."""
     former_pseudonym_key_ids: str = ""
-    """Those of before its rotations, separated by commas: who answers citizens is told, and no other."""
+    """Those before its rotations, separated by commas; only the citizen's access log needs them."""
     enumeration_slowed_at: Annotated[int, Field(ge=2)] = 80
-    """From how many people of one group a token's questions are refused for a minute (``enumeration``),"""
+    """From this many people of one cluster a token's questions are refused for a minute (``enumeration``),"""
     enumeration_suspended_at: Annotated[int, Field(ge=2)] = 160
-    """and it is suspended;"""
+    """and from this many it is suspended,"""
     enumeration_share: Annotated[float, Field(gt=0, le=1)] = 0.6
-    """if there is no more than one call for so much of a person."""
+    """if they are at least this share of the calls."""
     suspicions_queue: str = ""
-    """Where whoever may suspend a token is told of one: a queue's URL."""
+    """The URL of the queue from which tokens are suspended."""
     citizen_tries_by_address: Annotated[int, Field(ge=1)] = 120
-    """How often an hour the access logs of citizens may be asked for from one address: a town hall's desk has one."""
+    """Attempts an hour to read access logs from one address; all desks of a town hall share one."""
     citizen_tries_by_citizen: Annotated[int, Field(ge=1)] = 30
-    """How often an hour that of one citizen may be, by whoever has their number, right or wrong."""
+    """Attempts an hour for one citizen's number, right or wrong."""
     public_url: str | None = None
-    """What callers put before ``/api``: a domain of ours. Without one, the address that a request was sent to."""
+    """What callers put before ``/api``: the service's domain. By default, the address that a request was sent to."""
     mail_sender: str | None = None
-    """Whom mails come from: an address, or one of a domain, that SES has verified. Without it none is sent."""
+    """The sender of mails: an address, or one of a domain, that SES has verified. Without it no mail is sent."""
     seals_bucket: str = ""
     seal_key_id: str = ""
-    """What the sealing function alone is told."""
+    """Of the sealing function only."""
 
     dgfip_provider: Literal["svair", "impot_particulier"] = "svair"
     dgfip_svair_url: ProviderUrl = "https://cfsmsp.impots.gouv.fr"
     dgfip_available_years: Annotated[int, Field(ge=1)] = 2
-    """How many years of notices can be had, the current one included (contract §2)."""
+    """How many years of notices are available, the current one included (contract §2)."""
     impot_particulier_url: ProviderUrl | None = None
     """The gateway of the tax service's APIs, up to and without ``/impotparticulier/1.0``; it has no public default."""
     impot_particulier_secret_id: str | None = None
-    """The secret that holds our OAuth2 client."""
+    """The secret that holds the OAuth2 client."""
     ban_url: ProviderUrl = "https://data.geopf.fr/geocodage"
     ban_deadline: Seconds = 2.0
-    """For the geocoder, without which an answer can do."""
+    """For the geocoder, which a response can do without."""
 
     datapass_secret_id: str | None = None
-    """The secret that DataPass signs its events with."""
+    """The secret with which DataPass signs its events."""
     datapass_dead_letters: str | None = None
-    """Where events that cannot be processed wait for somebody: the queue's URL."""
+    """The URL of the queue of events that could not be processed, for an operator."""
 
     caf_url: ProviderUrl | None = None
-    """Where the CAF's document service is, up to and without ``/sgmap/wswdd/v1``; it has no public default."""
+    """The address of the CAF's document service, without ``/sgmap/wswdd/v1``; it has no public default."""
     caf_secret_id: str | None = None
-    """The secret that holds our client certificate; not read where the CAF is plain ``http://``."""
+    """The secret that holds the client certificate; not read where the CAF is plain ``http://``."""
 
     probe_secret_id: str | None = None
-    """The secret of the identities that the probes ask for."""
+    """The secret of the identities that the probes use."""
 
     provider_connect_timeout: Seconds = 3.0
     provider_read_timeout: Seconds = 8.0
     """Between two bytes."""
     provider_deadline: Seconds = 10.0
-    """For everything that one question asks of a provider; leaves time to audit, were AWS as slow as it may be."""
+    """For all the requests of one question; leaves time to write the audit record, with AWS at its slowest."""
     circuit_seconds: Seconds = 15.0
-    """How long nobody asks a provider that is down, before one question tries: longer than that one may last."""
+    """How long a provider that is down is not asked, before one question tests it: longer than a question may last."""
     token_cache_seconds: Annotated[int, Field(ge=0, le=60)] = 60
-    """How long an environment remembers a token; 60 is promised."""
+    """How long an environment caches a token; the contract promises 60."""
 
     @model_validator(mode="after")
     def _knows_impot_particulier(self) -> Self:
-        told = self.impot_particulier_url and self.impot_particulier_secret_id
-        if self.dgfip_provider == "impot_particulier" and not told:
+        is_configured = self.impot_particulier_url and self.impot_particulier_secret_id
+        if self.dgfip_provider == "impot_particulier" and not is_configured:
             msg = "API Impôt particulier has no public address: it needs its own, and its secret"
             raise ValueError(msg)
         return self

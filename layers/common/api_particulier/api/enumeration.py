@@ -1,11 +1,11 @@
 """Enumeration: a token that walks through people's numbers is slowed down, then suspended.
 
 Two signs: in a day, many people whose numbers are neighbours or follow each other by one step; in an hour, many people
-whom the provider does not know. Each such cluster is a set of people and a count of calls, in the statistics table,
+unknown to the provider. Each such cluster is a set of people and a count of calls, in the statistics table,
 shared by every environment of every function. An ordinary call of a town belongs to no cluster that has a second
 person, and writes nothing: an environment keeps in memory what it has not sent.
 
-No number is stored: people, and the names of clusters, which tell roughly what the numbers are, are pseudonyms of the
+No number is stored: people, and the names of clusters, which roughly show the numbers, are pseudonyms of the
 month (docs/decisions/0015-enumeration.md).
 """
 
@@ -46,7 +46,7 @@ type Suspicion = Literal["slowed", "suspended"]
 
 @dataclass
 class _Cluster:
-    """People who have something in common, about whom one token asked, as far as an environment knows."""
+    """People with something in common that one token asked about, as far as an environment knows."""
 
     name: str
     """In clear, which is why it does not leave the memory."""
@@ -62,7 +62,7 @@ class _Cluster:
         return monotonic() < self.refused_until
 
     def add(self, person: str) -> None:
-        """Count a call; while the cluster is refused, a person who is asked about again is not counted."""
+        """Count a call; while the cluster is refused, the same person again is not counted."""
         if person not in self.people:
             self.people.add(person)
             self.unsent.add(person)
@@ -86,7 +86,7 @@ class _TokenHistory:
         return self._clusters[name]
 
     def unknown(self, at: datetime) -> _Cluster:
-        """Return the cluster of the people whom the provider does not know."""
+        """Return the cluster of the people unknown to the provider."""
         return self.cluster(f"{at:%Y-%m-%dT%H}")
 
     def neighbours(self, parameters: Parameters, at: datetime) -> list[_Cluster]:
@@ -145,7 +145,7 @@ def guard(token_id: str, parameters: Parameters, record: AuditRecord) -> Iterato
     except UnavailableYear:  # the provider was not asked
         raise
     except NotFound:
-        # The same first number with other numbers is another person, about whom the caller may be guessing.
+        # The same first number with other numbers is another person: the caller may be guessing.
         unknown.calls -= 1
         unknown.add(pseudonym(parameters.whole, record.at)[:8])
         _evaluate(token_id, [unknown], record)
@@ -186,7 +186,7 @@ def _suspicion(token_id: str, cluster: _Cluster, record: AuditRecord) -> Suspici
 def classify(people: int, calls: int, *, is_walk: bool) -> Suspicion | None:
     """Return the suspicion that so many people of a cluster, in so many calls, raise.
 
-    For the people whom the provider does not know, the calls are all those of the token. Software that comes back to
+    For people unknown to the provider, the calls are all those of the token. Software that comes back to
     the same people works on files; a walk does not come back.
     """
     thresholds = settings()

@@ -57,7 +57,7 @@ def handle[P: Parameters](dataset: Dataset[P], event: Mapping[str, Any], context
             record.released, record.withheld = masked.released, masked.withheld
             response = success(masked.body, request.id, output)
             record.status = 200
-    except Exception as error:  # noqa: BLE001 - every failure has its response, which says nothing of the cause
+    except Exception as error:  # noqa: BLE001 - every failure has its response, without its cause
         response = _refuse(_known(error, request), request, record)
     return _release(response, request, record, started)
 
@@ -80,7 +80,7 @@ def handle_audited(
         with deadline.of_call(context):
             response = success(build_body(request, record), request.id, negotiate_format(request))
             record.status = 200
-    except Exception as error:  # noqa: BLE001 - every failure has its response, which says nothing of the cause
+    except Exception as error:  # noqa: BLE001 - every failure has its response, without its cause
         response = _refuse(_known(error, request), request, record)
     return _release(response, request, record, started)
 
@@ -95,7 +95,7 @@ def handle_public(
     try:
         with deadline.of_call(context):
             response = build_response(request)
-    except Exception as error:  # noqa: BLE001 - every failure has its response, which says nothing of the cause
+    except Exception as error:  # noqa: BLE001 - every failure has its response, without its cause
         known = _known(error, request)
         error_code = known.code
         response = refusal(known, request.id, preferred_format(request) or "json")
@@ -148,7 +148,7 @@ def _start_record(request: Request, name: str, record_type: str | None) -> Audit
 
 
 def _known(error: Exception, request: Request) -> ApiError:
-    """Return the error that a caller gets; an unexpected one is logged, and tells the caller nothing."""
+    """Return the error that a caller gets; an unexpected one is logged, and its cause stays in the log."""
     if isinstance(error, ApiError):
         return error
     log_unexpected(error, request.id)

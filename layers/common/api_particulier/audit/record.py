@@ -31,10 +31,10 @@ DATASET = "dataset"
 SUSPENSION = "suspension"
 """The type of the record of a token's suspension, which no call made."""
 CITIZEN = "citizen"
-"""The type of the records of citizens who asked for their own access log."""
+"""The type of the records of citizens' requests for their own access log."""
 
 _STORED_NAMES = {"record_type": "kind", "warnings": "notes"}
-"""Attributes whose stored name differs: the audit's format is older than the code's names."""
+"""Attributes stored under another name: the audit's format is older than the code's names."""
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """The CAF's document service ("WSWDD"): SOAP 1.1 over mutual TLS, one operation, a family file.
 
-A POST of the two numbers gives a MIME multipart (XOP) whose first part is the SOAP envelope. Its ``codeRetour`` is 0
+A POST of the two numbers gives a MIME multipart (XOP) with the SOAP envelope as its first part. Its ``codeRetour`` is 0
 when ``fluxRetour`` holds the file: a second XML document, escaped in the first. Any other code is the reason why there
 is none.
 
@@ -85,7 +85,7 @@ def _caf() -> _Caf:
 
 
 def famille(numbers: AllocataireNumbers) -> ProviderData:
-    """Return a family file: all six fields of contract §3.4, whatever of them the CAF knows.
+    """Return a family file: the six fields of contract §3.4.
 
     Raise ``NotFound`` or ``BadRequest``, in the words of the table of return codes, when the CAF has a reason to give
     none; ``InternalError`` when the client certificate cannot be read; else a ``ProviderFailure``.

@@ -64,7 +64,7 @@ class CircuitBreaker:
             self._count_response(half_open=half_open)
 
     def _enter(self) -> bool:
-        """Return whether this question is the one that tests a provider whose circuit is half open."""
+        """Return whether this question is the one that tests the provider of a half-open circuit."""
         known = self._read()
         if known is None or not (known.maintenances or known.open_until):
             return False

@@ -204,7 +204,7 @@ class _Session(requests.Session):
 
 
 class _Adapter(HTTPAdapter):
-    """An adapter whose connections have one TLS context and a time limit."""
+    """An adapter that gives its connections one TLS context and a time limit."""
 
     def __init__(self, tls: ssl.SSLContext) -> None:
         self._tls = tls

@@ -42,7 +42,7 @@ _MARGIN: Final = 30
 _OK: Final = 200
 _MALFORMED: Final = 400
 _UNAUTHORIZED: Final = 401
-# Documented as 410 (codeapp 4101, 4102) or 204 on one resource of the service, as nothing on ours.
+# Documented as 410 (codeapp 4101, 4102) or 204 on another resource of the service; undocumented on this one.
 _UNKNOWN: Final = frozenset({204, 404, 410})
 _SITUATIONS: Final = {
     "C": "Célibataire",

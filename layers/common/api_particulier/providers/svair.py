@@ -1,6 +1,6 @@
 """DGFIP's notice verification service ("SVAIR"): a JSF form, and a page that certifies a notice.
 
-A GET of ``/secavis/`` gives the form, whose ``javax.faces.ViewState`` goes with the session's cookie; a POST of the two
+A GET of ``/secavis/`` gives the form: its ``javax.faces.ViewState`` goes with the session's cookie; a POST of the two
 numbers gives the page. The form is used again for ten minutes, so that a question costs one round trip; a form that the
 service no longer knows is fetched again, once.
 
@@ -160,9 +160,9 @@ def _check_not_refused(page: etree._Element) -> None:
 
 
 def _read(page: etree._Element) -> ProviderData | None:
-    """Read the page of a notice; a field whose row is absent is absent, one whose cell is empty is ``BLANK``.
+    """Read the page of a notice; a field without a row is absent, one with an empty cell is ``EMPTY``.
 
-    Return None for a page that says that there is no such notice.
+    Return None for a page that shows that there is no such notice.
     """
     _check_not_refused(page)
     identified = _by_id(page)
