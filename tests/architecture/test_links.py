@@ -49,3 +49,9 @@ def test_a_page_that_the_code_cites_exists() -> None:
         if not is_found(ROOT / page, anchor)
     }
     assert cited == set()
+
+
+def test_every_decision_is_in_the_index() -> None:
+    index = (ROOT / "docs/decisions/README.md").read_text()
+    pages = [path.name for path in (ROOT / "docs/decisions").glob("0*.md")]
+    assert [name for name in pages if f"({name})" not in index] == []
