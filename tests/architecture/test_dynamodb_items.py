@@ -52,7 +52,8 @@ def test_the_page_names_every_attribute_of_an_update() -> None:
 
 def test_the_page_names_every_field_that_is_stored() -> None:
     stored = {field.name for record in (Token, AuditRecord) for field in fields(record)}
-    stored |= {name for model in (Habilitation, HistoryEntry) for name in model.model_fields}
+    models = (Habilitation, HistoryEntry)
+    stored |= {field.alias or name for model in models for name, field in model.model_fields.items()}
     assert {STORED_AS.get(name, name) for name in stored} <= ATTRIBUTES
 
 

@@ -8,9 +8,7 @@ import pytest
 from tests.architecture.test_repository import files
 from tests.support.template import ROOT
 
-COMMANDS = ROOT / "docs/operations/commands.md"
-"""Written by ``make docs`` from ``--help``."""
-MARKDOWN = sorted(name for name in files() if name.endswith(".md"))
+MARKDOWN = sorted(str(path.relative_to(ROOT)) for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 CITED = re.compile(r"(?<![\w/])(docs/[\w/-]+\.md)((?:#[\w-]+)?)")
 
 
@@ -21,7 +19,7 @@ def anchors(page: Path) -> set[str]:
 
 
 def is_found(page: Path, anchor: str) -> bool:
-    return page == COMMANDS or (page.exists() and (not anchor or anchor.removeprefix("#") in anchors(page)))
+    return page.exists() and (not anchor or anchor.removeprefix("#") in anchors(page))
 
 
 @pytest.mark.parametrize("name", MARKDOWN)
@@ -49,3 +47,9 @@ def test_a_page_that_the_code_cites_exists() -> None:
         if not is_found(ROOT / page, anchor)
     }
     assert cited == set()
+
+
+def test_every_decision_is_in_the_index() -> None:
+    index = (ROOT / "docs/decisions/README.md").read_text()
+    pages = [path.name for path in (ROOT / "docs/decisions").glob("0*.md")]
+    assert [name for name in pages if f"({name})" not in index] == []
