@@ -17,10 +17,11 @@ from typing import Final
 ROOT = Path(__file__).parent.parent
 AWS_ARCHITECTURE = "arm64"
 KEPT: Final[Mapping[str, tuple[str, ...]]] = {
-    # logs, metrics and traces, without its router, Swagger's pages and its other utilities
+    # logs, metrics, traces, secrets and batches of events, without its router, Swagger's pages and other utilities
     "aws_lambda_powertools": (
-        *("*.py", "exceptions", "logging", "metrics", "shared", "tracing", "warnings"),
+        *("*.py", "exceptions", "logging", "metrics", "middleware_factory", "shared", "tracing", "warnings"),
         *("utilities/__init__.py", "utilities/jmespath_utils", "utilities/typing"),
+        *("utilities/batch", "utilities/data_classes", "utilities/parameters"),
     ),
     # the HTTP parser, without its Cython sources
     "httptools": ("*.py", "parser/*.py", "parser/*.so"),
