@@ -25,7 +25,7 @@ def files() -> dict[str, str]:
         check=False,
     )
     if listed.returncode:
-        pytest.skip("not a git checkout")
+        pytest.skip("not a git checkout", allow_module_level=True)
     names = (name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file())
     return {name: (ROOT / name).read_bytes().decode(errors="replace") for name in names}
 

@@ -12,13 +12,13 @@ from tests.support.template import ROOT
 
 
 def new_environment() -> None:
-    """Clear the caches of the layer, as a new Lambda environment starts: settings unread, no client, no connection.
+    """Clear the caches of the layer and of functions, as if a new Lambda environment started.
 
-    Caches are found by looking through the imported modules, so that a cache added to the layer cannot be forgotten
-    here; ``tests/architecture/test_layer.py`` holds that every one is where this looks.
+    Settings are then unread, and there is no client or connection. The caches are looked up in the imported modules,
+    since a list of them could miss one; ``tests/architecture/test_layer.py`` holds that this finds every cache.
     """
     for name, module in list(sys.modules.items()):
-        if name.startswith("api_particulier"):
+        if name.startswith(("api_particulier", "functions.")):
             for value in vars(module).values():
                 if hasattr(value, "cache_clear"):
                     value.cache_clear()

@@ -1,4 +1,7 @@
-"""The notice verification of the tax service (SVAIR) on the wire, played by the simulator, and one of its notices."""
+"""The tax service (SVAIR) on the wire, played by the simulator, and one of its notices as both sides write it.
+
+Tests that need any numbers to get one page use the scripted service instead (``tests/support/tax_service.py``).
+"""
 
 import json
 import secrets

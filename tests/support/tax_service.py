@@ -1,15 +1,20 @@
-"""The tax service on the wire, scripted: every form gets the page or the status that a test chooses."""
+"""The tax service on the wire, scripted: any numbers get the page or the status that a test chooses.
+
+Tests of the service's own protocol and pages use the simulator instead (``tests/support/svair.py``).
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from html import escape
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
+
+from sandbox.simulators.svair import Person
+from tests.support.svair import render_notice
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-NOTICE: dict[str, object] = {
+NOTICE: dict[str, Any] = {
     "declarant1": {
         "nom": "TILLEUL",
         "nomNaissance": "CHARME",
@@ -42,57 +47,16 @@ FORM_PAGE = """<html><body><form id="j_id_7" method="post" action="/secavis/face
 <input name="j_id_7:spi"/><input name="j_id_7:num_facture"/><input name="j_id_7_SUBMIT" value="1"/>
 <input type="hidden" name="javax.faces.ViewState" value="état+de/vue=="/></form></body></html>"""
 
-_DECLARANT_ROWS = {
-    "Nom": "nom",
-    "Nom de naissance": "nomNaissance",
-    "Prénom(s)": "prenoms",
-    "Date de naissance": "dateNaissance",
-}
-_ROWS = {
-    "Date de mise en recouvrement de l'avis d'impôt": "dateRecouvrement",
-    "Date d'établissement": "dateEtablissement",
-    "Nombre de part(s)": "nombreParts",
-    "Situation de famille": "situationFamille",
-    "Nombre de personne(s) à charge": "nombrePersonnesCharge",
-    "Revenu brut global": "revenuBrutGlobal",
-    "Revenu imposable": "revenuImposable",
-    "Impôt sur le revenu net avant corrections": "impotRevenuNetAvantCorrections",
-    "Montant de l'impôt": "montantImpot",
-    "Revenu fiscal de référence": "revenuFiscalReference",
-}
 
-
-def notice_page(notice: Mapping[str, object]) -> str:
-    """Return the page of a notice, without rows for the fields that ``notice`` lacks."""
-    rows = [("", "Déclarant 1", "Déclarant 2")]
-    people = [notice.get("declarant1"), notice.get("declarant2")]
-    for label, name in _DECLARANT_ROWS.items():
-        first, second = (str(person.get(name, "")) if isinstance(person, Mapping) else "" for person in people)
-        rows.append((label, first, second))
-    household = notice.get("foyerFiscal")
-    if isinstance(household, Mapping):
-        rows.append((f"Adresse déclarée au 1er janvier {household['annee']}", str(household["adresse"]), ""))
-    rows += [(label, "", _printed(notice[name])) for label, name in _ROWS.items() if name in notice]
-    table = "".join(f"<tr>{''.join(f'<td>{escape(cell)}\n</td>' for cell in row)}</tr>" for row in rows)
-    notes = "".join(
-        f"<div id='{name}'>\n\t{escape(str(notice.get(name, '')))}\n</div>"
-        for name in ("erreurCorrectif", "situationPartielle")
-    )
-    title = f"Impôt  {notice['anneeImpots']} sur les revenus de l'année  {notice['anneeRevenus']}"
-    return (
-        f"<html><head><meta charset='UTF-8'></head><body><div class='titre_affiche_avis'><span>{title}</span></div>"
-        f"<table>{table}</table>{notes}</body></html>"
-    )
-
-
-def _printed(value: object) -> str:
-    match value:
-        case None:
-            return "Non imposable"
-        case int() if value >= 100:
-            return f"{value:,} €".replace(",", "\N{NO-BREAK SPACE}")
-        case _:
-            return str(value)
+def notice_page(notice: Mapping[str, Any]) -> str:
+    """Return the page of a notice given as v2 returns it, without rows for the fields that ``notice`` lacks."""
+    fields = {name: notice[name] for name in notice if name not in {"foyerFiscal", "montantImpot"}}
+    if "montantImpot" in notice:
+        fields["montantImpot"] = "Non imposable" if notice["montantImpot"] is None else notice["montantImpot"]
+    if "foyerFiscal" in notice:
+        fields |= {"annee": notice["foyerFiscal"]["annee"], "adresse": [notice["foyerFiscal"]["adresse"]]}
+    numbers = {"numeroFiscal": "2690000000001", "referenceAvis": "2690000000001"}
+    return render_notice(Person.model_validate(numbers | fields))
 
 
 @dataclass
