@@ -23,7 +23,6 @@ KEPT: Final[Mapping[str, tuple[str, ...]]] = {
         *("utilities/__init__.py", "utilities/jmespath_utils", "utilities/typing"),
     ),
     # the HTTP parser, without its Cython sources
-    "httptools": ("*.py", "parser/*.py", "parser/*.so"),
     # the parser, without its sources in Cython and C, its HTML cleaner and its objectify module
     "lxml": ("__init__.py", "etree.*.so", "_elementpath.*.so"),
     # certificates, without the 100 other standards

@@ -21,7 +21,7 @@ FOLDERS = sorted(path.name for path in (ROOT / "functions").iterdir() if path.na
 FUNCTIONS = resources("AWS::Serverless::Function")
 NOT_FOR_A_FUNCTION = {
     *("boto3", "requests", "urllib3", "lxml", "http", "socket", "ssl", "os", "sys", "subprocess", "logging", "json"),
-    *("aws_lambda_powertools", "aws_xray_sdk", "httptools"),
+    *("aws_lambda_powertools", "aws_xray_sdk"),
 }
 """All this is the layer's."""
 EXCEPTIONS = {"token_suspension": {"aws_lambda_powertools"}}

@@ -1,24 +1,21 @@
 """A function is given the environment variables that it reads, and no others.
 
 A variable that names a resource (a table, a key, a secret, a queue) goes with the right to use it: a function has it
-when its role names that resource. Any other variable is a setting: a function has it when its code reads it, or a
-module that its code imports.
+when its role names that resource. Any other variable is a setting: a function has it when its code reads it, from the
+handler on (``tests/support/reading.py``).
 """
 
-import ast
 import json
-from collections.abc import Iterator
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
 from api_particulier.settings import Settings
 from tests.support.iam import statements
+from tests.support.reading import settings_read_by
 from tests.support.template import ROOT, resources, template
 
-LAYER: Final = ROOT / "layers/common"
 FUNCTIONS = resources("AWS::Serverless::Function")
 EVERYWHERE: Final = {"ENVIRONMENT", "RELEASE"}
 """What every function has: the name of the deployment, and what publishes a version of each (``release.build``)."""
@@ -42,37 +39,9 @@ def named(value: Any) -> set[str]:
     return {name for name in template()["Resources"] if f'"{name}"' in text or f"${{{name}." in text}
 
 
-def imported(path: Path) -> Iterator[Path]:
-    """Yield the layer's modules that a file imports, anywhere in it."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        names = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
-        if isinstance(node, ast.ImportFrom):
-            names = [f"{node.module}", *(f"{node.module}.{name}" for name in names)]
-        for name in names:
-            module = LAYER.joinpath(*name.split("."))
-            yield from (file for file in (module.with_suffix(".py"), module / "__init__.py") if file.exists())
-
-
-@lru_cache
-def read_by(path: Path) -> frozenset[str]:
-    """Return the settings that a module reads: the attributes of their names, where it imports ``settings``."""
-    if LAYER / "api_particulier/settings.py" not in imported(path):
-        return frozenset()
-    nodes = ast.walk(ast.parse(path.read_text()))
-    return frozenset(node.attr for node in nodes if isinstance(node, ast.Attribute)) & Settings.model_fields.keys()
-
-
 @lru_cache
 def read_in(function: str) -> frozenset[str]:
-    """Return the settings that a function's code reads, and every module that it leads to."""
-    seen: set[Path] = set()
-    waiting = [ROOT / FUNCTIONS[function]["CodeUri"] / "app.py"]
-    while waiting:
-        path = waiting.pop()
-        if path not in seen:
-            seen.add(path)
-            waiting += imported(path)
-    return frozenset(name for path in seen for name in read_by(path)) - OF_LAMBDA
+    return frozenset(settings_read_by(ROOT / FUNCTIONS[function]["CodeUri"] / "app.py") - OF_LAMBDA)
 
 
 OF_RESOURCES: Final = {

@@ -6,7 +6,8 @@ from pydantic import ValidationError
 from api_particulier import aws
 from api_particulier.api import deadline
 from api_particulier.settings import settings
-from tests.support.function import Cloud, call_api, new_environment
+from tests.support.cloud import Cloud
+from tests.support.function import call_api, new_environment
 from tests.support.template import template
 
 
