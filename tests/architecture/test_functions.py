@@ -21,7 +21,7 @@ FOLDERS = sorted(path.name for path in (ROOT / "functions").iterdir() if path.na
 FUNCTIONS = resources("AWS::Serverless::Function")
 NOT_FOR_A_FUNCTION = {
     *("boto3", "requests", "urllib3", "lxml", "http", "socket", "ssl", "os", "sys", "subprocess", "logging", "json"),
-    *("aws_lambda_powertools", "aws_xray_sdk", "httptools"),
+    *("aws_lambda_powertools", "aws_xray_sdk"),
 }
 """All this is the layer's."""
 EXCEPTIONS = {"token_suspension": {"aws_lambda_powertools"}}
@@ -40,16 +40,17 @@ MODELS = sorted({model for dataset in DATASETS.values() for model in dataset.rou
 
 def resource_of(folder: str) -> dict[str, Any]:
     """Return the properties of the resource whose code is in a folder."""
-    found = [one for one in FUNCTIONS.values() if one["CodeUri"] == f"functions/{folder}/"]
+    found = [function for function in FUNCTIONS.values() if function["CodeUri"] == f"functions/{folder}/"]
     assert len(found) == 1, f"template.yaml has {len(found)} resources whose CodeUri is functions/{folder}/"
     return found[0]
 
 
 def doors_of(folder: str) -> set[tuple[str, str]]:
     """Return the routes that the template gives to a function, each with its method."""
-    events = [one["Properties"] for one in resource_of(folder).get("Events", {}).values() if one["Type"] == "Api"]
-    assert all(one["RestApiId"] == {"Ref": "Api"} for one in events)
-    return {(one["Method"].upper(), one["Path"]) for one in events}
+    declared = resource_of(folder).get("Events", {}).values()
+    events = [event["Properties"] for event in declared if event["Type"] == "Api"]
+    assert all(event["RestApiId"] == {"Ref": "Api"} for event in events)
+    return {(event["Method"].upper(), event["Path"]) for event in events}
 
 
 def routes_of(dataset: str) -> set[str]:
@@ -71,19 +72,21 @@ def door_of(made: dict[str, Any]) -> tuple[str, str]:
 EVENTS = sorted(path for path in (ROOT / "events").rglob("*.json") if "Records" not in json.loads(path.read_text()))
 
 
-FILES = {"documentation": {"openapi.yaml"}}
-"""What a function serves, in its package."""
-
-
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_a_folder_holds_app_py_and_nothing_else(folder: str) -> None:
     # A second module there would silently be shared by every dataset in one test process.
     found = {path.name for path in (ROOT / "functions" / folder).iterdir()} - {"__pycache__"}
-    assert found == {"app.py"} | FILES.get(folder, set())
+    assert found == {"app.py"}
 
 
 def test_every_function_of_the_template_has_its_folder() -> None:
-    assert {one["CodeUri"] for one in FUNCTIONS.values()} == {f"functions/{folder}/" for folder in FOLDERS}
+    assert {function["CodeUri"] for function in FUNCTIONS.values()} == {f"functions/{folder}/" for folder in FOLDERS}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_resource_is_named_as_its_folder(name: str) -> None:
+    folder = FUNCTIONS[name]["CodeUri"].split("/")[1]
+    assert name == "".join(word.capitalize() for word in folder.split("_"))
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
@@ -93,7 +96,7 @@ def test_a_folder_has_its_resource(folder: str) -> None:
 
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_each_route_has_an_event_and_each_event_a_route(folder: str) -> None:
-    events = {door_of(one) for one in events_of(folder) if "httpMethod" in one}
+    events = {door_of(event) for event in events_of(folder) if "httpMethod" in event}
     assert events == doors_of(folder), f"the routes of functions/{folder}, and those of events/{folder}/*.json"
 
 
@@ -114,11 +117,11 @@ def test_a_dataset_is_named_as_its_folder_and_has_one_v2_route(folder: str) -> N
 def test_tests_name_it(folder: str) -> None:
     tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("*.py") if "architecture" not in path.parts)
     called = (f'"{folder}/', f'"{folder}"', f"functions.{folder}.app")
-    assert any(one in tests for one in called), f'no test calls ask("{folder}/…")'
+    assert any(call in tests for call in called), f'no test calls ask("{folder}/…")'
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
-def test_a_function_says_what_it_is_and_leaves_the_rest_to_the_layer(folder: str) -> None:
+def test_a_function_has_a_docstring_and_leaves_the_rest_to_the_layer(folder: str) -> None:
     path = ROOT / "functions" / folder / "app.py"
     assert module(folder).__doc__
     assert not imports(path) & (NOT_FOR_A_FUNCTION - EXCEPTIONS.get(folder, set()))
@@ -126,7 +129,7 @@ def test_a_function_says_what_it_is_and_leaves_the_rest_to_the_layer(folder: str
 
 @pytest.mark.parametrize("folder", DATASETS)
 def test_a_dataset_only_declares(folder: str) -> None:
-    # The token, the masking, the audit entry and the shape of errors are in none of them.
+    # The token, the masking, the audit record and the shape of errors are in none of them.
     source = (ROOT / "functions" / folder / "app.py").read_text()
     allowed = {"pydantic", "typing", "collections", "datetime", "api_particulier"}
     assert imports(ROOT / "functions" / folder / "app.py") <= allowed
@@ -139,18 +142,19 @@ def test_a_dataset_only_declares(folder: str) -> None:
 def imports(path: Path) -> set[str]:
     """Return the top-level modules that a file imports, wherever it does."""
     nodes = list(ast.walk(ast.parse(path.read_text())))
-    plain = {name.name for node in nodes if isinstance(node, ast.Import) for name in node.names}
-    return {name.split(".")[0] for name in plain | {str(n.module) for n in nodes if isinstance(n, ast.ImportFrom)}}
+    plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    modules = {str(node.module) for node in nodes if isinstance(node, ast.ImportFrom)}
+    return {name.split(".")[0] for name in plain | modules}
 
 
 # ── Fields ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
-def test_every_field_says_the_scope_that_the_contract_gives_it(model: type[BaseModel]) -> None:
+def test_every_field_has_the_scope_of_the_contract(model: type[BaseModel]) -> None:
     opens = {**DGFIP, **CNAF}
     for path, scope in fields_of(model):
-        assert path in opens.get(scope, ()), f"{model.__name__}.{path} says {scope}"
+        assert path in opens.get(scope, ()), f"{model.__name__}.{path} has {scope}"
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
@@ -189,7 +193,7 @@ def test_an_event_is_as_api_gateway_sends_it(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", EVENTS, ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_an_event_is_about_nobody(path: Path) -> None:
+def test_an_event_holds_no_real_persons_numbers(path: Path) -> None:
     made = json.loads(path.read_text())
     query = made["queryStringParameters"] or {}
     for name in ("numeroFiscal", "referenceAvis"):
@@ -205,6 +209,6 @@ def test_an_event_is_about_nobody(path: Path) -> None:
     assert set("".join(re.findall(r'"(?:key|lien)": ?"(\w*)"', body))) <= {"0"}
 
 
-def test_events_are_told_apart_by_their_route() -> None:
+def test_no_two_events_have_the_same_route() -> None:
     doors = sorted(door_of(json.loads(path.read_text())) for path in EVENTS)
-    assert all(one != other for one, other in pairwise(doors))
+    assert all(door != other for door, other in pairwise(doors))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.architecture.test_snapshots import SNAPPED, said_at_start
+from tests.architecture.test_snapshots import SNAPPED, printed_at_start
 
 SLOW = ("aws_xray_sdk", "stdnum", "pyasn1", "jinja2", "xml.dom.minidom")
 PROGRAM = f"import sys, app; print(*(name for name in {SLOW!r} if name in sys.modules))"
@@ -10,4 +10,4 @@ PROGRAM = f"import sys, app; print(*(name for name in {SLOW!r} if name in sys.mo
 
 @pytest.mark.parametrize("function", SNAPPED)
 def test_a_dataset_starts_without_modules_that_its_calls_do_not_need(function: str) -> None:
-    assert said_at_start(function, PROGRAM).split() == []
+    assert printed_at_start(function, PROGRAM).split() == []

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.template import ROOT, resources
 
-SNAPPED = [name for name, one in resources("AWS::Serverless::Function").items() if "SnapStart" in one]
+SNAPPED = [name for name, function in resources("AWS::Serverless::Function").items() if "SnapStart" in function]
 INITIALISE = """
 import json, socket, sys
 def refuse(*_): raise AssertionError("a connection is made while a function initialises")
@@ -17,13 +17,13 @@ import app
 print(json.dumps(sorted(
     f"{module}.{name}"
     for module, loaded in list(sys.modules.items()) if module.startswith("api_particulier")
-    for name, one in vars(loaded).items()
-    if getattr(one, "__module__", None) == module and hasattr(one, "cache_info") and one.cache_info().currsize
+    for name, value in vars(loaded).items()
+    if getattr(value, "__module__", None) == module and hasattr(value, "cache_info") and value.cache_info().currsize
 )))
 """
 
 
-def said_at_start(function: str, program: str) -> str:
+def printed_at_start(function: str, program: str) -> str:
     """Run a program in a process that has only what a function has, and return what it prints."""
     folder = ROOT / resources("AWS::Serverless::Function")[function]["CodeUri"]
     done = subprocess.run(
@@ -38,11 +38,11 @@ def said_at_start(function: str, program: str) -> str:
 
 def test_every_dataset_starts_from_a_snapshot() -> None:
     functions = resources("AWS::Serverless::Function")
-    asking = {name for name, one in functions.items() if "ReservedConcurrentExecutions" in one}
-    assert set(SNAPPED) == asking
-    assert asking
+    datasets = {name for name, function in functions.items() if "ReservedConcurrentExecutions" in function}
+    assert set(SNAPPED) == datasets
+    assert datasets
 
 
 @pytest.mark.parametrize("function", SNAPPED)
 def test_a_snapshot_holds_no_connection_no_key_and_no_setting(function: str) -> None:
-    assert json.loads(said_at_start(function, INITIALISE)) == []
+    assert json.loads(printed_at_start(function, INITIALISE)) == []

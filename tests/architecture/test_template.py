@@ -1,32 +1,202 @@
-"""What is deployed: least privilege, retention, limits, and the gateway's own answers."""
+"""What is deployed: what each role may do, what outlives a mistake, limits, and the gateway's own answers.
+
+These are rules over all resources, and tables of what protects data: a right or a limit that is not in its table is
+refused, whatever resource it is written in.
+"""
 
 import json
+import re
+from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
 from api_particulier.api.response import RATE_LIMIT
 from api_particulier.errors import AccessDenied, InternalError
-from release.build import stamped
+from release.build import stamped, with_dashboard
+from tests.support.iam import listed, statements
 from tests.support.template import ROOT, resources, template
 
 FUNCTIONS = resources("AWS::Serverless::Function")
 SHARED = resources("AWS::IAM::ManagedPolicy")
-STATEMENTS_OF_THE_STORY = {
-    "ReadTokens": "dynamodb:GetItem",
-    "WriteAudit": "dynamodb:PutItem",
-    "NameCitizens": "kms:GenerateMac",
-}
 (API,) = resources("AWS::Serverless::Api").values()
-GATEWAY_KEYS = [
-    {"Fn::Sub": f"arn:${{AWS::Partition}}:apigateway:${{AWS::Region}}::{path}"}
-    for path in ("/apikeys/*", "/usageplans/*/keys")
-]
-"""What is made while the system runs, or whose id the function cannot be told: the plan needs the API's functions."""
-NEEDS_NO_RIGHT = {"Site", "Documentation"}
-WITHOUT_A_KEY = {
+GLOBALS = template()["Globals"]["Function"]
+DATASETS = frozenset(name for name, function in FUNCTIONS.items() if "SnapStart" in function)
+DGFIP = frozenset(
+    name for name, function in FUNCTIONS.items() if {"Ref": "DgfipPolicy"} in function.get("Policies", [])
+)
+CAF = frozenset(name for name, function in FUNCTIONS.items() if {"Ref": "CafPolicy"} in function.get("Policies", []))
+AUDITED = DATASETS | {"Introspect", "CitizenAccess", "TokenSuspension"}
+
+# ── Rights ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+RIGHTS: Final[dict[str, dict[str, set[str] | frozenset[str]]]] = {
+    "AuditTable": {
+        "dynamodb:PutItem": AUDITED,
+        "dynamodb:Query /index/by_citizen": {"CitizenAccess"},
+    },
+    "TokensTable": {
+        "dynamodb:GetItem": DATASETS | {"Introspect", "TokenSuspension", "DatapassWebhook", "KeyLink", "KeyReport"},
+        "dynamodb:Query /index/by_id": {"TokenSuspension", "DatapassWebhook", "KeyLink", "KeyReport"},
+        "dynamodb:Query /index/by_habilitation": {"DatapassWebhook"},
+        "dynamodb:Scan": {"KeyExpiryReminders"},
+        "dynamodb:UpdateItem": {"TokenSuspension", "DatapassWebhook", "KeyReport", "KeyExpiryReminders"},
+        "dynamodb:PutItem": {"DatapassWebhook"},
+        "dynamodb:DeleteItem": {"DatapassWebhook"},
+    },
+    "HabilitationsTable": {
+        "dynamodb:GetItem": {"DatapassWebhook", "KeyExpiryReminders"},
+        "dynamodb:GetItem link#*": {"KeyLink"},
+        "dynamodb:UpdateItem": {"DatapassWebhook"},
+        "dynamodb:UpdateItem link#*": {"KeyLink"},
+        "dynamodb:PutItem": {"DatapassWebhook", "TokenSuspension", "KeyLink", "KeyReport"},
+        "dynamodb:DeleteItem": {"DatapassWebhook"},
+        "dynamodb:ConditionCheckItem": {"DatapassWebhook"},
+    },
+    "StatsTable": {
+        "dynamodb:UpdateItem watch#*": DATASETS,
+        "dynamodb:GetItem provider#dgfip": DGFIP,
+        "dynamodb:UpdateItem provider#dgfip": DGFIP,
+        "dynamodb:GetItem provider#caf": CAF,
+        "dynamodb:UpdateItem provider#caf": CAF,
+        "dynamodb:GetItem provider#ban": {"AdresseFiscale"},
+        "dynamodb:UpdateItem provider#ban": {"AdresseFiscale"},
+        "dynamodb:GetItem provider#dgfip provider#caf": {"Status"},
+        "dynamodb:Query probes#dgfip probes#caf": {"Status"},
+        "dynamodb:UpdateItem probes#dgfip probes#caf": {"ProviderProbes"},
+        "dynamodb:UpdateItem limit#*": {"CitizenAccess"},
+        "dynamodb:Query counters": {"Stats"},
+        "dynamodb:PutItem counters counted#*": {"StatsStream"},
+        "dynamodb:UpdateItem counters counted#*": {"StatsStream"},
+        "dynamodb:GetItem seal": {"AuditSeals"},
+        "dynamodb:UpdateItem seal": {"AuditSeals"},
+    },
+    "SealsBucket": {
+        "s3:ListBucket": {"AuditSeals"},
+        "s3:GetObject /seals/*": {"AuditSeals"},
+        "s3:PutObject /seals/*": {"AuditSeals"},
+    },
+    "SealKey": {"kms:Sign": {"AuditSeals"}},
+    "EntryKey": {"kms:GenerateMac": AUDITED | {"AuditSeals"}},
+    "PseudonymKey": {"kms:GenerateMac": DATASETS | {"CitizenAccess"}},
+    "PseudonymKeyArn": {"kms:GenerateMac": DATASETS | {"CitizenAccess"}},
+    "FormerPseudonymKeyArns": {"kms:GenerateMac": {"CitizenAccess"}},
+    "CafCertificate": {"secretsmanager:GetSecretValue": CAF},
+    "ImpotParticulierClient": {"secretsmanager:GetSecretValue": DGFIP},
+    "DatapassSecret": {"secretsmanager:GetSecretValue": {"DatapassWebhook"}},
+    "ProbeIdentities": {"secretsmanager:GetSecretValue": {"ProviderProbes"}},
+    "Suspicions": {"sqs:SendMessage": DATASETS},
+    "DatapassDeadLetters": {"sqs:SendMessage": {"DatapassWebhook"}},
+    "apigateway": {
+        "apigateway:GET /apikeys": {"DatapassWebhook"},
+        "apigateway:POST /apikeys": {"DatapassWebhook"},
+        "apigateway:DELETE /apikeys": {"DatapassWebhook"},
+        "apigateway:GET /apikeys/*": {"DatapassWebhook", "KeyLink"},
+        "apigateway:POST /apikeys/*": {"DatapassWebhook"},
+        "apigateway:DELETE /apikeys/*": {"DatapassWebhook", "KeyReport"},
+        "apigateway:PATCH /apikeys/*": {"TokenSuspension"},
+        "apigateway:GET /usageplans": {"DatapassWebhook"},
+        "apigateway:POST /usageplans/*/keys": {"DatapassWebhook"},
+    },
+    "ses": {
+        "ses:SendEmail identity/${MailSender}": {"DatapassWebhook", "KeyExpiryReminders"},
+        "ses:SendEmail identity/${Domain}": {"DatapassWebhook", "KeyExpiryReminders"},
+    },
+}
+"""Every right of every function: on a resource, an action, and the part of the resource or the keys of items that it is
+limited to."""
+NAMED_LATER: Final = {
+    "SealsBucket /seals/*": "an object is named by the seal's number",
+    "apigateway /apikeys/*": "a gateway's key is named when it is made",
+    "apigateway /usageplans/*/keys": "the usage plan needs the API, which needs the function",
+}
+"""Why a resource is not named to its end."""
+
+
+def places(resource: Any) -> list[tuple[str, str]]:
+    """Return what a statement's resource names: resources of the template, or services, each with the part of it."""
+    if isinstance(resource, list):
+        return [place for each in resource for place in places(each)]
+    if "Fn::If" in resource:
+        return [place for branch in resource["Fn::If"][1:] for place in places(branch)]
+    if "Ref" in resource:
+        return [(resource["Ref"], "")]
+    if "Fn::GetAtt" in resource:
+        return [(resource["Fn::GetAtt"][0], "")]
+    arn = resource["Fn::Sub"] if isinstance(resource["Fn::Sub"], str) else resource["Fn::Sub"][0]
+    if found := re.fullmatch(r"\$\{(\w+)\.Arn\}(/.+)", arn):
+        return [(found[1], found[2])]
+    found = re.fullmatch(r"arn:\$\{AWS::Partition\}:(\w+):\$\{AWS::Region\}:(?:\$\{AWS::AccountId\})?:(.+)", arn)
+    assert found, f"{arn} names neither a resource of the template nor a service's"
+    return [(found[1], found[2])]
+
+
+def limits(statement: dict[str, Any]) -> list[str]:
+    """Return the keys of items that a statement is limited to, the only condition in use; none without a condition."""
+    if "Condition" not in statement:
+        return []
+    ((operator, condition),) = statement["Condition"].items()
+    ((variable, keys),) = condition.items()
+    assert variable == "dynamodb:LeadingKeys"
+    by_pattern = any("*" in key for key in keys)
+    assert operator == ("ForAllValues:StringLike" if by_pattern else "ForAllValues:StringEquals")
+    return list(keys)
+
+
+def rights() -> dict[str, dict[str, set[str]]]:
+    """Return every right, in the form of ``RIGHTS``."""
+    found: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for function in FUNCTIONS:
+        for statement in statements(function):
+            for name, part in places(statement["Resource"]):
+                for action in listed(statement["Action"]):
+                    found[name][" ".join(filter(None, [action, part, *limits(statement)]))].add(function)
+    return found
+
+
+@pytest.mark.parametrize("resource", sorted(RIGHTS.keys() | rights().keys()))
+def test_a_resource_may_be_used_by_these_functions_for_this_alone(resource: str) -> None:
+    assert rights()[resource] == RIGHTS.get(resource, {})
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_function_has_a_role_of_its_own_that_names_actions_and_resources(function: str) -> None:
+    assert "Role" not in FUNCTIONS[function]
+    found = list(statements(function))
+    for statement in found:
+        assert statement["Effect"] == "Allow"
+        assert statement.keys() <= {"Sid", "Effect", "Action", "Resource", "Condition"}
+        assert not [action for action in listed(statement["Action"]) if "*" in action]
+        for name, part in places(statement["Resource"]):
+            assert "*" not in part or f"{name} {part}" in NAMED_LATER
+    assert len({statement["Sid"] for statement in found}) == len(found)
+
+
+@pytest.mark.parametrize("policy", SHARED)
+def test_a_shared_policy_is_the_policy_of_several_functions_and_of_nothing_else(policy: str) -> None:
+    assert sum({"Ref": policy} in function.get("Policies", []) for function in FUNCTIONS.values()) > 1
+    assert not {"Roles", "Users", "Groups"} & SHARED[policy].keys()
+
+
+def test_there_is_no_other_role_than_the_functions_and_the_gateways() -> None:
+    ((name, role),) = resources("AWS::IAM::Role").items()
+    assert name == "GatewayLoggingRole"
+    (statement,) = role["AssumeRolePolicyDocument"]["Statement"]
+    assert statement["Principal"] == {"Service": "apigateway.amazonaws.com"}
+    assert role.keys() == {"AssumeRolePolicyDocument", "ManagedPolicyArns"}
+    granting = {kind for kind in kinds() if re.search("Permission|Policy$|::User$|::Group$|::Grant", kind)}
+    assert granting == {"AWS::IAM::ManagedPolicy"}
+
+
+def kinds() -> set[str]:
+    return {resource["Type"] for resource in template()["Resources"].values()}
+
+
+# ── Routes ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+WITHOUT_A_KEY: Final = {
     "/api/ping",
     "/api/impots/ping",
     "/api/caf/ping",
@@ -46,104 +216,39 @@ WITHOUT_A_KEY = {
 }
 
 
-def statements(function: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the statements of a function's role: its own and those that it shares, those under a condition too."""
-    for policy in function.get("Policies", []):
-        for statement in (SHARED[policy["Ref"]]["PolicyDocument"] if "Ref" in policy else policy)["Statement"]:
-            if "Fn::If" in statement:
-                yield from (one for one in statement["Fn::If"][1:] if "Sid" in one)
-            else:
-                yield statement
-
-
-def listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
-
-
-@pytest.mark.parametrize("function", FUNCTIONS)
-def test_a_function_has_a_role_of_its_own_that_may_do_nothing_at_large(function: str) -> None:
-    assert "Role" not in FUNCTIONS[function]
-    found = list(statements(FUNCTIONS[function]))
-    assert found or function in NEEDS_NO_RIGHT
-    for statement in found:
-        assert statement["Effect"] == "Allow"
-        assert statement["Sid"].isalnum()
-        for action in listed(statement["Action"]):
-            assert "*" not in action
-        for resource in listed(statement["Resource"]):
-            assert not isinstance(resource, str), f"{statement['Sid']} does not name a resource of the template"
-            # The objects of a bucket have no other name.
-            named = str(resource).replace("Bucket.Arn}/seals/*", "")
-            assert "*" not in named or resource in GATEWAY_KEYS, statement["Sid"]
-    assert len({statement["Sid"] for statement in found}) == len(found)
-
-
-@pytest.mark.parametrize("function", FUNCTIONS)
-def test_a_function_that_needs_a_key_may_read_tokens_and_write_the_audit_and_neither_more(function: str) -> None:
-    actions = {statement["Sid"]: statement["Action"] for statement in statements(FUNCTIONS[function])}
-    events = FUNCTIONS[function].get("Events", {}).values()
-    if any(event["Type"] == "Api" and "Auth" not in event["Properties"] for event in events):
-        assert actions["ReadTokens"] == "dynamodb:GetItem"
-        assert actions["WriteAudit"] == "dynamodb:PutItem"
-    assert {sid: actions[sid] for sid in actions.keys() & STATEMENTS_OF_THE_STORY} == {
-        sid: action for sid, action in STATEMENTS_OF_THE_STORY.items() if sid in actions
-    }
-    audited = [one for one in statements(FUNCTIONS[function]) if "AuditTable" in str(one["Resource"])]
-    for one in audited:  # what is written is never changed nor removed by who serves
-        assert not {"dynamodb:UpdateItem", "dynamodb:DeleteItem"} & set(listed(one["Action"]))
-
-
-@pytest.mark.parametrize("policy", SHARED)
-def test_a_policy_is_shared_or_is_not_apart(policy: str) -> None:
-    who = [name for name, one in FUNCTIONS.items() if {"Ref": policy} in one.get("Policies", [])]
-    assert len(who) > 1
-    assert not {"Roles", "Users", "Groups"} & SHARED[policy].keys()  # nobody but those who say so
-
-
-@pytest.mark.parametrize(
-    "function", [name for name, one in FUNCTIONS.items() if {"Ref": "DatasetPolicy"} in one.get("Policies", [])]
-)
-def test_a_dataset_watches_enumerations_and_may_not_suspend_by_itself(function: str) -> None:
-    found = {statement["Sid"]: statement for statement in statements(FUNCTIONS[function])}
-    assert found["WatchTokens"]["Action"] == "dynamodb:UpdateItem"
-    assert found["WatchTokens"]["Resource"] == {"Fn::GetAtt": ["StatsTable", "Arn"]}
-    assert found["WatchTokens"]["Condition"] == {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["watch#*"]}}
-    assert found["ReportSuspicions"]["Action"] == "sqs:SendMessage"
-    assert found["ReportSuspicions"]["Resource"] == {"Fn::GetAtt": ["Suspicions", "Arn"]}
-    about_tokens = [one for one in found.values() if "TokensTable" in str(one["Resource"])]
-    assert [one["Action"] for one in about_tokens] == ["dynamodb:GetItem"]
+def events(function: dict[str, Any], kind: str) -> list[dict[str, Any]]:
+    return [event["Properties"] for event in function.get("Events", {}).values() if event["Type"] == kind]
 
 
 def test_only_pings_figures_pages_and_what_has_another_proof_need_no_key() -> None:
     assert API["Auth"] == {"ApiKeyRequired": True}
-    open_routes = {
-        event["Properties"]["Path"]
-        for function in FUNCTIONS.values()
-        for event in function.get("Events", {}).values()
-        if event["Type"] == "Api" and event["Properties"].get("Auth") == {"ApiKeyRequired": False}
-    }
-    assert open_routes == WITHOUT_A_KEY
+    routes = [event for function in FUNCTIONS.values() for event in events(function, "Api")]
+    assert {route["Path"] for route in routes if "Auth" in route} == WITHOUT_A_KEY
+    assert all(route.get("Auth", {"ApiKeyRequired": False}) == {"ApiKeyRequired": False} for route in routes)
+    assert not [function for function in FUNCTIONS.values() if "FunctionUrlConfig" in function]
 
 
-def test_where_somebody_could_try_values_all_share_a_limit() -> None:
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_function_whose_route_needs_a_key_reads_tokens_and_writes_the_audit(function: str) -> None:
+    if any("Auth" not in event for event in events(FUNCTIONS[function], "Api")):
+        assert function in RIGHTS["TokensTable"]["dynamodb:GetItem"]
+        assert function in AUDITED
+
+
+def test_routes_without_a_key_where_values_could_be_tried_have_a_limit() -> None:
     limited = {
-        (one["ResourcePath"].replace("/~1", "/", 1).replace("~1", "/"), one["HttpMethod"])
-        for one in API["MethodSettings"]
-        if one["ThrottlingRateLimit"] <= 5 and one["ThrottlingBurstLimit"] <= 10
+        setting["ResourcePath"].replace("~1", "/").removeprefix("/"): (
+            setting["HttpMethod"],
+            setting["ThrottlingRateLimit"],
+            setting["ThrottlingBurstLimit"],
+        )
+        for setting in API["MethodSettings"]
     }
-    assert limited == {("/api/cles/remise", "POST"), ("/api/keys/compromised", "POST")}
-
-
-def test_a_nations_citizens_share_a_limit_that_spares_the_providers() -> None:
-    (one,) = (one for one in API["MethodSettings"] if one["ResourcePath"] == "/~1api~1citoyen~1acces")
-    assert (one["ThrottlingRateLimit"], one["ThrottlingBurstLimit"]) == (20, 40)
-
-
-@pytest.mark.parametrize("name", resources("AWS::SQS::Queue"))
-def test_what_is_set_aside_is_encrypted_and_kept_for_two_weeks(name: str) -> None:
-    queue = resources("AWS::SQS::Queue")[name]
-    assert queue["SqsManagedSseEnabled"] is True
-    assert queue["MessageRetentionPeriod"] == 14 * 24 * 3600
+    assert limited == {
+        "/api/cles/remise": ("POST", 5, 10),
+        "/api/keys/compromised": ("POST", 5, 10),
+        "/api/citoyen/acces": ("GET", 20, 40),  # of all citizens together; it spares the providers
+    }
 
 
 def test_every_key_gets_20_calls_a_second() -> None:
@@ -153,70 +258,214 @@ def test_every_key_gets_20_calls_a_second() -> None:
     assert RATE_LIMIT == 20
 
 
-def test_logs_are_kept_for_a_time_that_is_said_and_hold_no_address_of_the_caller_nor_query() -> None:
-    groups = resources("AWS::Logs::LogGroup")
-    assert groups
-    assert all(group["RetentionInDays"] == {"Ref": "LogRetentionDays"} for group in groups.values())
-    everywhere = template()["Globals"]["Function"]
-    assert everywhere["LoggingConfig"] == {"LogFormat": "JSON", "LogGroup": {"Ref": "FunctionsLogGroup"}}
-    assert not [name for name, function in FUNCTIONS.items() if "LoggingConfig" in function]
-    logged = API["AccessLogSetting"]
-    assert logged["DestinationArn"] == {"Fn::GetAtt": ["GatewayLogGroup", "Arn"]}
-    fields = set(json.loads(logged["Format"].replace("\n", "")).values())
-    assert "$context.requestId" in fields
-    for said in ("path", "identity.sourceIp", "identity.apiKey", "identity.userAgent", "requestOverride", "authorizer"):
-        assert f"$context.{said}" not in fields
-    assert all(field.startswith("$context.") for field in fields)
+def test_a_domain_speaks_tls_1_2_at_least() -> None:
+    (domain,) = resources("AWS::ApiGateway::DomainName").values()
+    assert domain["SecurityPolicy"] == "TLS_1_2"
+    assert domain["RegionalCertificateArn"] == {"Ref": "DomainCertificateArn"}
+
+
+# ── Functions ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("Runtime", "python3.13"),
+        ("RuntimeManagementConfig", {"UpdateRuntimeOn": "FunctionUpdate"}),
+        ("Tracing", "Active"),
+        ("LoggingConfig", {"LogFormat": "JSON", "LogGroup": {"Ref": "FunctionsLogGroup"}}),
+        ("AutoPublishAlias", "live"),
+        ("AutoPublishAliasAllProperties", True),  # SAM sees neither the layer's content nor a parameter's value
+        ("VersionDeletionPolicy", "Delete"),
+    ],
+)
+def test_every_function_is_run_traced_logged_and_published_alike(name: str, value: object) -> None:
+    assert GLOBALS[name] == value
+    assert not [function for function, properties in FUNCTIONS.items() if name in properties]
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_function_behind_the_gateway_gives_up_before_it(function: str) -> None:
+    behind_the_gateway = bool(events(FUNCTIONS[function], "Api"))
+    assert FUNCTIONS[function].get("Timeout", GLOBALS["Timeout"]) < (29 if behind_the_gateway else 900)
 
 
 def test_callers_are_moved_to_a_new_version_by_steps_and_back_when_an_alarm_rings() -> None:
-    everywhere = template()["Globals"]["Function"]
-    assert everywhere["AutoPublishAlias"] == "live"
-    alarms = {one["Ref"] for one in everywhere["DeploymentPreference"]["Alarms"]}
-    assert {"InternalErrorsAlarm", "FunctionFailuresAlarm", "ServiceDownAlarm"} <= alarms
+    alarms = {alarm["Ref"] for alarm in GLOBALS["DeploymentPreference"]["Alarms"]}
+    assert alarms == {"ServiceDownAlarm", "InternalErrorsAlarm", "FunctionFailuresAlarm", "AuditUnavailableAlarm"}
     assert template()["Parameters"]["DeploymentType"]["Default"].startswith("Canary")
-    assert not [name for name, one in FUNCTIONS.items() if "AutoPublishAlias" in one or "DeploymentPreference" in one]
+    assert not [name for name, function in FUNCTIONS.items() if "DeploymentPreference" in function]
 
 
 def test_every_build_publishes_a_version_of_every_function() -> None:
-    """SAM sees a change of a function's own properties: neither the layer's content nor a parameter's value is one."""
-    everywhere = template()["Globals"]["Function"]
-    assert everywhere["AutoPublishAliasAllProperties"] is True
-    built = [stamped((ROOT / "template.yaml").read_text(), datetime(2026, 11, day, tzinfo=UTC)) for day in (1, 2)]
+    days = (datetime(2026, 11, day, tzinfo=UTC) for day in (1, 2))
+    built = [stamped((ROOT / "template.yaml").read_text(), day) for day in days]
     assert built[0] != built[1]
-    assert [one.count("RELEASE: '2026-11-") for one in built] == [1, 1]
-    assert "RELEASE" in everywhere["Environment"]["Variables"]
-    assert not [name for name, one in FUNCTIONS.items() if "RELEASE" in one.get("Environment", {}).get("Variables", {})]
+    assert [text.count("RELEASE: '2026-11-") for text in built] == [1, 1]
 
 
-def test_a_function_gives_up_before_the_gateway_does_and_is_traced() -> None:
-    everywhere = template()["Globals"]["Function"]
-    assert everywhere["Timeout"] < 29
-    assert everywhere["Runtime"] == "python3.13"
-    assert everywhere["Tracing"] == "Active"
+def test_the_build_puts_the_dashboard_in_the_place_of_its_files_name() -> None:
+    built = with_dashboard((ROOT / "template.yaml").read_text())
+    assert built.count("DashboardBody: {'Fn::Sub': \"{") == 1
+    assert "DashboardBody: dashboard.json" not in built
+
+
+# ── Logs ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("name", resources("AWS::Logs::LogGroup"))
+def test_logs_are_kept_for_a_declared_time(name: str) -> None:
+    assert resources("AWS::Logs::LogGroup")[name]["RetentionInDays"] == {"Ref": "LogRetentionDays"}
+
+
+def test_the_gateway_logs_and_traces_neither_the_callers_address_nor_the_query() -> None:
+    logged = API["AccessLogSetting"]
+    assert logged["DestinationArn"] == {"Fn::GetAtt": ["GatewayLogGroup", "Arn"]}
+    assert set(json.loads(logged["Format"].replace("\n", "")).values()) == {
+        *("$context.requestId", "$context.requestTime", "$context.identity.apiKeyId", "$context.httpMethod"),
+        *("$context.resourcePath", "$context.status", "$context.error.responseType"),
+        *("$context.responseLatency", "$context.integrationLatency"),
+    }
     assert API["TracingEnabled"] is False  # the gateway's segments hold the address with its query
-    for function in FUNCTIONS.values():
-        behind_the_gateway = any(event["Type"] == "Api" for event in function.get("Events", {}).values())
-        assert function.get("Timeout", 0) < (29 if behind_the_gateway else 900)
+    assert not [setting for setting in API["MethodSettings"] if setting.keys() & {"DataTraceEnabled", "LoggingLevel"}]
 
 
-@pytest.mark.parametrize("table", resources("AWS::DynamoDB::Table"))
-def test_a_table_outlives_a_mistake(table: str) -> None:
-    resource = template()["Resources"][table]
+# ── Data ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+KEPT: Final = ("AWS::DynamoDB::Table", "AWS::KMS::Key", "AWS::S3::Bucket")
+
+
+@pytest.mark.parametrize("name", [name for kind in KEPT for name in resources(kind)])
+def test_data_and_keys_outlive_the_stack(name: str) -> None:
+    resource = template()["Resources"][name]
     assert resource["DeletionPolicy"] == resource["UpdateReplacePolicy"] == "Retain"
-    properties = resource["Properties"]
-    assert properties["DeletionProtectionEnabled"] is True
-    assert properties["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
-    assert properties["SSESpecification"] == {"SSEEnabled": True}
-    assert properties["BillingMode"] == "PAY_PER_REQUEST"
+
+
+@pytest.mark.parametrize("name", resources("AWS::DynamoDB::Table"))
+def test_a_table_is_encrypted_and_outlives_a_mistake(name: str) -> None:
+    table = resources("AWS::DynamoDB::Table")[name]
+    assert table["DeletionProtectionEnabled"] is True
+    assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    assert table["SSESpecification"] == {"SSEEnabled": True}
+    assert table["BillingMode"] == "PAY_PER_REQUEST"
+    assert "ResourcePolicy" not in table
+
+
+def test_only_the_audit_has_a_stream_and_it_brings_the_whole_record() -> None:
+    streams = {
+        name: table["StreamSpecification"]
+        for name, table in resources("AWS::DynamoDB::Table").items()
+        if "StreamSpecification" in table
+    }
+    assert streams == {"AuditTable": {"StreamViewType": "NEW_IMAGE"}}
+
+
+@pytest.mark.parametrize(
+    ("key", "spec", "usage", "variable"),
+    [
+        ("PseudonymKey", "HMAC_256", "GENERATE_VERIFY_MAC", "PSEUDONYM_KEY_ID"),
+        ("EntryKey", "HMAC_256", "GENERATE_VERIFY_MAC", "ENTRY_KEY_ID"),
+        ("SealKey", "ECC_NIST_P256", "SIGN_VERIFY", "SEAL_KEY_ID"),
+    ],
+)
+def test_each_key_has_one_use_and_its_own_variable(key: str, spec: str, usage: str, variable: str) -> None:
+    properties = resources("AWS::KMS::Key")[key]
+    assert (properties["KeySpec"], properties["KeyUsage"]) == (spec, usage)
+    given = [
+        value
+        for function in FUNCTIONS.values()
+        for name, value in function.get("Environment", {}).get("Variables", {}).items()
+        if name == variable
+    ]
+    own = {"Ref": key}
+    replaced = {"Fn::If": ["NamesWithOwnKey", own, {"Ref": "PseudonymKeyArn"}]}
+    assert given
+    assert all(value == (replaced if key == "PseudonymKey" else own) for value in given)
+
+
+@pytest.mark.parametrize("name", resources("AWS::KMS::Key"))
+def test_a_key_is_used_by_roles_of_this_account_alone(name: str) -> None:
+    (statement,) = resources("AWS::KMS::Key")[name]["KeyPolicy"]["Statement"]
+    assert statement["Principal"] == {"AWS": {"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:root"}}
+    assert (statement["Effect"], statement["Action"]) == ("Allow", "kms:*")
+
+
+def test_the_outputs_name_the_keys_that_operators_and_auditors_use() -> None:
+    outputs = {name: output["Value"] for name, output in template()["Outputs"].items()}
+    assert outputs["SealKeyId"] == {"Ref": "SealKey"}
+    current = outputs["PseudonymKeyIds"]["Fn::Sub"][1]["Current"]
+    assert current == {"Fn::If": ["NamesWithOwnKey", {"Ref": "PseudonymKey"}, {"Ref": "PseudonymKeyArn"}]}
+
+
+def test_the_seals_are_locked_for_37_months_encrypted_and_private() -> None:
+    ((name, bucket),) = resources("AWS::S3::Bucket").items()
+    assert name == "SealsBucket"
+    assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
+    assert bucket["ObjectLockEnabled"] is True
+    assert bucket["ObjectLockConfiguration"]["ObjectLockEnabled"] == "Enabled"
+    assert bucket["ObjectLockConfiguration"]["Rule"]["DefaultRetention"] == {
+        "Mode": {"Ref": "SealLockMode"},
+        "Days": 1127,
+    }
+    assert template()["Parameters"]["SealLockMode"]["Default"] == "COMPLIANCE"
+    assert bucket["PublicAccessBlockConfiguration"] == {
+        "BlockPublicAcls": True,
+        "BlockPublicPolicy": True,
+        "IgnorePublicAcls": True,
+        "RestrictPublicBuckets": True,
+    }
+    (encryption,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert encryption["ServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
+    assert "LifecycleConfiguration" not in bucket
 
 
 def test_no_secret_is_in_the_template() -> None:
     for name, secret in resources("AWS::SecretsManager::Secret").items():
-        assert "SecretString" not in secret, name
+        assert not {"SecretString", "GenerateSecretString"} & secret.keys(), name
     for name, parameter in template()["Parameters"].items():
         assert not any(word in name.lower() for word in ("password", "secret", "token", "apikey")), name
         assert parameter["Description"], name
+
+
+# ── Streams and queues ───────────────────────────────────────────────────────────────────────────────────────────────
+
+STREAMS: Final = [(name, source) for name, function in FUNCTIONS.items() for source in events(function, "DynamoDB")]
+NEVER_SET_ASIDE: Final = {"Suspicions": "a suspicion is brought again until its token is suspended"}
+"""The queues that are no dead-letter queue and have none."""
+
+
+def watched_queues() -> Iterator[str]:
+    for alarm in resources("AWS::CloudWatch::Alarm").values():
+        if alarm.get("Namespace") == "AWS/SQS":
+            yield alarm["Dimensions"][0]["Value"]["Fn::GetAtt"][0]
+
+
+@pytest.mark.parametrize(("function", "source"), STREAMS, ids=[name for name, _ in STREAMS])
+def test_a_stream_is_read_from_its_first_record_and_its_failures_are_set_aside(
+    function: str, source: dict[str, Any]
+) -> None:
+    assert source["Stream"] == {"Fn::GetAtt": ["AuditTable", "StreamArn"]}
+    assert source["StartingPosition"] == "TRIM_HORIZON"
+    assert source["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert source["BisectBatchOnFunctionError"] is True
+    failures = source["DestinationConfig"]["OnFailure"]
+    assert failures["Type"] == "SQS"
+    assert failures["Destination"]["Fn::GetAtt"][0] in set(watched_queues())
+    assert not source.keys() & {"MaximumRecordAgeInSeconds", "ParallelizationFactor", "Enabled", "TumblingWindow"}
+    # What is not counted is counted again from its queue; what is not sealed in a day never will be.
+    assert source["MaximumRetryAttempts"] == {"StatsStream": 5, "AuditSeals": 10_000}[function]
+    only_new = {"Filters": [{"Pattern": '{"eventName": ["INSERT"]}'}]}
+    assert source.get("FilterCriteria") == {"StatsStream": only_new, "AuditSeals": None}[function]
+
+
+@pytest.mark.parametrize("name", resources("AWS::SQS::Queue"))
+def test_a_queue_is_encrypted_watched_and_keeps_what_is_set_aside_for_two_weeks(name: str) -> None:
+    queue = resources("AWS::SQS::Queue")[name]
+    assert queue["SqsManagedSseEnabled"] is True
+    assert queue["MessageRetentionPeriod"] == 14 * 24 * 3600
+    assert name in set(watched_queues())
+    set_aside = {source["DestinationConfig"]["OnFailure"]["Destination"]["Fn::GetAtt"][0] for _, source in STREAMS}
+    assert name in set_aside | {"DatapassDeadLetters"} | NEVER_SET_ASIDE.keys()
 
 
 # ── The gateway's own answers ────────────────────────────────────────────────────────────────────────────────────────
@@ -231,12 +480,14 @@ def body(kind: str) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("kind", GATEWAY)
-def test_the_gateway_answers_in_the_body_of_every_error_with_the_requests_id(kind: str) -> None:
+def test_the_gateways_errors_have_the_body_of_every_error_and_the_requests_id(kind: str) -> None:
     assert list(body(kind)) == ["error", "reason", "message"]
     assert all(isinstance(value, str) and value for value in body(kind).values())
     headers = GATEWAY[kind]["ResponseParameters"]["Headers"]
     assert headers["X-Request-Id"] == "context.requestId"
-    assert "$context" not in GATEWAY[kind]["ResponseTemplates"]["application/json"]  # it would repeat the caller
+    assert (
+        "$context" not in GATEWAY[kind]["ResponseTemplates"]["application/json"]
+    )  # it would repeat what the caller wrote
 
 
 @pytest.mark.parametrize(
@@ -250,17 +501,17 @@ def test_the_gateway_answers_in_the_body_of_every_error_with_the_requests_id(kin
         ("DEFAULT_5XX", None, "internal_server_error"),
     ],
 )
-def test_each_case_of_the_gateway_has_its_status_and_code(kind: str, status: int | None, error: str) -> None:
+def test_each_error_of_the_gateway_has_its_status_and_code(kind: str, status: int | None, error: str) -> None:
     assert GATEWAY[kind].get("StatusCode") == status
     assert body(kind)["error"] == error
 
 
-def test_the_gateway_says_what_a_function_says() -> None:
+def test_the_gateways_errors_are_those_of_functions() -> None:
     assert body("INVALID_API_KEY") == AccessDenied().body
     assert body("DEFAULT_5XX") == InternalError().body
 
 
-def test_a_throttled_caller_is_told_when_to_come_back() -> None:
+def test_a_throttled_response_gives_when_to_retry() -> None:
     headers = GATEWAY["THROTTLED"]["ResponseParameters"]["Headers"]
     assert headers["Retry-After"] == "'1'"
     assert headers["RateLimit-Limit"] == f"'{RATE_LIMIT}'"

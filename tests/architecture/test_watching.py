@@ -1,4 +1,4 @@
-"""What watches the system: an alarm or a widget that names a metric of nobody would stay silent for ever."""
+"""What watches the system: an alarm or a widget of a metric that is never measured would stay silent for ever."""
 
 import json
 import re
@@ -16,11 +16,14 @@ ALARMS = resources("AWS::CloudWatch::Alarm")
 COMPOSITE = resources("AWS::CloudWatch::CompositeAlarm")
 FILTERS = resources("AWS::Logs::MetricFilter")
 (API,) = resources("AWS::Serverless::Api").values()
-(DASHBOARD,) = resources("AWS::CloudWatch::Dashboard").values()
 PROVIDERS = {ban.PROVIDER, caf.PROVIDER, impot_particulier.PROVIDER, svair.PROVIDER}
 ENVIRONMENT: Final = "production"
 PER_MINUTE: Final = {"DatapassDeadLettersAlarm", "LinkReopenedAlarm", "KeyCompromisedAlarm", "AuditTamperingAlarm"}
-"""What must be known at once, of which one is too many."""
+"""What must be known at once, at its first occurrence."""
+PAGING: Final = {
+    *("ServiceDownAlarm", "ErrorBudgetAlarm", "AuditUnavailableAlarm", "AuditStreamAlarm", "AuditTamperingAlarm"),
+}
+"""The alarms that wake an operator up."""
 
 
 class Metric(NamedTuple):
@@ -53,7 +56,7 @@ def substituted(text: str) -> str:
     return text.replace("${!", "${")
 
 
-def said(value: Any) -> str:
+def resolved(value: Any) -> str:
     """Return a property's text: its own, or what ``Fn::Sub`` makes of it."""
     return substituted(value["Fn::Sub"]) if isinstance(value, dict) and "Fn::Sub" in value else str(value)
 
@@ -66,11 +69,11 @@ def emitted(capsys: pytest.CaptureFixture[str]) -> set[Metric]:
     observability.measure_certificate("caf", 90)
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     return {
-        Metric(one["Namespace"], metric["Name"], frozenset(dimensions))
+        Metric(measured["Namespace"], metric["Name"], frozenset(dimensions))
         for line in lines
-        for one in line.get("_aws", {}).get("CloudWatchMetrics", [])
-        for dimensions in one["Dimensions"]
-        for metric in one["Metrics"]
+        for measured in line.get("_aws", {}).get("CloudWatchMetrics", [])
+        for dimensions in measured["Dimensions"]
+        for metric in measured["Metrics"]
     }
 
 
@@ -78,12 +81,12 @@ def filtered() -> set[Metric]:
     """Return what CloudWatch counts in our logs."""
     return {
         Metric(
-            said(one["MetricNamespace"]),
-            one["MetricName"],
-            frozenset(dimension["Key"] for dimension in one.get("Dimensions", [])),
+            resolved(transformation["MetricNamespace"]),
+            transformation["MetricName"],
+            frozenset(dimension["Key"] for dimension in transformation.get("Dimensions", [])),
         )
-        for each in FILTERS.values()
-        for one in each["MetricTransformations"]
+        for metric_filter in FILTERS.values()
+        for transformation in metric_filter["MetricTransformations"]
     }
 
 
@@ -94,10 +97,10 @@ def known(capsys: pytest.CaptureFixture[str]) -> set[Metric]:
 
 def watched(alarm: dict[str, Any]) -> Iterator[tuple[Metric, dict[str, Any]]]:
     """Yield each metric that an alarm is about, with the values of its dimensions."""
-    asked = [one["MetricStat"]["Metric"] for one in alarm.get("Metrics", []) if "MetricStat" in one] or [alarm]
-    for one in asked:
-        dimensions = {dimension["Name"]: dimension["Value"] for dimension in one.get("Dimensions", [])}
-        yield Metric(said(one["Namespace"]), one["MetricName"], frozenset(dimensions)), dimensions
+    of_expression = [query["MetricStat"]["Metric"] for query in alarm.get("Metrics", []) if "MetricStat" in query]
+    for metric in of_expression or [alarm]:
+        dimensions = {dimension["Name"]: dimension["Value"] for dimension in metric.get("Dimensions", [])}
+        yield Metric(resolved(metric["Namespace"]), metric["MetricName"], frozenset(dimensions)), dimensions
 
 
 # ── Alarms ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -110,11 +113,11 @@ def test_an_alarm_watches_what_is_measured(name: str, known: set[Metric]) -> Non
         assert values.get("alert") is None or values["alert"] in LogEvent
         assert values.get("provider") is None or values["provider"] in PROVIDERS
         assert values.get("service") in {None, observability.SERVICE, "Lambda"}
-        assert said(values.get("ApiName", API["Name"])) == said(API["Name"])
+        assert resolved(values.get("ApiName", API["Name"])) == resolved(API["Name"])
 
 
 @pytest.mark.parametrize("name", ALARMS | COMPOSITE)
-def test_an_alarm_leads_to_what_is_to_be_done(name: str) -> None:
+def test_an_alarm_has_a_runbook(name: str) -> None:
     alarm = (ALARMS | COMPOSITE)[name]
     assert alarm["AlarmDescription"].endswith(f"see docs/runbooks.md#{name.lower()}")
     page = (ROOT / "docs/runbooks.md").read_text()
@@ -134,7 +137,7 @@ def test_an_alarm_is_mailed_and_silence_is_no_alarm(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(PER_MINUTE))
-def test_what_must_be_known_at_once_is_told_of_the_first_minute(name: str) -> None:
+def test_what_must_be_known_at_once_rings_in_its_first_minute(name: str) -> None:
     assert (ALARMS[name]["Period"], ALARMS[name]["EvaluationPeriods"]) == (60, 1)
 
 
@@ -143,12 +146,12 @@ def test_one_alarm_pages_and_it_is_made_of_others() -> None:
     assert name == "PageAlarm"
     assert page["AlarmActions"] == [{"Ref": "PageTopic"}]
     named = set(re.findall(r'ALARM\("\$\{(\w+)\}"\)', page["AlarmRule"]["Fn::Sub"]))
-    assert {"ServiceDownAlarm", "ErrorBudgetAlarm", "AuditUnavailableAlarm"} <= named <= ALARMS.keys()
+    assert named == PAGING <= ALARMS.keys()
 
 
-def test_a_deployment_is_taken_back_by_alarms_that_exist() -> None:
+def test_the_alarms_that_roll_a_deployment_back_exist() -> None:
     preference = template()["Globals"]["Function"]["DeploymentPreference"]
-    assert {one["Ref"] for one in preference["Alarms"]} <= ALARMS.keys()
+    assert {alarm["Ref"] for alarm in preference["Alarms"]} <= ALARMS.keys()
 
 
 # ── What is counted in the logs ──────────────────────────────────────────────────────────────────────────────────────
@@ -158,23 +161,26 @@ OF_LAMBDA: Final = {"type", "record.status", "record.metrics.initDurationMs", "r
 
 
 @pytest.mark.parametrize("name", FILTERS)
-def test_what_is_looked_for_in_a_log_is_written_there(name: str) -> None:
-    one = FILTERS[name]
-    group = one["LogGroupName"]["Ref"]
+def test_a_filter_reads_fields_that_the_logs_have(name: str) -> None:
+    metric_filter = FILTERS[name]
+    group = metric_filter["LogGroupName"]["Ref"]
     written = {
         "FunctionsLogGroup": FIELDS | {"event"} | OF_LAMBDA,
         "GatewayLogGroup": json.loads(API["AccessLogSetting"]["Format"].replace("\n", "")).keys(),
     }[group]
-    (transformation,) = one["MetricTransformations"]
-    values = [transformation["MetricValue"], *(each["Value"] for each in transformation.get("Dimensions", []))]
-    named = re.findall(r"\$\.([\w.]+)", " ".join([one["FilterPattern"], *values]))
+    (transformation,) = metric_filter["MetricTransformations"]
+    values = [
+        transformation["MetricValue"],
+        *(dimension["Value"] for dimension in transformation.get("Dimensions", [])),
+    ]
+    named = re.findall(r"\$\.([\w.]+)", " ".join([metric_filter["FilterPattern"], *values]))
     assert set(named) <= written
-    assert set(re.findall(r'\$\.event = "(\w+)"', one["FilterPattern"])) <= set(LogEvent)
+    assert set(re.findall(r'\$\.event = "(\w+)"', metric_filter["FilterPattern"])) <= set(LogEvent)
 
 
 def test_the_keys_that_are_throttled_are_read_from_the_gateways_log() -> None:
     (rule,) = resources("AWS::CloudWatch::InsightRule").values()
-    body = json.loads(said(rule["RuleBody"]))
+    body = json.loads(resolved(rule["RuleBody"]))
     written = json.loads(API["AccessLogSetting"]["Format"].replace("\n", ""))
     assert body["LogGroupNames"] == ["GatewayLogGroup"]
     assert written[body["Contribution"]["Keys"][0].removeprefix("$.")] == "$context.identity.apiKeyId"
@@ -186,8 +192,14 @@ def test_the_keys_that_are_throttled_are_read_from_the_gateways_log() -> None:
 
 
 def widgets() -> list[dict[str, Any]]:
-    body: dict[str, list[dict[str, Any]]] = json.loads(said(DASHBOARD["DashboardBody"]))
+    body: dict[str, list[dict[str, Any]]] = json.loads(substituted((ROOT / "dashboard.json").read_text()))
     return body["widgets"]
+
+
+def test_the_dashboard_names_resources_and_parameters_of_the_template() -> None:
+    named = re.findall(r"\$\{([^!}][^}]*)\}", (ROOT / "dashboard.json").read_text())
+    known = template()["Resources"].keys() | template()["Parameters"].keys() | {"AWS::Region"}
+    assert {name.split(".")[0] for name in named} <= known
 
 
 def drawn() -> Iterator[tuple[Metric, dict[str, str]]]:
@@ -196,7 +208,7 @@ def drawn() -> Iterator[tuple[Metric, dict[str, str]]]:
         for row in widget["properties"].get("metrics", []):
             expression = row[0].get("expression", "") if isinstance(row[0], dict) else ""
             if not isinstance(row[0], dict):
-                namespace, name, *rest = (one for one in row if isinstance(one, str))
+                namespace, name, *rest = (part for part in row if isinstance(part, str))
                 dimensions = dict(zip(rest[::2], rest[1::2], strict=True))
                 yield Metric(namespace, name, frozenset(dimensions)), dimensions
             elif expression.startswith("SEARCH("):
@@ -220,16 +232,16 @@ def test_what_is_measured_by_our_code_is_drawn(capsys: pytest.CaptureFixture[str
 
 
 def test_the_dashboard_shows_every_alarm() -> None:
-    (shown,) = (one["properties"]["alarms"] for one in widgets() if one["type"] == "alarm")
-    assert {one.removesuffix(".Arn") for one in shown} == (ALARMS | COMPOSITE).keys()
+    (shown,) = (widget["properties"]["alarms"] for widget in widgets() if widget["type"] == "alarm")
+    assert {alarm.removesuffix(".Arn") for alarm in shown} == (ALARMS | COMPOSITE).keys()
 
 
 def test_the_dashboard_compares_the_availability_with_what_is_promised() -> None:
     marks = [
         line["value"]
-        for one in widgets()
-        if one["properties"].get("title", "").startswith("Availability")
-        for line in one["properties"].get("annotations", {}).get("horizontal", [])
+        for widget in widgets()
+        if widget["properties"].get("title", "").startswith("Availability")
+        for line in widget["properties"].get("annotations", {}).get("horizontal", [])
     ]
     assert marks == [95]
 
@@ -237,9 +249,9 @@ def test_the_dashboard_compares_the_availability_with_what_is_promised() -> None
 def test_no_two_widgets_overlap() -> None:
     places = [
         (x, y)
-        for one in widgets()
-        for x in range(one["x"], one["x"] + one["width"])
-        for y in range(one["y"], one["y"] + one["height"])
+        for widget in widgets()
+        for x in range(widget["x"], widget["x"] + widget["width"])
+        for y in range(widget["y"], widget["y"] + widget["height"])
     ]
     assert len(places) == len(set(places))
     assert max(x for x, _ in places) < 24

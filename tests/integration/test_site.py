@@ -29,7 +29,7 @@ def test_the_home_page_is_a_page_that_loads_nothing_from_elsewhere() -> None:
         assert address.startswith("assets/")
 
 
-def test_every_asset_of_a_page_is_there_and_may_be_kept_for_ever() -> None:
+def test_every_asset_of_a_page_exists_and_may_be_kept_for_ever() -> None:
     assets = set(re.findall(r'"(assets/[^"]+)"', read("home").text))
     assert assets
     for path in assets:
@@ -38,7 +38,7 @@ def test_every_asset_of_a_page_is_there_and_may_be_kept_for_ever() -> None:
         assert asset.headers["Cache-Control"] == "public, max-age=31536000, immutable"
 
 
-def test_who_does_not_take_gzip_gets_the_same_page() -> None:
+def test_a_browser_without_gzip_gets_the_same_page() -> None:
     plain = read("home", **{"Accept-Encoding": "identity"})
     assert "Content-Encoding" not in plain.headers
     assert plain.text == read("home").text
@@ -46,7 +46,7 @@ def test_who_does_not_take_gzip_gets_the_same_page() -> None:
 
 
 @pytest.mark.parametrize(("name", "path"), [("page", "/nulle-part"), ("guide", "/guide/nulle-part"), ("asset", None)])
-def test_what_is_not_there_is_not_found_in_a_page_whose_links_work(name: str, path: str | None) -> None:
+def test_an_unknown_path_is_answered_404_by_a_page_whose_links_work(name: str, path: str | None) -> None:
     page = read(name, path=path)
     assert (page.status, page.headers["Cache-Control"]) == (404, "no-store")
     up = "../" if name == "guide" else ""
@@ -54,8 +54,10 @@ def test_what_is_not_there_is_not_found_in_a_page_whose_links_work(name: str, pa
     assert "nulle-part" not in page.text
 
 
-@pytest.mark.parametrize("path", ["/table.json", "/../table.json", "/__init__.py", "/assets/../table.json"])
-def test_only_what_is_of_the_site_is_served(path: str) -> None:
+@pytest.mark.parametrize(
+    "path", ["/table.json", "/../table.json", "/__init__.py", "/assets/../table.json", "/openapi.yaml"]
+)
+def test_only_files_of_the_site_are_served(path: str) -> None:
     assert read("page", path=path).status == 404
 
 
@@ -66,7 +68,7 @@ def test_the_home_page_without_its_slash_sends_to_it() -> None:
     assert (answer.status, answer.headers["Location"]) == (302, "live/")
 
 
-def test_nothing_of_who_reads_is_logged(capfd: pytest.CaptureFixture[str]) -> None:
+def test_nothing_about_the_reader_is_logged(capfd: pytest.CaptureFixture[str]) -> None:
     read("page", path="/numero-2690000000001")
     logged = capfd.readouterr().out
     assert '"route": "/{page}"' in logged

@@ -5,8 +5,9 @@ from pydantic import ValidationError
 
 from api_particulier import aws
 from api_particulier.api import deadline
-from api_particulier.settings import Settings, settings
-from tests.support.function import new_environment
+from api_particulier.settings import settings
+from tests.support.cloud import Cloud
+from tests.support.function import call_api, new_environment
 from tests.support.template import template
 
 
@@ -42,11 +43,11 @@ def test_a_refusal_leaves_before_the_function_is_stopped_however_slow_everybody_
     assert settings().provider_deadline + 1 < deadline.CALL - deadline.RESERVED
 
 
-@pytest.mark.parametrize("name", ["TOKENS_TABLE", "AUDIT_TABLE", "STATS_TABLE"])
-def test_a_function_does_not_work_without_its_tables(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.delenv(name)
-    with pytest.raises(ValidationError, match=name.lower()):
-        settings()
+def test_a_function_without_the_name_of_its_table_answers_500(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = cloud.token("dgfip_avis_imposition")
+    monkeypatch.delenv("TOKENS_TABLE")
+    response = call_api("introspect/introspect", key=key)
+    assert (response.status, response.body["error"]) == (500, "internal_server_error")
 
 
 @pytest.mark.parametrize("unset", ["", None])
@@ -102,14 +103,3 @@ def test_a_value_that_makes_no_sense_is_refused(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setenv(name, value)
     with pytest.raises(ValidationError, match=name.lower()):
         settings()
-
-
-def test_the_template_sets_only_what_is_read() -> None:
-    globally = template()["Globals"]["Function"]["Environment"]["Variables"]
-    locally = [
-        name
-        for resource in template()["Resources"].values()
-        for name in resource.get("Properties", {}).get("Environment", {}).get("Variables", {})
-    ]
-    told = {name.lower() for name in [*globally, *locally]} - {"release"}  # read by nobody: it makes another version
-    assert told <= Settings.model_fields.keys()
