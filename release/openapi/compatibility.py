@@ -1,6 +1,6 @@
 """Changes of the public contract that would break callers of the last release.
 
-``python -m release.openapi.compatibility`` compares ``docs/openapi.yaml`` with that of the last git tag, if there is one.
+``python -m release.openapi.compatibility`` compares ``docs/openapi.yaml`` with the contract of the last git tag, if any.
 ``jsoncompat`` compares two JSON schemas; this module finds the schemas in the document, and knows which side reads
 each. A change that is not proven compatible is a break (docs/decisions/0023-breaking-changes.md).
 """

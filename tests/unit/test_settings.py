@@ -1,4 +1,4 @@
-"""A function's environment, read once."""
+"""The settings of a function, read once from its environment."""
 
 import pytest
 from pydantic import ValidationError
@@ -18,19 +18,19 @@ def test_the_environment_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings().tokens_table == "other"
 
 
-def test_settings_do_not_change() -> None:
+def test_settings_are_immutable() -> None:
     with pytest.raises(ValidationError):
-        settings().tokens_table = "other"  # type: ignore[misc]  # what is tried
+        settings().tokens_table = "other"  # type: ignore[misc]  # the tested assignment
 
 
-def test_the_promises_of_the_contract_are_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_defaults_are_those_of_the_contract(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("PROVIDER_CONNECT_TIMEOUT", "PROVIDER_READ_TIMEOUT", "PROVIDER_DEADLINE"):
         monkeypatch.delenv(name)
     assert settings().token_cache_seconds == 60
     assert settings().dgfip_available_years == 2
 
 
-def test_a_refusal_leaves_before_the_function_is_stopped_however_slow_everybody_is(
+def test_a_call_ends_before_the_timeout_of_the_function(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name in ("PROVIDER_CONNECT_TIMEOUT", "PROVIDER_READ_TIMEOUT", "PROVIDER_DEADLINE"):
@@ -38,19 +38,19 @@ def test_a_refusal_leaves_before_the_function_is_stopped_however_slow_everybody_
     assert deadline.CALL < template()["Globals"]["Function"]["Timeout"] < 29
     counted_opened_and_audited = 3 * aws.CALL_SECONDS
     assert counted_opened_and_audited == deadline.RESERVED
-    # And who is not slow leaves a provider all of its time.
+    # A fast DynamoDB leaves all of its time to the provider.
     assert settings().provider_deadline + 1 < deadline.CALL - deadline.RESERVED
 
 
 @pytest.mark.parametrize("name", ["TOKENS_TABLE", "AUDIT_TABLE", "STATS_TABLE"])
-def test_a_function_does_not_work_without_its_tables(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_a_table_name_is_required(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.delenv(name)
     with pytest.raises(ValidationError, match=name.lower()):
         settings()
 
 
 @pytest.mark.parametrize("unset", ["", None])
-def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch, unset: str | None) -> None:
+def test_an_empty_variable_means_the_default(monkeypatch: pytest.MonkeyPatch, unset: str | None) -> None:
     if unset is None:
         monkeypatch.delenv("DGFIP_SVAIR_URL")
     else:
@@ -62,9 +62,7 @@ def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch, unset: st
 @pytest.mark.parametrize(
     "url", ["https://provider.example/", "http://127.0.0.1:8000", "http://localhost:1/x/", "http://[::1]:1"]
 )
-def test_a_provider_is_spoken_to_in_https_or_on_this_machine(
-    monkeypatch: pytest.MonkeyPatch, name: str, url: str
-) -> None:
+def test_the_url_of_a_provider_is_https_or_loopback(monkeypatch: pytest.MonkeyPatch, name: str, url: str) -> None:
     monkeypatch.setenv(name, url)
     assert getattr(settings(), name.lower()) == url.rstrip("/")
 
@@ -78,7 +76,7 @@ def test_a_provider_is_spoken_to_in_https_or_on_this_machine(
         *("file:///etc/passwd", "https:", "//127.0.0.1", "http://provider.example#127.0.0.1"),
     ],
 )
-def test_nobody_else_may_listen(monkeypatch: pytest.MonkeyPatch, name: str, url: str) -> None:
+def test_any_other_url_of_a_provider_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, url: str) -> None:
     monkeypatch.setenv(name, url)
     with pytest.raises(ValidationError, match="https"):
         settings()
@@ -98,18 +96,19 @@ def test_nobody_else_may_listen(monkeypatch: pytest.MonkeyPatch, name: str, url:
         ("TOKEN_CACHE_SECONDS", "61"),
     ],
 )
-def test_a_value_that_makes_no_sense_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+def test_an_impossible_value_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(ValidationError, match=name.lower()):
         settings()
 
 
-def test_the_template_sets_only_what_is_read() -> None:
+def test_the_template_sets_only_variables_that_are_read() -> None:
     globally = template()["Globals"]["Function"]["Environment"]["Variables"]
     locally = [
         name
         for resource in template()["Resources"].values()
         for name in resource.get("Properties", {}).get("Environment", {}).get("Variables", {})
     ]
-    told = {name.lower() for name in [*globally, *locally]} - {"release"}  # read by nobody: it makes another version
-    assert told <= Settings.model_fields.keys()
+    names = {name.lower() for name in [*globally, *locally]}
+    names.discard("release")  # not read: it makes SAM publish another version
+    assert names <= Settings.model_fields.keys()
