@@ -41,7 +41,7 @@ def test_a_field_without_a_scope_is_an_error() -> None:
         inner: Forgotten
 
     for model in (Forgotten, Deeper):
-        with pytest.raises(TypeError, match="age says no scope"):
+        with pytest.raises(TypeError, match="age has no scope"):
             allowed_fields(model, frozenset({"x_nom"}))
 
 

@@ -42,13 +42,6 @@ def test_a_call_ends_before_the_timeout_of_the_function(
     assert settings().provider_deadline + 1 < deadline.CALL - deadline.RESERVED
 
 
-@pytest.mark.parametrize("name", ["TOKENS_TABLE", "AUDIT_TABLE", "STATS_TABLE"])
-def test_a_table_name_is_required(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.delenv(name)
-    with pytest.raises(ValidationError, match=name.lower()):
-        settings()
-
-
 @pytest.mark.parametrize("unset", ["", None])
 def test_an_empty_variable_means_the_default(monkeypatch: pytest.MonkeyPatch, unset: str | None) -> None:
     if unset is None:
