@@ -9,23 +9,21 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from itertools import batched
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from boto3.dynamodb.conditions import Attr, Key
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 
 from api_particulier.audit.canonical_json import canonical_json
 from api_particulier.audit.merkle import leaf, root
 from api_particulier.audit.record import RETENTION
 from api_particulier.audit.seals import MAX_SEAL_DELAY, RecordKey, Seal, key_of, time_of
+from api_particulier.dynamodb import Item
 from ops import verify_file
 from ops.deployment import Deployment
 from ops.verify_file import NotProvenError
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
-
-type Item = dict[str, Any]
 
 _PAUSE: Final = 2.0
 """Seconds between two verifications of the records that have no seal yet."""
@@ -70,23 +68,15 @@ def of_token(deployment: Deployment, period: Period, token: str) -> list[Item]:
     first, last = period.ids
     records: list[Item] = []
     for day in period.days:
-        records += _pages(deployment, "query", KeyConditionExpression=Key("token_day").eq(f"{token}#{day}"))
+        records += deployment.audit.query("#token_day = :token_day", {"token_day": f"{token}#{day}"})
     return sorted((record for record in records if first <= record["id"] < last), key=lambda record: str(record["id"]))
 
 
 def scan(deployment: Deployment, period: Period, **equal: str) -> Iterator[Item]:
     """Yield the records of a period with these attributes, in no order."""
     first, last = period.ids
-    condition = Attr("id").gte(first or " ") & Attr("id").lt(last)
-    for name, value in equal.items():
-        condition &= Attr(name).eq(value)
-    return _pages(deployment, "scan", FilterExpression=condition, ConsistentRead=True)
-
-
-def _pages(deployment: Deployment, operation: Any, **request: Any) -> Iterator[Item]:
-    pages: Any = deployment.audit.meta.client.get_paginator(operation)
-    for page in pages.paginate(TableName=deployment.audit.name, **request):
-        yield from page["Items"]
+    conditions = ["#id >= :first", "#id < :last", *(f"#{name} = :{name}" for name in equal)]
+    return deployment.audit.scan(" AND ".join(conditions), {"first": first or " ", "last": last, **equal})
 
 
 def public_key(deployment: Deployment) -> str:
@@ -198,11 +188,11 @@ def verify(deployment: Deployment, period: Period) -> Verification:
     key = verify_file.read_key(public_key(deployment).encode())
     # The head is read before the list: it moves after its seal is written, so a seal made between the two
     # readings does not look missing.
-    head = deployment.stats.get_item(Key={"pk": "seal", "sk": "head"}, ConsistentRead=True).get("Item", {})
+    head = deployment.stats.get({"pk": "seal", "sk": "head"}, consistent=True) or {}
     stored = _stored_seals(deployment)
     chosen = _within(stored, period)
     sealed: dict[RecordKey, tuple[str, int]] = {}
-    last_number = max([int(str(head.get("number", 0))), *stored])
+    last_number = max([head.get("number", 0), *stored])
     about_seals = [
         (number, Finding(f"seal {number}", "it is missing"))
         for number in range(1, last_number + 1)

@@ -12,12 +12,12 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from api_particulier.audit.access_log import AuditArchive
+from api_particulier.dynamodb import Table
 from api_particulier.habilitations.repository import HabilitationRepository
 from api_particulier.keys.store import KeyStore
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_dynamodb.service_resource import Table
     from mypy_boto3_kms import KMSClient
     from mypy_boto3_sqs import SQSClient
 
@@ -74,7 +74,7 @@ class Deployment:
         """Keys: those of API Gateway, and the tokens table."""
         return KeyStore(
             api=self._client("apigateway"),
-            dynamodb=self._client("dynamodb"),
+            dynamodb=self.dynamodb,
             usage_plan=self.outputs["UsagePlanId"],
             tokens_table=self.outputs["TokensTable"],
         )
@@ -82,19 +82,28 @@ class Deployment:
     @cached_property
     def habilitations(self) -> HabilitationRepository:
         """Habilitations, with their history."""
-        return HabilitationRepository(self._client("dynamodb"), self.outputs["HabilitationsTable"])
+        return HabilitationRepository(self.dynamodb, self.outputs["HabilitationsTable"])
 
     @cached_property
     def archive(self) -> AuditArchive:
         """Audit records about a citizen."""
-        # It reads from several threads: a connection for each.
-        config = Config(max_pool_connections=16)
+        key_ids = self.outputs["PseudonymKeyIds"].split(",")
         return AuditArchive(
-            dynamodb=self.session.client("dynamodb", endpoint_url=self.endpoint_url, config=config),
+            dynamodb=self.dynamodb,
             table=self.outputs["AuditTable"],
-            kms=self.session.client("kms", endpoint_url=self.endpoint_url, config=config),
-            key_ids=[key_id for key_id in self.outputs["PseudonymKeyIds"].split(",") if key_id],
+            kms=self.kms,
+            key_ids=[key_id for key_id in key_ids if key_id],
         )
+
+    @property
+    def audit(self) -> Table:
+        """The audit table."""
+        return Table(self.dynamodb, self.outputs["AuditTable"])
+
+    @property
+    def stats(self) -> Table:
+        """The statistics table."""
+        return Table(self.dynamodb, self.outputs["StatsTable"])
 
     @property
     def base_url(self) -> str:
@@ -125,19 +134,7 @@ class Deployment:
     def s3(self) -> Any:
         return self._client("s3")
 
-    @cached_property
-    def audit(self) -> "Table":
-        return self._table("AuditTable")
-
-    @cached_property
-    def stats(self) -> "Table":
-        return self._table("StatsTable")
-
-    def _table(self, output: str) -> "Table":
-        # Some commands read from several threads: a connection for each.
-        config = Config(max_pool_connections=16)
-        resource = self.session.resource("dynamodb", endpoint_url=self.endpoint_url, config=config)
-        return resource.Table(self.outputs[output])
-
     def _client(self, service: Any) -> Any:
-        return self.session.client(service, endpoint_url=self.endpoint_url)
+        # Some commands read from 16 threads: a connection for each.
+        config = Config(max_pool_connections=16)
+        return self.session.client(service, endpoint_url=self.endpoint_url, config=config)

@@ -13,8 +13,9 @@ from typing import Any, Final
 
 from api_particulier.audit.merkle import proof
 from api_particulier.audit.seals import Seal
+from api_particulier.dynamodb import Item
 from ops import verify_file
-from ops.audit import Item, Period, is_young, leaf_of, named, of_token, public_key, scan, seals_of
+from ops.audit import Period, is_young, leaf_of, named, of_token, public_key, scan, seals_of
 from ops.deployment import Deployment
 
 _CSV_INJECTION: Final = ("=", "+", "-", "@", "\t", "\r")
@@ -84,7 +85,7 @@ def export(  # noqa: PLR0913 - the selection, each part by its name
             "seals": [{"header": seals[number].header, "signature": seals[number].signature} for number in numbers],
             "entries": list(_proven(chosen, seals)),
         }
-        content = json.dumps(document, ensure_ascii=False, indent=1, default=int).encode() + b"\n"
+        content = json.dumps(document, ensure_ascii=False, indent=1).encode() + b"\n"
     signature = verify_file.signature_of(output)
     _write(output, content)
     _write(signature, json.dumps(_signature(deployment, content, pem), indent=1).encode() + b"\n")

@@ -7,16 +7,11 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
 
-from boto3.dynamodb.conditions import Key
-
+from api_particulier.dynamodb import Item, Table, serialize
 from api_particulier.keys.token import Token
 from api_particulier.scopes import fields_of, is_granted
 from ops.functions import datasets
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.service_resource import Table
 
 LOOKED_BACK = timedelta(days=90)
 """How far back a last use is looked for by default."""
@@ -24,20 +19,24 @@ _THREADS = 16
 """Tokens looked up at the same time."""
 
 
-def last_use(audit: "Table", token: Token, since: datetime, now: datetime) -> datetime | None:
+def last_use(audit: Table, token: Token, since: datetime, now: datetime) -> datetime | None:
     """Return the time of the last call that reached a function, refused or not; None without a call since ``since``."""
     earliest = max(since, token.created)
     for day in _days_back(earliest, now):
-        latest = audit.query(
-            KeyConditionExpression=Key("token_day").eq(f"{token.id}#{day}"), ScanIndexForward=False, Limit=1
+        latest = audit.client.query(
+            TableName=audit.name,
+            KeyConditionExpression="token_day = :token_day",
+            ExpressionAttributeValues=serialize({":token_day": f"{token.id}#{day}"}),
+            ScanIndexForward=False,
+            Limit=1,
         )["Items"]
         if latest:
-            used = datetime.fromisoformat(str(latest[0]["at"]))
+            used = datetime.fromisoformat(latest[0]["at"]["S"])
             return used if used >= earliest else None
     return None
 
 
-def last_uses(audit: "Table", tokens: Iterable[Token], since: datetime, now: datetime) -> dict[str, datetime | None]:
+def last_uses(audit: Table, tokens: Iterable[Token], since: datetime, now: datetime) -> dict[str, datetime | None]:
     """Return the last use of each token, by its id."""
     tokens = list(tokens)
     with ThreadPoolExecutor(_THREADS) as pool:
@@ -55,7 +54,7 @@ class ScopesUsed:
     unused: tuple[str, ...]
 
 
-def scopes_used(audit: "Table", token: Token, since: datetime, now: datetime) -> ScopesUsed:
+def scopes_used(audit: Table, token: Token, since: datetime, now: datetime) -> ScopesUsed:
     """Return the scopes of a token that released a field since ``since``, and those that did not.
 
     A scope whose field is rare at the provider may look unused.
@@ -70,23 +69,17 @@ def scopes_used(audit: "Table", token: Token, since: datetime, now: datetime) ->
     for record in _records(audit, token, since, now):
         if record["released"]:
             calls += 1
-            route = str(record["route"])
+            route = record["route"]
             used |= {scope_of[route, path] for path in record["released"] if (route, path) in scope_of}
     granted = {scope for scope in scope_of.values() if is_granted(scope, token.scopes)}
     return ScopesUsed(calls, tuple(sorted(used & granted)), tuple(sorted(granted - used)))
 
 
-def _records(audit: "Table", token: Token, since: datetime, now: datetime) -> Iterator[dict[str, Any]]:
+def _records(audit: Table, token: Token, since: datetime, now: datetime) -> Iterator[Item]:
     for day in _days_back(since, now):
-        for record in _query(audit, KeyConditionExpression=Key("token_day").eq(f"{token.id}#{day}")):
-            if datetime.fromisoformat(str(record["at"])) >= since:
+        for record in audit.query("#token_day = :token_day", {"token_day": f"{token.id}#{day}"}):
+            if datetime.fromisoformat(record["at"]) >= since:
                 yield record
-
-
-def _query(table: "Table", **request: Any) -> Iterator[dict[str, Any]]:
-    pages: Any = table.meta.client.get_paginator("query")
-    for page in pages.paginate(TableName=table.name, **request):
-        yield from page["Items"]
 
 
 def _days_back(since: datetime, now: datetime) -> Iterator[str]:
@@ -97,9 +90,7 @@ def _days_back(since: datetime, now: datetime) -> Iterator[str]:
         day -= timedelta(days=1)
 
 
-def forget_suspicions(stats: "Table", token: Token) -> None:
+def forget_suspicions(stats: Table, token: Token) -> None:
     """Delete the enumeration history of a token, which would suspend it again at its next suspect call."""
-    history = _query(stats, KeyConditionExpression=Key("pk").eq(f"watch#{token.id}"), ConsistentRead=True)
-    with stats.batch_writer() as batch:
-        for item in history:
-            batch.delete_item(Key={"pk": item["pk"], "sk": item["sk"]})
+    for item in stats.query("#pk = :pk", {"pk": f"watch#{token.id}"}, consistent=True):
+        stats.delete({"pk": item["pk"], "sk": item["sk"]})

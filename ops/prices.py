@@ -29,4 +29,4 @@ def price(name: str, quantity: float) -> float:
 
 def prices_not_found() -> list[str]:
     """Return the names of the prices assumed from another region, because none was found for Paris."""
-    return [name for name, entry in _prices().items() if "supposed" in entry]
+    return [name for name, entry in _prices().items() if "assumed" in entry]

@@ -28,7 +28,7 @@ class Quota:
     name: str
     used: int
     limit: int
-    ask: str
+    raised_by: str
 
     @property
     def share(self) -> float:
@@ -82,7 +82,7 @@ def _section(rate: int) -> Iterator[str]:
     yield f"\n## {rate:,} calls a second\n\n*{first.name}* {breaks}, at {first.share:,.0%}.\n\n"
     yield "| | used | by default | | to request |\n|---|---:|---:|---:|---|\n"
     for quota in found:
-        request = "" if quota.is_enough else f"{quota.used * HEADROOM:,}, of {quota.ask}"
+        request = "" if quota.is_enough else f"{quota.used * HEADROOM:,}, of {quota.raised_by}"
         yield f"| {quota.name} | {quota.used:,} | {quota.limit:,} | {quota.share:,.1%} | {request} |\n"
 
 

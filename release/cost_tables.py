@@ -35,7 +35,7 @@ def _bills() -> Iterator[str]:
     months = [Calls(number, memory) for number in VOLUMES]
     bills = [bill(month) for month in months]
     yield f"Euros for a million calls; datasets of {memory} MB, a provider that answers in {PROVIDER_MS:,.0f} ms,"
-    yield f"{EUROS_PER_DOLLAR:.2f} € a dollar, supposed."
+    yield f"{EUROS_PER_DOLLAR:.2f} € a dollar, assumed."
     yield ""
     yield _row("calls a month", *(f"{number:,}" for number in VOLUMES))
     yield _row("---", *("---:" for _ in VOLUMES))

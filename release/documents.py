@@ -20,7 +20,7 @@ _PROVIDERS: Final = {"dgfip": "DGFIP", "caf": "CAF"}
 
 def readme() -> str:
     """Return the README with its table of datasets."""
-    rows = ["| dataset | route | v1 | asks | what it answers |", "|---|---|---|---|---|"]
+    rows = ["| dataset | route | v1 route | provider | data |", "|---|---|---|---|---|"]
     for dataset in datasets():
         v2 = " ".join(f"`{route}`" for route in dataset.routes if "/v2/" in route)
         v1 = " ".join(f"`{route}`" for route in dataset.routes if "/v2/" not in route)

@@ -15,7 +15,7 @@ _of_a_provider = click.option(
     "--provider", required=True, type=click.Choice(["dgfip", "caf", "ban"]), help="The provider in maintenance."
 )
 
-_TRY_AGAIN = "another command changed the maintenances meanwhile; try again"
+_TRY_AGAIN = "another command changed the maintenances at the same time; try again"
 
 
 @click.group(invoke_without_command=True)

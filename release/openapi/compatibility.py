@@ -1,6 +1,6 @@
 """Changes of the public contract that would break callers of the last release.
 
-``python -m release.openapi.compatibility`` compares ``docs/openapi.yaml`` with that of the last git tag, if any.
+``python -m release.openapi.compatibility`` compares ``docs/openapi.yaml`` with the contract of the last git tag.
 ``jsoncompat`` compares two JSON schemas; this module finds the schemas in the document, and knows which side reads
 each. A change that is not proven compatible is a break (docs/decisions/0023-breaking-changes.md).
 """
@@ -30,24 +30,25 @@ type Document = Mapping[str, Any]
 
 
 def last_release() -> str | None:
-    """Return the last git tag before this commit, a release's version; none before the first release."""
+    """Return the last git tag before this commit, the version of a release; None before the first release."""
     return _git("describe", "--tags", "--abbrev=0")
 
 
 def contract_of(release: str) -> Document:
-    """Return the contract as it was at a tag; without a path where there was none."""
+    """Return the contract at a tag; without paths when the tag has no contract."""
     return read(_git("show", f"{release}:{CONTRACT}") or "paths: {}")
 
 
 def read(text: str) -> Document:
+    """Read a contract from its YAML."""
     loaded: Document = yaml.load(text, yaml.CSafeLoader)
     return loaded
 
 
 def _git(*arguments: str) -> str | None:
-    """Return what git prints; none where it fails, or is not installed."""
+    """Return the output of git; None when it fails or is not installed."""
     try:
-        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603, S607 - arguments of ours, to the git of the PATH
+        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603, S607 - fixed arguments, git of the PATH
     except FileNotFoundError:
         return None
     return None if done.returncode else done.stdout.strip()

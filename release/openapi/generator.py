@@ -1,23 +1,16 @@
 """``docs/openapi.yaml``: the public contract, generated from the declarations of the functions.
 
-Powertools writes the part of each function from its models, and merges the parts. This module adds what its generator
-does not have: the headers of every response, and the responses shared by several operations.
+The schemas are those of the pydantic models. An error response that several operations share is written once.
 """
 
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
-from inspect import Parameter as Argument
-from inspect import Signature
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final, Literal
 
 import yaml
-from aws_lambda_powertools.event_handler import APIGatewayRestResolver
-from aws_lambda_powertools.event_handler.openapi import OpenAPIMerge
-from aws_lambda_powertools.event_handler.openapi.models import APIKey, APIKeyIn, Contact, Example, License, Server, Tag
-from aws_lambda_powertools.event_handler.openapi.params import Body, Header, Query
-from aws_lambda_powertools.event_handler.openapi.types import OpenAPIResponse
+from pydantic import BaseModel, TypeAdapter
 
 from api_particulier.api.dataset import Dataset
 from api_particulier.api.openapi import Route
@@ -29,14 +22,17 @@ from ops.template import ROOT, resources
 from release.openapi import refusals
 from release.openapi.examples import examples
 
+type Object = dict[str, Any]
+"""A part of the document."""
+
 KEY: Final = "X-API-Key"
 _V2: Final = "/api/v2/"
 SERVER: Final = ".."
 """Relative to the address of the document, ``/api/open-api.yml``, so that it is right behind any stage and domain."""
 _TAGS: Final = {
-    "dgfip": Tag(name="Données fiscales", description="Ce que la DGFIP sait d'un foyer fiscal"),
-    "caf": Tag(name="Données familiales", description="Ce que la CAF sait d'une famille"),
-    "services": Tag(name="Services", description="Ce qui entoure les jeux de données"),
+    "dgfip": {"name": "Données fiscales", "description": "Ce que la DGFIP sait d'un foyer fiscal"},
+    "caf": {"name": "Données familiales", "description": "Ce que la CAF sait d'une famille"},
+    "services": {"name": "Services", "description": "Ce qui entoure les jeux de données"},
 }
 _DESCRIPTION: Final = f"""\
 Les données fiscales (DGFIP) et familiales (CAF) d'un citoyen, certifiées à la source, pour les
@@ -56,14 +52,19 @@ _HEADERS: Final = {
     "RateLimit-Policy": ("La même limite, avec sa fenêtre en secondes (`w`)", {"type": "string"}, False),
     "Retry-After": ("Secondes à attendre avant de réessayer", {"type": "string", "pattern": "^[0-9]+$"}, False),
 }
-_FORMAT: Final = Argument(
-    "format",
-    Argument.KEYWORD_ONLY,
-    annotation=Annotated[
-        Literal["json", "xml"], Query(description="Le format de la réponse, à la place de l'en-tête Accept.")
-    ],
-    default="json",
-)
+_FORMAT: Final = {
+    "description": "Le format de la réponse, à la place de l'en-tête Accept.",
+    "required": False,
+    "schema": {"type": "string", "enum": ["json", "xml"]},
+    "name": "format",
+    "in": "query",
+}
+_SCHEME: Final = {
+    "type": "apiKey",
+    "description": "La clé remise à l'administration, secrète ; jamais dans l'adresse",
+    "in": "header",
+    "name": KEY,
+}
 _USER: Final = "L'agent qui consulte, tel que l'administration le nomme : il est gardé dans la trace."
 _HEAD: Final = "# Écrit par `make docs` à partir des déclarations de functions/ ; un test compare.\n"
 _NUMBER: Final = re.compile("[0-9]+$")
@@ -78,31 +79,62 @@ def document() -> str:
     return _HEAD + yaml.dump(openapi(), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
 
 
-def openapi() -> dict[str, Any]:
+def openapi() -> Object:
     """Return the document; raise ``UndocumentedRouteError`` when a route is missing."""
-    merge = OpenAPIMerge(
-        title="API Particulier",
-        version=tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"],
-        description=_DESCRIPTION,
-        tags=list(_TAGS.values()),
-        servers=[Server(url=SERVER)],
-        contact=Contact(name="L'équipe d'API Particulier", email="contact@particulier.api.gouv.fr"),
-        license_info=License(name="MIT", identifier="MIT"),
-        on_conflict="error",
-    )
-    parts = [_part(folder, module) for folder, module in modules().items() if _routes_of(folder)]
-    _refuse_different_models_of_one_name(parts)
-    for part in parts:
-        merge.add_schema(part)
-    return _tidied(merge.get_openapi_schema())
+    schemas = _Schemas()
+    paths: dict[str, Object] = {}
+    for folder, module in modules().items():
+        for path, method, operation in _operations(folder, module, schemas):
+            paths.setdefault(path, {})[method] = operation
+    paths = dict(sorted(paths.items(), key=lambda item: (not item[0].startswith(_V2), item[0])))
+    responses = _share_errors([operation for item in paths.values() for operation in item.values()])
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "API Particulier",
+            "version": tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"],
+            "description": _DESCRIPTION,
+            "contact": {"name": "L'équipe d'API Particulier", "email": "contact@particulier.api.gouv.fr"},
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": SERVER}],
+        "paths": paths,
+        "components": {
+            "schemas": dict(sorted(schemas.definitions.items())),
+            "securitySchemes": {KEY: _SCHEME},
+            "headers": {
+                name: {"description": what, "required": required, "schema": schema}
+                for name, (what, schema, required) in _HEADERS.items()
+            },
+            "responses": dict(sorted(responses.items())),
+        },
+        "tags": list(_TAGS.values()),
+    }
 
 
-_SCHEME: Final = APIKey(
-    **{"in": APIKeyIn.header}, name=KEY, description="La clé remise à l'administration, secrète ; jamais dans l'adresse"
-)
+class _Schemas:
+    """The JSON schemas of the models, by name."""
+
+    def __init__(self) -> None:
+        self.definitions: dict[str, Object] = {}
+
+    def of(self, model: Any, mode: Literal["validation", "serialization"] = "serialization") -> Object:
+        """Return the schema of a type: a reference for a pydantic model, whose definition is kept."""
+        schema = TypeAdapter(model).json_schema(mode=mode, ref_template="#/components/schemas/{model}")
+        _tidy(schema)
+        for name, definition in schema.pop("$defs", {}).items():
+            self._define(name, definition)
+        if not (isinstance(model, type) and issubclass(model, BaseModel)):
+            return schema
+        self._define(model.__name__, schema)
+        return {"$ref": f"#/components/schemas/{model.__name__}"}
+
+    def _define(self, name: str, schema: Object) -> None:
+        if self.definitions.setdefault(name, schema) != schema:
+            raise ValueError(f"two different models are named {name}")
 
 
-# ── A function's part ────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Operations ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _routes_of(folder: str) -> dict[tuple[str, str], bool]:
@@ -120,183 +152,133 @@ def _routes_of(folder: str) -> dict[tuple[str, str], bool]:
     }
 
 
-def _part(folder: str, module: Any) -> dict[str, Any]:
-    """Return the document that Powertools writes for a function."""
-    resolver = APIGatewayRestResolver()
+def _operations(folder: str, module: Any, schemas: _Schemas) -> Iterator[tuple[str, str, Object]]:
+    """Yield the path, the method and the description of each API route of a function."""
     routes = _routes_of(folder)
     if hasattr(module, "DATASET"):
         for path in module.DATASET.routes:
-            _add_dataset(resolver, module.DATASET, path)
-    else:
-        declared = {(route.method, route.path): route for route in getattr(module, "ROUTES", ())}
-        if declared.keys() != routes.keys():
-            missing = ", ".join(" ".join(route) for route in sorted(declared.keys() ^ routes.keys()))
-            raise UndocumentedRouteError(f"functions/{folder}/app.py: ROUTES and template.yaml differ: {missing}")
-        for method_and_path, route in declared.items():
-            _add_service(resolver, route, key=routes[method_and_path])
-    return _dumped(resolver.get_openapi_schema(security_schemes={KEY: _SCHEME}))
+            yield path, "get", _of_dataset(module.DATASET, path, schemas)
+        return
+    declared = {(route.method, route.path): route for route in getattr(module, "ROUTES", ())}
+    if routes and declared.keys() != routes.keys():
+        missing = ", ".join(" ".join(route) for route in sorted(declared.keys() ^ routes.keys()))
+        raise UndocumentedRouteError(f"functions/{folder}/app.py: ROUTES and template.yaml differ: {missing}")
+    for key, route in declared.items():
+        yield route.path, route.method.lower(), _of_service(route, schemas, has_key=routes[key])
 
 
-def _dumped(model: Any) -> dict[str, Any]:
-    dumped: dict[str, Any] = model.model_dump(mode="json", by_alias=True, exclude_none=True)
-    return dumped
-
-
-def _add_dataset(resolver: APIGatewayRestResolver, dataset: Dataset[Parameters], path: str) -> None:
+def _of_dataset(dataset: Dataset[Parameters], path: str, schemas: _Schemas) -> Object:
     model, is_v2 = dataset.routes[path], path.startswith(_V2)
     scopes = ", ".join(f"`{scope}`" for scope in dict.fromkeys(scope for _, scope in fields_of(model)))
-    name = dataset.name if is_v2 else f"{dataset.name}_v1"
-    arguments = [*_queries(dataset.parameters.documented, required=True), _header("X-User", _USER, required=False)]
-    if not is_v2:
-        arguments.append(_FORMAT)
-    resolver.get(
-        path,
-        summary=(model.__doc__ or "").splitlines()[0],
-        description=f"Scopes dont chacun ouvre des champs de cette réponse : {scopes}.",
-        operation_id=name,
-        tags=[_TAGS[dataset.provider].name],
-        security=[{KEY: []}],
-        responses={
-            200: _success(model, examples()["responses"][path], xml=not is_v2),
-            **refusals.of_dataset(dataset, is_v2=is_v2),
+    queries = [_query(parameter, required=True) for parameter in dataset.parameters.documented]
+    formats = [] if is_v2 else [_FORMAT]
+    return {
+        "tags": [_TAGS[dataset.provider]["name"]],
+        "summary": (model.__doc__ or "").splitlines()[0],
+        "description": f"Scopes dont chacun ouvre des champs de cette réponse : {scopes}.",
+        "operationId": dataset.name if is_v2 else f"{dataset.name}_v1",
+        "parameters": [*queries, *formats, _header("X-User", _USER, required=False)],
+        "responses": {
+            "200": _success(schemas.of(model), examples()["responses"][path], xml=not is_v2),
+            **_refusals(refusals.of_dataset(dataset, is_v2=is_v2), schemas),
         },
-    )(_endpoint(name, arguments))
+        "security": [{KEY: []}],
+    }
 
 
-def _add_service(resolver: APIGatewayRestResolver, route: Route, *, key: bool) -> None:
-    arguments = [
-        *_queries(route.parameters, required=False),
-        *(_header(name, what, required=True) for name, what in route.asks.items()),
-    ]
-    if route.xml:
-        arguments.append(_FORMAT)
+def _of_service(route: Route, schemas: _Schemas, *, has_key: bool) -> Object:
+    operation: Object = {"tags": [_TAGS["services"]["name"]], "summary": route.summary}
+    if route.description:
+        operation["description"] = route.description
+    operation["operationId"] = route.name
+    queries = [_query(parameter, required=False) for parameter in route.parameters]
+    formats = [_FORMAT] if route.xml else []
+    headers = [_header(name, what, required=True) for name, what in route.asks.items()]
+    if parameters := [*queries, *formats, *headers]:
+        operation["parameters"] = parameters
     if route.body is not None:
-        arguments.append(_body(route.body, route.body_example))
-    register = resolver.post if route.method == "POST" else resolver.get
-    register(
-        route.path,
-        summary=route.summary,
-        description=route.description or None,
-        operation_id=route.name,
-        tags=[_TAGS["services"].name],
-        security=[{KEY: []}] if key else None,
-        responses={
-            200: _success(route.answer, route.example, xml=route.xml, media_type=route.media_type, more=route.headers),
-            **refusals.of_service(route.errors, key=key, body=route.body is not None, xml=route.xml),
-        },
-    )(_endpoint(route.name, arguments))
+        content = {"schema": schemas.of(route.body, "validation"), "examples": _example(route.body_example)}
+        operation["requestBody"] = {"content": {"application/json": content}, "required": True}
+    success = _success(schemas.of(route.answer), route.example, xml=route.xml, media_type=route.media_type)
+    success["headers"] |= {
+        name: {"description": what, "schema": {"type": "string"}} for name, what in route.headers.items()
+    }
+    errors = refusals.of_service(route.errors, key=has_key, body=route.body is not None, xml=route.xml)
+    operation["responses"] = {"200": success, **_refusals(errors, schemas)}
+    if has_key:
+        operation["security"] = [{KEY: []}]
+    return operation
 
 
-def _endpoint(name: str, arguments: list[Argument]) -> Any:
-    """Return a function with these arguments, from which Powertools reads the parameters of an operation."""
-
-    def endpoint(**_: object) -> None:
-        """Only its signature is read."""
-
-    endpoint.__name__ = name
-    endpoint.__signature__ = Signature(arguments)  # type: ignore[attr-defined]  # read by `inspect.signature`
-    return endpoint
-
-
-def _queries(parameters: tuple[Parameter, ...], *, required: bool) -> Iterator[Argument]:
-    for parameter in parameters:
-        value = examples()["parameters"].get(parameter.name)
-        sample = {"bac à sable": Example(value=value)} if value else None
-        described = Query(description=parameter.description, pattern=parameter.pattern, openapi_examples=sample)
-        default = Argument.empty if required else ""
-        yield Argument(parameter.name, Argument.KEYWORD_ONLY, annotation=Annotated[str, described], default=default)
+def _query(parameter: Parameter, *, required: bool) -> Object:
+    described: Object = {
+        "description": parameter.description,
+        "required": required,
+        "schema": {"type": "string", "pattern": parameter.pattern},
+    }
+    if value := examples()["parameters"].get(parameter.name):
+        described["examples"] = {"bac à sable": {"value": value}}
+    return described | {"name": parameter.name, "in": "query"}
 
 
-def _header(name: str, what: str, *, required: bool) -> Argument:
-    annotation = Annotated[str, Header(alias=name, description=what)]
-    default = Argument.empty if required else ""
-    return Argument(name.replace("-", "_"), Argument.KEYWORD_ONLY, annotation=annotation, default=default)
+def _header(name: str, what: str, *, required: bool) -> Object:
+    schema = {"type": "string"}
+    return {"description": what, "required": required, "schema": schema, "name": name.lower(), "in": "header"}
 
 
-def _body(model: Any, example: object) -> Argument:
-    annotation = Annotated[model, Body(openapi_examples={"exemple": Example(value=example)})]
-    return Argument("body", Argument.KEYWORD_ONLY, annotation=annotation)
-
-
-def _success(
-    model: Any,
-    example: object,
-    *,
-    xml: bool,
-    media_type: str = "application/json",
-    more: Mapping[str, str] | None = None,
-) -> OpenAPIResponse:
-    headers = refusals.headers("X-Request-Id", "RateLimit-Limit", "RateLimit-Policy")
-    own = {name: {"description": what, "schema": {"type": "string"}} for name, what in (more or {}).items()}
-    content: dict[str, Any] = {media_type: {"model": model, "examples": {"exemple": {"value": example}}}}
+def _success(schema: Object, example: object, *, xml: bool, media_type: str = "application/json") -> Object:
+    content = {media_type: {"schema": schema, "examples": _example(example)}}
     if xml:
-        text = in_xml("result", example)
-        content["application/xml"] = {"model": model, "examples": {"exemple": {"value": text}}}
-    return {"description": "La réponse", "headers": headers | own, "content": content}
+        content["application/xml"] = {"schema": schema, "examples": _example(in_xml("result", example))}
+    headers = refusals.headers("X-Request-Id", "RateLimit-Limit", "RateLimit-Policy")
+    return {"description": "La réponse", "headers": headers, "content": content}
 
 
-# ── The whole ────────────────────────────────────────────────────────────────────────────────────────────────────────
+def _example(value: object) -> Object:
+    return {"exemple": {"value": value}}
 
 
-def _refuse_different_models_of_one_name(parts: list[dict[str, Any]]) -> None:
-    """Raise ``ValueError`` for two different models with the same name: the merge would keep one of them."""
-    known: dict[str, Any] = {}
-    for part in parts:
-        for name, schema in part["components"]["schemas"].items():
-            if known.setdefault(name, schema) != schema:
-                raise ValueError(f"two models are named {name}")
-
-
-def _tidied(merged: dict[str, Any]) -> dict[str, Any]:
-    """Add the headers of responses, share identical error responses, and remove the schemas that are not used."""
-    components = merged["components"]
-    components["headers"] = {
-        name: {"description": what, "required": required, "schema": schema}
-        for name, (what, schema, required) in _HEADERS.items()
+def _refusals(responses: Mapping[int, Object], schemas: _Schemas) -> dict[str, Object]:
+    """Return error responses by status as text, with the schema of their body."""
+    schema = schemas.of(refusals.Erreur)
+    return {
+        f"{status}": response
+        | {"content": {media: {"schema": schema, **content} for media, content in response["content"].items()}}
+        for status, response in responses.items()
     }
-    components["responses"] = dict(sorted(_share_errors(merged)))
-    components["schemas"] = {
-        name: schema for name, schema in sorted(components["schemas"].items()) if "ValidationError" not in name
-    }
-    for operation in _operations(merged):
-        for parameter in operation.get("parameters", ()):
-            del parameter["schema"]["description"]  # the parameter's own
-            parameter["schema"].pop("default", None)  # set only to make the argument optional
-    _untitle(merged["paths"])
-    _untitle(components["schemas"])
-    merged["paths"] = dict(sorted(merged["paths"].items(), key=lambda path: (not path[0].startswith(_V2), path[0])))
-    return merged
 
 
-def _untitle(node: Any) -> None:
-    """Remove the titles that pydantic makes from names."""
+# ── Schemas and shared responses ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def _tidy(node: Any) -> None:
+    """Remove the titles that pydantic makes from names, and its defaults without a value."""
     for child in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
-        _untitle(child)
+        _tidy(child)
     if isinstance(node, dict) and isinstance(node.get("title"), str):
         del node["title"]
+    if isinstance(node, dict) and node.get("default", "") is None:
+        del node["default"]
 
 
-def _operations(merged: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    for path in merged["paths"].values():
-        yield from path.values()
-
-
-def _share_errors(merged: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Replace the error responses that several operations share by references, and yield them with their names."""
-    found: dict[str, list[tuple[dict[str, Any], str]]] = {}
-    for operation in _operations(merged):
+def _share_errors(operations: list[Object]) -> dict[str, Object]:
+    """Replace the error responses that several operations share by references, and return them by name."""
+    places: dict[str, list[tuple[Object, str]]] = {}
+    for operation in operations:
         for status, response in operation["responses"].items():
             if int(status) >= HTTPStatus.BAD_REQUEST:
                 cases = response["content"]["application/json"]["examples"]
                 kind = ["Xml"] if "application/xml" in response["content"] else []
-                name = "-".join([str(status), *dict.fromkeys(_NUMBER.sub("", case) for case in cases), *kind])
-                found.setdefault(name, []).append((operation["responses"], status))
-    for name, places in found.items():
-        shared = [responses[status] for responses, status in places]
-        if len(shared) > 1 and all(response == shared[0] for response in shared):
-            for responses, status in places:
+                name = "-".join([status, *dict.fromkeys(_NUMBER.sub("", case) for case in cases), *kind])
+                places.setdefault(name, []).append((operation["responses"], status))
+    shared = {}
+    for name, found in places.items():
+        first, *others = (responses[status] for responses, status in found)
+        if others and all(response == first for response in others):
+            shared[name] = first
+            for responses, status in found:
                 responses[status] = {"$ref": f"#/components/responses/{name}"}
-            yield name, shared[0]
+    return shared
 
 
 class _Dumper(yaml.SafeDumper):

@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, Final
 
-from aws_lambda_powertools.event_handler.openapi.types import OpenAPIResponse
 from pydantic import BaseModel, Field
 
 from api_particulier import errors
@@ -88,15 +87,15 @@ def _example(error: ApiError | type[ApiError]) -> ApiError:
 
 def of_service(
     declared: Iterable[ApiError | type[ApiError]], *, key: bool, body: bool, xml: bool
-) -> dict[int, OpenAPIResponse]:
-    """Return the error responses of a service, by status."""
+) -> dict[int, dict[str, Any]]:
+    """Return the error responses of a service by status, without the schema of their body, which is ``Erreur``."""
     return _responses(
         [*(Case.from_error(_example(error)) for error in declared), *_common(key=key, body=body)], xml=xml
     )
 
 
-def of_dataset(dataset: Dataset[Parameters], *, is_v2: bool) -> dict[int, OpenAPIResponse]:
-    """Return the error responses of a route of a dataset, by status."""
+def of_dataset(dataset: Dataset[Parameters], *, is_v2: bool) -> dict[int, dict[str, Any]]:
+    """Return the error responses of a route of a dataset, in the same form."""
     cases = [
         Case.from_error(errors.InsufficientScopes()),
         Case.from_error(errors.EnumerationSuspected()),
@@ -145,7 +144,7 @@ def _camel(kind: str) -> str:
     return re.sub("_?([A-Z0-9])([A-Z0-9]*)", lambda word: word[1] + word[2].lower(), kind)
 
 
-def _responses(cases: list[Case], *, xml: bool) -> dict[int, OpenAPIResponse]:
+def _responses(cases: list[Case], *, xml: bool) -> dict[int, dict[str, Any]]:
     return {
         status: _response([case for case in cases if case.status == status], xml=xml)
         for status in sorted({case.status for case in cases})
@@ -157,18 +156,17 @@ def headers(*names: str) -> dict[str, Any]:
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
-def _response(cases: list[Case], *, xml: bool) -> OpenAPIResponse:
+def _response(cases: list[Case], *, xml: bool) -> dict[str, Any]:
     retry_after = ["Retry-After"] if any(case.retry_after for case in cases) else []
     codes = " ou ".join(f"`{code}`" for code in dict.fromkeys(str(case.body["error"]) for case in cases))
     whens = "\n".join(f"- {when}" for when in dict.fromkeys(case.when for case in cases))
     content: dict[str, Any] = {
         "application/json": {
-            "model": Erreur,
             "examples": {case.name: {"summary": case.when, "value": dict(case.body)} for case in cases},
         }
     }
     with_xml = [case for case in cases if not case.json_only]
     if xml and with_xml:
         text = in_xml("error", with_xml[0].body)
-        content["application/xml"] = {"model": Erreur, "examples": {with_xml[0].name: {"value": text}}}
+        content["application/xml"] = {"examples": {with_xml[0].name: {"value": text}}}
     return {"description": f"{codes}\n\n{whens}", "headers": headers("X-Request-Id", *retry_after), "content": content}

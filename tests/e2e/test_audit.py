@@ -81,24 +81,24 @@ def tampered(stack: Stack, records: list[dict[str, Any]], how: str) -> Iterator[
     added = changed | {"id": str(UUID(int=UUID(changed["id"]).int - (90_000 << 80)))}  # dated 90 s earlier
     match how:
         case "flip a byte":
-            table.put_item(Item=changed | {"organisation": changed["organisation"][:-1] + "F"})
+            table.put(changed | {"organisation": changed["organisation"][:-1] + "F"})
             finding = f"{named(changed)}: it was changed since seal "
         case "delete":
-            table.delete_item(Key=key(changed))
+            table.delete(key(changed))
             finding = f"{named(changed)}: it was deleted since seal "
         case "swap":
-            table.put_item(Item=other | key(changed))
-            table.put_item(Item=changed | key(other))
+            table.put(other | key(changed))
+            table.put(changed | key(other))
             finding = f"{named(changed)}: it was changed since seal "
         case _:
-            table.put_item(Item=added)
+            table.put(added)
             finding = f"{named(added)}: it is in no seal: it was added afterwards"
     try:
         yield finding
     finally:
-        table.put_item(Item=changed)
-        table.put_item(Item=other)
-        table.delete_item(Key=key(added))
+        table.put(changed)
+        table.put(other)
+        table.delete(key(added))
 
 
 @pytest.mark.parametrize("how", ["flip a byte", "delete", "insert", "swap"])

@@ -1,4 +1,4 @@
-"""What is deployed of a library; ``tests/e2e/test_package.py`` shows that the functions can do with it."""
+"""The deployed files of a library; ``tests/e2e/test_package.py`` runs the functions with them."""
 
 from pathlib import Path
 
@@ -16,18 +16,18 @@ def package(tmp_path: Path) -> Path:
     return package
 
 
-def test_what_is_not_named_is_not_deployed(package: Path) -> None:
+def test_prune_removes_the_files_that_match_no_pattern(package: Path) -> None:
     prune(package, ("__init__.py", "*.so", "kept"))
     assert sorted(str(path.relative_to(package)) for path in package.rglob("*")) == [
         *("__init__.py", "kept", "kept/__init__.py", "kept/deep", "kept/deep/data", "used.so")
     ]
 
 
-def test_what_is_named_and_not_there_stops_the_build(package: Path) -> None:
+def test_a_pattern_without_a_file_stops_the_build(package: Path) -> None:
     with pytest.raises(ToolError, match=r"keeps what is not there: package/gone.py, \*.dat$"):
         prune(package, ("__init__.py", "gone.py", "*.dat"))
     assert (package / "other/deep/data").exists()
 
 
-def test_a_package_is_weighed_as_it_is_downloaded(package: Path) -> None:
+def test_zipped_bytes_is_the_compressed_size(package: Path) -> None:
     assert 6 * 100 < zipped_bytes(package) < 6 * 1_000

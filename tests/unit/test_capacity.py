@@ -1,4 +1,4 @@
-"""The arithmetic of ``docs/capacity.md``; that the page says it is compared with the other documents."""
+"""The calculations of ``docs/capacity.md``."""
 
 import pytest
 
@@ -13,24 +13,24 @@ from release.capacity import Quota, page, quotas
         (100_000, (100_000, 5_000, 100_000, 50_000, 200_000, 40)),
     ],
 )
-def test_what_a_rate_uses(rate: int, used: tuple[int, ...]) -> None:
+def test_the_use_of_each_quota_at_a_rate(rate: int, used: tuple[int, ...]) -> None:
     names = ("API Gateway", "API keys", "Lambda", "The busiest", "The audit", "One key")
-    found = quotas(rate)
-    assert tuple(one.used for name in names for one in found if one.name.startswith(name)) == used
+    found = [quota for name in names for quota in quotas(rate) if quota.name.startswith(name)]
+    assert tuple(quota.used for quota in found) == used
 
 
 @pytest.mark.parametrize(("rate", "share"), [(10, 0.05), (1_000, 5), (100_000, 500)])
-def test_the_busiest_datasets_share_is_the_first_to_break(rate: int, share: float) -> None:
+def test_the_concurrency_of_the_busiest_dataset_is_the_first_limit(rate: int, share: float) -> None:
     first = quotas(rate)[0]
     assert (first.name, first.share) == ("The busiest dataset's own share", share)
 
 
 @pytest.mark.parametrize(("used", "enough"), [(0, True), (50, True), (51, False), (100, False)])
-def test_more_is_asked_for_before_it_is_used_up(used: int, enough: bool) -> None:  # noqa: FBT001 - a parameter of the test
+def test_a_quota_is_enough_up_to_half_of_it(used: int, enough: bool) -> None:  # noqa: FBT001 - a parameter of the test
     assert Quota("", used, 100, "").is_enough is enough
 
 
-def test_what_is_enough_is_not_asked_for() -> None:
+def test_the_page_lists_only_the_quotas_to_raise() -> None:
     quiet = page().split("## ")[1]
     assert "10 calls a second" in quiet
     assert "Service Quotas" not in quiet

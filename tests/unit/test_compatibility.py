@@ -1,4 +1,4 @@
-"""What would break who calls today is refused, and what would not is let through (docs/decisions/0023)."""
+"""Changes of the contract that break callers are refused, the others accepted (docs/decisions/0023)."""
 
 import copy
 from collections.abc import Callable
@@ -68,7 +68,7 @@ HARMLESS: dict[str, Change] = {
     "a route is added": lambda new: new["paths"].update({"/api/v2/taille-foyer": new["paths"][RFR]}),
     "a method is added": lambda new: new["paths"][RFR].update(post=operation(new, CLES, "post")),
     "a field is added": lambda new: schema(new, "AvisImposition")["properties"].update(taille={"type": "integer"}),
-    "a field is said better": lambda new: schema(new, "AvisImposition")["properties"]["montantImpot"].update(
+    "a description changes": lambda new: schema(new, "AvisImposition")["properties"]["montantImpot"].update(
         description="…"
     ),
     "a field is never null any more": lambda new: schema(new, "AvisImposition")["properties"].update(
@@ -94,15 +94,15 @@ def changed(change: Change) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("what", BREAKING)
-def test_what_breaks_a_caller_is_refused(what: str) -> None:
+def test_a_breaking_change_is_refused(what: str) -> None:
     assert breaks(document(), changed(BREAKING[what]))
 
 
 @pytest.mark.parametrize("what", HARMLESS)
-def test_what_breaks_nobody_is_let_through(what: str) -> None:
+def test_a_harmless_change_is_accepted(what: str) -> None:
     assert breaks(document(), changed(HARMLESS[what])) == []
 
 
-def test_what_breaks_is_named() -> None:
+def test_a_refusal_names_the_change() -> None:
     (why,) = breaks(document(), changed(BREAKING["a route is gone"]))
     assert why == f"GET {RFR} is gone"

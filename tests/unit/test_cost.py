@@ -180,4 +180,4 @@ def test_each_price_is_used_and_gives_its_source_or_its_assumption() -> None:
     assert found.keys() == ROUND.keys() | {"gateway_requests"}
     for item in found.values():
         assert item["page"].startswith("https://aws.amazon.com/")
-        assert ("list" in item) is not ("supposed" in item)
+        assert ("list" in item) is not ("assumed" in item)

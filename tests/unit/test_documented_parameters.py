@@ -1,4 +1,4 @@
-"""What the documentation says of a parameter's form is exactly what is accepted."""
+"""A parameter is accepted exactly when it matches its documented pattern."""
 
 import re
 from typing import Final
@@ -18,20 +18,22 @@ GOOD: Final = {
 }
 NEARLY: Final = st.text("0123456789aZé ,\u00a0\n", max_size=20) | st.text(max_size=20)
 DOCUMENTED: Final[list[tuple[type[Parameters], str, str]]] = [
-    (numbers, one.name, one.pattern) for numbers in (AvisNumbers, AllocataireNumbers) for one in numbers.documented
+    (numbers, parameter.name, parameter.pattern)
+    for numbers in (AvisNumbers, AllocataireNumbers)
+    for parameter in numbers.documented
 ]
 
 
 def accepts(numbers: type[Parameters], name: str, value: str) -> bool:
     try:
-        numbers.parse({one: [good] for one, good in (GOOD | {name: value}).items()})
+        numbers.parse({parameter: [good] for parameter, good in (GOOD | {name: value}).items()})
     except BadRequest:
         return False
     return True
 
 
 @pytest.mark.parametrize(("numbers", "name", "pattern"), DOCUMENTED)
-def test_what_is_documented_is_accepted_and_nothing_else_is(numbers: type[Parameters], name: str, pattern: str) -> None:
+def test_a_value_is_accepted_when_it_matches_the_pattern(numbers: type[Parameters], name: str, pattern: str) -> None:
     @given(st.from_regex(pattern) | NEARLY)
     def hold(value: str) -> None:
         assert accepts(numbers, name, value) is bool(re.search(pattern, value))

@@ -1,4 +1,4 @@
-"""The documents that follow from the code are as the code is."""
+"""The generated documents are up to date."""
 
 import pytest
 
@@ -7,5 +7,5 @@ from tests.support.template import ROOT
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
-def test_a_document_says_what_the_code_does(name: str) -> None:
+def test_a_generated_document_is_up_to_date(name: str) -> None:
     assert (ROOT / name).read_text() == DOCUMENTS[name](), "run `make docs`"

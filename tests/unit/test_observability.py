@@ -1,4 +1,4 @@
-"""What can be logged and measured: a catalogue, and nothing else."""
+"""Log lines and metrics: only the fields of the catalogue."""
 
 import json
 import logging
@@ -18,7 +18,7 @@ def logged(capfd: pytest.CaptureFixture[str]) -> "Logged":
 
 
 class Logged:
-    """What has been written since it was last asked."""
+    """The lines logged since the previous reading."""
 
     def __init__(self, capfd: pytest.CaptureFixture[str]) -> None:
         self._capfd = capfd
@@ -29,7 +29,7 @@ class Logged:
         return [json.loads(line) for line in out.splitlines()]
 
 
-def test_a_line_is_what_is_told_and_when(logged: Logged) -> None:
+def test_a_line_has_its_fields_and_the_time(logged: Logged) -> None:
     before = datetime.now(UTC).replace(microsecond=0)
     log(LogEvent.ANSWERED, dataset="declarants", status=200, token=None, duration_ms=12)
     (line,) = logged.lines()
@@ -43,24 +43,24 @@ def test_a_line_is_what_is_told_and_when(logged: Logged) -> None:
         "duration_ms": 12,
     }
     assert isinstance(timestamp, str)
-    assert timestamp.endswith("Z")  # Lambda takes any other for no timestamp at all
+    assert timestamp.endswith("Z")  # Lambda ignores a timestamp in another format
     assert before <= datetime.fromisoformat(timestamp) <= datetime.now(UTC)
 
 
 @pytest.mark.parametrize("event", [LogEvent.PROVIDER_FAILED, LogEvent.AUDIT_FAILED, LogEvent.INTERNAL_ERROR])
-def test_a_failure_is_an_error(logged: Logged, event: LogEvent) -> None:
+def test_a_failure_is_logged_as_an_error(logged: Logged, event: LogEvent) -> None:
     log(event)
     assert [line["level"] for line in logged.lines()] == ["ERROR"]
 
 
-def test_what_is_not_in_the_catalogue_cannot_be_logged(logged: Logged) -> None:
+def test_a_field_outside_the_catalogue_is_refused(logged: Logged) -> None:
     with pytest.raises(ValueError, match=r"not a field of a log line: nom, numero$"):
         log(LogEvent.ANSWERED, numero=SECRET, nom=SECRET, status=200)
     assert logged.lines() == []
     assert not FIELDS & {"message", "exc_info", "query", "headers", "path", "address", "user", "citizen", "key"}
 
 
-def test_only_the_name_of_a_library_that_speaks_is_logged(logged: Logged) -> None:
+def test_a_line_of_a_library_is_reduced_to_its_name(logged: Logged) -> None:
     logging.getLogger("some.library").warning("about %s", SECRET, extra={"dataset": SECRET, "event": SECRET})
     logging.getLogger("api-particulier").error(SECRET, exc_info=ValueError(SECRET))
     lines = logged.lines()
@@ -71,14 +71,14 @@ def test_only_the_name_of_a_library_that_speaks_is_logged(logged: Logged) -> Non
     assert "TILLEUL" not in repr(lines)
 
 
-def test_a_library_that_whispers_is_not_heard(logged: Logged) -> None:
+def test_information_lines_of_libraries_are_dropped(logged: Logged) -> None:
     logger = logging.getLogger("some.library")
     logger.setLevel(logging.DEBUG)
     logger.info("about %s", SECRET)
     assert logged.lines() == []
 
 
-def test_an_unforeseen_exception_is_its_type_and_its_line(logged: Logged) -> None:
+def test_an_unexpected_exception_is_logged_as_its_type_and_line(logged: Logged) -> None:
     def at_fault() -> None:
         raise LookupError(SECRET) from ValueError(SECRET)
 
@@ -89,11 +89,11 @@ def test_an_unforeseen_exception_is_its_type_and_its_line(logged: Logged) -> Non
     assert (line["event"], line["exception"], line["request_id"]) == ("internal_error", "LookupError", "3f0c")
     assert str(line["at_line"]).endswith(f"at_fault:{at_fault.__code__.co_firstlineno + 1}")
     assert "TILLEUL" not in repr(line)
-    log_unexpected(LookupError(SECRET), "3f0c")  # one that was never raised
+    log_unexpected(LookupError(SECRET), "3f0c")  # it was never raised
     assert "at_line" not in logged.lines()[0]
 
 
-def test_a_call_is_counted_by_dataset_and_status(logged: Logged) -> None:
+def test_a_call_is_logged_with_its_dataset_and_status(logged: Logged) -> None:
     record_call("declarants", 404, 12, route="/api/v2/declarants", token=None)
     (line,) = logged.lines()
     assert line.pop("timestamp")
@@ -117,15 +117,15 @@ def test_a_call_is_counted_by_dataset_and_status(logged: Logged) -> None:
         (KeyError(SECRET), "internal_server_error", "provider_failed"),
     ],
 )
-def test_a_question_to_a_provider_is_timed_and_counted_by_outcome(
+def test_a_call_to_a_provider_is_logged_with_its_duration_and_outcome(
     logged: Logged, raised: Exception | None, outcome: str, event: str
 ) -> None:
     try:
         with provider_call("dgfip"):
             if raised is not None:
                 raise raised
-    except type(raised or None) as error:  # type: ignore[misc]  # the one raised
-        assert error is raised  # noqa: PT017 - passed on as it is
+    except type(raised or None) as error:  # type: ignore[misc]  # its own type
+        assert error is raised  # noqa: PT017 - the context manager does not change it
     (line,) = logged.lines()
     assert (line["event"], line["provider"], line["outcome"]) == (event, "dgfip", outcome)
     assert line["duration_ms"] in range(1000)

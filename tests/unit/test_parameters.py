@@ -1,4 +1,4 @@
-"""The numbers that name a citizen's file, as callers write them (contract §2)."""
+"""The numbers that identify a citizen, as callers write them."""
 
 import re
 from collections.abc import Callable
@@ -34,8 +34,8 @@ def read(numero: str = NUMERO, reference: str = REFERENCE) -> AvisNumbers:
 
 @st.composite
 def spaced(draw: st.DrawFn, text: st.SearchStrategy[str]) -> str:
-    """Draw a text and put spaces of any kind between its characters."""
-    return "".join(one + draw(st.text(SPACES, max_size=2)) for one in " " + draw(text))
+    """Draw a text, and add spaces of any kind between its characters."""
+    return "".join(character + draw(st.text(SPACES, max_size=2)) for character in " " + draw(text))
 
 
 thirteen_digits = st.text(digits, min_size=13, max_size=13)
@@ -43,13 +43,13 @@ thirteen_signs = st.text(digits + ascii_letters, min_size=13, max_size=13)
 
 
 @given(number=thirteen_digits, after=st.text(max_size=20), data=st.data())
-def test_a_tax_number_is_its_first_13_digits_spaces_left_out(number: str, after: str, data: st.DataObject) -> None:
+def test_a_tax_number_is_the_first_13_digits_without_spaces(number: str, after: str, data: st.DataObject) -> None:
     written = data.draw(spaced(st.just(number))) + after
     assert read(numero=written).numero_fiscal == number
 
 
 @given(reference=thirteen_signs, letter=st.sampled_from(["", *ascii_letters, *digits]), data=st.data())
-def test_a_reference_is_13_signs_and_may_carry_its_check_letter(
+def test_a_notice_reference_has_13_characters_and_an_optional_check_letter(
     reference: str, letter: str, data: st.DataObject
 ) -> None:
     assert read(reference=data.draw(spaced(st.just(reference + letter)))).reference_avis == reference
@@ -59,7 +59,7 @@ def test_a_reference_is_13_signs_and_may_carry_its_check_letter(
     "malformed",
     [
         *("269000000001", "A690000000012", "-690000000012", "+690000000012", "26900000O0012", "269.000.000.001"),
-        "٢٦٩٠٠٠٠٠٠٠٠١٢",  # digits to Python, not to the tax service
+        "٢٦٩٠٠٠٠٠٠٠٠١٢",  # digits for Python, not for the tax service
         *("２６９００００００００１２", "²690000000012", "2690000000\x0012", "\x002690000000012"),
         "\N{ZERO WIDTH SPACE}2690000000012",
         "numéro" * 2_000,
@@ -67,7 +67,7 @@ def test_a_reference_is_13_signs_and_may_carry_its_check_letter(
     ],
     ids=lambda text: ascii(text)[:40],
 )
-def test_what_is_not_13_digits_is_no_tax_number(malformed: str) -> None:
+def test_a_malformed_tax_number_is_refused(malformed: str) -> None:
     with pytest.raises(BadRequest, match="bad_request") as refused:
         read(numero=malformed)
     assert refused.value.message == "Le paramètre numeroFiscal doit comporter 13 chiffres."
@@ -81,7 +81,7 @@ def test_what_is_not_13_digits_is_no_tax_number(malformed: str) -> None:
     ],
     ids=lambda text: ascii(text)[:40],
 )
-def test_what_is_not_13_letters_or_digits_is_no_reference(malformed: str) -> None:
+def test_a_malformed_notice_reference_is_refused(malformed: str) -> None:
     with pytest.raises(BadRequest) as refused:
         read(reference=malformed)
     assert refused.value.message == "Le paramètre referenceAvis doit comporter 13 lettres ou chiffres."
@@ -89,14 +89,14 @@ def test_what_is_not_13_letters_or_digits_is_no_reference(malformed: str) -> Non
 
 @pytest.mark.parametrize("absent", [{}, {"numeroFiscal": []}, {"numeroFiscal": [""]}, {"numeroFiscal": [SPACES]}])
 @pytest.mark.parametrize("other", [{}, {"referenceAvis": [REFERENCE]}, {"referenceAvis": ["?"]}], ids=str)
-def test_a_missing_parameter_is_named(absent: dict[str, list[str]], other: dict[str, list[str]]) -> None:
+def test_a_missing_parameter_is_refused_by_name(absent: dict[str, list[str]], other: dict[str, list[str]]) -> None:
     with pytest.raises(BadRequest) as refused:
         AvisNumbers.parse(absent | other)
     sentence = "Les paramètres numeroFiscal et referenceAvis doivent être fournis dans la requête."
     assert (refused.value.reason, refused.value.message) == (sentence, sentence)
 
 
-def test_a_parameter_given_twice_is_refused_unless_it_says_the_same() -> None:
+def test_a_parameter_given_twice_with_different_values_is_refused() -> None:
     query = {"numeroFiscal": [NUMERO, "26 90000000012"], "referenceAvis": [REFERENCE]}
     assert AvisNumbers.parse(query) == read()
     for other in ("2690000000013", ""):
@@ -105,7 +105,7 @@ def test_a_parameter_given_twice_is_refused_unless_it_says_the_same() -> None:
         assert refused.value.message == "Le paramètre referenceAvis ne doit être fourni qu'une fois."
 
 
-def test_a_parameters_name_is_taken_to_the_letter() -> None:
+def test_the_name_of_a_parameter_is_case_sensitive() -> None:
     with pytest.raises(BadRequest):
         AvisNumbers.parse({"numerofiscal": [NUMERO], "referenceAvis": [REFERENCE]})
 
@@ -121,20 +121,20 @@ def test_a_parameters_name_is_taken_to_the_letter() -> None:
         (" 42 ", "0000042"),
     ],
 )
-def test_a_family_number_is_padded_to_7_digits_and_loses_its_letter(written: str, numero: str) -> None:
+def test_a_family_number_is_padded_to_7_digits_without_its_letter(written: str, numero: str) -> None:
     numbers = AllocataireNumbers.parse({"numeroAllocataire": [written], "codePostal": ["01 234"]})
     assert (numbers.numero, numbers.code_postal) == (numero, "01234")
 
 
 @pytest.mark.parametrize("malformed", ["12345678", "123456A", "A", "1234567AB", "1234567é", "١", "1\x00", "-1", "1.0"])
-def test_what_is_not_a_family_number_is_refused(malformed: str) -> None:
+def test_a_malformed_family_number_is_refused(malformed: str) -> None:
     with pytest.raises(BadRequest) as refused:
         AllocataireNumbers.parse({"numeroAllocataire": [malformed], "codePostal": ["01234"]})
     assert refused.value.message == "Le paramètre numeroAllocataire doit comporter de 1 à 7 chiffres."
 
 
 @pytest.mark.parametrize("malformed", ["1234", "012345", "2A004", "0123O", "01-234", "٠١٢٣٤"])
-def test_what_is_not_5_digits_is_no_postcode(malformed: str) -> None:
+def test_a_malformed_postcode_is_refused(malformed: str) -> None:
     with pytest.raises(BadRequest) as refused:
         AllocataireNumbers.parse({"numeroAllocataire": ["1"], "codePostal": [malformed]})
     assert refused.value.message == "Le paramètre codePostal doit comporter 5 chiffres."
@@ -147,25 +147,25 @@ def test_what_is_not_5_digits_is_no_postcode(malformed: str) -> None:
         st.lists(st.text() | st.text(digits, min_size=13, max_size=14) | st.from_regex(r"[0-9]{5,8}")),
     )
 )
-def test_whatever_is_sent_is_read_or_refused_without_being_repeated(
+def test_a_refusal_never_repeats_the_value(
     read_any: Callable[[dict[str, list[str]]], AvisNumbers | AllocataireNumbers], query: dict[str, list[str]]
 ) -> None:
     try:
-        said = read_any(query).citizen_id
+        result = read_any(query).citizen_id
     except BadRequest as refused:
-        said = refused.message
-    # Each sentence is ours, word for word: nothing of what was sent is in it.
-    assert said in SENTENCES or re.fullmatch(r"dgfip:[0-9]{13}|caf:[0-9]{7}:[0-9]{5}", said)
+        result = refused.message
+    # A refusal is one of the known sentences, without anything of the request.
+    assert result in SENTENCES or re.fullmatch(r"dgfip:[0-9]{13}|caf:[0-9]{7}:[0-9]{5}", result)
 
 
 @given(first=thirteen_digits, second=thirteen_digits)
-def test_a_citizen_is_the_tax_number_alone(first: str, second: str) -> None:
+def test_the_identifier_of_a_citizen_is_the_tax_number_alone(first: str, second: str) -> None:
     assume(first != second)
     assert read(first, "2690000000034").citizen_id == read(f"{first[:2]} {first[2:]}", "2590000000056").citizen_id
     assert read(first).citizen_id != read(second).citizen_id
 
 
-def test_numbers_do_not_show() -> None:
+def test_numbers_are_not_in_the_representation() -> None:
     assert NUMERO not in repr(read())
     assert REFERENCE not in str(read())
     assert "1234567" not in repr(AllocataireNumbers.parse({"numeroAllocataire": ["1234567"], "codePostal": ["01234"]}))

@@ -1,4 +1,4 @@
-"""What scopes open of a model, wherever its fields are (contract §4)."""
+"""The fields of a model that scopes open."""
 
 from typing import Annotated
 
@@ -22,7 +22,7 @@ class Outer(BaseModel):
     noms: Annotated[list[str], Scope("x_nom")]
 
 
-def test_a_field_says_its_scope_or_that_of_the_object_it_is_in() -> None:
+def test_a_field_has_its_own_scope_or_that_of_its_object() -> None:
     assert list(fields_of(Outer)) == [
         ("personne.nom", "x_nom"),
         ("personne.age", "x_age"),
@@ -32,7 +32,7 @@ def test_a_field_says_its_scope_or_that_of_the_object_it_is_in() -> None:
     ]
 
 
-def test_nothing_is_open_by_omission() -> None:
+def test_a_field_without_a_scope_is_an_error() -> None:
     class Forgotten(BaseModel):
         nom: Annotated[str, Scope("x_nom")]
         age: int
@@ -41,11 +41,11 @@ def test_nothing_is_open_by_omission() -> None:
         inner: Forgotten
 
     for model in (Forgotten, Deeper):
-        with pytest.raises(TypeError, match="age says no scope"):
+        with pytest.raises(TypeError, match="age has no scope"):
             allowed_fields(model, frozenset({"x_nom"}))
 
 
-def test_a_scope_opens_its_fields_and_no_scope_none() -> None:
+def test_a_scope_opens_its_own_fields() -> None:
     assert allowed_fields(Outer, frozenset({"x_nom"})) == {"personne.nom", "noms"}
     assert allowed_fields(Outer, frozenset({"x_dossier", "other"})) == {"dossier"}
     assert allowed_fields(Outer, frozenset()) == frozenset()
@@ -63,14 +63,14 @@ def test_a_scope_opens_its_fields_and_no_scope_none() -> None:
         ]
     ),
 )
-def test_a_scope_that_is_no_bundle_opens_itself_alone(given_scope: str, scope: str) -> None:
+def test_a_scope_other_than_a_bundle_grants_only_itself(given_scope: str, scope: str) -> None:
     assert is_granted(scope, [given_scope]) == (given_scope == scope or given_scope in BUNDLES)
 
 
 @pytest.mark.parametrize(
     "nearly", ["DGFIP_AVIS_IMPOSITION", "dgfip_avis_imposition ", "dgfip_avis", "dgfip_", "dgfip", "_", "*", "cnaf"]
 )
-def test_what_looks_like_a_bundle_is_none(nearly: str) -> None:
+def test_a_name_close_to_a_bundle_grants_nothing(nearly: str) -> None:
     assert not is_granted("dgfip_declarant1_nom", [nearly])
 
 
@@ -89,11 +89,11 @@ def test_what_looks_like_a_bundle_is_none(nearly: str) -> None:
         ("cnaf_attestation_droits", "dgfip_nombre_parts", False),
     ],
 )
-def test_a_bundle_of_2020_opens_what_it_opened(bundle: str, scope: str, opened: bool) -> None:  # noqa: FBT001 - expected
+def test_a_bundle_of_2020_opens_the_same_scopes(bundle: str, scope: str, opened: bool) -> None:  # noqa: FBT001 - expected
     assert is_granted(scope, [bundle]) is opened
 
 
-def test_a_document_is_answered_in_the_models_order_whatever_its_own() -> None:
+def test_a_body_follows_the_order_of_the_model() -> None:
     document = {"noms": ["a"], "dossier": {"age": 3}, "personne": {"age": 1, "nom": "b"}, "ville": "c", "autre": 1}
     selection = mask(document, Outer, allowed_fields(Outer, frozenset({"x_nom", "x_age", "x_ville"})), keep_empty=True)
     assert list(selection.body) == ["personne", "ville", "noms"]
@@ -102,7 +102,7 @@ def test_a_document_is_answered_in_the_models_order_whatever_its_own() -> None:
 
 
 @pytest.mark.parametrize(("keep_empty", "body"), [(True, {"personne": {"nom": None}, "ville": None}), (False, {})])
-def test_a_field_without_a_value_is_null_in_v2_and_absent_in_v1(
+def test_an_empty_field_is_null_in_v2_and_absent_in_v1(
     keep_empty: bool,  # noqa: FBT001 - a case
     body: dict[str, object],
 ) -> None:
@@ -113,7 +113,7 @@ def test_a_field_without_a_value_is_null_in_v2_and_absent_in_v1(
     assert selection.withheld == ["personne.age"]
 
 
-def test_an_object_that_the_provider_does_not_show_is_absent() -> None:
+def test_an_object_missing_at_the_provider_is_absent() -> None:
     shown: list[object] = [{}, None, "?", EMPTY]
     for personne in shown:
         selection = mask({"personne": personne}, Outer, allowed_fields(Outer, frozenset({"x_nom"})), keep_empty=True)

@@ -1,4 +1,4 @@
-"""A function's environment, read once."""
+"""The settings of a function, read once from its environment."""
 
 import pytest
 from pydantic import ValidationError
@@ -19,19 +19,19 @@ def test_the_environment_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings().tokens_table == "other"
 
 
-def test_settings_do_not_change() -> None:
+def test_settings_are_immutable() -> None:
     with pytest.raises(ValidationError):
-        settings().tokens_table = "other"  # type: ignore[misc]  # what is tried
+        settings().tokens_table = "other"  # type: ignore[misc]  # the tested assignment
 
 
-def test_the_promises_of_the_contract_are_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_defaults_are_those_of_the_contract(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("PROVIDER_CONNECT_TIMEOUT", "PROVIDER_READ_TIMEOUT", "PROVIDER_DEADLINE"):
         monkeypatch.delenv(name)
     assert settings().token_cache_seconds == 60
     assert settings().dgfip_available_years == 2
 
 
-def test_a_refusal_leaves_before_the_function_is_stopped_however_slow_everybody_is(
+def test_a_call_ends_before_the_timeout_of_the_function(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name in ("PROVIDER_CONNECT_TIMEOUT", "PROVIDER_READ_TIMEOUT", "PROVIDER_DEADLINE"):
@@ -39,7 +39,7 @@ def test_a_refusal_leaves_before_the_function_is_stopped_however_slow_everybody_
     assert deadline.CALL < template()["Globals"]["Function"]["Timeout"] < 29
     counted_opened_and_audited = 3 * aws.CALL_SECONDS
     assert counted_opened_and_audited == deadline.RESERVED
-    # And who is not slow leaves a provider all of its time.
+    # A fast DynamoDB leaves all of its time to the provider.
     assert settings().provider_deadline + 1 < deadline.CALL - deadline.RESERVED
 
 
@@ -51,7 +51,7 @@ def test_a_function_without_the_name_of_its_table_answers_500(cloud: Cloud, monk
 
 
 @pytest.mark.parametrize("unset", ["", None])
-def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch, unset: str | None) -> None:
+def test_an_empty_variable_means_the_default(monkeypatch: pytest.MonkeyPatch, unset: str | None) -> None:
     if unset is None:
         monkeypatch.delenv("DGFIP_SVAIR_URL")
     else:
@@ -63,9 +63,7 @@ def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch, unset: st
 @pytest.mark.parametrize(
     "url", ["https://provider.example/", "http://127.0.0.1:8000", "http://localhost:1/x/", "http://[::1]:1"]
 )
-def test_a_provider_is_spoken_to_in_https_or_on_this_machine(
-    monkeypatch: pytest.MonkeyPatch, name: str, url: str
-) -> None:
+def test_the_url_of_a_provider_is_https_or_loopback(monkeypatch: pytest.MonkeyPatch, name: str, url: str) -> None:
     monkeypatch.setenv(name, url)
     assert getattr(settings(), name.lower()) == url.rstrip("/")
 
@@ -79,7 +77,7 @@ def test_a_provider_is_spoken_to_in_https_or_on_this_machine(
         *("file:///etc/passwd", "https:", "//127.0.0.1", "http://provider.example#127.0.0.1"),
     ],
 )
-def test_nobody_else_may_listen(monkeypatch: pytest.MonkeyPatch, name: str, url: str) -> None:
+def test_any_other_url_of_a_provider_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, url: str) -> None:
     monkeypatch.setenv(name, url)
     with pytest.raises(ValidationError, match="https"):
         settings()
@@ -99,7 +97,7 @@ def test_nobody_else_may_listen(monkeypatch: pytest.MonkeyPatch, name: str, url:
         ("TOKEN_CACHE_SECONDS", "61"),
     ],
 )
-def test_a_value_that_makes_no_sense_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+def test_an_impossible_value_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(ValidationError, match=name.lower()):
         settings()
