@@ -259,12 +259,12 @@ class LocalStack:
         return f"http://127.0.0.1:{port}/"
 
     @staticmethod
-    def _town_keys(gateway: KeyStore) -> dict[str, str]:
+    def _town_keys(key_store: KeyStore) -> dict[str, str]:
         """Return a key for each démarche: an active one of its scopes, or a new one."""
         now = datetime.now(UTC)
         tokens = {
             (token.purpose, token.scopes): token
-            for token in lifecycle.list_all(gateway)
+            for token in lifecycle.list_all(key_store)
             if token.is_active(now) and token.siret == demarches.SIRET
         }
         keys = {}
@@ -279,8 +279,8 @@ class LocalStack:
                     purpose=demarche.finalite,
                     expires=now + lifecycle.LIFETIME,
                 )
-                token = lifecycle.issue(gateway, new, now)
-            keys[demarche.chemin] = lifecycle.reveal(gateway, token)
+                token = lifecycle.issue(key_store, new, now)
+            keys[demarche.chemin] = lifecycle.reveal(key_store, token)
         return keys
 
     def _await_url(self, url: str, process: str) -> None:
