@@ -12,12 +12,13 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from api_particulier.audit.access_log import AuditArchive
+from api_particulier.dynamodb import Table
 from api_particulier.habilitations.repository import HabilitationRepository
 from api_particulier.keys.store import KeyStore
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_dynamodb.service_resource import Table
+    from mypy_boto3_dynamodb.service_resource import Table as TableResource
     from mypy_boto3_kms import KMSClient
     from mypy_boto3_sqs import SQSClient
 
@@ -89,9 +90,9 @@ class Deployment:
         """Audit records about a citizen."""
         # It reads from several threads: a connection for each.
         config = Config(max_pool_connections=16)
+        dynamodb = self.session.client("dynamodb", endpoint_url=self.endpoint_url, config=config)
         return AuditArchive(
-            dynamodb=self.session.client("dynamodb", endpoint_url=self.endpoint_url, config=config),
-            table=self.outputs["AuditTable"],
+            table=Table(dynamodb, self.outputs["AuditTable"]),
             kms=self.session.client("kms", endpoint_url=self.endpoint_url, config=config),
             key_ids=[key_id for key_id in self.outputs["PseudonymKeyIds"].split(",") if key_id],
         )
@@ -126,14 +127,14 @@ class Deployment:
         return self._client("s3")
 
     @cached_property
-    def audit(self) -> "Table":
+    def audit(self) -> "TableResource":
         return self._table("AuditTable")
 
     @cached_property
-    def stats(self) -> "Table":
+    def stats(self) -> "TableResource":
         return self._table("StatsTable")
 
-    def _table(self, output: str) -> "Table":
+    def _table(self, output: str) -> "TableResource":
         # Some commands read from several threads: a connection for each.
         config = Config(max_pool_connections=16)
         resource = self.session.resource("dynamodb", endpoint_url=self.endpoint_url, config=config)
