@@ -143,7 +143,7 @@ def _read(deployment: Deployment, stored: Mapping[int, _StoredSeal]) -> Iterator
     def read(number: int) -> tuple[int, Seal | None]:
         version = deployment.s3.get_object(Bucket=bucket, Key=key_of(number), VersionId=stored[number].first)
         try:
-            return number, Seal.read(version["Body"].read())
+            return number, Seal.from_bytes(version["Body"].read())
         except ValueError:
             return number, None
 

@@ -89,8 +89,7 @@ class Deployment:
         """Audit records about a citizen."""
         key_ids = self.outputs["PseudonymKeyIds"].split(",")
         return AuditArchive(
-            dynamodb=self.dynamodb,
-            table=self.outputs["AuditTable"],
+            table=self.audit,
             kms=self.kms,
             key_ids=[key_id for key_id in key_ids if key_id],
         )

@@ -31,7 +31,7 @@ class MaintenanceSchedule:
 
     def status(self) -> dict[str, Any]:
         """Return the body of ``/api/status``."""
-        return status.describe(self._dynamodb, self._table, datetime.now(UTC))
+        return status.describe(self._stats, datetime.now(UTC))
 
     def announce(self, provider: str, maintenance: Maintenance) -> None:
         """Add a maintenance, in place of one that begins at the same time; remove those that have ended."""

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
 
+from api_particulier.dynamodb import Table, deserialize
+from api_particulier.paris_time import PARIS, today
 from api_particulier.public import statistics
-from api_particulier.public.statistics import CountedCall, Figures, Key, NotAnEntry
+from api_particulier.public.statistics import CountedCall, Figures, Key, UnreadableRecord
 from ops.deployment import Deployment
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 LATE = timedelta(minutes=5)
 """A record without a mark is expected to be counted within this time."""
 
-_PARIS = ZoneInfo("Europe/Paris")
 _TRANSACTION = 100
 """Writes of a DynamoDB transaction, at most."""
 
@@ -87,7 +87,7 @@ class StatisticsAudit:
 
     def figures(self) -> Figures:
         """Return the figures of ``/api/stats/details``."""
-        return statistics.read(self._dynamodb, self._table, statistics.today())
+        return statistics.read(self._stats, today())
 
     def recount(self) -> Recount:
         """Count the audit records of the period again, and compare them with the counters.
@@ -95,14 +95,14 @@ class StatisticsAudit:
         Correct while calls go on: a counter only grows, so the number of marked records lies between a reading of the
         counter before the marks and another after them.
         """
-        last = statistics.today()
+        last = today()
         first = last - timedelta(statistics.PERIOD - 1)
         before = self._counters(first, last)
         calls, unreadable = self._audited(first)
         marks = {
             mark
             for number in range(statistics.PERIOD)
-            for mark in statistics.counted_ids(self._dynamodb, self._table, first + timedelta(number))
+            for mark in statistics.counted_ids(self._stats, first + timedelta(number))
         }
         late = datetime.now(UTC) - LATE
         audited = Counter(call.key for call in calls if call.id in marks or call.at < late)
@@ -127,7 +127,7 @@ class StatisticsAudit:
         a counter changes at the same time as the correction.
         """
         found = self.recount()
-        statistics.count(self._dynamodb, self._table, found.uncounted)
+        statistics.count(self._stats, found.uncounted)
         wrong = [difference for difference in self.recount().differences if difference.at_rest]
         for start in range(0, len(wrong), _TRANSACTION):
             self._dynamodb.transact_write_items(
@@ -144,7 +144,7 @@ class StatisticsAudit:
         sqs, queue = self._client("sqs"), self.deployment.outputs["StatisticsFailures"]
         receipts = list(_receipts(sqs, queue))
         found = self.recount()
-        counted = statistics.count(self._dynamodb, self._table, found.uncounted) if receipts else 0
+        counted = statistics.count(self._stats, found.uncounted) if receipts else 0
         kept = bool(receipts and found.unreadable and not discard)
         for receipt in receipts:
             if kept:
@@ -175,7 +175,7 @@ class StatisticsAudit:
         The table has no key by day, so it is scanned.
         """
         calls, unreadable = dict[str, CountedCall](), list[str]()
-        since = datetime.combine(first, time(), _PARIS).astimezone(UTC)
+        since = datetime.combine(first, time(), PARIS).astimezone(UTC)
         pages = self._dynamodb.get_paginator("scan").paginate(
             TableName=self.deployment.outputs["AuditTable"],
             ConsistentRead=True,
@@ -188,8 +188,8 @@ class StatisticsAudit:
         )
         for item in (item for page in pages for item in page["Items"]):
             try:
-                call = CountedCall.of(item)
-            except NotAnEntry:
+                call = CountedCall.from_item(deserialize(item))
+            except UnreadableRecord:
                 unreadable.append(" ".join(_text(item.get(name)) for name in ("token_day", "id")))
             else:
                 if call is not None:
@@ -197,7 +197,11 @@ class StatisticsAudit:
         return list(calls.values()), sorted(unreadable)
 
     def _counters(self, first: date, last: date) -> Mapping[Key, int]:
-        return statistics.counters(self._dynamodb, self._table, first, last, consistent=True)
+        return statistics.counters(self._stats, first, last, consistent=True)
+
+    @property
+    def _stats(self) -> Table:
+        return Table(self._dynamodb, self._table)
 
     @property
     def _table(self) -> str:

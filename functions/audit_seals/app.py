@@ -1,4 +1,4 @@
-"""Seal: what the audit table's stream brings, put where nobody can change it (docs/decisions/0012-seals.md)."""
+"""Seals: puts the records of the audit table's stream under Object Lock (docs/decisions/0012-seals.md)."""
 
 from typing import Any
 
@@ -6,6 +6,6 @@ from api_particulier.audit import seals
 
 
 def lambda_handler(event: dict[str, Any], _context: object) -> dict[str, list[object]]:
-    """Seal one batch of a DynamoDB stream; whole, or not at all: what fails is brought again."""
+    """Seal a batch of the stream, whole or not at all: Lambda delivers it again when it raises."""
     seals.seal(event["Records"])
     return {"batchItemFailures": []}

@@ -19,6 +19,7 @@ from api_particulier.audit import access_log
 from api_particulier.audit.pseudonyms import pseudonym
 from api_particulier.audit.record import CITIZEN, AuditRecord
 from api_particulier.aws import dynamodb, kms
+from api_particulier.dynamodb import Table
 from api_particulier.errors import (
     AuditUnavailable,
     BadRequest,
@@ -142,4 +143,4 @@ def _verify(numbers: AvisNumbers | AllocataireNumbers, record: AuditRecord) -> N
 def _archive() -> access_log.AuditArchive:
     former = settings().former_pseudonym_key_ids.split(",")
     key_ids = [key_id for key_id in (settings().pseudonym_key_id, *former) if key_id]
-    return access_log.AuditArchive(dynamodb(), settings().audit_table, kms(), key_ids)
+    return access_log.AuditArchive(Table(dynamodb(), settings().audit_table), kms(), key_ids)

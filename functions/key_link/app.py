@@ -71,7 +71,7 @@ def lambda_handler(event: dict[str, Any], context: object) -> Response:
 
 
 def _show_page(request: Request) -> Response:
-    page = site.answer(key_link.ROUTE.strip("/"), request.id, accepts_gzip=request.accepts_gzip)
+    page = site.serve_file(key_link.ROUTE.strip("/"), request.id, accepts_gzip=request.accepts_gzip)
     return with_headers(page, HEADERS)  # those of every response: no cache keeps it
 
 

@@ -1,7 +1,7 @@
-"""Ping: whether the API answers, and whether the provider behind a family of datasets does.
+"""Ping: whether the API answers, and whether a provider does.
 
-Anyone may ask, without a key, so it costs a provider at most one call a minute, from however many callers and
-environments: the last verdict is kept in the statistics table, and an environment takes the minute's slot there first.
+It needs no key, so a provider gets at most one ping a minute from all environments together: the result is kept in the
+statistics table, and an environment acquires the minute there before it pings.
 """
 
 from datetime import UTC, datetime

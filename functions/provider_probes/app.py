@@ -52,7 +52,7 @@ def lambda_handler(_event: dict[str, Any], _context: object) -> None:
             continue
         is_up = _is_up(provider, ask, identities)
         health.record(stats, provider, is_up=is_up)
-        uptime.record(dynamodb(), settings().stats_table, provider, now, answered=is_up)
+        uptime.record(stats, provider, now, answered=is_up)
     end = caf.certificate_end()
     if end is not None:
         measure_certificate(caf.PROVIDER, (end - datetime.now(UTC)).days)

@@ -39,8 +39,8 @@ def _build_response(request: Request) -> Response:
         response = text(_document(request.route), _MEDIA_TYPE, request.id)
         return with_headers(response, _OPENAPI_HEADERS)
     if request.route == _HOME and not request.full_path.endswith("/"):
-        return site.with_slash(request.full_path, request.id)
-    return site.answer(request.path.strip("/"), request.id, accepts_gzip=request.accepts_gzip)
+        return site.redirect_to_slash(request.full_path, request.id)
+    return site.serve_file(request.path.strip("/"), request.id, accepts_gzip=request.accepts_gzip)
 
 
 @lru_cache(maxsize=2)

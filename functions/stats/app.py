@@ -1,4 +1,4 @@
-"""The public figures: how many answers the datasets gave in the last 30 days (contract §1)."""
+"""The public statistics: how many calls the datasets answered in the last 30 days (contract §1)."""
 
 from datetime import date
 from typing import Any, Final
@@ -70,11 +70,11 @@ ROUTES = (
 
 
 def lambda_handler(event: dict[str, Any], context: object) -> Response:
-    """Answer the number alone, or what it is made of. Anyone may ask, from any page."""
-    return for_any_page(handle_public(event, context, "stats", _build_response), statistics.REMEMBERED)
+    """Answer the total, or its details by day and by dataset; public, and readable from any page."""
+    return for_any_page(handle_public(event, context, "stats", _build_response), statistics.CACHE_SECONDS)
 
 
 def _build_response(request: Request) -> Response:
     output = negotiate_format(request)
     figures = statistics.figures()
-    return success(figures.described() if request.route == _DETAILS else figures.total, request.id, output)
+    return success(figures.to_dict() if request.route == _DETAILS else figures.total, request.id, output)

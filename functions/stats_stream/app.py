@@ -1,4 +1,4 @@
-"""Statistics: counts the calls that the audit table's stream tells of, each once."""
+"""Statistics: counts the calls of the audit records that the table's stream delivers, each once."""
 
 from typing import Any
 
@@ -6,5 +6,5 @@ from api_particulier.public import statistics
 
 
 def lambda_handler(event: dict[str, Any], _context: object) -> dict[str, list[dict[str, str]]]:
-    """Count a batch, and name the records of it that could not be."""
+    """Count the calls of a batch; return the records that failed, for Lambda to deliver again."""
     return {"batchItemFailures": [{"itemIdentifier": number} for number in statistics.consume(event["Records"])]}

@@ -1,4 +1,4 @@
-"""Status: whether each provider and dataset answers now, and did over 30 days. Anyone may ask, from any page."""
+"""Status: whether each provider and dataset answers, now and over 30 days; public, and readable from any page."""
 
 from datetime import date, datetime
 from typing import Any, Final, Literal
@@ -108,8 +108,8 @@ ROUTES = (
 
 
 def lambda_handler(event: dict[str, Any], context: object) -> Response:
-    """Answer the status."""
-    return for_any_page(handle_public(event, context, "status", _build_response), status.REMEMBERED)
+    """Answer ``GET /api/status``."""
+    return for_any_page(handle_public(event, context, "status", _build_response), status.CACHE_SECONDS)
 
 
 def _build_response(request: Request) -> Response:

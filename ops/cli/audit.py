@@ -107,7 +107,7 @@ def search(  # noqa: PLR0913 - one parameter an option
         records = audit_service.of_token(deployment, period, token)
     else:
         identifier = citizen_of(numero_fiscal, numero_allocataire, code_postal)
-        records = deployment.archive.entries(identifier, *period.ends)
+        records = deployment.archive.records(identifier, *period.ends)
     if as_json:
         sys.stdout.write(json.dumps(records, ensure_ascii=False, indent=2, default=int) + "\n")
     for record in [] if as_json else records:

@@ -16,7 +16,7 @@ def stats(deployment: Deployment, *, as_json: bool) -> None:
     """Show the number of successful calls of each dataset over the last 30 days."""
     context = click.get_current_context()
     if context.invoked_subcommand is None:
-        _print(StatisticsAudit(deployment).figures().described(), as_json=as_json)
+        _print(StatisticsAudit(deployment).figures().to_dict(), as_json=as_json)
     elif any(context.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in context.params):
         # A verb does not see the options of its group: it would work on another deployment.
         raise click.UsageError("options go after the verb")

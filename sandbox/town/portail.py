@@ -94,7 +94,7 @@ def app(portal: Portal, town: Path = TOWN) -> Flask:
 
     @service.get("/assets/<path:name>")
     def asset(name: str) -> ResponseReturnValue:
-        response: Any = site.answer(
+        response: Any = site.serve_file(
             f"assets/{name}", "portail", accepts_gzip=request.accept_encodings.quality("gzip") > 0
         )
         return Response(b64decode(response["body"]), response["statusCode"], response["headers"])

@@ -49,7 +49,7 @@ def seals(stack: Stack) -> dict[int, Seal]:
     on = stack.deployment
     listed = on.s3.list_objects_v2(Bucket=on.outputs["SealsBucket"], Prefix="seals/")["Contents"]
     bodies = [on.s3.get_object(Bucket=on.outputs["SealsBucket"], Key=item["Key"])["Body"].read() for item in listed]
-    return {seal.number: seal for seal in map(Seal.read, bodies)}
+    return {seal.number: seal for seal in map(Seal.from_bytes, bodies)}
 
 
 def named(record: dict[str, Any]) -> str:

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api_particulier.dynamodb import serialize
+from api_particulier.dynamodb import Table
+from api_particulier.paris_time import today
 from api_particulier.providers import uptime
 from api_particulier.providers.health import Health, Maintenance, key_of
-from api_particulier.providers.uptime import EVERY, Day, incidents, percentage
+from api_particulier.providers.uptime import PROBE_INTERVAL, Day, incidents, percentage
 from api_particulier.public import status
-from api_particulier.public.statistics import today
 from sandbox.certificates import Certificates
 from tests.support.caf import Caf
 from tests.support.cloud import Cloud
@@ -123,7 +123,7 @@ def test_probes_are_as_often_as_incidents_are_told_by() -> None:
     schedule = resources("AWS::Serverless::Function")["ProviderProbes"]["Events"]["EveryFiveMinutes"]["Properties"][
         "Schedule"
     ]
-    assert schedule == f"rate({EVERY.seconds // 60} minutes)"
+    assert schedule == f"rate({PROBE_INTERVAL.seconds // 60} minutes)"
     assert resources("AWS::Serverless::Function")["ProviderProbes"]["EventInvokeConfig"] == {"MaximumRetryAttempts": 0}
 
 
@@ -185,10 +185,7 @@ def test_an_announced_maintenance_is_told_and_neither_probed_nor_counted(
     now = datetime.now(UTC).replace(microsecond=0)
     announced = Maintenance(now, now + timedelta(hours=1), "mise à jour")
     past = Maintenance(now - timedelta(days=2), now - timedelta(days=1), "")
-    boto3.client("dynamodb").put_item(
-        TableName=cloud.stats.name,
-        Item=serialize(key_of("caf") | {"maintenances": [one.to_item() for one in (past, announced)]}),
-    )
+    cloud.stats.put_item(Item=key_of("caf") | {"maintenances": [past.to_item(), announced.to_item()]})
     probe()
     found = status_now()
     assert (found["etat"], found["fournisseurs"]["caf"]["etat"]) == ("maintenance", "maintenance")
@@ -249,10 +246,10 @@ def test_uptime_is_the_share_of_probes_that_were_answered(counts: list[tuple[int
 
 @given(st.lists(st.booleans(), max_size=200))
 def test_an_incident_is_a_run_of_failed_probes(answers: list[bool]) -> None:
-    times = [START + number * EVERY for number in range(len(answers))]
+    times = [START + number * PROBE_INTERVAL for number in range(len(answers))]
     failed = tuple(at for at, answered in zip(times, answers, strict=True) if not answered)
     over = times[-1] if answers and answers[-1] else None
-    found = incidents([Day(START.date(), failures=failed)], over=over)
+    found = incidents([Day(START.date(), failures=failed)], up_since=over)
     expected: list[tuple[datetime, datetime | None]] = []
     for at, answered, before in zip(times, answers, [True, *answers], strict=False):
         if not answered and before:
@@ -263,9 +260,9 @@ def test_an_incident_is_a_run_of_failed_probes(answers: list[bool]) -> None:
 
 
 def test_probes_of_a_day_are_added_up(cloud: Cloud) -> None:
-    client = boto3.client("dynamodb")
+    table = Table(boto3.client("dynamodb"), cloud.stats.name)
     at = datetime.now(UTC)
     for number in range(6):
-        uptime.record(client, cloud.stats.name, "caf", at, answered=number != 3)
-    day = uptime.history(client, cloud.stats.name, "caf", today())[-1]
+        uptime.record(table, "caf", at, answered=number != 3)
+    day = uptime.history(table, "caf", today())[-1]
     assert (day.probes, day.answered, len(day.failures)) == (6, 5, 1)

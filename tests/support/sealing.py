@@ -70,7 +70,7 @@ class Sealing:
 
     def seals(self) -> list[Seal]:
         found = self.s3.list_objects_v2(Bucket=BUCKET).get("Contents", [])
-        return [Seal.read(self.s3.get_object(Bucket=BUCKET, Key=item["Key"])["Body"].read()) for item in found]
+        return [Seal.from_bytes(self.s3.get_object(Bucket=BUCKET, Key=item["Key"])["Body"].read()) for item in found]
 
     def replace_seal(self, number: int, content: bytes | None) -> None:
         """Overwrite a seal, or delete it if ``content`` is None, by going round the bucket's object lock."""

@@ -221,13 +221,12 @@ class ProviderInMaintenance(ProviderUnavailable):
     """Le fournisseur est en maintenance, annoncée ; il n'est pas interrogé."""
 
     def __init__(self, end: datetime, words: str) -> None:
-        from zoneinfo import ZoneInfo  # noqa: PLC0415 - 5 ms, for a maintenance only
+        from api_particulier.paris_time import PARIS  # noqa: PLC0415 - 5 ms, for a maintenance only
 
         super().__init__(
             f"The data provider is in maintenance until {end.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}",
             "Le fournisseur de données est en maintenance jusqu'au "
-            f"{end.astimezone(ZoneInfo('Europe/Paris')):%d/%m/%Y à %H:%M}, heure de Paris"
-            + (f" : {words}" if words else ""),
+            f"{end.astimezone(PARIS):%d/%m/%Y à %H:%M}, heure de Paris" + (f" : {words}" if words else ""),
         )
         self.retry_after = max(1, ceil((end - datetime.now(UTC)).total_seconds()))
 

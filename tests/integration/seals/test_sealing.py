@@ -94,7 +94,7 @@ def test_after_an_outage_a_batch_reads_few_of_the_seals_that_were_just_made(
 
     monkeypatch.setattr(client, "get_object", counted)
     for start in range(0, len(entries), 2):
-        seals._read.cache_clear()  # noqa: SLF001 - as when there are more seals than an environment remembers
+        seals._fetch.cache_clear()  # noqa: SLF001 - as when there are more seals than an environment remembers
         read.clear()
         sealing.deliver(map(stream_record, entries[start : start + 2]))
         found = [one for one in read if int(one.removeprefix("seals/").removesuffix(".json")) <= start // 2]

@@ -197,7 +197,7 @@ def test_a_hidden_seal_is_named_and_nothing_else(sealing: Sealing, entries: Entr
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_a_seal_written_over_is_named_and_nothing_else(sealing: Sealing, entries: Entries, number: int) -> None:
     assert entries
-    sealing.s3.put_object(Bucket=BUCKET, Key=key_of(number), Body=sealing.seals()[0].written())
+    sealing.s3.put_object(Bucket=BUCKET, Key=key_of(number), Body=sealing.seals()[0].to_bytes())
     assert findings(sealing) == [f"seal {number}: it was written again (the version that is locked remains)"]
 
 
@@ -224,7 +224,7 @@ def header(seal: Seal, **changes: Any) -> Seal:
 )
 def test_a_forged_seal_is_named(sealing: Sealing, entries: Entries, forge: Callable[[Seal], Seal], what: str) -> None:
     assert entries
-    sealing.replace_seal(2, forge(sealing.seals()[1]).written())
+    sealing.replace_seal(2, forge(sealing.seals()[1]).to_bytes())
     assert first(sealing) == f"seal 2: {what}"
 
 
@@ -238,8 +238,8 @@ def test_a_seal_that_cannot_be_read_is_named(sealing: Sealing, entries: Entries,
 def test_two_seals_that_changed_places_are_named(sealing: Sealing, entries: Entries) -> None:
     assert entries
     _, two, three = sealing.seals()
-    sealing.replace_seal(2, three.written())
-    sealing.replace_seal(3, two.written())
+    sealing.replace_seal(2, three.to_bytes())
+    sealing.replace_seal(3, two.to_bytes())
     assert findings(sealing)[:2] == [f"seal {number}: another seal is in its place" for number in (2, 3)]
 
 
@@ -253,7 +253,7 @@ def signed(sealing: Sealing, seal: Seal, **changes: Any) -> bytes:
         Message=canonical_json(forged.header),
         SigningAlgorithm="ECDSA_SHA_256",
     )["Signature"]
-    return replace(forged, signature=b64encode(signature).decode()).written()
+    return replace(forged, signature=b64encode(signature).decode()).to_bytes()
 
 
 def test_a_seal_that_was_signed_again_breaks_the_chain(sealing: Sealing, entries: Entries) -> None:

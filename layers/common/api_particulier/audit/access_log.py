@@ -1,92 +1,77 @@
-"""What the audit knows of one citizen: found though it names nobody, for as long as it keeps anything.
+"""The accesses to a citizen's data, found in the audit by the citizen's pseudonyms.
 
-Who asked about them, when, for what purpose and which fields they got is theirs to know, refusals included.
-
-A citizen has a pseudonym a month and a KMS key, so they are looked for under each of these: 37 months, and the keys
-from before each rotation. Past months' keys are derived for the question and forgotten with it.
+A citizen has one pseudonym for each month and each KMS key, so a search tries 37 months under the current key and under
+those from before each rotation. Keys of past months are derived for the search and not kept.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import product
+from itertools import chain, product
 from typing import TYPE_CHECKING, Any, Final
-from zoneinfo import ZoneInfo
-
-from boto3.dynamodb.types import TypeDeserializer
 
 from api_particulier.audit import pseudonyms
 from api_particulier.audit.record import DATASET, RETENTION
+from api_particulier.dynamodb import Item, Table
+from api_particulier.paris_time import day_of
 
 if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_kms import KMSClient
 
-_AT_ONCE: Final = 8
-"""Months looked up at a time."""
+_MONTHS_AT_ONCE: Final = 8
 _SHOWN: Final = 5000
-"""More would not fit in an answer of Lambda's; the total counts them all."""
-_PARIS: Final = ZoneInfo("Europe/Paris")
+"""Accesses in a response, at most: Lambda limits its size. The total counts all of them."""
 
 
 @dataclass(frozen=True)
 class AuditArchive:
-    """The audit table, and the KMS keys that citizens were named with: the one in use and those before it."""
+    """The audit table, and the KMS keys of its pseudonyms: the current one and those before it."""
 
-    dynamodb: "DynamoDBClient"
-    table: str
+    table: Table
     kms: "KMSClient"
     key_ids: Sequence[str]
 
-    def entries(self, identifier: str, since: datetime, until: datetime) -> list[dict[str, Any]]:
-        """Return the entries about an identifier (``api_particulier.parameters``) between two moments, in order.
+    def records(self, identifier: str, since: datetime, until: datetime) -> list[Item]:
+        """Return the records about an identifier between two moments (``until`` excluded), oldest first.
 
-        Botocore's errors when one of the months cannot be read: never a part of the answer for the whole.
+        The identifier is normalised (``api_particulier.api.parameters``). Raise botocore's errors when a month cannot
+        be read: a partial result is never returned.
         """
-        looked_up = product(self.key_ids, pseudonyms.months(since, until))
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            found = [
-                entry
-                for entries in pool.map(lambda one: list(self._of_month(identifier, *one)), looked_up)
-                for entry in entries
-                if since <= datetime.fromisoformat(entry["at"]) < until
-            ]
-        return sorted(found, key=lambda entry: (str(entry["at"]), str(entry["id"])))
+        searches = product(self.key_ids, pseudonyms.months(since, until))
+        with ThreadPoolExecutor(_MONTHS_AT_ONCE) as pool:
+            months = pool.map(lambda search: self._records_of_month(identifier, *search), searches)
+            found = list(chain.from_iterable(months))
+        within = [record for record in found if since <= datetime.fromisoformat(record["at"]) < until]
+        return sorted(within, key=lambda record: (record["at"], record["id"]))
 
-    def _of_month(self, identifier: str, key_id: str, month: str) -> Iterator[dict[str, Any]]:
+    def _records_of_month(self, identifier: str, key_id: str, month: str) -> list[Item]:
         citizen = pseudonyms.compute(pseudonyms.derive_month_key(self.kms, key_id, month), identifier)
-        deserialize = TypeDeserializer().deserialize
-        pages = self.dynamodb.get_paginator("query").paginate(
-            TableName=self.table,
-            IndexName="by_citizen",
-            KeyConditionExpression="citizen = :citizen",
-            ExpressionAttributeValues={":citizen": {"S": citizen}},
-        )
-        for page in pages:
-            yield from ({name: deserialize(value) for name, value in item.items()} for item in page["Items"])
+        return list(self.table.query("citizen = :citizen", {"citizen": citizen}, index="by_citizen"))
 
 
 def access_log(archive: AuditArchive, identifier: str, now: datetime) -> dict[str, Any]:
-    """Return the body of ``/api/citoyen/acces``: what administrations asked about a citizen, the latest first.
+    """Return the body of ``/api/citoyen/acces``: the accesses to a citizen's data, latest first.
 
-    Botocore's errors when the audit cannot be read.
+    Raise botocore's errors when the audit cannot be read.
     """
     since = now - RETENTION
-    asked = [entry for entry in archive.entries(identifier, since, now) if entry.get("kind") == DATASET]
+    accesses = [record for record in archive.records(identifier, since, now) if record.get("kind") == DATASET]
+    latest_first = accesses[::-1]
     return {
-        "periode": {"debut": f"{since.astimezone(_PARIS):%Y-%m-%d}", "fin": f"{now.astimezone(_PARIS):%Y-%m-%d}"},
-        "total": len(asked),
-        "acces": [
-            {
-                "date": entry["at"],
-                "administration": entry["organisation"],
-                "siret": entry["siret"],
-                "finalite": entry.get("purpose"),
-                "jeuDeDonnees": entry["dataset"],
-                "champs": entry["released"],
-                "statut": int(entry["status"]),
-            }
-            for entry in asked[: -_SHOWN - 1 : -1]
-        ],
+        "periode": {"debut": f"{day_of(since)}", "fin": f"{day_of(now)}"},
+        "total": len(accesses),
+        "acces": [_access(record) for record in latest_first[:_SHOWN]],
+    }
+
+
+def _access(record: Item) -> dict[str, Any]:
+    return {
+        "date": record["at"],
+        "administration": record["organisation"],
+        "siret": record["siret"],
+        "finalite": record.get("purpose"),
+        "jeuDeDonnees": record["dataset"],
+        "champs": record["released"],
+        "statut": record["status"],
     }

@@ -1,7 +1,7 @@
-"""What proves that a function of ours wrote an entry of the audit: whoever may only write in the table can forge none.
+"""The MAC of an audit record: the right to write in the table is not enough to forge a record.
 
-An entry carries, as ``mac``, the HMAC-SHA256 of the canonical JSON of all else that it holds, under a key of its month
-that KMS derives and an environment remembers. Only what bears a right one is sealed (docs/decisions/0012-seals.md).
+It is the HMAC-SHA256 of the canonical JSON of the record without its MAC, under a key of the month. KMS derives this
+key and an environment keeps it in memory. Only a record with a valid MAC is sealed (docs/decisions/0012-seals.md).
 """
 
 import hmac
@@ -15,23 +15,27 @@ from api_particulier.audit.canonical_json import canonical_json
 from api_particulier.settings import settings
 
 MAC: Final = "mac"
+"""The attribute of the audit table."""
 _LABEL: Final = "api-particulier/entries/"
 
 
-def sign(entry: Mapping[str, Any], at: datetime) -> str:
-    """Return the mark of an entry written at a moment, 64 hexadecimal digits; botocore's errors without KMS."""
-    told = {name: value for name, value in entry.items() if name != MAC}
-    key = _key(settings().entry_key_id, f"{at.astimezone(UTC):%Y-%m}")
-    return hmac.digest(key, canonical_json(told), "sha256").hex()
+def sign(record: Mapping[str, Any], at: datetime) -> str:
+    """Return the MAC of a record written at a moment, 64 hexadecimal digits.
+
+    Raise botocore's errors when KMS does not answer, ``ValueError`` for a value that no record holds.
+    """
+    signed = {name: value for name, value in record.items() if name != MAC}
+    key = _month_key(settings().entry_key_id, f"{at.astimezone(UTC):%Y-%m}")
+    return hmac.digest(key, canonical_json(signed), "sha256").hex()
 
 
-def verify(entry: Mapping[str, Any], at: datetime) -> bool:
-    """Tell whether an entry bears the mark of a function of ours; botocore's errors without KMS."""
-    return hmac.compare_digest(sign(entry, at).encode(), str(entry.get(MAC, "")).encode())
+def verify(record: Mapping[str, Any], at: datetime) -> bool:
+    """Check the MAC of a record written at a moment; raise botocore's errors when KMS does not answer."""
+    return hmac.compare_digest(sign(record, at).encode(), str(record.get(MAC, "")).encode())
 
 
 @lru_cache(maxsize=2)
-def _key(key_id: str, month: str) -> bytes:
+def _month_key(key_id: str, month: str) -> bytes:
     """Have KMS derive the key of a month, 32 bytes."""
-    answer = aws.kms().generate_mac(KeyId=key_id, MacAlgorithm="HMAC_SHA_256", Message=f"{_LABEL}{month}".encode())
-    return answer["Mac"]
+    derived = aws.kms().generate_mac(KeyId=key_id, MacAlgorithm="HMAC_SHA_256", Message=f"{_LABEL}{month}".encode())
+    return derived["Mac"]

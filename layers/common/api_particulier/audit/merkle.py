@@ -1,4 +1,4 @@
-"""The Merkle tree of RFC 6962 §2.1 over the records of a seal."""
+"""The Merkle tree of RFC 6962 §2.1, over the records of a seal; a hash is 64 hexadecimal digits."""
 
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
@@ -6,16 +6,14 @@ from typing import Any
 
 from api_particulier.audit.canonical_json import canonical_json
 
-# ── The tree of RFC 6962 §2.1 ────────────────────────────────────────────────────────────────────────────────────────
 
-
-def leaf(item: Mapping[str, Any]) -> str:
-    """Return the leaf of a whole item; ``ValueError`` for one that holds what no entry does."""
-    return sha256(b"\0" + canonical_json(item)).hexdigest()
+def leaf(record: Mapping[str, Any]) -> str:
+    """Return the hash of a whole record; raise ``ValueError`` for a value that no record holds."""
+    return sha256(b"\0" + canonical_json(record)).hexdigest()
 
 
 def root(leaves: Sequence[str]) -> str:
-    """Return the root of the tree of one leaf or more."""
+    """Return the root of a tree of at least one leaf."""
     if len(leaves) == 1:
         return leaves[0]
     split = _split(len(leaves))
@@ -23,7 +21,7 @@ def root(leaves: Sequence[str]) -> str:
 
 
 def proof(leaves: Sequence[str], index: int) -> list[str]:
-    """Return what proves that a leaf is in the tree: the hashes on its way to the root, from the leaf up."""
+    """Return the audit path of a leaf: the sibling hashes on its way to the root, from the leaf up."""
     if len(leaves) == 1:
         return []
     split = _split(len(leaves))
@@ -33,6 +31,7 @@ def proof(leaves: Sequence[str], index: int) -> list[str]:
 
 
 def _split(count: int) -> int:
+    """Return the largest power of two below ``count``."""
     return 1 << (count - 1).bit_length() - 1
 
 

@@ -1,9 +1,8 @@
-"""Citizens in the audit without their names: the same person is the same 64 digits for a month, and nobody knows whom.
+"""Pseudonyms of citizens: the audit recognises a person for a month and holds no identifier.
 
-A pseudonym is HMAC-SHA256 of a normalised identifier under the key of its month (UTC). KMS derives that key, as the MAC
-of the month's name under a key that never leaves it: an environment asks once, holds the key in memory, and makes
-pseudonyms by itself; whoever may use the KMS key derives every past one again, so that nothing is lost when months
-pass or the KMS key is rotated (docs/decisions/0033-pseudonyms.md).
+A pseudonym is the HMAC-SHA256 of a normalised identifier under the key of the month (UTC). KMS derives this key as the
+MAC of the month's name, under a key that never leaves KMS. An environment asks once and keeps it in memory. The keys
+of past months can be derived again as long as the KMS key exists (docs/decisions/0033-pseudonyms.md).
 """
 
 import hmac
@@ -25,7 +24,10 @@ _LABEL: Final = "api-particulier/pseudonyms/"
 
 
 def pseudonym(identifier: str, at: datetime) -> str:
-    """Return what an identifier is called at a moment, 64 hexadecimal digits; ``AuditUnavailable`` without KMS."""
+    """Return the pseudonym of an identifier at a moment, 64 hexadecimal digits.
+
+    Raise ``AuditUnavailable`` when KMS does not answer.
+    """
     try:
         key = _current_key(settings().pseudonym_key_id, month_of(at))
     except (BotoCoreError, ClientError) as error:
@@ -40,22 +42,22 @@ def compute(key: bytes, identifier: str) -> str:
 
 
 def month_of(moment: datetime) -> str:
-    """Return the month, in UTC, that a pseudonym made at this moment is of: ``2026-11``."""
+    """Return the month of a moment in UTC: ``2026-11``."""
     return f"{moment.astimezone(UTC):%Y-%m}"
 
 
 def months(since: datetime, until: datetime) -> list[str]:
-    """Return the months from one moment to another, both included."""
-    first, last = (12 * one.year + one.month - 1 for one in (since.astimezone(UTC), until.astimezone(UTC)))
+    """Return the months in UTC from one moment to another, both included."""
+    first, last = (12 * end.year + end.month - 1 for end in (since.astimezone(UTC), until.astimezone(UTC)))
     return [f"{month // 12}-{month % 12 + 1:02}" for month in range(first, last + 1)]
 
 
 def derive_month_key(kms: "KMSClient", key_id: str, month: str) -> bytes:
-    """Have KMS derive the key of a month, 32 bytes; botocore's errors when it does not."""
+    """Have KMS derive the key of a month, 32 bytes; raise botocore's errors when it does not answer."""
     return kms.generate_mac(KeyId=key_id, MacAlgorithm="HMAC_SHA_256", Message=f"{_LABEL}{month}".encode())["Mac"]
 
 
 @lru_cache(maxsize=1)
 def _current_key(key_id: str, month: str) -> bytes:
-    """Return the key of the month, which an environment remembers until the next one."""
+    """Return the key of the current month, kept until the next one."""
     return derive_month_key(aws.kms(), key_id, month)

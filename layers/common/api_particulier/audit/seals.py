@@ -1,58 +1,57 @@
-"""Seals: the audit's entries, in signed Merkle trees chained to each other, where nobody can write them again.
+"""Seals: signed Merkle trees of audit records, chained to each other, in a bucket under Object Lock.
 
-The audit table's stream brings the entries; each batch becomes a seal, an object of a bucket under Object Lock. There
-is one chain: the object of the next number is written only where there is none, and that is the one step that counts
-(docs/decisions/0012-seals.md). What is hashed and signed, byte for byte, is in docs/audit-format.md.
+The audit table's stream delivers the records, and each batch becomes a seal, an object of the bucket. There is one
+chain: a conditional write makes the object of the next number only if there is none (docs/decisions/0012-seals.md).
+What is hashed and signed, byte for byte, is in docs/audit-format.md.
 
-Only what a call wrote while it was served is sealed. An entry that came later than any call lasts, that bears no mark
-of a function of ours (``authorship``), or that cannot be read, stays in no seal, which is how a verification names it.
+Only a record written while its call was served is sealed. A record that came later than a call lasts, that has no valid
+MAC or that cannot be read is in no seal, so that a verification finds it.
 """
 
 import json
 from base64 import b64encode
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from hashlib import sha256
-from typing import Any, Final
-from uuid import UUID
+from typing import Any, Final, Self
 
-from boto3.dynamodb.types import TypeDeserializer
 from botocore.exceptions import ClientError
+from uuid6 import UUID
 
 from api_particulier.audit import mac
 from api_particulier.audit.canonical_json import canonical_json
 from api_particulier.audit.merkle import leaf, root
 from api_particulier.aws import dynamodb, kms, s3
+from api_particulier.dynamodb import Item, Table, deserialize
 from api_particulier.observability import LogEvent, count_seal, count_tampering, log
 from api_particulier.settings import settings
 
 FORMAT: Final = "api-particulier/seal/1"
 GENESIS_HASH: Final = "0" * 64
-"""What the first seal calls the hash of the one before."""
+"""The ``previous`` of the first seal."""
 MAX_SEAL_DELAY: Final = timedelta(seconds=60)
-"""The longest that an entry may be in the table and in no seal; more than a call and the clocks' differences last."""
+"""The longest time from a record's date to its seal: more than a call lasts and clocks differ."""
+_HEAD: Final = {"pk": "seal", "sk": "head"}
 
-type Item = Mapping[str, Any]
-"""An entry as ``TypeDeserializer`` reads it."""
 type RecordKey = tuple[str, str]
-"""Where an entry is in the table: ``token_day`` and ``id``."""
+"""The key of a record in the audit table: ``token_day`` and ``id``."""
 
 
 class SealFailed(Exception):
-    """A batch was not sealed; Lambda brings it again."""
+    """A batch may not be sealed; Lambda delivers it again."""
 
 
 @dataclass(frozen=True)
 class Seal:
-    """One object of the bucket: the header, its signature, and the leaves of the tree that the header is about."""
+    """One object of the bucket: a header, its signature, and the leaves of the header's tree."""
 
     header: Mapping[str, Any]
     signature: str
     """ECDSA over SHA-256 of the canonical header, DER in base64."""
     entries: Sequence[tuple[str, str, str]]
-    """Of each entry, in order of id: its place and its leaf, 64 hexadecimal digits."""
+    """The key and the leaf of each record, in order of id; a leaf is 64 hexadecimal digits."""
 
     @property
     def number(self) -> int:
@@ -66,17 +65,17 @@ class Seal:
     def hash(self) -> str:
         return sha256(canonical_json(self.header)).hexdigest()
 
-    def written(self) -> bytes:
-        """Return the object's bytes."""
+    def to_bytes(self) -> bytes:
+        """Return the content of the object."""
         return canonical_json({"header": self.header, "signature": self.signature, "entries": self.entries})
 
     @classmethod
-    def read(cls, written: bytes) -> "Seal":
-        """Read an object; ``ValueError`` for what is none."""
+    def from_bytes(cls, content: bytes) -> Self:
+        """Read the content of an object; raise ``ValueError`` when it is no seal."""
         try:
-            read = json.loads(written)
-            entries = [(str(token_day), str(entry), str(leaf)) for token_day, entry, leaf in read["entries"]]
-            seal = cls(dict(read["header"]), str(read["signature"]), entries)
+            parsed = json.loads(content)
+            entries = [(str(token_day), str(record_id), str(leaf)) for token_day, record_id, leaf in parsed["entries"]]
+            seal = cls(dict(parsed["header"]), str(parsed["signature"]), entries)
             _ = seal.number, seal.at, seal.header["previous"], seal.header["root"]
         except (LookupError, TypeError, ValueError):
             msg = "this is no seal"
@@ -85,22 +84,32 @@ class Seal:
 
 
 def key_of(number: int) -> str:
-    """Return the name of a seal's object."""
+    """Return the key of a seal's object."""
     return f"seals/{number:012}.json"
 
 
-# ── Sealing ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+def time_of(record_id: str) -> datetime:
+    """Return the time of a record's id; raise ``ValueError`` when the id is not a UUIDv7 (RFC 9562 §5.7)."""
+    identifier = UUID(record_id)
+    if identifier.version != 7:  # noqa: PLR2004 - UUIDv7
+        msg = "not a UUIDv7"
+        raise ValueError(msg)
+    return datetime.fromtimestamp(identifier.time / 1000, UTC)
 
 
-def seal(records: Iterable[Mapping[str, Any]]) -> None:
-    """Seal the entries that a batch of the audit table's stream brings, but for those that are in a seal already.
+# ── Stream records ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-    ``SealFailed`` when they may not be in one; the same batch, or any part of it, is then brought again.
+
+def seal(stream_records: Iterable[Mapping[str, Any]]) -> None:
+    """Seal the records of a batch of the audit table's stream, except those that a seal holds already.
+
+    Raise ``SealFailed`` when some may be in no seal. The same batch, or any part of it, can then be delivered again.
     """
     try:
-        arrived = [one for record in records if (one := _arrival(record)) is not None]
-        if arrived:
-            _seal(arrived)
+        accepted = [_accept(stream_record) for stream_record in stream_records]
+        records = [record for record in accepted if record is not None]
+        if records:
+            _seal(records)
     except Exception as error:  # noqa: BLE001 - Lambda would log its text
         log(LogEvent.SEAL_FAILED, exception=type(error).__name__)
         raise SealFailed from None
@@ -108,126 +117,131 @@ def seal(records: Iterable[Mapping[str, Any]]) -> None:
 
 @dataclass(frozen=True)
 class _StreamRecord:
-    """An entry that has come to the table."""
+    """An audit record that the stream delivers."""
 
-    place: RecordKey
+    key: RecordKey
     leaf: str
     at: datetime
-    """When the call began."""
-    came: datetime
-    """When the table got it."""
+    """When its call began."""
+    received: datetime
+    """When the table received it."""
+
+    @classmethod
+    def from_item(cls, item: Item, received: datetime) -> Self:
+        """Read an item of the audit table; raise ``ValueError`` or ``LookupError`` when it is no record."""
+        key = (str(item["token_day"]), str(item["id"]))
+        return cls(key, leaf(item), datetime.fromisoformat(item["at"]), received)
+
+    @property
+    def is_on_time(self) -> bool:
+        """Whether its two dates are those of its arrival, and its key has its day.
+
+        Raise ``ValueError`` when its id has no time.
+        """
+        delay = max(abs(self.received - self.at), abs(self.received - time_of(self.key[1])))
+        return delay <= MAX_SEAL_DELAY and self.key[0].endswith(f"#{self.at:%Y-%m-%d}")
 
 
-def _arrival(record: Mapping[str, Any]) -> _StreamRecord | None:
-    """Read a record; None for one that is not about an entry that a call wrote."""
-    match record.get("eventName"):
+def _accept(stream_record: Mapping[str, Any]) -> _StreamRecord | None:
+    """Return the audit record to seal; report any other change of the table, unless it is an expiry."""
+    match stream_record.get("eventName"):
         case "INSERT":
-            return _written(record["dynamodb"])
-        case "REMOVE" if record.get("userIdentity", {}).get("principalId") == "dynamodb.amazonaws.com":
-            return None  # by its time to live
+            return _accept_insert(stream_record["dynamodb"])
+        case "REMOVE" if stream_record.get("userIdentity", {}).get("principalId") == "dynamodb.amazonaws.com":
+            return None  # DynamoDB's time to live
         case "REMOVE":
-            _tampered("removed")
+            report_tampering("removed")
         case _:
-            _tampered("changed")
+            report_tampering("changed")
     return None
 
 
-def _written(change: Mapping[str, Any]) -> _StreamRecord | None:
+def _accept_insert(change: Mapping[str, Any]) -> _StreamRecord | None:
+    """Return a record that its call wrote; report any other."""
     try:
-        deserialize = TypeDeserializer().deserialize
-        item = {name: deserialize(value) for name, value in change["NewImage"].items()}
-        arrival = _StreamRecord(
-            place=(str(item["token_day"]), str(item["id"])),
-            leaf=leaf(item),
-            at=datetime.fromisoformat(item["at"]),
-            came=datetime.fromtimestamp(float(change["ApproximateCreationDateTime"]), UTC),
-        )
-        in_time = max(abs(arrival.came - arrival.at), abs(arrival.came - time_of(arrival.place[1]))) <= MAX_SEAL_DELAY
+        item = deserialize(change["NewImage"])
+        received = datetime.fromtimestamp(float(change["ApproximateCreationDateTime"]), UTC)
+        record = _StreamRecord.from_item(item, received)
+        on_time = record.is_on_time
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError):
-        _tampered("unreadable")
+        report_tampering("unreadable")
         return None
-    if not in_time or not arrival.place[0].endswith(f"#{arrival.at:%Y-%m-%d}"):
-        _tampered("late")
+    if not on_time:
+        report_tampering("late")
         return None
-    if not mac.verify(item, arrival.at):
-        _tampered("forged")
+    if not mac.verify(item, record.at):
+        report_tampering("forged")
         return None
-    return arrival
+    return record
 
 
-def time_of(entry: str) -> datetime:
-    """Return the time that is in an entry's id; ``ValueError`` when it is no UUIDv7."""
-    read = UUID(entry)
-    if read.version != 7:  # noqa: PLR2004 - RFC 9562 §5.7
-        msg = "not a UUIDv7"
-        raise ValueError(msg)
-    return datetime.fromtimestamp((read.int >> 80) / 1000, UTC)
-
-
-def _tampered(how: str) -> None:
-    log(LogEvent.AUDIT_TAMPERED, outcome=how)
+def report_tampering(kind: str) -> None:
+    """Log a change of the audit table that no function makes, and count it for the alarm."""
+    log(LogEvent.AUDIT_TAMPERED, outcome=kind)
     count_tampering()
 
 
-def _seal(arrived: Sequence[_StreamRecord]) -> None:
-    since = min(one.came for one in arrived) - MAX_SEAL_DELAY
+# ── Sealing ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _seal(records: Sequence[_StreamRecord]) -> None:
+    """Write one seal of the records that no seal holds; start again when another environment takes its number."""
+    since = min(record.received for record in records) - MAX_SEAL_DELAY
+    ids = {record.key[1] for record in records}
     while True:
-        number, previous = _last()
-        sealed = _sealed_since(since, number, {one.place[1] for one in arrived})
-        fresh = {one.place: one for one in arrived if one.place not in sealed}
-        if not fresh:
+        number, previous = _find_last()
+        sealed = _find_sealed(since, number, ids)
+        new = {record.key: record for record in records if record.key not in sealed}
+        if not new:
             return
-        made = _make(number + 1, previous, sorted(fresh.values(), key=lambda one: one.place[::-1]))
+        made = _make(number + 1, previous, sorted(new.values(), key=lambda record: record.key[::-1]))
         if _put(made):
             _move_head(made)
-            oldest = min(one.at for one in fresh.values())
-            count_seal(len(fresh), max(0, round((made.at - oldest).total_seconds(), 3)))
-            log(LogEvent.SEALED, seal=made.number, entries=len(fresh))
+            oldest = min(record.at for record in new.values())
+            count_seal(len(new), max(0, round((made.at - oldest).total_seconds(), 3)))
+            log(LogEvent.SEALED, seal=made.number, entries=len(new))
             return
-        # Another environment took the number, or our own write did whose answer was lost: look again.
+        # The number is taken: by another environment, or by our own write if its response was lost.
 
 
-def _last() -> tuple[int, str]:
-    """Return the number and the hash of the last seal: from where the head was left, as far as there are seals."""
-    head = dynamodb().get_item(TableName=settings().stats_table, Key=_HEAD, ConsistentRead=True).get("Item")
-    number, last = (int(head["number"]["N"]), head["hash"]["S"]) if head else (0, GENESIS_HASH)
+def _find_last() -> tuple[int, str]:
+    """Return the number and the hash of the last seal, searched from the stored head on."""
+    head = _stats_table().get(_HEAD, consistent=True) or {"number": 0, "hash": GENESIS_HASH}
+    number, last_hash = head["number"], head["hash"]
     while (following := _find(number + 1)) is not None:
-        number, last = following.number, following.hash
-    return number, last
+        number, last_hash = following.number, following.hash
+    return number, last_hash
 
 
-def _sealed_since(since: datetime, number: int, ids: set[str]) -> set[RecordKey]:
-    """Return what is in the seals up to ``number`` that were made since then and may hold one of these ids.
+def _find_sealed(since: datetime, number: int, ids: set[str]) -> set[RecordKey]:
+    """Return the records of the seals up to ``number`` that were made since then and may hold one of these ids.
 
-    After an outage, what waited for hours is sealed batch by batch: of the seals just made, a batch reads again only
-    those whose ids are of its own time.
+    After an outage, a backlog of hours is sealed batch by batch: among the seals just made, a batch reads again only
+    those with ids of its own time.
     """
     first, last = min(ids), max(ids)
     sealed: set[RecordKey] = set()
-    while number > 0:
-        span = _find_span(number)
-        if span is not None:  # one that somebody hid does not stop the others; a verification names it
-            if span.at < since:
-                break
-            if span.first <= last and first <= span.last:
-                sealed |= {(token_day, entry) for token_day, entry, _ in _read(number).entries}
-        number -= 1
+    for candidate in range(number, 0, -1):
+        span = _find_span(candidate)
+        if span is None:  # deleted, as a verification finds; the others are still read
+            continue
+        if span.at < since:
+            break
+        if span.first <= last and first <= span.last:
+            sealed |= {(token_day, record_id) for token_day, record_id, _ in _fetch(candidate).entries}
     return sealed
 
 
-def _make(number: int, previous: str, arrived: Sequence[_StreamRecord]) -> Seal:
-    entries = [(*one.place, one.leaf) for one in arrived]
-    now = datetime.now(UTC)
-    before = _find(number - 1)
-    if before is not None:  # time goes one way along the chain, whatever the clocks of two environments
-        now = max(now, before.at)
+def _make(number: int, previous: str, records: Sequence[_StreamRecord]) -> Seal:
+    """Return the signed seal of these records."""
+    entries = [(*record.key, record.leaf) for record in records]
     header = {
         "format": FORMAT,
         "number": number,
         "previous": previous,
-        "at": now.isoformat(timespec="milliseconds"),
+        "at": _date_after(number - 1).isoformat(timespec="milliseconds"),
         "count": len(entries),
-        "root": root([one.leaf for one in arrived]),
+        "root": root([record.leaf for record in records]),
         "entries": sha256(canonical_json(entries)).hexdigest(),
     }
     signature = kms().sign(
@@ -239,15 +253,21 @@ def _make(number: int, previous: str, arrived: Sequence[_StreamRecord]) -> Seal:
     return Seal(header, b64encode(signature).decode(), entries)
 
 
+def _date_after(number: int) -> datetime:
+    """Return the present, or a seal's date if it is later: the clocks of two environments differ."""
+    now, before = datetime.now(UTC), _find(number)
+    return now if before is None else max(now, before.at)
+
+
 def _put(made: Seal) -> bool:
-    """Write a seal where there is none; False when there is one."""
+    """Write a seal; return False when its number is taken."""
     try:
         s3().put_object(
             Bucket=settings().seals_bucket,
             Key=key_of(made.number),
-            Body=made.written(),
+            Body=made.to_bytes(),
             ContentType="application/json",
-            ChecksumAlgorithm="SHA256",  # which Object Lock asks for
+            ChecksumAlgorithm="SHA256",  # Object Lock requires a checksum
             IfNoneMatch="*",
         )
     except ClientError as error:
@@ -257,14 +277,33 @@ def _put(made: Seal) -> bool:
     return True
 
 
+def _move_head(made: Seal) -> None:
+    """Store the last seal, where the next search begins; a later one is not replaced."""
+    _stats_table().update(
+        _HEAD,
+        "SET #number = :number, #hash = :hash",
+        condition="attribute_not_exists(#number) OR #number < :number",
+        values={"number": made.number, "hash": made.hash},
+    )
+
+
+def _stats_table() -> Table:
+    return Table(dynamodb(), settings().stats_table)
+
+
+# ── Seals of the bucket, kept in memory since they never change ──────────────────────────────────────────────────────
+
+
 @lru_cache(maxsize=256)
-def _read(number: int) -> Seal:
-    return Seal.read(s3().get_object(Bucket=settings().seals_bucket, Key=key_of(number))["Body"].read())
+def _fetch(number: int) -> Seal:
+    """Read a seal; raise S3's ``NoSuchKey`` when there is none."""
+    stored = s3().get_object(Bucket=settings().seals_bucket, Key=key_of(number))
+    return Seal.from_bytes(stored["Body"].read())
 
 
 @dataclass(frozen=True)
 class _Span:
-    """When a seal was made, and of which time its entries are."""
+    """The date of a seal, and the first and the last id of its records."""
 
     at: datetime
     first: str
@@ -272,44 +311,22 @@ class _Span:
 
 
 @lru_cache(maxsize=65_536)
-def _span(number: int) -> _Span:
-    one = _read(number)
-    ids = [entry for _, entry, _ in one.entries]
-    return _Span(one.at, min(ids), max(ids))
+def _fetch_span(number: int) -> _Span:
+    """Read the span of a seal; raise S3's ``NoSuchKey`` when there is none."""
+    fetched = _fetch(number)
+    ids = [record_id for _, record_id, _ in fetched.entries]
+    return _Span(fetched.at, min(ids), max(ids))
 
 
 def _find(number: int) -> Seal | None:
-    """Return a seal, which an environment remembers since it never changes; None while there is none."""
-    return _unless_missing(_read, number)
-
-
-def _find_span(number: int) -> _Span | None:
-    return _unless_missing(_span, number)
-
-
-def _unless_missing[T](read: Callable[[int], T], number: int) -> T | None:
     try:
-        return read(number)
-    except ClientError as error:
-        if error.response["Error"]["Code"] != "NoSuchKey":
-            raise
+        return _fetch(number)
+    except s3().exceptions.NoSuchKey:
         return None
 
 
-_HEAD: Final = {"pk": {"S": "seal"}, "sk": {"S": "head"}}
-
-
-def _move_head(made: Seal) -> None:
-    """Leave word of how far the chain goes; a hint, that who is late does not take back."""
+def _find_span(number: int) -> _Span | None:
     try:
-        dynamodb().update_item(
-            TableName=settings().stats_table,
-            Key=_HEAD,
-            UpdateExpression="SET #number = :number, #hash = :hash",
-            ConditionExpression="attribute_not_exists(#number) OR #number < :number",
-            ExpressionAttributeNames={"#number": "number", "#hash": "hash"},
-            ExpressionAttributeValues={":number": {"N": str(made.number)}, ":hash": {"S": made.hash}},
-        )
-    except ClientError as error:
-        if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
-            raise
+        return _fetch_span(number)
+    except s3().exceptions.NoSuchKey:
+        return None

@@ -1,84 +1,73 @@
-"""What the probes of a provider found over 30 days: how many a day, how many answers, and when there was none.
+"""The probes of a provider over 30 days, and the uptime and incidents computed from them.
 
-Uptime and incidents are the arithmetic of that history, and of nothing else. A day is Paris's. What was announced as
-maintenance is not probed: it counts neither for nor against.
+A day is of Paris. A provider is not probed during an announced maintenance, which counts neither for nor against it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import Any, Final, Self
 
-from api_particulier.public.statistics import day_of
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
+from api_particulier.dynamodb import Item, Table
+from api_particulier.paris_time import day_of
 
 PERIOD: Final = 30
-"""Days that the history is of, today included."""
-EVERY: Final = timedelta(minutes=5)
-"""Between two probes; the schedule of the template."""
+"""Days of the history, today included."""
+PROBE_INTERVAL: Final = timedelta(minutes=5)
+"""Time between two probes, as the template schedules them."""
 _KEPT: Final = timedelta(days=40)
 
 
 @dataclass(frozen=True)
 class Day:
-    """A day's probes."""
+    """The probes of a day."""
 
     day: date
     probes: int = 0
     answered: int = 0
     failures: tuple[datetime, ...] = ()
-    """When nobody answered, in order."""
+    """Times of the probes without a response, in order."""
 
     @classmethod
-    def of(cls, item: Mapping[str, Any]) -> Self:
-        return cls(
-            date.fromisoformat(item["sk"]["S"]),
-            int(item["probes"]["N"]),
-            int(item["answered"]["N"]) if "answered" in item else 0,
-            tuple(datetime.fromisoformat(one["S"]) for one in item.get("failures", {"L": ()})["L"]),
-        )
+    def from_item(cls, item: Item) -> Self:
+        failures = tuple(datetime.fromisoformat(failure) for failure in item.get("failures", ()))
+        return cls(date.fromisoformat(item["sk"]), item["probes"], item.get("answered", 0), failures)
 
 
 @dataclass(frozen=True)
 class Incident:
-    """A time during which probes failed, to within the time between two of them."""
+    """A run of failed probes; its start and its end are known to within ``PROBE_INTERVAL``."""
 
     start: datetime
     end: datetime | None
     """None while it lasts."""
 
 
-def record(client: "DynamoDBClient", table: str, provider: str, at: datetime, *, answered: bool) -> None:
-    """Add one probe to the history."""
-    failure = "" if answered else ", failures = list_append(if_not_exists(failures, :none), :at)"
-    values: dict[str, Any] = {":one": {"N": "1"}, ":end": {"N": f"{(at + _KEPT).timestamp():.0f}"}}
-    if not answered:
-        values |= {":none": {"L": []}, ":at": {"L": [{"S": at.isoformat(timespec="seconds")}]}}
-    client.update_item(
-        TableName=table,
-        Key={"pk": {"S": f"probes#{provider}"}, "sk": {"S": f"{day_of(at)}"}},
-        UpdateExpression=f"SET expires_at = :end{failure} ADD probes :one{', answered :one' if answered else ''}",
-        ExpressionAttributeValues=values,
-    )
+def record(table: Table, provider: str, at: datetime, *, answered: bool) -> None:
+    """Add a probe to the history."""
+    values: dict[str, Any] = {"probe": 1, "end": round((at + _KEPT).timestamp())}
+    if answered:
+        change = "SET expires_at = :end ADD probes :probe, answered :probe"
+    else:
+        change = "SET expires_at = :end, failures = list_append(if_not_exists(failures, :none), :at) ADD probes :probe"
+        values |= {"none": [], "at": [at.isoformat(timespec="seconds")]}
+    table.update({"pk": _partition(provider), "sk": f"{day_of(at)}"}, change, values=values)
 
 
-def history(client: "DynamoDBClient", table: str, provider: str, last: date) -> list[Day]:
-    """Return each of the ``PERIOD`` days that end with ``last``, in order, those without a probe too."""
+def history(table: Table, provider: str, last: date) -> list[Day]:
+    """Return the ``PERIOD`` days that end with ``last``, in order, with those that have no probe."""
     days = [last - timedelta(number) for number in reversed(range(PERIOD))]
-    pages = client.get_paginator("query").paginate(
-        TableName=table,
-        KeyConditionExpression="pk = :probes AND sk BETWEEN :first AND :last",
-        ExpressionAttributeValues={
-            ":probes": {"S": f"probes#{provider}"},
-            ":first": {"S": f"{days[0]}"},
-            ":last": {"S": f"{last}"},
-        },
+    items = table.query(
+        "pk = :probes AND sk BETWEEN :first AND :last",
+        {"probes": _partition(provider), "first": f"{days[0]}", "last": f"{last}"},
     )
-    found = {day.day: day for page in pages for day in map(Day.of, page["Items"])}
+    found = {day.day: day for day in map(Day.from_item, items)}
     return [found.get(day, Day(day)) for day in days]
+
+
+def _partition(provider: str) -> str:
+    return f"probes#{provider}"
 
 
 def percentage(days: Sequence[Day]) -> float | None:
@@ -87,16 +76,17 @@ def percentage(days: Sequence[Day]) -> float | None:
     return round(100 * sum(day.answered for day in days) / probes, 3) if probes else None
 
 
-def incidents(days: Sequence[Day], *, over: datetime | None) -> list[Incident]:
-    """Return the runs of failed probes, the latest first; the last one goes on unless it is ``over``, since when."""
+def incidents(days: Sequence[Day], *, up_since: datetime | None) -> list[Incident]:
+    """Return the runs of failed probes, latest first; the last one is still open without a later ``up_since``."""
     runs: list[list[datetime]] = []
     for moment in chain.from_iterable(day.failures for day in days):
-        if runs and moment - runs[-1][-1] < 2 * EVERY:
+        if runs and moment - runs[-1][-1] < 2 * PROBE_INTERVAL:
             runs[-1].append(moment)
         else:
             runs.append([moment])
-    found = [Incident(run[0], run[-1] + EVERY) for run in runs]
+    found = [Incident(run[0], run[-1] + PROBE_INTERVAL) for run in runs]
     if found:
         last = runs[-1][-1]
-        found[-1] = Incident(runs[-1][0], min(over, last + EVERY) if over and over > last else None)
+        end = min(up_since, last + PROBE_INTERVAL) if up_since and up_since > last else None
+        found[-1] = Incident(runs[-1][0], end)
     return found[::-1]

@@ -1,4 +1,4 @@
-"""The site's files, as ``release/website.py`` built them in a layer of their own."""
+"""The files of the website, which ``release/website.py`` builds in a layer of their own."""
 
 import gzip
 import json
@@ -11,15 +11,15 @@ from typing import Final
 
 from api_particulier.api.response import Response
 
-_FOR_EVER: Final = "public, max-age=31536000, immutable"
-_FOR_A_WHILE: Final = "public, max-age=300"
+_IMMUTABLE: Final = "public, max-age=31536000, immutable"
+_FIVE_MINUTES: Final = "public, max-age=300"
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""What a page may load and do: what we serve, and nothing else (Content-Security-Policy)."""
-_OF_ALL: Final = {"Vary": "Accept-Encoding", "X-Content-Type-Options": "nosniff"}
-_OF_PAGES: Final = {
+"""The Content-Security-Policy of a page: it loads and calls only this site."""
+_HEADERS: Final = {"Vary": "Accept-Encoding", "X-Content-Type-Options": "nosniff"}
+_PAGE_HEADERS: Final = {
     "Content-Security-Policy": POLICY,
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
@@ -37,8 +37,8 @@ class _File:
 
 @lru_cache(maxsize=1)
 def _table() -> Mapping[str, _File]:
-    read = json.loads(files("website_pages").joinpath("table.json").read_text())
-    return {path: _File(**one) for path, one in read.items()}
+    table = json.loads(files("website_pages").joinpath("table.json").read_text())
+    return {path: _File(**attributes) for path, attributes in table.items()}
 
 
 def paths() -> Collection[str]:
@@ -56,29 +56,29 @@ def openapi() -> str:
     return files("website_pages").joinpath("openapi.yaml").read_text(encoding="utf-8")
 
 
-def answer(path: str, request_id: str, *, accepts_gzip: bool) -> Response:
-    """Answer a page or an asset, compressed for who takes it so; the page that says so when there is none."""
-    found = _table().get(path)
-    if found is None:
-        nowhere = "guide/introuvable" if path.startswith("guide/") else "introuvable"
-        return _response(404, _table()[nowhere], "no-store", request_id, accepts_gzip=accepts_gzip)
-    kept = _FOR_EVER if path.startswith("assets/") else _FOR_A_WHILE
-    return _response(200, found, kept, request_id, accepts_gzip=accepts_gzip)
+def serve_file(path: str, request_id: str, *, accepts_gzip: bool) -> Response:
+    """Return a page or an asset, compressed if ``accepts_gzip``; the page of error 404 when there is none."""
+    file = _table().get(path)
+    if file is None:
+        not_found = "guide/introuvable" if path.startswith("guide/") else "introuvable"
+        return _response(404, _table()[not_found], "no-store", request_id, accepts_gzip=accepts_gzip)
+    cache_control = _IMMUTABLE if path.startswith("assets/") else _FIVE_MINUTES
+    return _response(200, file, cache_control, request_id, accepts_gzip=accepts_gzip)
 
 
-def with_slash(path: str, request_id: str) -> Response:
-    """Send to the home page as it is to be asked: its links are relative, and need the slash."""
+def redirect_to_slash(path: str, request_id: str) -> Response:
+    """Redirect the home page to its address with a slash: its links are relative."""
     location = f"{path.rsplit('/', 1)[-1]}/"
     return {"statusCode": 302, "headers": {"Location": location, "X-Request-Id": request_id}, "body": ""}
 
 
-def _response(status: int, found: _File, kept: str, request_id: str, *, accepts_gzip: bool) -> Response:
-    content = _content(found.digest)
-    if found.gzip and not accepts_gzip:
+def _response(status: int, file: _File, cache_control: str, request_id: str, *, accepts_gzip: bool) -> Response:
+    content = _content(file.digest)
+    if file.gzip and not accepts_gzip:
         content = gzip.decompress(content)
-    headers = _OF_ALL | {"Content-Type": found.type, "Cache-Control": kept, "X-Request-Id": request_id}
-    headers |= _OF_PAGES if found.type.startswith("text/html") else {}
-    headers |= {"Content-Encoding": "gzip"} if found.gzip and accepts_gzip else {}
+    headers = _HEADERS | {"Content-Type": file.type, "Cache-Control": cache_control, "X-Request-Id": request_id}
+    headers |= _PAGE_HEADERS if file.type.startswith("text/html") else {}
+    headers |= {"Content-Encoding": "gzip"} if file.gzip and accepts_gzip else {}
     return {
         "statusCode": status,
         "headers": headers,

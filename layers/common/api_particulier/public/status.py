@@ -1,32 +1,31 @@
-"""The state of each provider and dataset: now, over 30 days, and as announced (``GET /api/status``)."""
+"""The status of providers and datasets: now, over 30 days, and announced maintenances (``GET /api/status``)."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
 from api_particulier.aws import dynamodb
 from api_particulier.dynamodb import Table
+from api_particulier.paris_time import day_of
 from api_particulier.providers import health, uptime
 from api_particulier.providers.health import Health
-from api_particulier.public.statistics import day_of
+from api_particulier.providers.uptime import Day
 from api_particulier.settings import settings
 
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-
 PROVIDERS: Final = ("dgfip", "caf")
-REMEMBERED: Final = 5
-"""Seconds during which an environment does not read the history again."""
+CACHE_SECONDS: Final = 5
+"""How long an environment keeps the status."""
 
 type State = Literal["disponible", "perturbe", "indisponible", "maintenance", "inconnu"]
+type _Body = dict[str, Any]
 
 
 def state_of(known: Health, now: datetime) -> State:
-    """Return the state of a provider; a circuit that opened and that nothing has closed is that of one that is down."""
+    """Return the state of a provider; it is down while its circuit breaker is open."""
     if known.maintenance(now):
         return "maintenance"
     if known.open_until is not None or known.is_up is False:
@@ -35,80 +34,84 @@ def state_of(known: Health, now: datetime) -> State:
 
 
 def overall(states: Iterable[State]) -> State:
-    """Return the state of the whole: disturbed while some providers answer and others do not."""
+    """Return the state of the service: disturbed while some providers are down and others are not."""
     states = set(states)
     if "indisponible" in states:
         return "perturbe" if states & {"disponible", "inconnu"} else "indisponible"
     return "maintenance" if "maintenance" in states else "disponible"
 
 
-def current() -> dict[str, Any]:
-    """Return what this deployment is like, at most ``REMEMBERED`` seconds ago."""
-    return _current_at(int(monotonic() // REMEMBERED))
+def current() -> _Body:
+    """Return the status of this deployment, at most ``CACHE_SECONDS`` old."""
+    return _current_at(int(monotonic() // CACHE_SECONDS))
 
 
 @lru_cache(maxsize=1)
-def _current_at(_tick: int) -> dict[str, Any]:
-    return describe(dynamodb(), settings().stats_table, datetime.now(UTC))
+def _current_at(_tick: int) -> _Body:
+    return describe(Table(dynamodb(), settings().stats_table), datetime.now(UTC))
 
 
-def describe(client: "DynamoDBClient", table: str, now: datetime) -> dict[str, Any]:
-    """Return the body of ``/api/status``; botocore's errors when the table does not answer."""
-    known = {provider: health.read(Table(client, table), provider) for provider in PROVIDERS}
-    days = {provider: uptime.history(client, table, provider, day_of(now)) for provider in PROVIDERS}
-    providers = {
-        provider: {
-            "etat": state_of(one, now),
-            "verifieA": _instant(one.checked_at),
-            "disponibilite30j": uptime.percentage(days[provider]),
-        }
-        for provider, one in known.items()
-    }
+def describe(table: Table, now: datetime) -> _Body:
+    """Return the body of ``/api/status``; raise botocore's errors when the table does not answer."""
+    healths = {provider: health.read(table, provider) for provider in PROVIDERS}
+    histories = {provider: uptime.history(table, provider, day_of(now)) for provider in PROVIDERS}
+    providers = {name: _provider(healths[name], histories[name], now) for name in PROVIDERS}
     return {
         "genereA": _instant(now),
-        "etat": overall(state_of(one, now) for one in known.values()),
+        "etat": overall(state_of(known, now) for known in healths.values()),
         "fournisseurs": providers,
-        "jeuxDeDonnees": {
-            name: {
-                "etat": providers[provider]["etat"],
-                "fournisseur": provider,
-                "disponibilite30j": providers[provider]["disponibilite30j"],
-            }
-            for name, provider in _datasets().items()
-        },
-        "historique": {
-            provider: [{"date": f"{day.day}", "sondes": day.probes, "reussies": day.answered} for day in days[provider]]
-            for provider in PROVIDERS
-        },
-        "incidents": sorted(
-            (
-                {"fournisseur": provider, "debut": _instant(incident.start), "fin": _instant(incident.end)}
-                for provider, one in known.items()
-                for incident in uptime.incidents(days[provider], over=one.checked_at if one.is_up else None)
-            ),
-            key=lambda one: str(one["debut"]),
-            reverse=True,
-        ),
-        "maintenances": sorted(
-            (
-                {
-                    "fournisseur": provider,
-                    "debut": _instant(one.start),
-                    "fin": _instant(one.end),
-                    "message": one.message,
-                }
-                for provider in PROVIDERS
-                for one in known[provider].maintenances
-                if one.end > now
-            ),
-            key=lambda one: str(one["debut"]),
-        ),
+        "jeuxDeDonnees": {name: _dataset(provider, providers[provider]) for name, provider in _datasets().items()},
+        "historique": {name: [_day(day) for day in days] for name, days in histories.items()},
+        "incidents": _incidents(healths, histories),
+        "maintenances": _maintenances(healths, now),
     }
+
+
+def _provider(known: Health, days: Sequence[Day], now: datetime) -> _Body:
+    return {
+        "etat": state_of(known, now),
+        "verifieA": _instant(known.checked_at),
+        "disponibilite30j": uptime.percentage(days),
+    }
+
+
+def _dataset(name: str, provider: _Body) -> _Body:
+    return {"etat": provider["etat"], "fournisseur": name, "disponibilite30j": provider["disponibilite30j"]}
+
+
+def _day(day: Day) -> _Body:
+    return {"date": f"{day.day}", "sondes": day.probes, "reussies": day.answered}
+
+
+def _incidents(healths: Mapping[str, Health], histories: Mapping[str, Sequence[Day]]) -> list[_Body]:
+    """Return the incidents of all providers, latest first."""
+    found = [
+        {"fournisseur": provider, "debut": _instant(incident.start), "fin": _instant(incident.end)}
+        for provider, known in healths.items()
+        for incident in uptime.incidents(histories[provider], up_since=known.checked_at if known.is_up else None)
+    ]
+    return sorted(found, key=lambda incident: str(incident["debut"]), reverse=True)
+
+
+def _maintenances(healths: Mapping[str, Health], now: datetime) -> list[_Body]:
+    """Return the maintenances of all providers that are not over, earliest first."""
+    found = [
+        {
+            "fournisseur": provider,
+            "debut": _instant(maintenance.start),
+            "fin": _instant(maintenance.end),
+            "message": maintenance.message,
+        }
+        for provider, known in healths.items()
+        for maintenance in known.maintenances
+        if maintenance.end > now
+    ]
+    return sorted(found, key=lambda maintenance: str(maintenance["debut"]))
 
 
 @lru_cache(maxsize=1)
 def _datasets() -> dict[str, str]:
-    """Return each dataset with its provider, as they declare; ``make docs`` writes the file."""
+    """Return the provider of each dataset, from the file that ``make docs`` writes."""
     found: dict[str, str] = json.loads(Path(__file__).with_name("datasets.json").read_text())
     return found
 
