@@ -204,7 +204,7 @@ def test_a_revoked_or_long_expired_key_gets_no_reminder(town: Town, cloud: Cloud
     assert town.mailbox.mails == []
 
 
-# ── Who, and what ────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Recipients and content ───────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.usefixtures("only_30")
