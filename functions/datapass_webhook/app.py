@@ -3,7 +3,7 @@
 DataPass delivers again an event that is not answered 200, 201 or 204, and after five failures in a row it stops sending
 any. So an event that another delivery would not help is answered 200 once it is in the dead-letter queue, which an
 alarm watches. When the failure is the service's own, the event goes to the queue too, and the error asks for another
-delivery, whose response can give the id of the key (docs/operations/habilitations.md).
+delivery, and its response can give the id of the key (docs/operations/habilitations.md).
 """
 
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""Revoke a key that was seen in public, at once: anyone who holds the key may report it.
+"""Revoke a key that was seen in public, at once: holding the key is enough to report it.
 
 The response is the same for an unknown key, so it does not reveal which keys exist.
 """

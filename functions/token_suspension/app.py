@@ -1,4 +1,4 @@
-"""Suspend the tokens whose calls look like an enumeration, as the datasets' functions suspect.
+"""Suspend the tokens that the datasets' functions suspect of an enumeration.
 
 A queue brings each suspicion at least once. The alert comes before the suspension: if the function is killed between
 the two, the next delivery alerts again. The audit record and the history entry are written in the transaction that

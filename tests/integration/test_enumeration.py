@@ -9,7 +9,6 @@ from typing import Any
 
 import boto3
 import pytest
-from botocore.exceptions import ClientError
 from cachetools import LRUCache
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -396,8 +395,7 @@ def test_a_suspension_interrupted_and_retried_leaves_one_audit_record_and_one_hi
 
     with monkeypatch.context() as patch:
         patch.setattr(dynamodb(), "transact_write_items", die)
-        with pytest.raises(ConnectionError):
-            suspend(suspicion(), None)
+        assert suspend(suspicion(), None)["batchItemFailures"] != []
     suspend(suspicion(), None)
     assert state(cloud) == "suspended"
     assert [entry["kind"] for entry in cloud.audit_records()] == ["suspension"]
@@ -430,8 +428,7 @@ def test_a_suspension_that_cannot_be_audited_fails_and_leaves_the_token_active(
 ) -> None:
     assert gateway_key
     cloud.audit.delete()
-    with pytest.raises(ClientError, match="ResourceNotFoundException"):
-        suspend(suspicion(), None)
+    assert suspend(suspicion(), None)["batchItemFailures"] != []
     assert state(cloud) == "active"
 
 

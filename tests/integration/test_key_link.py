@@ -39,7 +39,7 @@ def history(town: Town) -> list[str]:
 
 
 def alerts(capfd: pytest.CaptureFixture[str]) -> list[str]:
-    """Return the habilitations of which a link was reopened, as the log says and the metric counts."""
+    """Return the habilitations of the reopened links, as logged and counted."""
     lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
     logged = [str(line["habilitation"]) for line in lines if line.get("event") == "link_reopened"]
     assert [line["Alerts"] for line in lines if line.get("alert") == "link_reopened"] == [[1.0]] * len(logged)

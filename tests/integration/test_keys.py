@@ -55,7 +55,7 @@ def assert_complete(store: KeyStore, cloud: Cloud) -> Counter[str]:
 
 
 def status_of_call(store: KeyStore, token: Token) -> int:
-    """Return the status of a call with the token's key, in an environment whose cache is empty."""
+    """Return the status of a call with the token's key, in an environment that has cached nothing."""
     new_environment()
     return call_api("introspect/introspect", key=lifecycle.reveal(store, token)).status
 

@@ -42,7 +42,7 @@ class ExpiringKey:
     days: int
     """Days until the end; 0 on that day, negative after it."""
     recipients: tuple[str, ...]
-    """Empty for a key whose habilitation is missing or unreadable."""
+    """Empty when the habilitation is missing or unreadable."""
 
     @property
     def due_thresholds(self) -> list[int]:

@@ -199,7 +199,7 @@ class HabilitationEvent:
     request: Request | None = field(default=None, repr=False)
     note: str = ""
     payload: str | None = field(default=None, repr=False)
-    """What was received, of an event whose type is unknown."""
+    """The body received, kept for an event of unknown type only."""
 
     @classmethod
     def by_operator(  # noqa: PLR0913 - the parts of an event, two of them by name

@@ -95,7 +95,7 @@ def _apply_effects(store: KeyStore, habilitation: Habilitation, event: Habilitat
     if habilitation.state in FINAL_STATES:
         _revoke_keys(store, habilitation)
         return
-    # A late event changed nothing and has no effect, except to finish a key whose approval was interrupted.
+    # A late event changed nothing and has no effect, except to finish an interrupted approval.
     changes_keys = event.type in {HabilitationEventType.APPROVE, HabilitationEventType.TRANSFER}
     is_last = event.at == habilitation.applied
     if habilitation.is_open and ((changes_keys and is_last) or store.find(habilitation.token_id or "") is None):
@@ -127,7 +127,7 @@ def _provision(store: KeyStore, habilitation: Habilitation, event: HabilitationE
     for token in alive:
         _sync_key(store, token, habilitation, with_scopes=event.type == HabilitationEventType.APPROVE)
     ids = {token.id for token in alive}
-    for token in alive:  # except a key that is being replaced, whose end is set
+    for token in alive:  # except a key that is being replaced: a rotation set its end
         if token.successor not in ids and token.expires is not None and token.expires < habilitation.expires:
             lifecycle.extend(store, token, habilitation.expires, now)
 

@@ -130,7 +130,7 @@ class HabilitationRepository:
         self._table.put(_link_key(link.digest) | attributes | {"forget_at": int(forget_at.timestamp())})
 
     def find_link(self, digest: str) -> OneTimeLink | None:
-        """Return the link whose secret has this SHA-256, by a consistent read, or None."""
+        """Return a link by the SHA-256 of its secret, by a consistent read, or None."""
         item = self._table.get(_link_key(digest), consistent=True)
         if item is None:
             return None

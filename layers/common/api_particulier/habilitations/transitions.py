@@ -32,7 +32,7 @@ def apply_event(
             raise UnprocessableEvent(msg)
         return None
     before = current or Habilitation(id=event.habilitation, state=State.DRAFT)
-    # An end is applied whatever the request that comes with it: an unreadable request must not keep a key alive.
+    # An end is applied even with an unreadable request, which must not keep a key alive.
     if event.type not in {HabilitationEventType.REVOKE, HabilitationEventType.ARCHIVE} and event.request is not None:
         before = before.model_copy(update={"request": event.request})
     if event.type == HabilitationEventType.APPROVE:

@@ -1,7 +1,7 @@
 """The life of a key: issued, revealed, extended, rotated, reduced, suspended, revoked.
 
 A key has two parts, which live and die together: an API Gateway key in the usage plan, which counts the calls, and a
-token in the tokens table, which says what it opens. API Gateway alone keeps the value of the key; the table keeps its
+token in the tokens table, which holds what it opens. API Gateway alone keeps the value of the key; the table keeps its
 SHA-256 (docs/decisions/0009-issuing-keys.md).
 
 The two parts are not written in one transaction, so ``issue`` can be interrupted between any two steps. Calling it
@@ -185,7 +185,7 @@ def rotate(store: KeyStore, token: Token, overlap: timedelta, now: datetime) -> 
 
 
 def stale_issuances(store: KeyStore, now: datetime) -> list[str]:
-    """Return the ids whose issuance was interrupted: ``issue`` can finish it, ``cancel_issuance`` undo it."""
+    """Return the ids of interrupted issuances: ``issue`` can finish it, ``cancel_issuance`` undo it."""
     return store.expired_leases(now)
 
 
@@ -255,7 +255,7 @@ def _gateway_key(store: KeyStore, new: NewToken) -> tuple[str, str]:
         created = store.create_gateway_key(new.id, new.organisation, secrets.token_hex(32))
         return created["id"], created["value"]
     kept, *others = found
-    for other in others:  # made by an issuer whose last request took effect after the end of its lease
+    for other in others:  # an issuer's last request took effect after the end of its lease
         store.delete_gateway_key(other["id"])
     return kept["id"], kept["value"]
 

@@ -168,7 +168,7 @@ class KeyStore:
         self._table.delete(_lease_key(token_id))
 
     def expired_leases(self, now: datetime) -> list[str]:
-        """Return the ids whose lease has ended without a token."""
+        """Return the ids of the leases that have ended without a token."""
         leases = self._table.scan("begins_with(key_hash, :reserved)", {"reserved": RESERVED})
         return [lease["key_hash"].removeprefix(RESERVED) for lease in leases if lease["until"] <= now.timestamp()]
 
