@@ -359,6 +359,11 @@ def test_geocoder_properties_that_would_break_xml_are_left_out(key: str, geocode
     parsed = ET.fromstring(xml.text.encode())  # noqa: S314 - written by ourselves just now
     assert {element.tag for element in parsed.iterfind("adresses/adresse/*")} == properties.keys()
     assert parsed.findtext("adresses/adresse/texte") == "<&>]]>\ufffd"
+    assert [parsed.findtext(f"adresses/adresse/{name}") for name in ("vrai", "population", "rien")] == [
+        "true",
+        "4000",
+        "",
+    ]
     assert [element.text for element in parsed.iterfind("adresses/geometry/coordinates")] == ["5.2258", "46.2052"]
 
 

@@ -5,13 +5,14 @@ from typing import Any
 
 import boto3
 import pytest
-from botocore.client import BaseClient
+from botocore.exceptions import EndpointConnectionError
 
 from api_particulier.dynamodb import serialize
 from api_particulier.providers import circuit_breaker
 from api_particulier.providers.health import Maintenance, key_of
 from api_particulier.settings import Settings, settings
 from tests.support import wire
+from tests.support.aws_requests import Request, before_each, record
 from tests.support.cloud import Cloud
 from tests.support.function import Response, call_api, new_environment
 from tests.support.tax_service import NOT_FOUND_PAGE, REFUSED_PAGE, TaxService
@@ -53,10 +54,10 @@ def call_from_another_environment(key: str, event: str = "avis_imposition/v2") -
     return call(key, event)
 
 
-def open_circuit(key: str, dgfip: TaxService) -> None:
+def open_circuit(key: str, dgfip: TaxService, failures: int = circuit_breaker.FAILURES) -> None:
     """Make the tax service fail until it is no longer called."""
     dgfip.status = 503
-    for _ in range(circuit_breaker.FAILURES):
+    for _ in range(failures):
         assert call_from_another_environment(key).status == 503
     dgfip.requests.clear()
 
@@ -66,6 +67,11 @@ def known(cloud: Cloud, provider: str = "dgfip") -> dict[str, Any]:
     client: Any = boto3.client("dynamodb")
     item = client.get_item(TableName=cloud.stats.name, Key=serialize(key_of(provider))).get("Item", {})
     return {name: value for name, value in item.items() if name in {"failures", "open_until"}}
+
+
+def verdict(cloud: Cloud) -> str:
+    """Return the last verdict on the tax service, which the status page shows."""
+    return str(cloud.stats.get_item(Key={"pk": "provider#dgfip", "sk": "health"})["Item"]["verdict"])
 
 
 def test_the_open_period_is_longer_than_the_deadline_of_a_probe(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,6 +125,7 @@ def test_one_call_probes_while_others_are_refused_and_its_success_closes_the_cir
     key: str, dgfip: TaxService, cloud: Cloud, clock: Clock, capfd: pytest.CaptureFixture[str]
 ) -> None:
     open_circuit(key, dgfip)
+    assert verdict(cloud) == "down"
     dgfip.status = 200
     clock.now += PERIOD
     others: list[int] = []
@@ -132,8 +139,59 @@ def test_one_call_probes_while_others_are_refused_and_its_success_closes_the_cir
     assert others == [503] * 5
     assert [method for method, _ in dgfip.requests] == ["GET", "POST"]
     assert known(cloud) == {}
+    assert verdict(cloud) == "up"
     assert [call_from_another_environment(key).status for _ in range(3)] == [200] * 3
     assert capfd.readouterr().out.count('"event": "circuit_closed"') == 1
+
+
+@pytest.mark.usefixtures("slow")
+@pytest.mark.parametrize("back", [True, False], ids=["back", "still down"])
+def test_one_environment_probes_when_all_of_them_find_the_circuit_breaker_half_open(
+    key: str, dgfip: TaxService, clock: Clock, monkeypatch: pytest.MonkeyPatch, *, back: bool
+) -> None:
+    open_circuit(key, dgfip)
+    dgfip.status = 200 if back else 503
+    clock.now += PERIOD
+    waiting, answers = 4, list[Response]()
+
+    def interrupt(request: Request) -> None:
+        """Start another environment's call between the read and the write of this one."""
+        nonlocal waiting
+        if request == ("UpdateItem", "stats") and waiting:
+            waiting -= 1
+            answers.append(call_from_another_environment(key))
+
+    before_each(monkeypatch, interrupt)
+    answers.append(call_from_another_environment(key))
+    assert (waiting, len(answers)) == (0, 5)
+    assert [answer.status for answer in answers] == [200 if back else 503] + [503] * 4
+    assert [method for method, _ in dgfip.requests] == (["GET", "POST"] if back else ["GET"])
+    # The others do not know how long the probe lasts: they give a whole period.
+    assert {answer.headers["Retry-After"] for answer in answers[1:]} == {f"{PERIOD:.0f}"}
+
+
+def test_an_environment_that_lost_the_race_to_probe_reads_the_table_again(
+    key: str, dgfip: TaxService, cloud: Cloud, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_circuit(key, dgfip)
+    dgfip.status = 200
+    clock.now += PERIOD
+    new_environment()
+
+    is_closed = False
+
+    def close(request: Request) -> None:
+        """Write what a successful probe of another environment writes."""
+        nonlocal is_closed
+        if request == ("UpdateItem", "stats") and not is_closed:
+            is_closed = True
+            cloud.stats.update_item(
+                Key={"pk": "provider#dgfip", "sk": "health"}, UpdateExpression="REMOVE open_until, failures"
+            )
+
+    before_each(monkeypatch, close)
+    assert call(key).status == 503
+    assert call(key).status == 200
 
 
 def test_a_failed_probe_keeps_the_circuit_breaker_open_for_another_period(
@@ -146,17 +204,83 @@ def test_a_failed_probe_keeps_the_circuit_breaker_open_for_another_period(
         assert len(dgfip.requests) == probes
 
 
+def test_a_failed_probe_writes_once(key: str, dgfip: TaxService, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    open_circuit(key, dgfip)
+    clock.now += PERIOD
+    new_environment()
+    requests = record(monkeypatch)
+    assert call(key).status == 503
+    assert requests.count(("UpdateItem", "stats")) == 1
+
+
+def test_a_failed_probe_keeps_the_circuit_breaker_open_for_the_whole_period(
+    key: str, dgfip: TaxService, clock: Clock
+) -> None:
+    open_circuit(key, dgfip)
+    clock.now += PERIOD
+    assert call_from_another_environment(key).status == 503
+    dgfip.status = 200
+    clock.now += PERIOD - 1
+    assert call_from_another_environment(key).status == 503
+    clock.now += 1
+    assert call_from_another_environment(key).status == 200
+
+
+def test_our_own_error_during_a_probe_does_not_close_the_circuit_breaker(
+    key: str, dgfip: TaxService, cloud: Cloud, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_circuit(key, dgfip)
+    clock.now += PERIOD
+    with monkeypatch.context() as patched:
+        patched.setenv("DGFIP_PROVIDER", "impot_particulier")
+        patched.setenv("IMPOT_PARTICULIER_URL", dgfip.url)
+        patched.setenv("IMPOT_PARTICULIER_SECRET_ID", "missing")
+        assert call_from_another_environment(key).status == 500
+    assert "open_until" in known(cloud)
+    dgfip.status = 200
+    assert call_from_another_environment(key).status == 503
+    assert dgfip.requests == []
+
+
+@pytest.mark.usefixtures("slow")
+def test_a_success_that_ends_after_the_circuit_breaker_opened_does_not_change_it(
+    key: str, dgfip: TaxService, cloud: Cloud
+) -> None:
+    dgfip.status = 503
+    assert call_from_another_environment(key).status == 503
+    dgfip.status = 200
+    found: list[dict[str, Any]] = []
+
+    def meanwhile() -> None:
+        dgfip.before_response = lambda: None
+        open_circuit(key, dgfip, failures=circuit_breaker.FAILURES - 1)
+        found.append(known(cloud))
+        dgfip.status = 200
+
+    dgfip.before_response = meanwhile
+    assert call_from_another_environment(key).status == 200
+    assert known(cloud) == found[0]
+    assert "open_until" in found[0]
+
+
 def test_after_a_probe_that_never_reports_another_probe_follows_a_period_later(
     key: str, dgfip: TaxService, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     open_circuit(key, dgfip)
     dgfip.status = 200
     clock.now += PERIOD
+    writes = 0
+
+    def lose(request: Request) -> None:
+        """Let the environment take its turn, and lose the write of the result."""
+        nonlocal writes
+        writes += request == ("UpdateItem", "stats")
+        if writes > 1:
+            raise EndpointConnectionError(endpoint_url="https://dynamodb")
+
     with monkeypatch.context() as patched:
-        patched.setattr(
-            circuit_breaker.CircuitBreaker, "_count_answer", lambda *_, **__: None
-        )  # the environment dies before it writes the result
-        assert call_from_another_environment(key).status == 200
+        before_each(patched, lose)
+        call_from_another_environment(key)
     assert call_from_another_environment(key).status == 503
     clock.now += PERIOD
     assert [call_from_another_environment(key).status for _ in range(2)] == [200, 200]
@@ -193,6 +317,7 @@ def test_a_refusal_by_the_provider_closes_the_circuit_breaker(
     assert known(cloud) == {}
 
 
+@pytest.mark.usefixtures("slow")
 def test_a_failure_that_ends_after_the_circuit_breaker_opened_does_not_extend_it(
     key: str, dgfip: TaxService, cloud: Cloud
 ) -> None:
@@ -213,21 +338,13 @@ def test_a_failure_that_ends_after_the_circuit_breaker_opened_does_not_extend_it
 def test_a_healthy_provider_costs_one_read_a_second_and_no_write(
     key: str, dgfip: TaxService, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[str] = []
-
-    call_of = BaseClient._make_api_call  # type: ignore[attr-defined]  # noqa: SLF001 - every operation of boto3 goes through it
-
-    def count(service: BaseClient, operation: str, request: Any) -> Any:
-        asked.append(operation)
-        return call_of(service, operation, request)
-
-    monkeypatch.setattr(BaseClient, "_make_api_call", count)
+    requests = record(monkeypatch)
     for _ in range(30):
         assert call(key).status == 200
         clock.now += 0.1
     assert len(dgfip.requests) == 31
-    assert "UpdateItem" not in asked
-    assert asked.count("GetItem") - 1 == 3  # the token's
+    assert {operation for operation, _ in requests} == {"GetItem", "PutItem", "GenerateMac"}
+    assert requests.count(("GetItem", "stats")) == 3
 
 
 def test_each_provider_has_its_own_circuit_breaker(key: str, dgfip: TaxService, cloud: Cloud) -> None:
@@ -271,6 +388,16 @@ def test_without_the_table_calls_go_on_and_the_table_is_read_once_a_second(
     clock.now += 1
     call(key)
     assert '"exception": "ResourceNotFoundException"' in capfd.readouterr().out
+
+
+def test_failures_are_not_written_while_the_table_cannot_be_read(
+    key: str, dgfip: TaxService, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cloud.stats.delete()
+    dgfip.status = 503
+    requests = record(monkeypatch)
+    assert [call(key).status for _ in range(3)] == [503] * 3
+    assert [operation for operation, table in requests if table == "stats"] == ["GetItem"]
 
 
 def test_calls_go_on_when_the_table_is_lost_while_the_circuit_breaker_is_open(

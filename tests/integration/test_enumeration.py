@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from itertools import cycle, islice
@@ -9,6 +10,7 @@ from typing import Any
 
 import boto3
 import pytest
+import time_machine
 from cachetools import LRUCache
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -89,6 +91,8 @@ WALKS = {
     "by seven": range(START, START + 910, 7),
     "by valid numbers": range(START, START + 130 * 1001, 1001),
     "by far": range(START, START + 130 * 123_456_789, 123_456_789),
+    "down by far": range(START, START - 130 * 123_456_789, -123_456_789),
+    "shuffled valid numbers": random.Random(6).sample(range(START, START + 130 * 1001, 1001), 130),  # noqa: S311 - an order
     "shuffled": random.Random(1).sample(range(START, START + 130), 130),  # noqa: S311 - an order
     "over a limit": range(2_690_000_000_000 - 50, 2_690_000_000_080),
 }
@@ -170,6 +174,69 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lower the thresholds, so that a test makes fewer calls."""
     monkeypatch.setenv("ENUMERATION_SLOWED_AT", f"{FEW}")
     monkeypatch.setenv("ENUMERATION_SUSPENDED_AT", f"{MORE}")
+
+
+@pytest.mark.usefixtures("few")
+@pytest.mark.parametrize("boundary", [2_690_000_000_000, 2_690_000_500_000])
+def test_neighbours_on_both_sides_of_a_boundary_are_counted_together(cloud: Cloud, boundary: int) -> None:
+    chance = random.Random(boundary)  # noqa: S311 - which numbers is no secret
+    below = chance.sample(range(boundary - 400_000, boundary), FEW // 2 + 1)
+    above = chance.sample(range(boundary, boundary + 400_000), FEW // 2 + 1)
+    numbers = chance.sample([*below, *above], FEW + 2)
+    assert walk(of_tax, everything(cloud), numbers)[-1] == 429
+
+
+@pytest.mark.usefixtures("few")
+@pytest.mark.parametrize("boundary", [2_601_000, 2_600_500])
+def test_families_on_both_sides_of_a_boundary_are_counted_together(cloud: Cloud, caf: Caf, boundary: int) -> None:
+    chance = random.Random(boundary)  # noqa: S311 - which numbers is no secret
+    below = chance.sample(range(boundary - 400, boundary), FEW // 2 + 1)
+    above = chance.sample(range(boundary, boundary + 400), FEW // 2 + 1)
+    numbers = chance.sample([*below, *above], FEW + 2)
+    caf.families = [family.FAMILY.model_copy(update={"numero_allocataire": f"{number:07}"}) for number in numbers]
+    assert set(walk(of_family, everything(cloud), numbers)) == {200, 429}
+
+
+@pytest.mark.usefixtures("few")
+def test_numbers_a_million_apart_are_not_counted_together(cloud: Cloud) -> None:
+    chance = random.Random(7)  # noqa: S311 - which numbers is no secret
+    start = 2_690_000_000_000
+    near = chance.sample(range(start + 100_000, start + 400_000), FEW - 1)
+    far = chance.sample(range(start + 1_400_000, start + 1_700_000), FEW - 1)
+    numbers = chance.sample([*near, *far], 2 * (FEW - 1))
+    assert set(walk(of_tax, everything(cloud), numbers)) == {200}
+
+
+@pytest.mark.usefixtures("few")
+def test_numbers_of_different_days_are_not_counted_together(cloud: Cloud) -> None:
+    key = cloud.issue_key("dgfip_nombre_parts", expires=None)
+    for day in (3, 4, 5):
+        with time_machine.travel(datetime(2026, 11, day, 12, tzinfo=UTC), tick=True):
+            numbers = [START + 1000 * day + number**2 for number in range(FEW - 1)]
+            assert set(walk(of_tax, key, numbers)) == {200}
+
+
+@pytest.mark.usefixtures("few")
+def test_unknown_numbers_of_different_hours_are_not_counted_together(cloud: Cloud, dgfip: TaxService) -> None:
+    dgfip.page = NOT_FOUND_PAGE
+    key = cloud.issue_key("dgfip_nombre_parts", expires=None)
+    for hour in (9, 10, 11):
+        with time_machine.travel(datetime(2026, 11, 3, hour, 5, tzinfo=UTC), tick=True):
+            numbers = random.Random(hour).sample(range(10**12, 10**13), FEW - 1)  # noqa: S311 - no secret
+            assert set(walk(of_tax, key, numbers)) == {404}
+
+
+@pytest.mark.usefixtures("few")
+def test_unknown_numbers_are_refused_before_the_provider_is_called_once_a_token_is_slowed(
+    cloud: Cloud, dgfip: TaxService
+) -> None:
+    dgfip.page = NOT_FOUND_PAGE
+    key = everything(cloud)
+    numbers = random.Random(8).sample(range(10**12, 10**13), FEW + 5)  # noqa: S311 - which numbers is no secret
+    assert walk(of_tax, key, numbers[:FEW])[-1] == 429
+    asked = len(dgfip.requests)
+    assert walk(of_tax, key, numbers[FEW:]) == [429] * 5
+    assert len(dgfip.requests) == asked
 
 
 @pytest.mark.usefixtures("few")
@@ -255,10 +322,21 @@ def test_a_group_of_neighbours_expires_from_the_table_within_three_days(cloud: C
         assert timedelta(days=1) < life < timedelta(days=3)
 
 
-def test_the_table_holds_no_number_and_no_group_name_in_clear(cloud: Cloud) -> None:
-    walk(of_tax, everything(cloud), range(START, START + 5))
-    kept = repr(cloud.stats.scan()["Items"]) + repr(cloud.audit_records())
-    assert str(START)[:7] not in kept
+def test_the_table_holds_no_number_and_no_group_name_in_clear(cloud: Cloud, dgfip: TaxService) -> None:
+    key = everything(cloud)
+    walk(of_tax, key, range(START, START + 5))
+    walk(of_tax, key, range(START, START + 6 * 123_456_789, 123_456_789))
+    dgfip.page = NOT_FOUND_PAGE
+    walk(of_tax, key, [1_230_000_000_000, 4_560_000_000_000])
+    kept = watched(cloud)
+    assert len(kept) == 5  # two ranges, two steps, and the unknown people of the hour
+    for item in kept:
+        assert item.keys() == {"pk", "sk", "people", "calls", "expires_at"}
+        assert re.fullmatch(r"[0-9a-f]{32}", str(item["sk"]))
+        assert all(re.fullmatch(r"[0-9a-f]{8}", person) for person in item["people"])
+    records = repr(cloud.audit_records())
+    assert str(START)[:7] not in records
+    assert "123456789" not in repr(kept) + records
 
 
 # ── What a town does ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -287,6 +365,27 @@ def test_coming_back_to_each_person_does_not_hide_a_long_walk(cloud: Cloud) -> N
     key = everything(cloud)
     statuses = [of_tax(key, START + number).status for number in range(4 * FEW + 5) for _ in range(2)]
     assert 429 in statuses
+
+
+@pytest.mark.usefixtures("few")
+def test_calling_twice_about_each_person_does_not_hide_a_walk_by_a_wide_step(cloud: Cloud) -> None:
+    key = everything(cloud)
+    numbers = (number for number in WALKS["by far"] for _ in range(2))
+    assert 429 in walk(of_tax, key, islice(numbers, 2 * (4 * FEW + 5)))
+
+
+@pytest.mark.usefixtures("few")
+def test_coming_back_to_the_same_people_while_refused_does_not_end_the_refusal(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(enumeration, "monotonic", lambda: now)
+    key = everything(cloud)
+    assert walk(of_tax, key, range(START, START + FEW))[-1] == 429
+    for _ in range(5):
+        assert set(walk(of_tax, key, range(START, START + FEW))) == {429}
+    now += 61
+    assert of_tax(key, START + FEW).status == 429
 
 
 def test_many_typing_mistakes_among_good_calls_are_not_slowed(cloud: Cloud, dgfip: TaxService) -> None:

@@ -32,6 +32,8 @@ OURS = (500, "internal_server_error")
 def aws(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[FailingAws]:  # noqa: ARG001 - moto
     played = FailingAws(moto_app())
     with serve(played) as url:
+        # moto answers a client in the process unless the client has an endpoint of its own.
+        monkeypatch.setenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "false")
         monkeypatch.setenv("AWS_ENDPOINT_URL", url)
         yield played
 

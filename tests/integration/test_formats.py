@@ -244,5 +244,6 @@ def test_every_response_carries_the_same_headers(key: str, dgfip: TaxService, do
         assert headers["X-Request-Id"] == "3f0c"
         assert headers["Cache-Control"] == "no-store"
         assert headers["RateLimit-Limit"] == "20"
+        assert headers["RateLimit-Policy"] == "20;w=1"
         assert headers["X-Content-Type-Options"] == "nosniff"
         assert all(isinstance(value, str) for value in headers.values())

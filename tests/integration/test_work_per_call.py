@@ -1,11 +1,10 @@
 """Count the requests of a call to AWS and to its provider: the same at any number of tokens, records and calls."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
-from botocore.client import BaseClient
 
+from tests.support.aws_requests import Request, record
 from tests.support.caf import Caf
 from tests.support.cloud import Cloud
 from tests.support.function import Response, call_api
@@ -21,17 +20,9 @@ CIRCUIT = ("GetItem", "stats")
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[Request]:
     """The operations requested from AWS, with their tables, in order."""
-    requests: list[tuple[str, str]] = []
-    call = BaseClient._make_api_call  # type: ignore[attr-defined]  # noqa: SLF001 - every operation of boto3 goes through it
-
-    def recorded(self: BaseClient, operation: str, request: dict[str, Any]) -> Any:
-        requests.append((operation, str(request.get("TableName", ""))))
-        return call(self, operation, request)
-
-    monkeypatch.setattr(BaseClient, "_make_api_call", recorded)
-    return requests
+    return record(monkeypatch)
 
 
 @pytest.fixture
@@ -50,7 +41,7 @@ def called(door: str, key: str) -> Response:
 
 @pytest.mark.parametrize("door", DOORS)
 def test_a_warm_call_writes_one_audit_record_and_calls_its_provider_once_at_any_table_size(
-    door: str, cloud: Cloud, asked: list[tuple[str, str]], providers: Callable[[], int]
+    door: str, cloud: Cloud, asked: list[Request], providers: Callable[[], int]
 ) -> None:
     key = cloud.issue_key(*EVERY_SCOPE)
     called(door, key)
@@ -66,7 +57,7 @@ def test_a_warm_call_writes_one_audit_record_and_calls_its_provider_once_at_any_
 
 
 def test_a_first_call_reads_single_items_and_never_lists(
-    cloud: Cloud, asked: list[tuple[str, str]], providers: Callable[[], int]
+    cloud: Cloud, asked: list[Request], providers: Callable[[], int]
 ) -> None:
     key = cloud.issue_key(*EVERY_SCOPE)
     for door in DOORS:

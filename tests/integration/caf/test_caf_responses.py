@@ -180,6 +180,7 @@ GARBAGE: dict[str, str | bytes] = {
     "no return code": multipart(envelope(drt_document(PEOPLE)).replace("codeRetour", "code")),
     "an empty return code": multipart(envelope(drt_document(PEOPLE), "")),
     "a return code in words": multipart(envelope(drt_document(PEOPLE), "OK")),
+    "a return code of ten digits": multipart(envelope(drt_document(PEOPLE), "1234567890")),
     "a return code in other digits": multipart(envelope(drt_document(PEOPLE), "٠")),
     "no second document": multipart(envelope("")),
     "a second document of a declaration": multipart(envelope('<?xml version="1.0" encoding="UTF-8"?>\n')),

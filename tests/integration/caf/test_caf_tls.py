@@ -11,7 +11,17 @@ import pytest
 
 from api_particulier.settings import settings
 from sandbox.certificates import Certificates, ensure
-from tests.support.caf import FILE, ROUTES, UNREACHABLE, Caf, call_caf
+from tests.support.caf import (
+    FILE,
+    PEOPLE,
+    ROUTES,
+    UNREACHABLE,
+    Caf,
+    call_caf,
+    drt_document,
+    envelope,
+    multipart,
+)
 from tests.support.cloud import Cloud
 from tests.support.function import Response
 from tests.support.wire import answering, response, silent
@@ -95,16 +105,58 @@ def test_a_server_with_the_certificate_of_another_host_receives_nothing(
     assert played.requests == []
 
 
-def test_only_the_authority_of_the_secret_is_trusted_even_after_a_first_call(caf: Caf, key: str) -> None:
-    from api_particulier.providers import caf as adapter
+def test_only_the_authority_of_the_secret_is_trusted_even_after_a_first_call(
+    caf_secret: str, certificates: Certificates, strangers: Certificates, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that also trusted the public authorities would send the numbers to the second server."""
+    assert caf_secret
+    for variable in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.setenv(variable, str(strangers.authority))
+    monkeypatch.setattr("requests.adapters.DEFAULT_CA_BUNDLE_PATH", str(strangers.authority))
+    context, played = certificates.server_context(), Caf()
+    with played.serve(context) as url:
+        monkeypatch.setenv("CAF_URL", url)
+        played.respond_with(multipart(envelope(drt_document(PEOPLE))))
+        assert played.override is not None
+        played.override.headers["Connection"] = "close"
+        assert call_caf(key).status == 200
+        context.load_cert_chain(strangers.server, strangers.server_key)
+        assert_unreachable(call_caf(key))
+        assert len(played.requests) == 1
+        context.load_cert_chain(certificates.server, certificates.server_key)
+        assert call_caf(key).status == 200
 
+
+def test_the_authority_of_the_secret_may_be_an_intermediate_one(
+    caf: Caf, caf_secret: str, certificates: Certificates, key: str
+) -> None:
+    fill(caf_secret, authority=signed_by_a_root(certificates.authority.read_bytes()))
     assert call_caf(key).status == 200
-    assert caf.requests
-    context = adapter._caf().client.tls  # noqa: SLF001 - which authorities a context trusts does not show on the wire
-    assert context is not None
-    assert context.cert_store_stats() == {"x509": 1, "crl": 0, "x509_ca": 1}
-    assert context.check_hostname
-    assert context.verify_mode == ssl.CERT_REQUIRED
+    assert len(caf.requests) == 1
+
+
+def signed_by_a_root(authority: bytes) -> str:
+    """Return the certificate of an authority, issued by another one instead of by itself."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.serialization import Encoding
+    from cryptography.x509.oid import NameOID
+
+    own = x509.load_pem_x509_certificate(authority)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(own.subject)
+        .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Racine")]))
+        .public_key(own.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(own.not_valid_before_utc)
+        .not_valid_after(own.not_valid_after_utc)
+    )
+    for extension in own.extensions:
+        if extension.oid != x509.AuthorityKeyIdentifier.oid:
+            builder = builder.add_extension(extension.value, critical=extension.critical)
+    return builder.sign(generate_private_key(SECP256R1()), SHA256()).public_bytes(Encoding.PEM).decode()
 
 
 def test_a_caf_that_does_not_speak_tls_is_unreachable(

@@ -131,7 +131,7 @@ def test_a_malformed_amount_is_an_invalid_response(value: str, service: Simulate
     assert value not in answer.text
 
 
-@pytest.mark.parametrize("value", ["deux", "-1", "1.2.3", "1 / 2"])
+@pytest.mark.parametrize("value", ["deux", "-1", "1.2.3", "1 / 2", "1234", "2.50001"])
 def test_a_malformed_number_of_parts_is_an_invalid_response(value: str, service: SimulatedSvair, key: str) -> None:
     service.serve_people(COUPLE.model_copy(update={"nombre_parts": value}))
     assert v2(key).body["error"] == "invalid_response"

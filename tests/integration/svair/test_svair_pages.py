@@ -75,6 +75,7 @@ RENDERINGS: Final[Mapping[str, Callable[[str], str]]] = {
     "more rows": lambda page: page.replace("<tbody>", "<tbody><tr><td>Numéro fiscal</td><td>X</td></tr>").replace(
         "</tbody>", "<tr><td colspan=3><hr></td></tr><tr></tr><tr><td>Divers</td><td>1 €</td></tr></tbody>"
     ),
+    "rows without a label": lambda page: page.replace(" €</td></tr>", " €</td></tr><tr><td></td><td>1 €</td></tr>"),
     "headings between rows": lambda page: page.replace(
         "<tr><td colspan='2'>Revenu", "<tr><td colspan='3'>Les revenus</td></tr><tr><td colspan='2'>Revenu"
     ),
@@ -153,6 +154,13 @@ def test_a_page_without_a_declared_encoding_is_read_as_utf_8(
 ) -> None:
     service.show_page(render_notice(COUPLE), content_type=content_type)
     assert v2(key).text == to_json(NOTICE)
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "text/plain", "application/pdf"])
+def test_another_type_of_content_is_an_invalid_response(content_type: str, service: SimulatedSvair, key: str) -> None:
+    service.show_page(render_notice(COUPLE), content_type=content_type)
+    answer = v2(key)
+    assert (answer.status, answer.body["error"]) == (502, "invalid_response")
 
 
 UNREADABLE: Final = {

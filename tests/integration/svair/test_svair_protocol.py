@@ -179,11 +179,11 @@ def test_a_form_older_than_ten_minutes_is_fetched_again(
     service: SimulatedSvair, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     v2(key)
-    later = monotonic() + 601
-    monkeypatch.setattr("api_particulier.providers.svair.monotonic", lambda: later)
-    v2(key)
-    v2(key)
-    assert service.methods == "GET POST GET POST POST"
+    start = monotonic()
+    for seconds in (590, 601, 601):
+        monkeypatch.setattr("api_particulier.providers.svair.monotonic", lambda now=start + seconds: now)
+        v2(key)
+    assert service.methods == "GET POST POST GET POST POST"
 
 
 def test_a_form_that_returned_an_unreadable_page_is_not_reused(service: SimulatedSvair, key: str) -> None:
@@ -218,6 +218,14 @@ def test_a_form_without_a_state_is_an_invalid_response(
         monkeypatch.setenv("DGFIP_SVAIR_URL", url)
         monkeypatch.setenv("DGFIP_AVAILABLE_YEARS", "99")
         assert v2(cloud.issue_key("dgfip_nombre_parts")).body["error"] == "invalid_response"
+
+
+def test_a_refusal_in_place_of_the_form_is_rate_limited(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    with wire.answering(wire.response(b"<div class='msg interdit'>"))() as url:
+        monkeypatch.setenv("DGFIP_SVAIR_URL", url)
+        monkeypatch.setenv("DGFIP_AVAILABLE_YEARS", "99")
+        answer = v2(cloud.issue_key("dgfip_nombre_parts"))
+    assert (answer.status, answer.body["error"]) == (503, "rate_limited")
 
 
 # ── The connection ───────────────────────────────────────────────────────────────────────────────────────────────────
