@@ -19,7 +19,8 @@ AWS_ARCHITECTURE = "arm64"
 KEPT: Final[Mapping[str, tuple[str, ...]]] = {
     # logs, metrics, traces and utilities, without its router and Swagger's pages
     "aws_lambda_powertools": (
-        *("*.py", "exceptions", "logging", "metrics", "shared", "tracing", "utilities", "warnings"),
+        *("*.py", "exceptions", "logging", "metrics", "middleware_factory"),
+        *("shared", "tracing", "utilities", "warnings"),
     ),
     # the parser, without its sources in Cython and C, its HTML cleaner and its objectify module
     "lxml": ("__init__.py", "etree.*.so", "_elementpath.*.so"),
