@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from api_particulier.dynamodb import Table
 from api_particulier.providers import health
@@ -11,15 +10,12 @@ from api_particulier.providers.health import Maintenance
 from api_particulier.public import status
 from ops.deployment import Deployment
 
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-
 
 class NotAnnouncedError(Exception):
     """No maintenance of this provider begins at that time."""
 
 
-class ChangedMeanwhileError(Exception):
+class ConcurrentChangeError(Exception):
     """Another command changed the provider's maintenances between the read and the write: try again."""
 
 
@@ -52,7 +48,7 @@ class MaintenanceSchedule:
         return health.read(self._stats, provider).maintenances
 
     def _write(self, provider: str, known: tuple[Maintenance, ...], announced: list[Maintenance]) -> None:
-        """Replace the announced maintenances; raise ``ChangedMeanwhileError`` when another command changed them."""
+        """Replace the announced maintenances; raise ``ConcurrentChangeError`` when another command changed them."""
         unchanged = "maintenances = :known"
         written = self._stats.update(
             health.key_of(provider),
@@ -64,17 +60,8 @@ class MaintenanceSchedule:
             },
         )
         if written is None:
-            raise ChangedMeanwhileError
+            raise ConcurrentChangeError
 
     @property
     def _stats(self) -> Table:
-        return Table(self._dynamodb, self._table)
-
-    @property
-    def _table(self) -> str:
-        return self.deployment.outputs["StatsTable"]
-
-    @cached_property
-    def _dynamodb(self) -> "DynamoDBClient":
-        client: DynamoDBClient = self.deployment.session.client("dynamodb", endpoint_url=self.deployment.endpoint_url)
-        return client
+        return self.deployment.stats

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from api_particulier.dynamodb import Table, deserialize
@@ -21,6 +20,7 @@ from ops.deployment import Deployment
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
+    from mypy_boto3_sqs import SQSClient
 
 LATE = timedelta(minutes=5)
 """A record without a mark is expected to be counted within this time."""
@@ -141,7 +141,7 @@ class StatisticsAudit:
         The calls are read from the audit: the stream keeps a record for a day, and messages live longer. With an item
         that cannot be counted in the audit, the messages are kept unless ``discard``.
         """
-        sqs, queue = self._client("sqs"), self.deployment.outputs["StatisticsFailures"]
+        sqs, queue = self.deployment.sqs, self.deployment.outputs["StatisticsFailures"]
         receipts = list(_receipts(sqs, queue))
         found = self.recount()
         counted = statistics.count(self._stats, found.uncounted) if receipts else 0
@@ -207,19 +207,15 @@ class StatisticsAudit:
     def _table(self) -> str:
         return self.deployment.outputs["StatsTable"]
 
-    @cached_property
+    @property
     def _dynamodb(self) -> "DynamoDBClient":
-        client: DynamoDBClient = self._client("dynamodb")
-        return client
-
-    def _client(self, service: Any) -> Any:
-        return self.deployment.session.client(service, endpoint_url=self.deployment.endpoint_url)
+        return self.deployment.dynamodb
 
 
-def _receipts(sqs: Any, queue: str) -> Iterator[str]:
+def _receipts(sqs: "SQSClient", queue: str) -> Iterator[str]:
     """Receive every message of a queue, and yield their receipt handles; the messages are then hidden for a while."""
     while messages := sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages"):
-        yield from (str(message["ReceiptHandle"]) for message in messages)
+        yield from (message["ReceiptHandle"] for message in messages)
 
 
 def _text(value: Mapping[str, Any] | None) -> str:

@@ -9,7 +9,7 @@ from click.core import ParameterSource
 from api_particulier.providers.health import Maintenance
 from ops.cli.options import Moment, print_json, with_deployment
 from ops.deployment import Deployment
-from ops.maintenance import ChangedMeanwhileError, MaintenanceSchedule, NotAnnouncedError
+from ops.maintenance import ConcurrentChangeError, MaintenanceSchedule, NotAnnouncedError
 
 _of_a_provider = click.option(
     "--provider", required=True, type=click.Choice(["dgfip", "caf", "ban"]), help="The provider in maintenance."
@@ -46,7 +46,7 @@ def announce(  # noqa: PLR0913 - one parameter an option
     schedule = MaintenanceSchedule(deployment)
     try:
         schedule.announce(provider, Maintenance(start, end, message))
-    except ChangedMeanwhileError:
+    except ConcurrentChangeError:
         raise click.ClickException(_TRY_AGAIN) from None
     _print_announced(schedule, as_json=as_json)
 
@@ -62,7 +62,7 @@ def withdraw(deployment: Deployment, *, provider: str, start: datetime, as_json:
         schedule.withdraw(provider, start)
     except NotAnnouncedError:
         raise click.ClickException(f"no maintenance of {provider} begins then") from None
-    except ChangedMeanwhileError:
+    except ConcurrentChangeError:
         raise click.ClickException(_TRY_AGAIN) from None
     _print_announced(schedule, as_json=as_json)
 
