@@ -94,6 +94,15 @@ def test_the_request_its_contacts_and_its_history_are_stored(town: Town) -> None
     assert "ville-imaginaire" not in repr(state(town))
 
 
+def test_the_stored_attributes_of_a_history_entry_keep_their_names(town: Town) -> None:
+    town.notify()
+    (entry,) = (item for item in town.stored_items() if item["item"].startswith("event#"))
+    assert (entry["event"], entry["at"], entry["who"], entry["settled"]) == ("approve", FIRED_AT, "DataPass", True)
+    assert entry.keys() == {
+        *("habilitation", "item", "event", "at", "received", "who", "after", "late", "note", "settled"),
+    }
+
+
 def test_an_event_delivered_twice_is_applied_once(town: Town) -> None:
     first = town.notify()
     kept, made = town.stored_items(), town.gateway_keys()
@@ -166,6 +175,16 @@ def test_approving_again_after_a_rotation_extends_the_new_key_only(town: Town) -
     assert after[new.id].expires is not None
 
 
+def test_approving_again_after_the_old_key_of_a_rotation_ended_keeps_the_new_key(town: Town) -> None:
+    town.notify()
+    (old,) = town.tokens()
+    new = lifecycle.rotate(town.key_store, old, timedelta(days=1), datetime.now(UTC))
+    with time_machine.travel(datetime.now(UTC) + timedelta(days=2), tick=True):
+        town.notify("approve", int(datetime.now(UTC).timestamp()) - 60, scopes=["cnaf_adresse"])
+    tokens = {token.id: token.scopes for token in town.tokens()}
+    assert tokens == {old.id: old.scopes, new.id: frozenset({"cnaf_adresse"})}
+
+
 def test_approving_again_after_the_key_was_revoked_makes_another(town: Town) -> None:
     first = town.notify().body["token_id"]
     lifecycle.revoke(town.key_store, town.tokens()[0])
@@ -197,6 +216,13 @@ def test_a_second_delivery_does_not_widen_reduced_scopes(town: Town) -> None:
     town.notify()
     lifecycle.reduce_scopes(town.key_store, town.tokens()[0], frozenset({"dgfip_nombre_parts"}))
     town.notify()
+    assert town.tokens()[0].scopes == {"dgfip_nombre_parts"}
+
+
+def test_a_late_approval_does_not_widen_reduced_scopes(town: Town) -> None:
+    town.notify()
+    lifecycle.reduce_scopes(town.key_store, town.tokens()[0], frozenset({"dgfip_nombre_parts"}))
+    town.notify("approve", FIRED_AT - 1, scopes=["cnaf_adresse"])
     assert town.tokens()[0].scopes == {"dgfip_nombre_parts"}
 
 

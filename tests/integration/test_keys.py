@@ -216,6 +216,17 @@ def test_an_id_that_another_process_is_issuing_is_refused_after_a_wait(
     assert lifecycle.issue(store, asked, LATER).id == asked.id
 
 
+def test_a_process_that_lost_its_lease_does_not_end_the_lease_of_the_next(store: KeyStore) -> None:
+    asked = new()
+    assert store.acquire_lease(asked.id, "slow", NOW)
+    assert not store.acquire_lease(asked.id, "next", LATER - timedelta(seconds=1))
+    assert store.acquire_lease(asked.id, "next", LATER)
+    store.expire_lease(asked.id, "slow")
+    store.release_lease(asked.id, "slow")
+    assert not store.acquire_lease(asked.id, "third", LATER + timedelta(seconds=1))
+    assert store.expired_leases(LATER + timedelta(seconds=1)) == []
+
+
 def test_a_duplicate_gateway_key_is_removed(store: KeyStore, cloud: Cloud) -> None:
     asked = new()
     for _ in range(2):  # two issuers, each killed as the gateway made its key
