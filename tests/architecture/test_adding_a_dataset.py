@@ -10,6 +10,8 @@ import pytest
 
 from tests.support.template import ROOT
 
+pytestmark = pytest.mark.slow
+
 PAGE = (ROOT / "docs/adding-a-dataset.md").read_text()
 COPIED = ("bench", "docs", "events", "functions", "layers", "ops", "release", "sandbox", "tests", "website")
 FILES = ("README.md", "dashboard.json", "pyproject.toml", "template.yaml")

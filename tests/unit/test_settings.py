@@ -44,7 +44,7 @@ def test_a_call_ends_before_the_timeout_of_the_function(
 
 
 def test_a_function_without_the_name_of_its_table_answers_500(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    key = cloud.token("dgfip_avis_imposition")
+    key = cloud.issue_key("dgfip_avis_imposition")
     monkeypatch.delenv("TOKENS_TABLE")
     response = call_api("introspect/introspect", key=key)
     assert (response.status, response.body["error"]) == (500, "internal_server_error")
