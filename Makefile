@@ -3,12 +3,13 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup run up down test lint format docs build fuzz bench load lock clean
+.PHONY: help setup run up down check test lint advisories format docs build deploy fuzz bench load lock clean
 
 LOCAL := .local
 TOOLS := $(LOCAL)/tools
 UV := $(shell command -v uv 2>/dev/null || echo $(TOOLS)/uv/bin/uv)
 PY := .venv/bin/python
+FAST := tests/unit tests/integration tests/architecture tests/contract
 
 # A Python 3.13 that runs: pyenv's shims answer `command -v` and then refuse, so each is tried. Else uv finds or fetches one.
 PYTHON313 := $(shell for p in python3.13 $$HOME/.pyenv/versions/3.13*/bin/python3.13 $$PYENV_ROOT/versions/3.13*/bin/python3.13; do \
@@ -18,7 +19,7 @@ export PATH := $(CURDIR)/$(TOOLS)/sam/bin:$(PATH)
 export SAM_CLI_TELEMETRY := 0
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/.ready $(TOOLS)/sam/.ready $(TOOLS)/cloud/.ready $(LOCAL)/npm/.ready ## install everything, pinned, in .venv and .local
 
@@ -31,6 +32,9 @@ up: setup ## the same stack in the background; writes .local/stack.json
 down: ## stop all that `make up` started, and only that
 	@if [ -x $(PY) ]; then $(PY) -m sandbox down; fi
 
+check: setup lint ## lint and the fast tests, for while you write; ARGS=tests/unit
+	@$(PY) -m pytest --numprocesses logical --maxprocesses 8 -m "not slow and not e2e" $(or $(ARGS),$(FAST))
+
 test: setup lint $(TOOLS)/load/.ready ## every test, end-to-end ones included, on all cores; ARGS=tests/unit
 	@$(PY) -m pytest --numprocesses logical --maxprocesses 8 $(ARGS)
 
@@ -38,6 +42,14 @@ lint: setup ## ruff (all rules), mypy (strict), cfn-lint through sam
 	@.venv/bin/ruff format --check --quiet . && .venv/bin/ruff check --quiet .
 	@.venv/bin/mypy
 	@sam validate --lint --template template.yaml --region eu-west-3
+
+# A known vulnerability is a failure; a database that cannot be reached is not.
+advisories: $(TOOLS)/pip-audit/.ready ## known vulnerabilities of what the layer and the tools pin (pip-audit, from osv.dev)
+	@for pins in layers/common/requirements.txt requirements/*.txt; do \
+		$(TOOLS)/pip-audit/bin/pip-audit --vulnerability-service osv --require-hashes --disable-pip --progress-spinner off -r $$pins >$(LOCAL)/pip-audit.log 2>&1 && continue; \
+		grep -qE 'ConnectionError|Timeout' $(LOCAL)/pip-audit.log && echo "pip-audit: skipped, its database cannot be reached" && break; \
+		echo "$$pins:" && cat $(LOCAL)/pip-audit.log && exit 1; \
+	done
 
 format: setup ## let ruff write the format and the safe fixes
 	@.venv/bin/ruff check --fix --quiet . ; .venv/bin/ruff format --quiet .
@@ -47,6 +59,9 @@ docs: setup ## write again the documents that follow from the code
 
 build: setup ## what would be deployed to AWS, in .aws-sam/build
 	@$(PY) -m release.website && $(PY) -m release.build
+
+deploy: build ## build, then deploy that build to AWS; ARGS="--parameter-overrides …", ARGS=--help
+	@sam deploy --template-file .aws-sam/build/template.yaml $(ARGS)
 
 fuzz: setup ## hold the running stack (make up) against its documentation, for a minute; ARGS=--help
 	@$(PY) -m release.fuzz $(ARGS)
@@ -69,7 +84,7 @@ clean: down ## remove what was built and installed
 	rm -rf .aws-sam .venv $(LOCAL)
 
 $(TOOLS)/uv/bin/uv:
-	@python3 -m venv $(TOOLS)/uv && $@ --version >/dev/null 2>&1 || $(TOOLS)/uv/bin/python -m pip install --quiet uv
+	@python3 -m venv $(TOOLS)/uv && $@ --version >/dev/null 2>&1 || $(TOOLS)/uv/bin/python -m pip install --quiet --require-hashes -r requirements/uv.txt
 
 .venv/.ready: requirements/dev.txt pyproject.toml | $(UV)
 	@$(UV) venv --quiet --allow-existing --python $(PYTHON313) .venv
@@ -82,7 +97,7 @@ $(TOOLS)/%/.ready: requirements/%.txt | $(UV)
 	@$(UV) pip install --quiet --python $(@D) --require-hashes -r requirements/$*.txt
 	@touch $@
 
-# As the lock file says, to the byte: npm compares each package with its hash.
+# As in the lock file, to the byte: npm compares each package with its hash.
 $(LOCAL)/npm/.ready: website/package.json website/package-lock.json website/.npmrc | $(TOOLS)/node/.ready
 	@mkdir -p $(@D) && cp $^ $(@D)
 	@PATH="$(CURDIR)/$(TOOLS)/node/bin:$$PATH" npm ci --silent --prefix $(@D) --cache $(LOCAL)/npm-cache

@@ -10,9 +10,12 @@ import pytest
 
 from tests.support.template import ROOT
 
+pytestmark = pytest.mark.slow
+
 PAGE = (ROOT / "docs/adding-a-dataset.md").read_text()
 COPIED = ("bench", "docs", "events", "functions", "layers", "ops", "release", "sandbox", "tests", "website")
-FILES = ("README.md", "pyproject.toml", "template.yaml")
+FILES = ("README.md", "dashboard.json", "pyproject.toml", "template.yaml")
+AFTER_THE_DATASETS = "\n  # ── What several functions may do"
 
 
 def _blocks(language: str) -> list[str]:
@@ -50,7 +53,7 @@ def test_the_steps_of_the_page_add_a_dataset_without_a_change_in_the_layer(copy:
         (copy / path).write_text(code)
     (resource,) = _blocks("yaml")
     template = (copy / "template.yaml").read_text()
-    (copy / "template.yaml").write_text(template.replace("\nResources:\n", f"\nResources:\n{resource}\n"))
+    (copy / "template.yaml").write_text(template.replace(AFTER_THE_DATASETS, f"\n{resource}{AFTER_THE_DATASETS}"))
     (console,) = _blocks("console")
     for line in console.splitlines():
         subprocess.run(["/bin/sh", "-c", line.removeprefix("$ ")], cwd=copy, check=True)

@@ -14,6 +14,8 @@ from tests.support import wire
 from tests.support.cloud import Cloud
 from tests.support.function import Response, call_api
 
+pytestmark = pytest.mark.slow
+
 HIDDEN: Final = "CE-QUE-DIT-LE-FOURNISSEUR"
 PAGE: Final = f"<html><body><p>{HIDDEN} à lire</p></body></html>".encode()
 

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from api_particulier.api.parameters import AllocataireNumbers, AvisNumbers, Parameters
 from api_particulier.errors import BadRequest
 
+pytestmark = pytest.mark.slow
+
 GOOD: Final = {
     "numeroFiscal": "2690000000001",
     "referenceAvis": "2690000000001",

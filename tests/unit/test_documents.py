@@ -5,6 +5,8 @@ import pytest
 from release.documents import DOCUMENTS
 from tests.support.template import ROOT
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_a_generated_document_is_up_to_date(name: str) -> None:

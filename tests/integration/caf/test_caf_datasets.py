@@ -170,6 +170,7 @@ FAMILIES_OF_ALL_KINDS = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(family=FAMILIES_OF_ALL_KINDS, granted=st.sets(st.sampled_from(sorted(set(SCOPES.values()))), min_size=1))
 def test_any_family_is_read_exactly_and_masked_exactly(

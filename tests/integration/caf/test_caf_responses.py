@@ -228,6 +228,7 @@ def test_garbage_is_an_invalid_response_and_no_personal_value_is_logged(
         assert personal not in written
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cut=st.integers(0, len(GOOD) - len("</s:Envelope>\r\n--MIMEBoundary_1--\r\n")))
 def test_a_truncated_response_is_an_invalid_response(caf: Caf, key: str, cut: int) -> None:
@@ -235,6 +236,7 @@ def test_a_truncated_response_is_an_invalid_response(caf: Caf, key: str, cut: in
     assert call_caf(key).body == UNREADABLE
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     noise=st.lists(

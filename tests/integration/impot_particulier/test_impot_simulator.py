@@ -31,6 +31,7 @@ def paths(body: Mapping[str, object], prefix: str = "") -> dict[str, object]:
     return flat
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("people", [svair.people(PEOPLE / "avis.toml")])
 def test_both_interfaces_give_the_same_bodies_for_the_same_person(
     key: str, service: ImpotParticulier, people: list[Person], monkeypatch: pytest.MonkeyPatch

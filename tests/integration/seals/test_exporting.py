@@ -26,6 +26,8 @@ from tests.support.sealing import Sealing, stream_record
 from tests.support.tax_service import TaxService
 from tests.support.template import ROOT
 
+pytestmark = pytest.mark.slow
+
 
 def today() -> Period:
     return Period(datetime.now(UTC) - timedelta(hours=1), datetime.now(UTC) + timedelta(hours=1))

@@ -19,6 +19,8 @@ from ops.deployment import Deployment
 from tests.support.sealing import Sealing
 from tests.support.template import resources
 
+pytestmark = pytest.mark.slow
+
 NOW = datetime.now(UTC).replace(microsecond=0)
 
 

@@ -124,6 +124,7 @@ def failing_before(client: Any, operation: str, monkeypatch: pytest.MonkeyPatch)
     return lambda: monkeypatch.setattr(client, operation, done)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fail", [failing_before, failing_after])
 @pytest.mark.parametrize(
     ("client", "operation"),
@@ -154,6 +155,7 @@ def test_wherever_it_fails_the_batch_brought_again_is_sealed_once(
     assert head(sealing)["number"] == len(found)
 
 
+@pytest.mark.slow
 def test_after_an_hour_of_failures_everything_is_sealed_once_and_nothing_is_held_against_it(
     sealing: Sealing, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -18,6 +18,8 @@ from ops import audit
 from ops.audit import Period
 from tests.support.sealing import BUCKET, Sealing, stream_record, with_mac
 
+pytestmark = pytest.mark.slow
+
 type Entries = list[dict[str, Any]]
 EVER = Period()
 
