@@ -41,7 +41,7 @@ class Environments:
     def __init__(self, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
         self._all: list[LRUCache[str, Any]] = [LRUCache(maxsize=256) for _ in range(count)]
         self._chance = random.Random(count)  # noqa: S311 - a choice of environment, no secret
-        monkeypatch.setattr(enumeration, "_trails", lambda: self._now)
+        monkeypatch.setattr(enumeration, "_histories", lambda: self._now)
         self.next()
 
     def next(self) -> None:

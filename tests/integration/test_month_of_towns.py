@@ -57,7 +57,7 @@ class World:
         self.refused = Counter[str]()
         self._environments = [LRUCache[str, Any](maxsize=256) for _ in range(8)]
         self._serving = self._environments[0]
-        monkeypatch.setattr(enumeration, "_trails", lambda: self._serving)
+        monkeypatch.setattr(enumeration, "_histories", lambda: self._serving)
         monkeypatch.setattr(enumeration, "dynamodb", lambda: self.table)
         monkeypatch.setattr(enumeration, "sqs", Silent)
         monkeypatch.setattr(enumeration, "log", lambda *_, **__: None)

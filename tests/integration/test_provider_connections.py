@@ -1,4 +1,4 @@
-"""A caller reads the response to its own question, whatever the provider sent on the connection before."""
+"""A caller reads the response to its own question, after anything that the provider sent on the connection."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -43,7 +43,7 @@ class Provider:
     first: bytes
     second: bytes
     read: Callable[[Response], object]
-    """The value that tells the two people apart."""
+    """The value in which the two people differ."""
     expected: tuple[object, object]
     environment: Mapping[str, str] = field(default_factory=dict)
 

@@ -13,7 +13,7 @@ type Request = tuple[str, str]
 def before_each(monkeypatch: pytest.MonkeyPatch, hook: Callable[[Request], object]) -> None:
     """Call ``hook`` before each request to AWS, in the thread that makes it."""
     # No public interface of botocore sees every operation before it is sent.
-    send = BaseClient._make_api_call  # type: ignore[attr-defined]  # noqa: SLF001
+    send = BaseClient._make_api_call  # type: ignore[attr-defined]  # noqa: SLF001 - every operation goes through it
 
     def hooked(client: BaseClient, operation: str, request: dict[str, Any]) -> Any:
         hook((operation, str(request.get("TableName", ""))))
