@@ -39,7 +39,7 @@ MODELS = sorted({model for dataset in DATASETS.values() for model in dataset.rou
 
 
 def resource_of(folder: str) -> dict[str, Any]:
-    """Return the properties of the resource whose code is in a folder."""
+    """Return the properties of the resource that has its code in a folder."""
     found = [function for function in FUNCTIONS.values() if function["CodeUri"] == f"functions/{folder}/"]
     assert len(found) == 1, f"template.yaml has {len(found)} resources whose CodeUri is functions/{folder}/"
     return found[0]

@@ -25,7 +25,7 @@ TUNED_IN_CODE: Final = {
     *("ban_deadline", "circuit_seconds", "citizen_tries_by_address", "citizen_tries_by_citizen"),
     *("provider_connect_timeout", "provider_deadline", "provider_read_timeout", "token_cache_seconds"),
 }
-"""Settings whose default the template never changes; tests do."""
+"""Settings that keep their default in the template; tests change them."""
 
 
 def variables(function: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What is deployed: what each role may do, what outlives a mistake, limits, and the gateway's own answers.
 
 These are rules over all resources, and tables of what protects data: a right or a limit that is not in its table is
-refused, whatever resource it is written in.
+refused, in any resource.
 """
 
 import json
