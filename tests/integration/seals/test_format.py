@@ -1,4 +1,4 @@
-"""``docs/audit-format.md``: what it says is what is done, and its example is real."""
+"""The example of ``docs/audit-format.md`` is real, and its hashes are right."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from ops.verify_file import hash_of, verify
 from tests.support.template import ROOT
 
 PAGE = (ROOT / "docs/audit-format.md").read_text()
-ENTRY, LISTED, HEADER, EXPORT = re.findall(r"^```json\n(.*?)\n```$", PAGE, re.MULTILINE | re.DOTALL)
+RECORD, LISTED, HEADER, EXPORT = re.findall(r"^```json\n(.*?)\n```$", PAGE, re.MULTILINE | re.DOTALL)
 
 
 def test_the_example_is_proven(tmp_path: Path) -> None:
@@ -22,15 +22,15 @@ def test_the_example_is_proven(tmp_path: Path) -> None:
 
 
 def test_every_hash_of_the_page_is_right() -> None:
-    entry, listed, header, export = map(json.loads, (ENTRY, LISTED, HEADER, EXPORT))
-    assert canonical_json(entry).decode() == ENTRY
+    record, listed, header, export = map(json.loads, (RECORD, LISTED, HEADER, EXPORT))
+    assert canonical_json(record).decode() == RECORD
     assert canonical_json(listed).decode() == LISTED
     assert canonical_json(header).decode() == HEADER
-    leaves = [one[2] for one in listed]
-    assert export["entries"][0]["entry"] == entry
-    assert leaf(entry) == leaves[1]
+    leaves = [entry[2] for entry in listed]
+    assert export["entries"][0]["entry"] == record
+    assert leaf(record) == leaves[1]
     assert header["root"] == root(leaves)
     assert header["entries"] == sha256(LISTED.encode()).hexdigest()
     assert export["seals"][0]["header"] == header
-    said = re.findall(r"`([0-9a-f]{64})`", PAGE)
-    assert said == [leaves[1], leaves[0], leaves[2], root(leaves[:2]), root(leaves), hash_of(header)]
+    hashes = re.findall(r"`([0-9a-f]{64})`", PAGE)
+    assert hashes == [leaves[1], leaves[0], leaves[2], root(leaves[:2]), root(leaves), hash_of(header)]
