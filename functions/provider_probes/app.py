@@ -1,6 +1,6 @@
-"""Probes: every five minutes, ask each provider for a test identity's file, and write down whether it answered.
+"""Probes: every five minutes, ask each provider for the data of a test identity, and store whether it answered.
 
-Nobody calls it but the clock. What a provider answers goes nowhere.
+A schedule invokes it. The data of the response is dropped.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,7 +19,7 @@ from api_particulier.settings import settings
 
 
 class Identities(BaseModel):
-    """The secret: whose files are asked for, as the providers gave them for tests, or nobody's."""
+    """The secret: the test identities that the providers gave."""
 
     numeroFiscal: str
     referenceAvis: str

@@ -1,4 +1,4 @@
-"""The trace of every call: one entry whatever the outcome, exact, and no data without it (contract §5, design §4)."""
+"""The trace of every call: one exact record for each outcome, and no data without it (contract §5)."""
 
 import hashlib
 import hmac
@@ -11,7 +11,8 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError
 
-from api_particulier.audit import pseudonyms, record
+from api_particulier.audit import pseudonyms
+from api_particulier.audit import record as audit_record
 from api_particulier.providers import dgfip
 from tests.support.cloud import Cloud
 from tests.support.function import Response, call_api, event, invoke, new_environment
@@ -23,30 +24,30 @@ UNAVAILABLE = {
     "reason": "The audit entry could not be written",
     "message": "La trace de la consultation n'a pas pu être enregistrée, aucune donnée n'est transmise",
 }
-THEIRS = {"token", "organisation", "siret", "token_day"}
-"""What an entry says of who calls,"""
-ASKED = {"citizen", "provider", "provider_ms"}
-"""and of the question."""
+OF_TOKEN = {"token", "organisation", "siret", "token_day"}
+"""Attributes of the token that calls."""
+OF_QUESTION = {"citizen", "provider", "provider_ms"}
+"""Attributes of the question."""
 
 
 pytestmark = pytest.mark.usefixtures("dgfip")
 
 
-def only_entry(cloud: Cloud) -> dict[str, Any]:
-    (entry,) = cloud.audit_records()
-    return entry
+def only_record(cloud: Cloud) -> dict[str, Any]:
+    (record,) = cloud.audit_records()
+    return record
 
 
-def test_an_entry_says_who_read_which_fields_about_whom_and_when(cloud: Cloud) -> None:
+def test_a_record_has_the_token_the_fields_the_citizen_and_the_time(cloud: Cloud) -> None:
     before = datetime.now(UTC).replace(microsecond=0)
     key = cloud.issue_key("dgfip_nombre_parts", "dgfip_declarant1_nom", id="jeton-1", habilitation="habilitation-9")
     assert call_api("declarants/v2", key=key, headers={"X-User": "agent.12"}).status == 200
-    entry = only_entry(cloud)
-    at = datetime.fromisoformat(entry["at"])
+    record = only_record(cloud)
+    at = datetime.fromisoformat(record["at"])
     assert before <= at <= datetime.now(UTC)
-    assert entry == {
-        "id": entry["id"],
-        "at": entry["at"],
+    assert record == {
+        "id": record["id"],
+        "at": record["at"],
         "request_id": "5c2f1e0a-0000-4000-8000-000000000001",
         "dataset": "declarants",
         "route": "/api/v2/declarants",
@@ -57,9 +58,9 @@ def test_an_entry_says_who_read_which_fields_about_whom_and_when(cloud: Cloud) -
         "organisation": "VILLE EXEMPLE",
         "siret": "13002526500013",
         "habilitation": "habilitation-9",
-        "citizen": entry["citizen"],
+        "citizen": record["citizen"],
         "provider": "dgfip",
-        "provider_ms": entry["provider_ms"],
+        "provider_ms": record["provider_ms"],
         "released": ["declarant1.nom"],
         "withheld": [
             *(f"declarant1.{name}" for name in ("nomNaissance", "prenoms", "dateNaissance")),
@@ -68,10 +69,10 @@ def test_an_entry_says_who_read_which_fields_about_whom_and_when(cloud: Cloud) -
         "notes": [],
         "status": 200,
         "token_day": f"jeton-1#{at:%Y-%m-%d}",
-        "expires_at": entry["expires_at"],
-        "mac": entry["mac"],
+        "expires_at": record["expires_at"],
+        "mac": record["mac"],
     }
-    assert 0 <= entry["provider_ms"] < 60_000
+    assert 0 <= record["provider_ms"] < 60_000
 
 
 def test_a_field_that_the_notice_does_not_have_is_neither_released_nor_withheld(
@@ -81,8 +82,8 @@ def test_a_field_that_the_notice_does_not_have_is_neither_released_nor_withheld(
         {name: NOTICE[name] for name in ("declarant1", "nombreParts", "anneeImpots", "anneeRevenus")}
     )
     assert call_api("revenu_fiscal_reference/v2", key=cloud.issue_key("dgfip_annee_impot")).status == 200
-    entry = only_entry(cloud)
-    assert (entry["released"], entry["withheld"]) == (["anneeImpots"], ["nombreParts", "anneeRevenus"])
+    record = only_record(cloud)
+    assert (record["released"], record["withheld"]) == (["anneeImpots"], ["nombreParts", "anneeRevenus"])
 
 
 def good_key(cloud: Cloud) -> str:
@@ -106,39 +107,39 @@ def show(status: int, shown: str) -> Callable[[TaxService], None]:
     ],
 )
 @pytest.mark.parametrize("door", ["avis_imposition/v1", "avis_imposition/v2"])
-def test_a_call_that_the_provider_fails_leaves_an_entry(
+def test_a_call_that_the_provider_fails_leaves_a_record(
     cloud: Cloud, dgfip: TaxService, door: str, outcome: tuple[int, str], prepare: Callable[[TaxService], None]
 ) -> None:
     prepare(dgfip)
     answer = call_api(door, key=good_key(cloud))
     assert (answer.status, answer.body["error"]) == outcome
-    assert_refused(cloud, outcome, THEIRS | ASKED)
+    assert_refused(cloud, outcome, OF_TOKEN | OF_QUESTION)
 
 
 @pytest.mark.parametrize(
-    ("outcome", "request_it", "said"),
+    ("outcome", "request_it", "present"),
     [
         (
             (400, "bad_request"),
             lambda cloud: call_api("avis_imposition/v2", key=good_key(cloud), numeroFiscal="x"),
-            THEIRS,
+            OF_TOKEN,
         ),
         ((401, "access_denied"), lambda _: call_api("avis_imposition/v2", key="unknown"), {"token_day"}),
         (
             (401, "access_denied"),
             lambda cloud: call_api("avis_imposition/v2", key=cloud.issue_key("dgfip_nombre_parts", state="revoked")),
-            THEIRS,
+            OF_TOKEN,
         ),
         (
             (403, "forbidden"),
             lambda cloud: call_api("avis_imposition/v2", key=cloud.issue_key("foo", allowed=["198.51.100.0/24"])),
-            THEIRS,
+            OF_TOKEN,
         ),
-        ((403, "forbidden"), lambda cloud: call_api("avis_imposition/v2", key=cloud.issue_key("foo")), THEIRS),
+        ((403, "forbidden"), lambda cloud: call_api("avis_imposition/v2", key=cloud.issue_key("foo")), OF_TOKEN),
         (
             (406, "not_acceptable"),
             lambda cloud: call_api("avis_imposition/v1", key=good_key(cloud), headers={"Accept": "text/html"}),
-            THEIRS,
+            OF_TOKEN,
         ),
         (
             (404, "not_found"),
@@ -148,20 +149,24 @@ def test_a_call_that_the_provider_fails_leaves_an_entry(
                 numeroFiscal="2690000000001",
                 referenceAvis="A690000000001",
             ),
-            THEIRS | ASKED,
+            OF_TOKEN | OF_QUESTION,
         ),
     ],
 )
-def test_a_call_that_is_refused_leaves_an_entry(
-    cloud: Cloud, dgfip: TaxService, outcome: tuple[int, str], request_it: Callable[[Cloud], Response], said: set[str]
+def test_a_refused_call_leaves_a_record(
+    cloud: Cloud,
+    dgfip: TaxService,
+    outcome: tuple[int, str],
+    request_it: Callable[[Cloud], Response],
+    present: set[str],
 ) -> None:
     answer = request_it(cloud)
     assert (answer.status, answer.body["error"]) == outcome
-    assert_refused(cloud, outcome, said)
+    assert_refused(cloud, outcome, present)
     assert dgfip.requests == []
 
 
-def test_a_fault_of_ours_leaves_an_entry(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unexpected_error_leaves_a_record(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(_: object) -> None:
         msg = "2690000000001 TILLEUL"
         raise KeyError(msg)
@@ -169,41 +174,41 @@ def test_a_fault_of_ours_leaves_an_entry(cloud: Cloud, monkeypatch: pytest.Monke
     monkeypatch.setattr(dgfip, "avis", broken)
     answer = call_api("avis_imposition/v2", key=good_key(cloud))
     assert (answer.status, answer.body["error"]) == (500, "internal_server_error")
-    assert_refused(cloud, (500, "internal_server_error"), THEIRS | ASKED)
+    assert_refused(cloud, (500, "internal_server_error"), OF_TOKEN | OF_QUESTION)
 
 
-def test_what_does_not_leave_in_the_end_is_not_released(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_that_is_not_sent_is_not_recorded_as_released(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dgfip, "avis", lambda _: {"nombreParts": object(), "anneeImpots": "2026"})
     assert call_api("revenu_fiscal_reference/v2", key=good_key(cloud)).status == 500
-    assert_refused(cloud, (500, "internal_server_error"), THEIRS | ASKED)
+    assert_refused(cloud, (500, "internal_server_error"), OF_TOKEN | OF_QUESTION)
 
 
-def assert_refused(cloud: Cloud, outcome: tuple[int, str], said: set[str]) -> None:
-    """Check the entry of a call that got no data: it says ``said``, besides what every entry says."""
-    entry = only_entry(cloud)
-    assert (entry["status"], entry["error"]) == outcome
-    assert (entry["address"], entry["request_id"]) == ("203.0.113.7", "5c2f1e0a-0000-4000-8000-000000000001")
-    assert entry["released"] == entry["withheld"] == entry["notes"] == []
+def assert_refused(cloud: Cloud, outcome: tuple[int, str], present: set[str]) -> None:
+    """Check the record of a call without data: it has the attributes of every record and those of ``present``."""
+    record = only_record(cloud)
+    assert (record["status"], record["error"]) == outcome
+    assert (record["address"], record["request_id"]) == ("203.0.113.7", "5c2f1e0a-0000-4000-8000-000000000001")
+    assert record["released"] == record["withheld"] == record["notes"] == []
     always = {"id", "at", "request_id", "dataset", "route", "address", "kind", "status", "error", "expires_at", "mac"}
-    assert entry.keys() == always | {"released", "withheld", "notes"} | said
+    assert record.keys() == always | {"released", "withheld", "notes"} | present
 
 
-def test_introspection_leaves_an_entry(cloud: Cloud) -> None:
+def test_introspection_leaves_a_record(cloud: Cloud) -> None:
     assert call_api("introspect/introspect", key=cloud.issue_key("foo")).status == 200
-    entry = only_entry(cloud)
-    assert (entry["dataset"], entry["status"], "citizen" in entry) == ("introspect", 200, False)
+    record = only_record(cloud)
+    assert (record["dataset"], record["status"], "citizen" in record) == ("introspect", 200, False)
 
 
-def test_an_unknown_callers_entries_are_found_together(cloud: Cloud) -> None:
+def test_the_records_of_unknown_keys_are_found_together(cloud: Cloud) -> None:
     call_api("avis_imposition/v2", key="unknown")
-    assert str(only_entry(cloud)["token_day"]).startswith("unknown#")
+    assert str(only_record(cloud)["token_day"]).startswith("unknown#")
 
 
-# ── No entry, no data ────────────────────────────────────────────────────────────────────────────────────────────────
+# ── No record, no data ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
 class RefusingTable:
-    """A DynamoDB client, of which only what is written is refused."""
+    """A DynamoDB client that refuses writes only."""
 
     def __init__(self, error: Exception, *, written: bool = False) -> None:
         self._real = boto3.client("dynamodb")
@@ -235,11 +240,11 @@ def aws_error(code: str) -> ClientError:
     ids=repr,
 )
 @pytest.mark.parametrize("door", ["avis_imposition/v2", "avis_imposition/v1", "introspect/introspect"])
-def test_nothing_leaves_when_the_table_refuses_the_entry(
+def test_no_data_is_released_when_the_table_refuses_the_record(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], door: str, error: Exception
 ) -> None:
     table = RefusingTable(error)
-    monkeypatch.setattr(record, "dynamodb", lambda: table)
+    monkeypatch.setattr(audit_record, "dynamodb", lambda: table)
     answer = call_api(door, key=good_key(cloud))
     assert_unavailable(answer)
     assert cloud.audit_records() == []
@@ -249,22 +254,20 @@ def test_nothing_leaves_when_the_table_refuses_the_entry(
     assert "2690000000001" not in logged.out + logged.err
 
 
-def test_nothing_leaves_when_nobody_knows_whether_the_entry_is_written(
-    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_data_is_released_when_the_write_has_no_response(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     table = RefusingTable(ConnectTimeoutError(endpoint_url="https://dynamodb"), written=True)
-    monkeypatch.setattr(record, "dynamodb", lambda: table)
+    monkeypatch.setattr(audit_record, "dynamodb", lambda: table)
     assert_unavailable(call_api("avis_imposition/v2", key=good_key(cloud)))
 
 
-def test_nothing_leaves_when_there_is_no_audit_table(cloud: Cloud) -> None:
+def test_no_data_is_released_without_an_audit_table(cloud: Cloud) -> None:
     key = good_key(cloud)
     cloud.audit.delete()
     assert_unavailable(call_api("avis_imposition/v2", key=key))
     assert_unavailable(call_api("avis_imposition/v2", key="unknown"))
 
 
-def test_an_xml_caller_is_told_in_xml_that_there_is_no_audit(cloud: Cloud) -> None:
+def test_the_refusal_without_an_audit_is_available_in_xml(cloud: Cloud) -> None:
     key = good_key(cloud)
     cloud.audit.delete()
     answer = call_api("avis_imposition/v1", key=key, headers={"Accept": "application/xml"})
@@ -272,21 +275,21 @@ def test_an_xml_caller_is_told_in_xml_that_there_is_no_audit(cloud: Cloud) -> No
     assert "<error>\n\t<error>audit_unavailable</error>" in answer.text
 
 
-def test_the_provider_is_not_asked_about_a_citizen_whom_the_audit_cannot_name(
+def test_the_provider_is_not_called_without_a_pseudonym(
     cloud: Cloud, dgfip: TaxService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PSEUDONYM_KEY_ID", "00000000-0000-4000-8000-000000000000")
     assert_unavailable(call_api("avis_imposition/v2", key=good_key(cloud)))
     assert dgfip.requests == []
-    assert_refused(cloud, (503, "audit_unavailable"), THEIRS)
+    assert_refused(cloud, (503, "audit_unavailable"), OF_TOKEN)
 
 
-def test_the_answer_waits_for_the_entry(cloud: Cloud, dgfip: TaxService) -> None:
-    entries_at_the_question: list[int] = []
-    dgfip.before_response = lambda: entries_at_the_question.append(len(cloud.audit_records()))
+def test_the_response_waits_for_the_record(cloud: Cloud, dgfip: TaxService) -> None:
+    records_at_the_question: list[int] = []
+    dgfip.before_response = lambda: records_at_the_question.append(len(cloud.audit_records()))
     assert call_api("avis_imposition/v2", key=good_key(cloud)).status == 200
-    assert entries_at_the_question == [0, 0]  # the form, then the notice
-    assert only_entry(cloud)["released"]
+    assert records_at_the_question == [0, 0]  # the form, then the notice
+    assert only_record(cloud)["released"]
 
 
 def assert_unavailable(answer: Response) -> None:
@@ -294,10 +297,10 @@ def assert_unavailable(answer: Response) -> None:
     assert int(answer.headers["Retry-After"]) > 0
 
 
-# ── What an entry is made of ─────────────────────────────────────────────────────────────────────────────────────────
+# ── Attributes of a record ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_citizen_has_one_pseudonym_of_their_own(cloud: Cloud) -> None:
+def test_a_citizen_has_one_pseudonym_that_no_other_has(cloud: Cloud) -> None:
     key, other_key = good_key(cloud), cloud.issue_key("dgfip_nombre_parts")
     for numero, reference, asked_with in (
         ("2690000000011", "2690000000011", key),
@@ -306,7 +309,7 @@ def test_a_citizen_has_one_pseudonym_of_their_own(cloud: Cloud) -> None:
     ):
         new_environment()
         call_api("avis_imposition/v2", key=asked_with, numeroFiscal=numero, referenceAvis=reference)
-    first, again, other = (entry["citizen"] for entry in cloud.audit_records())
+    first, again, other = (record["citizen"] for record in cloud.audit_records())
     assert first == again != other
     assert len(first) == 64
 
@@ -317,7 +320,7 @@ def test_a_pseudonym_cannot_be_made_without_the_key(cloud: Cloud, monkeypatch: p
     monkeypatch.setenv("PSEUDONYM_KEY_ID", another["KeyMetadata"]["KeyId"])
     new_environment()
     call_api("avis_imposition/v2", key=good_key(cloud), numeroFiscal="2690000000011", referenceAvis="2690000000011")
-    first, second = (entry["citizen"] for entry in cloud.audit_records())
+    first, second = (record["citizen"] for record in cloud.audit_records())
     assert first != second
     for message in (b"2690000000011", b"dgfip:2690000000011"):
         for algorithm in ("md5", "sha1", "sha256", "sha512", "sha3_256", "blake2s"):
@@ -341,11 +344,11 @@ def test_a_month_of_pseudonyms_costs_an_environment_one_call_of_kms(
             "avis_imposition/v2", key=good_key(cloud), numeroFiscal=f"269000000001{number}", referenceAvis="2" * 13
         )
     assert derived == [f"{datetime.now(UTC):%Y-%m}"]
-    assert len({entry["citizen"] for entry in cloud.audit_records()}) == 5
+    assert len({record["citizen"] for record in cloud.audit_records()}) == 5
 
 
 @pytest.mark.usefixtures("cloud")
-def test_a_citizen_of_two_months_is_two_strangers() -> None:
+def test_a_citizen_has_another_pseudonym_each_month() -> None:
     before, after = (
         pseudonyms.pseudonym("dgfip:2690000000011", datetime(2026, month, 1, tzinfo=UTC)) for month in (10, 11)
     )
@@ -357,30 +360,30 @@ def test_months_are_counted_over_new_year() -> None:
     assert pseudonyms.months(since, until) == ["2025-11", "2025-12", "2026-01", "2026-02"]
 
 
-def test_a_refused_numbers_citizen_is_not_named(cloud: Cloud) -> None:
+def test_a_malformed_number_has_no_pseudonym(cloud: Cloud) -> None:
     call_api("avis_imposition/v2", key=good_key(cloud), numeroFiscal="2690000000011", referenceAvis="?")
-    assert "citizen" not in only_entry(cloud)
+    assert "citizen" not in only_record(cloud)
 
 
-def test_an_entry_lives_36_months(cloud: Cloud) -> None:
+def test_a_record_is_kept_36_months(cloud: Cloud) -> None:
     call_api("avis_imposition/v2", key=good_key(cloud))
-    entry = only_entry(cloud)
+    record = only_record(cloud)
     spec = resources("AWS::DynamoDB::Table")["AuditTable"]["TimeToLiveSpecification"]
     assert spec["Enabled"]
-    end = datetime.fromtimestamp(int(entry[spec["AttributeName"]]), UTC)
-    life = end - datetime.fromisoformat(entry["at"])
+    end = datetime.fromtimestamp(int(record[spec["AttributeName"]]), UTC)
+    life = end - datetime.fromisoformat(record["at"])
     assert timedelta(days=3 * 365) <= life <= timedelta(days=3 * 366)
 
 
-def test_entries_are_in_the_order_of_the_calls(cloud: Cloud) -> None:
+def test_records_are_in_the_order_of_the_calls(cloud: Cloud) -> None:
     key = good_key(cloud)
     for number in range(30):
-        made = event("introspect/introspect", key=key)
-        made["requestContext"]["requestId"] = f"{number:03}"
-        invoke(made, "introspect")
-    entries = cloud.audit_records()
-    assert [entry["request_id"] for entry in entries] == [f"{number:03}" for number in range(30)]
-    assert {UUID(entry["id"]).version for entry in entries} == {7}
+        request = event("introspect/introspect", key=key)
+        request["requestContext"]["requestId"] = f"{number:03}"
+        invoke(request, "introspect")
+    records = cloud.audit_records()
+    assert [record["request_id"] for record in records] == [f"{number:03}" for number in range(30)]
+    assert {UUID(record["id"]).version for record in records} == {7}
 
 
 @pytest.mark.parametrize(
@@ -395,6 +398,6 @@ def test_entries_are_in_the_order_of_the_calls(cloud: Cloud) -> None:
     ],
     ids=lambda text: ascii(text)[:30],
 )
-def test_the_agent_is_kept_as_the_caller_names_them(cloud: Cloud, sent: str, kept: str | None) -> None:
+def test_the_agent_is_recorded_as_the_caller_names_it(cloud: Cloud, sent: str, kept: str | None) -> None:
     call_api("introspect/introspect", key=good_key(cloud), headers={"x-user": sent})
-    assert only_entry(cloud).get("user") == kept
+    assert only_record(cloud).get("user") == kept

@@ -1,4 +1,4 @@
-"""``/api/citoyen/acces``: who consulted my data, told whole to who holds the numbers, and to nobody else."""
+"""``/api/citoyen/acces``: the accesses to a citizen's data, shown for the numbers of that citizen only."""
 
 import json
 from collections.abc import Callable
@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from api_particulier.audit import access_log, pseudonyms
 from api_particulier.audit.record import DATASET, RETENTION, AuditRecord, write
+from api_particulier.dynamodb import Table
 from api_particulier.errors import UnknownNotice
 from ops.cli.main import main
 from ops.deployment import Deployment
@@ -30,14 +31,14 @@ pytestmark = pytest.mark.usefixtures("dgfip")
 
 
 def accesses(address: str = "203.0.113.7", **numbers: str) -> Response:
-    """Ask as a citizen does."""
+    """Call the API as a citizen does."""
     made = event("citizen_access/avis")
     made["multiValueQueryStringParameters"] = {name: [value] for name, value in numbers.items()}
     made["requestContext"]["identity"]["sourceIp"] = address
     return invoke(made, "citizen_access")
 
 
-def told(**numbers: str) -> list[dict[str, Any]]:
+def accesses_of(**numbers: str) -> list[dict[str, Any]]:
     answer = accesses(**numbers)
     assert answer.status == 200
     assert answer.body["total"] == len(answer.body["acces"])
@@ -49,16 +50,16 @@ def town(cloud: Cloud, *scopes: str, **changes: Any) -> str:
     return cloud.issue_key(*scopes, organisation="VILLE EXEMPLE", siret="21000015400018", **changes)
 
 
-# ── What a citizen is told ───────────────────────────────────────────────────────────────────────────────────────────
+# ── Accesses ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_citizen_is_told_who_asked_when_why_and_which_fields(cloud: Cloud) -> None:
+def test_an_access_has_its_date_administration_purpose_and_fields(cloud: Cloud) -> None:
     key = town(cloud, "dgfip_nombre_parts", "dgfip_annee_impot", purpose="Tarif de la cantine")
     before = datetime.now(UTC) - timedelta(milliseconds=1)
     assert call_api("revenu_fiscal_reference/v2", key=key, **CITIZEN).status == 200
-    (one,) = told(**CITIZEN)
-    assert before <= datetime.fromisoformat(one.pop("date")) <= datetime.now(UTC)
-    assert one == {
+    (access,) = accesses_of(**CITIZEN)
+    assert before <= datetime.fromisoformat(access.pop("date")) <= datetime.now(UTC)
+    assert access == {
         "administration": "VILLE EXEMPLE",
         "siret": "21000015400018",
         "finalite": "Tarif de la cantine",
@@ -68,47 +69,47 @@ def test_a_citizen_is_told_who_asked_when_why_and_which_fields(cloud: Cloud) -> 
     }
 
 
-def test_the_latest_access_is_first_and_refused_ones_are_told_without_fields(cloud: Cloud, dgfip: TaxService) -> None:
+def test_the_latest_access_is_first_and_a_refused_one_has_no_field(cloud: Cloud, dgfip: TaxService) -> None:
     key = town(cloud, "dgfip_nombre_parts")
     call_api("avis_imposition/v1", key=key, **CITIZEN)
     shown, dgfip.page = dgfip.page, REFUSED_PAGE
     call_api("declarants/v2", key=cloud.issue_key("dgfip_declarant1_nom"), **CITIZEN)
     dgfip.page = shown
-    found = told(**CITIZEN)
-    assert [(one["jeuDeDonnees"], one["statut"], one["champs"], one["finalite"]) for one in found] == [
+    found = accesses_of(**CITIZEN)
+    assert [(access["jeuDeDonnees"], access["statut"], access["champs"], access["finalite"]) for access in found] == [
         ("declarants", 503, [], None),
         ("avis_imposition", 200, ["nombreParts"], None),
     ]
 
 
-def test_nobody_else_s_accesses_are_told(cloud: Cloud) -> None:
+def test_accesses_to_another_citizen_are_not_shown(cloud: Cloud) -> None:
     key = town(cloud, "dgfip_nombre_parts")
     assert call_api("avis_imposition/v2", key=key, **CITIZEN).status == 200
-    assert told(**NEIGHBOUR) == []
-    assert len(told(**CITIZEN)) == 1
+    assert accesses_of(**NEIGHBOUR) == []
+    assert len(accesses_of(**CITIZEN)) == 1
 
 
-def test_accesses_are_found_whichever_notice_is_shown(cloud: Cloud) -> None:
+def test_accesses_are_found_with_any_notice_of_the_citizen(cloud: Cloud) -> None:
     call_api("avis_imposition/v2", key=town(cloud, "dgfip_nombre_parts"), **CITIZEN)
-    assert len(told(numeroFiscal="26 90 000 000 011", referenceAvis="2590000000033")) == 1
+    assert len(accesses_of(numeroFiscal="26 90 000 000 011", referenceAvis="2590000000033")) == 1
 
 
 @pytest.mark.usefixtures("caf")
-def test_a_family_is_told_what_was_asked_with_its_number_and_postcode(cloud: Cloud) -> None:
+def test_accesses_to_a_family_are_found_with_its_number_and_postcode(cloud: Cloud) -> None:
     call_api("quotient_familial/v2", key=town(cloud, "cnaf_quotient_familial"), **family.NUMBERS)
-    (one,) = told(**family.NUMBERS)
-    assert (one["jeuDeDonnees"], one["champs"]) == ("quotient_familial", ["quotientFamilial", "mois", "annee"])
+    (access,) = accesses_of(**family.NUMBERS)
+    assert (access["jeuDeDonnees"], access["champs"]) == ("quotient_familial", ["quotientFamilial", "mois", "annee"])
 
 
-def test_36_months_are_told_and_the_period_says_so(cloud: Cloud) -> None:
+def test_accesses_go_back_36_months_as_the_period_shows(cloud: Cloud) -> None:
     now = datetime.now(UTC)
     ages = [timedelta(0), timedelta(days=31), timedelta(days=500), RETENTION - timedelta(hours=1)]
     for age in [*ages, RETENTION + timedelta(days=1)]:  # the time to live may be two days late
         write_access(now - age)
     body = accesses(**CITIZEN).body
     assert body["total"] == len(ages)
-    assert [datetime.fromisoformat(one["date"]) for one in body["acces"]] == sorted(
-        (datetime.fromisoformat(one["date"]) for one in body["acces"]), reverse=True
+    assert [datetime.fromisoformat(access["date"]) for access in body["acces"]] == sorted(
+        (datetime.fromisoformat(access["date"]) for access in body["acces"]), reverse=True
     )
     first, last = (datetime.fromisoformat(body["periode"][name]).date() for name in ("debut", "fin"))
     assert timedelta(days=3 * 365) <= last - first <= timedelta(days=3 * 366)
@@ -116,7 +117,7 @@ def test_36_months_are_told_and_the_period_says_so(cloud: Cloud) -> None:
 
 
 def write_access(at: datetime) -> None:
-    """Write the entry of an access at a moment, as the function of a dataset did then."""
+    """Write the audit record of an access at a moment, as a dataset's function did then."""
     entry = AuditRecord(at, "r", "avis_imposition", "/api/impots/svair", "203.0.113.7", DATASET)
     entry.organisation, entry.siret, entry.token, entry.status = "VILLE EXEMPLE", "21000015400018", "jeton", 200
     entry.citizen = pseudonyms.pseudonym(f"dgfip:{CITIZEN['numeroFiscal']}", at)
@@ -124,24 +125,22 @@ def write_access(at: datetime) -> None:
 
 
 @pytest.mark.usefixtures("cloud")
-def test_who_was_consulted_thousands_of_times_is_told_the_latest_and_the_total(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_thousands_of_accesses_the_latest_and_the_total_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(access_log, "_SHOWN", 3)
     moments = [datetime.now(UTC) - timedelta(minutes=age) for age in range(5)]
     for moment in moments:
         write_access(moment)
     body = accesses(**CITIZEN).body
     assert body["total"] == 5
-    assert [datetime.fromisoformat(one["date"]) for one in body["acces"]] == [
+    assert [datetime.fromisoformat(access["date"]) for access in body["acces"]] == [
         moment.replace(microsecond=moment.microsecond // 1000 * 1000) for moment in moments[:3]
     ]
 
 
-# ── What the others are not told ─────────────────────────────────────────────────────────────────────────────────────
+# ── Other citizens ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_who_does_not_hold_the_numbers_gets_what_a_dataset_says_of_an_unknown_notice(
-    cloud: Cloud, dgfip: TaxService
-) -> None:
+def test_wrong_numbers_get_the_response_of_an_unknown_notice(cloud: Cloud, dgfip: TaxService) -> None:
     key = town(cloud, "dgfip_nombre_parts")
     assert call_api("avis_imposition/v2", key=key, **CITIZEN).status == 200
     dgfip.page = NOT_FOUND_PAGE
@@ -151,7 +150,7 @@ def test_who_does_not_hold_the_numbers_gets_what_a_dataset_says_of_an_unknown_no
 
 
 @pytest.mark.parametrize("reponse", [101, 111, 131, 133, 141])
-def test_a_family_file_s_refusal_does_not_say_which_number_is_wrong(caf: Caf, cloud: Cloud, reponse: int) -> None:
+def test_the_refusal_of_a_family_does_not_show_which_number_is_wrong(caf: Caf, cloud: Cloud, reponse: int) -> None:
     caf.families = [family.FAMILY.model_copy(update={"reponse": reponse})]
     refused = call_api("quotient_familial/v2", key=town(cloud, "cnaf_quotient_familial"), **family.NUMBERS)
     assert refused.body["message"] != UNKNOWN["message"]
@@ -170,7 +169,7 @@ def test_a_family_file_s_refusal_does_not_say_which_number_is_wrong(caf: Caf, cl
         CITIZEN | {"codePostal": "75011"},
     ],
 )
-def test_what_is_missing_or_malformed_is_refused_before_anybody_is_asked(
+def test_missing_or_malformed_numbers_are_refused_before_the_provider_is_called(
     cloud: Cloud, dgfip: TaxService, numbers: dict[str, str]
 ) -> None:
     answer = accesses(**numbers)
@@ -180,13 +179,13 @@ def test_what_is_missing_or_malformed_is_refused_before_anybody_is_asked(
 
 
 @pytest.mark.usefixtures("cloud")
-def test_a_provider_that_does_not_answer_leaves_the_citizen_without_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_provider_that_does_not_answer_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DGFIP_SVAIR_URL", "http://127.0.0.1:1")
     answer = accesses(**CITIZEN)
     assert (answer.status, answer.body["error"]) == (503, "network_error")
 
 
-def test_an_audit_that_cannot_be_read_whole_is_not_told_in_part(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_audit_that_cannot_be_read_whole_is_an_error(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     call_api("avis_imposition/v2", key=town(cloud, "dgfip_nombre_parts"), **CITIZEN)
     derive = pseudonyms.derive_month_key
     lost = f"{datetime.now(UTC) - timedelta(days=300):%Y-%m}"
@@ -199,15 +198,47 @@ def test_an_audit_that_cannot_be_read_whole_is_not_told_in_part(cloud: Cloud, mo
 
 
 @pytest.mark.usefixtures("cloud")
-def test_only_json_is_answered() -> None:
-    answer = invoke(event("citizen_access/avis", headers={"Accept": "text/html"}), "citizen_access")
-    assert answer.headers["Content-Type"].startswith("application/json")
+@pytest.mark.parametrize("accept", ["text/html", "*/*", "application/json"])
+def test_the_response_is_json_for_a_browser_too(accept: str) -> None:
+    request = event("citizen_access/avis", headers={"Accept": accept})
+    request["multiValueQueryStringParameters"] = {name: [value] for name, value in CITIZEN.items()}
+    response = invoke(request, "citizen_access")
+    assert (response.status, response.body["acces"]) == (200, [])
+    assert response.headers["Content-Type"].startswith("application/json")
 
 
-# ── How often one may try ────────────────────────────────────────────────────────────────────────────────────────────
+@pytest.mark.parametrize(
+    ("now", "first", "last"),
+    [
+        ("2026-07-15T15:30", "2023-07-15", "2026-07-15"),  # 36 months are 1,095 days and 18 hours
+        ("2026-07-15T16:30", "2023-07-16", "2026-07-15"),
+        ("2026-07-15T22:30", "2023-07-16", "2026-07-16"),
+    ],
+)
+def test_the_period_is_in_days_of_paris(cloud: Cloud, now: str, first: str, last: str) -> None:
+    archive = access_log.AuditArchive(
+        Table(boto3.client("dynamodb"), cloud.audit.name), boto3.client("kms"), [environ["PSEUDONYM_KEY_ID"]]
+    )
+    found = access_log.access_log(archive, "dgfip:1", datetime.fromisoformat(f"{now}+00:00"))
+    assert found["periode"] == {"debut": first, "fin": last}
 
 
-def test_a_citizen_s_number_cannot_be_tried_for_ever_from_wherever(
+def test_an_access_after_the_period_is_not_in_it(cloud: Cloud) -> None:
+    archive = access_log.AuditArchive(
+        Table(boto3.client("dynamodb"), cloud.audit.name), boto3.client("kms"), [environ["PSEUDONYM_KEY_ID"]]
+    )
+    at = datetime(2026, 7, 15, 12, tzinfo=UTC)
+    write_access(at)
+    identifier = f"dgfip:{CITIZEN['numeroFiscal']}"
+    hour = timedelta(hours=1)
+    periods = [(at - hour, at), (at, at + hour), (at + hour, at + 2 * hour)]
+    assert [len(archive.records(identifier, *period)) for period in periods] == [0, 1, 0]
+
+
+# ── Limits ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_attempts_on_a_number_are_limited_from_all_addresses_together(
     cloud: Cloud, dgfip: TaxService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CITIZEN_TRIES_BY_CITIZEN", "3")
@@ -215,7 +246,7 @@ def test_a_citizen_s_number_cannot_be_tried_for_ever_from_wherever(
     tried = [
         accesses(f"203.0.113.{number}", **CITIZEN | {"referenceAvis": f"26900000000{number:02}"}) for number in range(5)
     ]
-    assert [one.status for one in tried] == [404, 404, 404, 429, 429]
+    assert [response.status for response in tried] == [404, 404, 404, 429, 429]
     assert tried[-1].body["error"] == "rate_limited"
     assert 0 < int(tried[-1].headers["Retry-After"]) <= 3600
     assert accesses(**NEIGHBOUR).status == 404
@@ -227,44 +258,44 @@ def test_a_citizen_s_number_cannot_be_tried_for_ever_from_wherever(
     ("same", "other"),
     [(("203.0.113.7", "203.0.113.7"), "203.0.113.8"), (("2001:db8::1", "2001:db8::2:1"), "2001:db8:0:1::1")],
 )
-def test_an_address_cannot_try_for_ever_about_whomever(
+def test_the_attempts_of_an_address_are_limited_for_all_numbers_together(
     monkeypatch: pytest.MonkeyPatch, same: tuple[str, str], other: str
 ) -> None:
     monkeypatch.setenv("CITIZEN_TRIES_BY_ADDRESS", "4")
     tried = [
         accesses(same[number % 2], numeroFiscal=f"269000000001{number}", referenceAvis="2" * 13) for number in range(5)
     ]
-    assert [one.status for one in tried] == [200] * 4 + [429]
+    assert [response.status for response in tried] == [200] * 4 + [429]
     assert accesses(other, **CITIZEN).status == 200
 
 
-def test_tries_that_cannot_be_counted_are_not_let_through(cloud: Cloud, dgfip: TaxService) -> None:
+def test_attempts_that_cannot_be_counted_are_refused(cloud: Cloud, dgfip: TaxService) -> None:
     cloud.stats.delete()
     assert accesses(**CITIZEN).status == 500
     assert dgfip.requests == []
     assert cloud.audit_records()[0]["status"] == 500
 
 
-# ── Its own trace ────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── The audit of these requests ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_citizen_s_question_is_audited_without_their_address(cloud: Cloud) -> None:
+def test_the_request_of_a_citizen_is_audited_without_its_address(cloud: Cloud) -> None:
     assert accesses(**CITIZEN).status == 200
     (entry,) = cloud.audit_records()
     assert (entry["kind"], entry["dataset"], entry["status"]) == ("citizen", "citizen_access", 200)
     assert (entry["provider"], "token" in entry) == ("dgfip", False)
     assert (len(entry["address"]), len(entry["citizen"])) == (64, 64)
     kept = repr([table.scan()["Items"] for table in (cloud.audit, cloud.stats)])
-    assert not [said for said in ("203.0.113.7", *CITIZEN.values()) if said in kept]
+    assert not [value for value in ("203.0.113.7", *CITIZEN.values()) if value in kept]
 
 
-def test_without_its_entry_nothing_is_told(cloud: Cloud) -> None:
+def test_without_its_audit_record_no_access_is_shown(cloud: Cloud) -> None:
     cloud.audit.delete()
     assert accesses(**CITIZEN).status in {500, 503}
 
 
 @pytest.mark.usefixtures("cloud")
-def test_without_kms_nothing_is_told_and_no_address_is_kept(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_kms_no_access_is_shown_and_no_address_is_kept(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PSEUDONYM_KEY_ID", "nowhere")
     answer = accesses(**CITIZEN)
     assert (answer.status, answer.body["error"]) == (503, "audit_unavailable")
@@ -275,7 +306,7 @@ def test_without_kms_nothing_is_told_and_no_address_is_kept(cloud: Cloud, monkey
 
 
 def rotate(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Do what docs/operations/audit.md says: another KMS key names citizens, the ones before are known as such."""
+    """Replace the KMS key of pseudonyms and keep the former ones, as docs/operations/audit.md describes."""
     before = ",".join(key_ids())
     made = boto3.client("kms").create_key(KeySpec="HMAC_256", KeyUsage="GENERATE_VERIFY_MAC")["KeyMetadata"]["KeyId"]
     monkeypatch.setenv("PSEUDONYM_KEY_ID", made)
@@ -307,15 +338,15 @@ def test_accesses_are_found_after_each_rotation_of_the_key(
         rotate(monkeypatch)
     call_api("avis_imposition/v2", key=key, **CITIZEN)
     assert len({entry["citizen"] for entry in cloud.audit_records()}) == 4
-    assert len(told(**CITIZEN)) == 4
-    assert told(**NEIGHBOUR) == []
+    assert len(accesses_of(**CITIZEN)) == 4
+    assert accesses_of(**NEIGHBOUR) == []
     assert (
         json.loads(operator("citizen", "access", "--numero-fiscal", CITIZEN["numeroFiscal"], "--json").stdout)["total"]
         == 4
     )
 
 
-def test_the_operator_tells_the_same_and_does_not_repeat_the_numbers(
+def test_the_operator_reads_the_same_accesses_without_the_numbers(
     cloud: Cloud, operator: Callable[..., Result]
 ) -> None:
     call_api("avis_imposition/v2", key=town(cloud, "dgfip_nombre_parts"), **CITIZEN)
@@ -334,7 +365,9 @@ def test_the_operator_tells_the_same_and_does_not_repeat_the_numbers(
         ("--numero-fiscal", "2" * 13, "--numero-allocataire", "1"),
     ],
 )
-def test_the_operator_is_told_what_a_number_is(operator: Callable[..., Result], command: tuple[str, ...]) -> None:
+def test_the_operator_gets_an_error_for_a_malformed_number(
+    operator: Callable[..., Result], command: tuple[str, ...]
+) -> None:
     refused = operator("citizen", "access", *command)
     assert refused.exit_code == 2
     assert "2" * 13 not in refused.output

@@ -1,4 +1,4 @@
-"""Status: what probes find is a history, and the figures are its arithmetic."""
+"""Status: the history of probes, and the uptime and incidents computed from it."""
 
 import json
 from datetime import UTC, date, datetime, timedelta
@@ -24,7 +24,7 @@ from tests.support.template import resources
 
 IDENTITIES = {
     "numeroFiscal": "2690000000001",
-    "referenceAvis": "2390000000001",  # of a year that callers cannot have
+    "referenceAvis": "2390000000001",  # of a year refused to callers
     "numeroAllocataire": "2600001",
     "codePostal": "75011",
 }
@@ -49,7 +49,7 @@ def identities(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: 
 
 
 def probe() -> None:
-    """Let the clock call the probes, in a new environment."""
+    """Invoke the probes as the schedule does, in a new environment."""
     from functions.provider_probes.app import lambda_handler
 
     new_environment()
@@ -60,7 +60,9 @@ def probe() -> None:
 
 
 @pytest.mark.usefixtures("identities")
-def test_a_probe_asks_each_provider_for_the_test_identitys_file(dgfip: TaxService, caf: Caf, cloud: Cloud) -> None:
+def test_a_probe_asks_each_provider_for_the_data_of_the_test_identity(
+    dgfip: TaxService, caf: Caf, cloud: Cloud
+) -> None:
     probe()
     (_, form) = dgfip.requests[-1]
     assert (form["j_id_7:spi"], form["j_id_7:num_facture"]) == (
@@ -69,13 +71,13 @@ def test_a_probe_asks_each_provider_for_the_test_identitys_file(dgfip: TaxServic
     )
     assert IDENTITIES["numeroAllocataire"] in caf.requests[-1].decode()
     found = status_now()
-    assert {one["etat"] for one in found["fournisseurs"].values()} == {"disponible"}
+    assert {provider["etat"] for provider in found["fournisseurs"].values()} == {"disponible"}
     assert found["historique"]["caf"][-1] == {"date": f"{today()}", "sondes": 1, "reussies": 1}
-    assert cloud.audit_records() == []  # nobody consulted anything
+    assert cloud.audit_records() == []  # no administration asked
 
 
 @pytest.mark.usefixtures("cloud", "caf")
-def test_until_somebody_says_whose_file_providers_are_pinged(
+def test_providers_are_pinged_while_there_is_no_test_identity(
     dgfip: TaxService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PROBE_SECRET_ID", "nowhere")
@@ -85,7 +87,7 @@ def test_until_somebody_says_whose_file_providers_are_pinged(
 
 
 @pytest.mark.usefixtures("identities", "caf")
-def test_an_identity_that_is_not_known_any_more_is_told_and_the_provider_is_up(
+def test_an_unknown_identity_is_logged_and_the_provider_is_up(
     dgfip: TaxService, capfd: pytest.CaptureFixture[str]
 ) -> None:
     dgfip.page = NOT_FOUND_PAGE
@@ -97,18 +99,18 @@ def test_an_identity_that_is_not_known_any_more_is_told_and_the_provider_is_up(
 
 
 @pytest.mark.usefixtures("identities")
-def test_what_a_provider_answers_to_a_probe_goes_nowhere(
+def test_the_data_of_a_probe_is_not_kept(
     dgfip: TaxService, caf: Caf, cloud: Cloud, capfd: pytest.CaptureFixture[str]
 ) -> None:
     probe()
     assert dgfip.requests
     assert caf.requests
     written = capfd.readouterr().out + str(cloud.stats.scan()["Items"])
-    assert not [one for one in ("TILLEUL", "DELMAS", "39119", *IDENTITIES.values()) if one in written]
+    assert not [value for value in ("TILLEUL", "DELMAS", "39119", *IDENTITIES.values()) if value in written]
 
 
 @pytest.mark.usefixtures("caf_secret", "identities", "dgfip")
-def test_our_certificates_last_days_are_measured(
+def test_the_days_left_of_the_client_certificate_are_measured(
     certificates: Certificates, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with Caf().serve(certificates.server_context()) as url:
@@ -119,7 +121,7 @@ def test_our_certificates_last_days_are_measured(
     assert measured == [824]
 
 
-def test_probes_are_as_often_as_incidents_are_told_by() -> None:
+def test_the_schedule_of_probes_is_that_of_the_incidents() -> None:
     schedule = resources("AWS::Serverless::Function")["ProviderProbes"]["Events"]["EveryFiveMinutes"]["Properties"][
         "Schedule"
     ]
@@ -131,7 +133,7 @@ def test_probes_are_as_often_as_incidents_are_told_by() -> None:
 
 
 @pytest.mark.usefixtures("cloud")
-def test_before_any_probe_nothing_is_known_and_nothing_is_said_against_it() -> None:
+def test_before_any_probe_the_service_is_up_and_its_providers_unknown() -> None:
     found = status_now()
     assert list(found) == [
         *("genereA", "etat", "fournisseurs", "jeuxDeDonnees", "historique", "incidents", "maintenances"),
@@ -152,13 +154,13 @@ def test_the_status_follows_an_outage_and_back(dgfip: TaxService, caf: Caf) -> N
         probe()
     found = status_now()
     assert found["etat"] == "perturbe"
-    assert {name: one["etat"] for name, one in found["jeuxDeDonnees"].items()} == {
+    assert {name: dataset["etat"] for name, dataset in found["jeuxDeDonnees"].items()} == {
         **dict.fromkeys(
             ("avis_imposition", "revenu_fiscal_reference", "declarants", "adresse_fiscale"), "indisponible"
         ),
         **dict.fromkeys(("quotient_familial", "composition_familiale", "adresse_caf"), "disponible"),
     }
-    assert [(one["fournisseur"], one["fin"]) for one in found["incidents"]] == [("dgfip", None)]
+    assert [(incident["fournisseur"], incident["fin"]) for incident in found["incidents"]] == [("dgfip", None)]
     assert found["fournisseurs"]["dgfip"]["disponibilite30j"] == 33.333
     dgfip.status = 200
     probe()
@@ -170,7 +172,7 @@ def test_the_status_follows_an_outage_and_back(dgfip: TaxService, caf: Caf) -> N
 
 
 @pytest.mark.usefixtures("caf")
-def test_calls_tell_of_an_outage_before_the_next_probe(dgfip: TaxService, cloud: Cloud) -> None:
+def test_calls_reveal_an_outage_before_the_next_probe(dgfip: TaxService, cloud: Cloud) -> None:
     key = cloud.issue_key("dgfip_avis_imposition")
     dgfip.status = 503
     for _ in range(5):
@@ -179,9 +181,7 @@ def test_calls_tell_of_an_outage_before_the_next_probe(dgfip: TaxService, cloud:
 
 
 @pytest.mark.usefixtures("identities")
-def test_an_announced_maintenance_is_told_and_neither_probed_nor_counted(
-    dgfip: TaxService, caf: Caf, cloud: Cloud
-) -> None:
+def test_a_maintenance_is_announced_and_neither_probed_nor_counted(dgfip: TaxService, caf: Caf, cloud: Cloud) -> None:
     now = datetime.now(UTC).replace(microsecond=0)
     announced = Maintenance(now, now + timedelta(hours=1), "mise à jour")
     past = Maintenance(now - timedelta(days=2), now - timedelta(days=1), "")
@@ -198,13 +198,13 @@ def test_an_announced_maintenance_is_told_and_neither_probed_nor_counted(
 
 
 @pytest.mark.usefixtures("cloud")
-def test_any_page_may_show_it_and_a_browser_asks_every_few_seconds() -> None:
+def test_any_page_may_read_the_status_and_keep_it_five_seconds() -> None:
     answer = status_answer()
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
     assert answer.headers["Cache-Control"] == "max-age=5"
 
 
-def test_a_fault_of_ours_is_an_error_of_ours(cloud: Cloud) -> None:
+def test_a_status_that_cannot_be_read_is_an_error_that_no_cache_keeps(cloud: Cloud) -> None:
     cloud.stats.delete()
     answer = status_answer()
     assert (answer.status, answer.body["error"]) == (500, "internal_server_error")
@@ -223,11 +223,11 @@ def test_a_fault_of_ours_is_an_error_of_ours(cloud: Cloud) -> None:
         (("maintenance", "maintenance"), "maintenance"),
     ],
 )
-def test_the_whole_is_as_its_providers(states: tuple[status.State, ...], whole: status.State) -> None:
+def test_the_state_of_the_service_follows_its_providers(states: tuple[status.State, ...], whole: status.State) -> None:
     assert status.overall(states) == whole
 
 
-def test_a_circuit_that_opened_and_that_nothing_closed_is_down() -> None:
+def test_a_provider_is_down_while_its_circuit_breaker_is_open() -> None:
     now = datetime.now(UTC)
     assert status.state_of(Health(open_until=now.timestamp() - 60, is_up=True), now) == "indisponible"
 
@@ -239,8 +239,8 @@ START = datetime(2026, 11, 1, tzinfo=UTC)
 
 @given(st.lists(st.tuples(st.integers(0, 300), st.integers(0, 300)), max_size=30))
 def test_uptime_is_the_share_of_probes_that_were_answered(counts: list[tuple[int, int]]) -> None:
-    days = [Day(date(2026, 11, 1), max(one), min(one)) for one in counts]
-    probes, answered = sum(max(one) for one in counts), sum(min(one) for one in counts)
+    days = [Day(date(2026, 11, 1), max(pair), min(pair)) for pair in counts]
+    probes, answered = sum(max(pair) for pair in counts), sum(min(pair) for pair in counts)
     assert percentage(days) == (round(100 * answered / probes, 3) if probes else None)
 
 
@@ -256,7 +256,7 @@ def test_an_incident_is_a_run_of_failed_probes(answers: list[bool]) -> None:
             expected.append((at, None))
         elif answered and not before:
             expected[-1] = (expected[-1][0], at)
-    assert [(one.start, one.end) for one in found] == expected[::-1]
+    assert [(incident.start, incident.end) for incident in found] == expected[::-1]
 
 
 def test_probes_of_a_day_are_added_up(cloud: Cloud) -> None:
@@ -266,3 +266,24 @@ def test_probes_of_a_day_are_added_up(cloud: Cloud) -> None:
         uptime.record(table, "caf", at, answered=number != 3)
     day = uptime.history(table, "caf", today())[-1]
     assert (day.probes, day.answered, len(day.failures)) == (6, 5, 1)
+
+
+@pytest.mark.parametrize(
+    ("moment", "day"), [("2026-07-15T21:59", date(2026, 7, 15)), ("2026-07-15T22:00", date(2026, 7, 16))]
+)
+def test_a_probe_counts_for_its_day_in_paris(cloud: Cloud, moment: str, day: date) -> None:
+    table, at = Table(boto3.client("dynamodb"), cloud.stats.name), datetime.fromisoformat(f"{moment}+00:00")
+    uptime.record(table, "caf", at, answered=True)
+    days = uptime.history(table, "caf", date(2026, 7, 20))
+    assert [found.day for found in days if found.probes] == [day]
+    (item,) = cloud.stats.scan()["Items"]
+    assert datetime.fromtimestamp(int(str(item["expires_at"])), UTC) == at + timedelta(days=40)
+
+
+def test_two_failures_around_a_missing_probe_are_two_incidents() -> None:
+    failures = (START, START + PROBE_INTERVAL, START + 3 * PROBE_INTERVAL)
+    found = incidents([Day(START.date(), failures=failures)], up_since=None)
+    assert [(incident.start, incident.end) for incident in found] == [
+        (failures[2], None),
+        (START, START + 2 * PROBE_INTERVAL),
+    ]

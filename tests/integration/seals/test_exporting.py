@@ -1,4 +1,4 @@
-"""What an operator takes out of the audit, and that a stranger can prove it with the public key alone."""
+"""The export of the audit, which the public key alone proves."""
 
 import csv
 import json
@@ -34,20 +34,20 @@ def today() -> Period:
 
 
 @pytest.fixture
-def entries(sealing: Sealing) -> list[dict[str, Any]]:
-    """Entries of two tokens in three seals: 3 and 2, of a habilitation, and between them 1 of another."""
+def records(sealing: Sealing) -> list[dict[str, Any]]:
+    """Records of two tokens in three seals: 3 and 2 of a habilitation, and between them 1 of another."""
     theirs = {"habilitation": "habilitation-9", "purpose": "Tarification de la cantine", "id": "jeton-1"}
     found = [
         sealing.make_sealed_calls(3, **theirs),
         sealing.make_sealed_calls(1, id="jeton-2"),
         sealing.make_sealed_calls(2, **theirs),
     ]
-    return [entry for some in found for entry in some]
+    return [record for sealed in found for record in sealed]
 
 
 @pytest.fixture
-def write(sealing: Sealing, entries: list[dict[str, Any]], tmp_path: Path) -> Callable[..., Exported]:
-    assert entries
+def write(sealing: Sealing, records: list[dict[str, Any]], tmp_path: Path) -> Callable[..., Exported]:
+    assert records
 
     def written(name: str = "audit.json", **chosen: Any) -> Exported:
         return export(sealing.deployment, today(), tmp_path / name, **chosen)
@@ -62,9 +62,9 @@ def key(sealing: Sealing, tmp_path: Path) -> Path:
     return path
 
 
-def test_an_entry_says_what_the_habilitation_was_given_for(entries: list[dict[str, Any]]) -> None:
-    assert (entries[0]["habilitation"], entries[0]["purpose"]) == ("habilitation-9", "Tarification de la cantine")
-    assert "purpose" not in entries[3]
+def test_a_record_has_the_purpose_of_its_habilitation(records: list[dict[str, Any]]) -> None:
+    assert (records[0]["habilitation"], records[0]["purpose"]) == ("habilitation-9", "Tarification de la cantine")
+    assert "purpose" not in records[3]
 
 
 def test_a_whole_period_is_proven_with_the_public_key(write: Callable[..., Exported], key: Path) -> None:
@@ -91,17 +91,17 @@ def test_a_token_or_a_habilitation_is_exported_alone(
 ) -> None:
     done = write(**chosen)
     assert (done.entries, verify(done.file, key).entries) == (count, count)
-    for one in json.loads(done.file.read_text())["entries"]:
-        assert chosen.items() <= one["entry"].items()
+    for exported in json.loads(done.file.read_text())["entries"]:
+        assert chosen.items() <= exported["entry"].items()
 
 
-def test_a_sheet_says_it_all_and_is_signed(
-    write: Callable[..., Exported], key: Path, entries: list[dict[str, Any]]
+def test_a_sheet_has_every_record_and_is_signed(
+    write: Callable[..., Exported], key: Path, records: list[dict[str, Any]]
 ) -> None:
     done = write("audit.csv", habilitation="habilitation-9", as_csv=True)
     with done.file.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [row["id"] for row in rows] == [entries[one]["id"] for one in (0, 1, 2, 4, 5)]
+    assert [row["id"] for row in rows] == [records[index]["id"] for index in (0, 1, 2, 4, 5)]
     assert [(row["seal"], row["index"]) for row in rows] == [("1", "0"), ("1", "1"), ("1", "2"), ("3", "0"), ("3", "1")]
     assert (rows[0]["organisation"], rows[0]["purpose"]) == ("VILLE EXEMPLE", "Tarification de la cantine")
     assert (verify(done.file, key).entries, verify(done.file, key).signed) == (5, True)
@@ -153,7 +153,7 @@ def tampered(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], obj
         (lambda f: f.write_text('{"a": 1.5}'), "the file is not the JSON of an export"),
     ],
 )
-def test_whatever_is_done_to_a_file_is_named(
+def test_every_change_of_a_file_is_named(
     write: Callable[..., Exported], key: Path, tamper: Callable[[Path], object], what: str
 ) -> None:
     done = write()
@@ -165,7 +165,7 @@ def test_whatever_is_done_to_a_file_is_named(
         verify(done.file, key)
 
 
-def test_without_its_signature_a_file_proves_its_entries_and_not_that_they_are_all(
+def test_a_file_without_its_signature_proves_its_records_and_not_that_none_is_missing(
     write: Callable[..., Exported], key: Path
 ) -> None:
     done = write()
@@ -217,19 +217,17 @@ def test_the_verifier_runs_alone_without_the_network(write: Callable[..., Export
     ("changes", "what"),
     [({"organisation": "x"}, "was changed since it was sealed"), ({"id": "0"}, None), ({"id": "f"}, None)],
 )
-def test_what_is_not_as_it_was_sealed_is_not_exported(
-    sealing: Sealing, entries: list[dict[str, Any]], tmp_path: Path, changes: dict[str, str], what: str | None
+def test_a_record_changed_since_its_seal_is_not_exported(
+    sealing: Sealing, records: list[dict[str, Any]], tmp_path: Path, changes: dict[str, str], what: str | None
 ) -> None:
-    sealing.cloud.audit.put_item(Item=entries[1] | changes)
+    sealing.cloud.audit.put_item(Item=records[1] | changes)
     period = today() if what else Period()
     with pytest.raises(ExportError, match=what or "is in no seal"):
         export(sealing.deployment, period, tmp_path / "audit.json")
     assert not (tmp_path / "audit.json").exists()
 
 
-def test_an_entry_that_is_in_no_seal_yet_is_left_out_and_counted(
-    sealing: Sealing, write: Callable[..., Exported]
-) -> None:
+def test_a_record_without_a_seal_yet_is_left_out_and_counted(sealing: Sealing, write: Callable[..., Exported]) -> None:
     sealing.make_calls(2)
     assert (write().entries, write().pending) == (6, 2)
 
@@ -247,20 +245,20 @@ def run(sealing: Sealing, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Resu
     return invoke
 
 
-def test_the_command_verifies(sealing: Sealing, entries: list[dict[str, Any]], run: Callable[..., Result]) -> None:
+def test_the_command_verifies(sealing: Sealing, records: list[dict[str, Any]], run: Callable[..., Result]) -> None:
     passed = run("verify")
     assert (passed.exit_code, passed.output) == (0, "6 entries, 3 seals; 0 entries not sealed yet.\n")
-    sealing.cloud.audit.delete_item(Key={name: entries[2][name] for name in ("token_day", "id")})
+    sealing.cloud.audit.delete_item(Key={name: records[2][name] for name in ("token_day", "id")})
     failed = run("verify", "--json")
     assert failed.exit_code == 1
-    place = f"entry {entries[2]['token_day']}/{entries[2]['id']}"
+    place = f"entry {records[2]['token_day']}/{records[2]['id']}"
     assert json.loads(failed.stdout)["findings"] == [{"place": place, "what": "it was deleted since seal 1"}]
     assert f"first {place}: it was deleted since seal 1" in failed.stderr
 
 
-def test_the_command_searches_by_token(entries: list[dict[str, Any]], run: Callable[..., Result]) -> None:
+def test_the_command_searches_by_token(records: list[dict[str, Any]], run: Callable[..., Result]) -> None:
     found = json.loads(run("search", "--token", "jeton-1", "--json").stdout)
-    assert [one["id"] for one in found] == [entries[one]["id"] for one in (0, 1, 2, 4, 5)]
+    assert [record["id"] for record in found] == [records[index]["id"] for index in (0, 1, 2, 4, 5)]
     assert "VILLE EXEMPLE" in run("search", "--token", "jeton-2").stdout
     assert json.loads(run("search", "--token", "jeton-1", "--to", "2020-01-01", "--json").stdout) == []
 
@@ -286,7 +284,7 @@ def test_the_command_searches_by_citizen_and_does_not_repeat_the_number(
     assert not re.search(r"26\s?90000000001", done.output)  # a shorter part of it stands by chance in some hash
 
 
-def test_the_command_says_whose_entries_it_needs(run: Callable[..., Result]) -> None:
+def test_the_command_requires_one_token_or_one_citizen(run: Callable[..., Result]) -> None:
     for options in ((), ("--token", "x", "--numero-fiscal", "2690000000001"), ("--numero-fiscal", "269")):
         refused = run("search", *options)
         assert refused.exit_code == 2
@@ -297,9 +295,9 @@ def test_the_command_says_whose_entries_it_needs(run: Callable[..., Result]) -> 
 
 
 def test_the_command_exports_and_verifies_a_file(
-    entries: list[dict[str, Any]], run: Callable[..., Result], tmp_path: Path
+    records: list[dict[str, Any]], run: Callable[..., Result], tmp_path: Path
 ) -> None:
-    day = entries[0]["at"][:10]
+    day = records[0]["at"][:10]
     key, file = tmp_path / "key.pem", tmp_path / "audit.csv"
     key.write_text(run("public-key").stdout)
     period = ("--from", day, "--to", f"{datetime.fromisoformat(day) + timedelta(days=1):%Y-%m-%d}")

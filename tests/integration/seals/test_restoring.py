@@ -1,4 +1,4 @@
-"""A table restored by the command. moto, as MiniStack, restores a table as it is now, whatever the instant."""
+"""A table restored by the command. moto, like MiniStack, restores the present table at any instant."""
 
 import json
 from collections.abc import Callable
@@ -32,7 +32,7 @@ def backend() -> DynamoDBBackend:
 
 @pytest.fixture
 def restore(sealing: Sealing, backend: DynamoDBBackend, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    """The command, where every table could be restored from yesterday to in two minutes; it does not wait."""
+    """The command, with tables that can be restored from yesterday to in two minutes; it does not wait."""
     dynamodb = boto3.client("dynamodb")
     vars(sealing.deployment)["outputs"]["HabilitationsTable"] = "habilitations"
     for name in ("tokens", "audit", "stats", "habilitations"):
@@ -62,8 +62,8 @@ def test_a_restored_table_is_as_the_template_says(table: str, restore: Callable[
     declared = resources("AWS::DynamoDB::Table")[f"{table.capitalize()}Table"]
     made = dynamodb.describe_table(TableName="restored")["Table"]
     assert made["DeletionProtectionEnabled"]
-    assert {one["IndexName"] for one in made.get("GlobalSecondaryIndexes", [])} == {
-        one["IndexName"] for one in declared.get("GlobalSecondaryIndexes", [])
+    assert {index["IndexName"] for index in made.get("GlobalSecondaryIndexes", [])} == {
+        index["IndexName"] for index in declared.get("GlobalSecondaryIndexes", [])
     }
     assert made.get("StreamSpecification", {}).get("StreamViewType") == declared.get("StreamSpecification", {}).get(
         "StreamViewType"
@@ -77,17 +77,17 @@ def test_a_restored_table_is_as_the_template_says(table: str, restore: Callable[
 
 
 @pytest.mark.parametrize(("carried", "asked"), [("STANDARD", ["STANDARD_INFREQUENT_ACCESS"]), (None, [])])
-def test_the_restored_audit_has_the_class_of_what_is_seldom_read(
+def test_the_restored_audit_has_the_table_class_of_infrequent_access(
     carried: str | None, asked: list[str], restore: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Moto knows of no class: it is told here, as AWS tells it, and what is asked is read on its way."""
+    """moto has no table classes: this adds them to its descriptions, and reads those that are requested."""
     describe, update = RestoredPITTable.describe, DynamoHandler.update_table
     classes: list[str] = []
 
     def described(self: RestoredPITTable, base_key: str = "TableDescription") -> dict[str, Any]:
-        told: dict[str, Any] = describe(self, base_key)
-        told[base_key]["TableClassSummary"] = {"TableClass": carried or "STANDARD_INFREQUENT_ACCESS"}
-        return told
+        output: dict[str, Any] = describe(self, base_key)
+        output[base_key]["TableClassSummary"] = {"TableClass": carried or "STANDARD_INFREQUENT_ACCESS"}
+        return output
 
     def updated(self: DynamoHandler) -> Any:
         classes.extend([self.body["TableClass"]] if "TableClass" in self.body else [])
@@ -99,7 +99,9 @@ def test_the_restored_audit_has_the_class_of_what_is_seldom_read(
     assert classes == asked
 
 
-def test_it_tells_what_it_made_and_that_nothing_uses_it(sealing: Sealing, restore: Callable[..., Result]) -> None:
+def test_the_command_describes_the_new_table_which_nothing_uses(
+    sealing: Sealing, restore: Callable[..., Result]
+) -> None:
     for _ in range(3):
         sealing.cloud.issue_key("dgfip_avis_imposition")
     done = restore("tokens", "--json")
@@ -125,7 +127,9 @@ def test_the_latest_instant_is_the_latest_that_dynamodb_has(restore: Callable[..
 
 
 @pytest.mark.parametrize(("options", "to"), [((), None), (("--latest",), NOW)])
-def test_an_instant_is_said_once(options: tuple[str, ...], to: datetime | None, restore: Callable[..., Result]) -> None:
+def test_exactly_one_instant_is_required(
+    options: tuple[str, ...], to: datetime | None, restore: Callable[..., Result]
+) -> None:
     refused = restore("stats", *options, to=to)
     assert (refused.exit_code, "say --to an instant, or --latest" in refused.stderr) == (2, True)
 
@@ -156,19 +160,19 @@ def test_a_table_without_recovery_is_refused(restore: Callable[..., Result]) -> 
 
 
 def _take_long(monkeypatch: pytest.MonkeyPatch, *statuses: str) -> None:
-    """Have a restored table go through these statuses, one a look, before it is active."""
+    """Give a restored table these statuses, one for each description, before it is active."""
     left, describe = list(statuses), RestoredPITTable.describe
 
     def described(self: RestoredPITTable, base_key: str = "TableDescription") -> dict[str, Any]:
-        told: dict[str, Any] = describe(self, base_key)
+        output: dict[str, Any] = describe(self, base_key)
         if base_key == "Table" and left:
-            told[base_key]["TableStatus"] = left.pop(0)
-        return told
+            output[base_key]["TableStatus"] = left.pop(0)
+        return output
 
     monkeypatch.setattr(RestoredPITTable, "describe", described)
 
 
-def test_it_waits_and_tells_for_how_long(restore: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_shows_how_long_it_waits(restore: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
     _take_long(monkeypatch, *["CREATING"] * 5)
     done = restore("stats", "--name", "restored")
     assert done.exit_code == 0
@@ -176,7 +180,7 @@ def test_it_waits_and_tells_for_how_long(restore: Callable[..., Result], monkeyp
     assert done.stderr.count("restored: creating, 1 min") == 2
 
 
-def test_a_restore_that_fails_is_told(restore: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_restore_is_an_error(restore: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
     _take_long(monkeypatch, "CREATING", "INACCESSIBLE_ENCRYPTION_CREDENTIALS")
     failed = restore("stats", "--name", "restored")
     assert failed.exit_code == 1
@@ -200,10 +204,10 @@ def test_backups_that_are_not_possible_yet_are_waited_for(
 
 
 def _age(sealing: Sealing, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """Return sealed entries; the period that is verified is moved, which makes them as old as a restore's are."""
-    entries = sealing.make_sealed_calls(3)
+    """Return sealed records; the verified period is moved, so that they count as older than a restore."""
+    records = sealing.make_sealed_calls(3)
     monkeypatch.setattr("ops.restore.MAX_SEAL_DELAY", -timedelta(hours=2))  # NOW is of when the suite began
-    return entries
+    return records
 
 
 def test_a_restored_audit_is_verified_against_the_seals(
@@ -211,33 +215,33 @@ def test_a_restored_audit_is_verified_against_the_seals(
 ) -> None:
     _age(sealing, monkeypatch)
     done = restore("audit", "--name", "restored", "--json")
-    told = json.loads(done.stdout)
-    assert (done.exit_code, told["items"], told["verification"]["entries"], told["verification"]["seals"]) == (
+    output = json.loads(done.stdout)
+    assert (done.exit_code, output["items"], output["verification"]["entries"], output["verification"]["seals"]) == (
         0,
         3,
         3,
         1,
     )
-    assert told["verification"]["findings"] == []
-    assert told["stream"].split("/")[1] == "restored"
+    assert output["verification"]["findings"] == []
+    assert output["stream"].split("/")[1] == "restored"
 
 
-def test_an_audit_that_was_restored_with_a_hole_says_so(
+def test_a_restored_audit_with_a_missing_record_is_an_error(
     sealing: Sealing, restore: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    entries = _age(sealing, monkeypatch)
-    sealing.cloud.audit.delete_item(Key={name: entries[1][name] for name in ("token_day", "id")})
+    records = _age(sealing, monkeypatch)
+    sealing.cloud.audit.delete_item(Key={name: records[1][name] for name in ("token_day", "id")})
     done = restore("audit", "--name", "restored")
-    place = f"entry {entries[1]['token_day']}/{entries[1]['id']}"
+    place = f"entry {records[1]['token_day']}/{records[1]['id']}"
     assert done.exit_code == 1
     assert f"2 entries, 1 seals; {place}: it was deleted since seal 1" in done.stdout
     assert f"not as it was sealed, first {place}" in done.stderr
 
 
-def test_what_was_restored_is_verified_and_not_what_is_used(
+def test_the_restored_table_is_verified_and_not_the_table_in_use(
     sealing: Sealing, restore: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    entries, copy = _age(sealing, monkeypatch), DynamoDBBackend.restore_table_to_point_in_time
+    records, copy = _age(sealing, monkeypatch), DynamoDBBackend.restore_table_to_point_in_time
 
     def restored_empty(self: DynamoDBBackend, *names: str, **named: str) -> RestoredPITTable:
         made = copy(self, *names, **named)
@@ -246,6 +250,6 @@ def test_what_was_restored_is_verified_and_not_what_is_used(
 
     monkeypatch.setattr(DynamoDBBackend, "restore_table_to_point_in_time", restored_empty)
     done = restore("audit", "--name", "restored", "--json")
-    told = json.loads(done.stdout)
-    assert (done.exit_code, told["items"], told["source_items"]) == (1, 0, 3)
-    assert len(told["verification"]["findings"]) == len(entries)
+    output = json.loads(done.stdout)
+    assert (done.exit_code, output["items"], output["source_items"]) == (1, 0, 3)
+    assert len(output["verification"]["findings"]) == len(records)

@@ -86,6 +86,22 @@ def test_a_seal_is_never_older_than_the_one_before(sealing: Sealing, monkeypatch
     assert [seal.at for seal in sealing.seals()] == [dated, dated, dated + timedelta(hours=1)]
 
 
+def test_a_batch_is_compared_with_the_seals_since_its_first_record(
+    sealing: Sealing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (record,) = sealing.make_calls(1)
+    set_clock(monkeypatch, datetime.fromisoformat(record["at"]) - timedelta(seconds=30))
+    sealing.deliver([stream_record(record)])
+    (other,) = sealing.make_calls(1)
+    late = stream_record(other)
+    late["dynamodb"]["ApproximateCreationDateTime"] += 45
+    sealing.deliver([stream_record(record), late])
+    assert [[record_id for _, record_id, _ in seal.entries] for seal in sealing.seals()] == [
+        [record["id"]],
+        [other["id"]],
+    ]
+
+
 @pytest.mark.parametrize("seconds", [50, -50])
 def test_a_record_dated_within_a_minute_of_its_arrival_is_sealed(sealing: Sealing, seconds: int) -> None:
     (record,) = sealing.make_calls(1)
@@ -96,7 +112,7 @@ def test_a_record_dated_within_a_minute_of_its_arrival_is_sealed(sealing: Sealin
 @pytest.mark.parametrize("same_environment", [True, False])
 def test_a_record_delivered_twice_is_sealed_once(sealing: Sealing, *, same_environment: bool) -> None:
     records = sealing.make_sealed_calls(4)
-    for again in (records, records[1:3], [records[0], records[0]]):
+    for again in (records, records[1:3], [records[0], records[0]], records[-1:]):
         if not same_environment:
             new_environment()
         sealing.deliver(map(stream_record, again))
@@ -148,6 +164,7 @@ def failing_before(client: Any, operation: str, monkeypatch: pytest.MonkeyPatch)
     return lambda: monkeypatch.setattr(client, operation, done)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fail", [failing_before, failing_after])
 @pytest.mark.parametrize(
     ("client", "operation"),
@@ -178,6 +195,7 @@ def test_a_batch_delivered_again_after_a_failure_is_sealed_once(
     assert head(sealing)["number"] == len(found)
 
 
+@pytest.mark.slow
 def test_records_that_waited_an_hour_of_failures_are_sealed_without_an_alarm(
     sealing: Sealing, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -272,6 +290,7 @@ def dated(record: dict[str, Any], seconds: int) -> dict[str, Any]:
         ),
         ("late", lambda record: changed(record, token_day="jeton-1#2020-01-01")),
         ("late", lambda record: changed(record, id="01000000-0000-7000-8000-000000000001")),
+        ("late", lambda record: changed(record, id="0fffffff-0000-7000-8000-000000000001")),
         ("late", lambda record: dated(record, 70)),
         ("late", lambda record: dated(record, -70)),
         ("forged", lambda record: changed(record, status=201)),
@@ -308,12 +327,12 @@ def test_an_expired_record_is_not_reported(sealing: Sealing, capfd: pytest.Captu
 
 
 def test_the_wait_of_the_oldest_record_is_measured(sealing: Sealing, capfd: pytest.CaptureFixture[str]) -> None:
-    sealing.deliver([example_record()])
+    sealing.deliver([*map(stream_record, sealing.make_calls(1)), example_record()])  # the example is older
     lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
     (measured,) = [line for line in lines if "SealLag" in line]
     (seal,) = sealing.seals()
     began = seals.time_of(seal.entries[0][1])
     assert measured["SealLag"] == [pytest.approx(max(0.0, (seal.at - began).total_seconds()), abs=0.002)]
-    assert measured["SealedEntries"] == [1.0]
+    assert measured["SealedEntries"] == [2.0]
     (dimensions,) = measured["_aws"]["CloudWatchMetrics"][0]["Dimensions"]
     assert sorted(dimensions) == ["environment", "service"]  # those of the alarm
