@@ -219,7 +219,7 @@ def header(seal: Seal, **changes: Any) -> Seal:
         (lambda seal: replace(seal, signature="é"), "the signature is wrong"),
         (lambda seal: replace(seal, entries=[]), "its list of entries is not the one that was signed"),
         (
-            lambda seal: replace(seal, entries=[("x", *seal.records[0][1:])]),
+            lambda seal: replace(seal, entries=[("x", *seal.entries[0][1:])]),
             "its list of entries is not the one that was signed",
         ),
     ],
