@@ -94,7 +94,7 @@ def test_a_route_returns_exactly_the_fields_of_the_token_scopes(cloud: Cloud, fo
     @given(scopes=scope_sets, values=values)
     def check(scopes: set[str], values: dict[str, object]) -> None:
         leaves = {path: EMPTY if value == "blank" else value for path, value in values.items() if value != "absent"}
-        played = replace(dataset, ask=lambda _: document(leaves))
+        played = replace(dataset, fetch=lambda _: document(leaves))
         key = cloud.issue_key(*scopes)
         response: Any = played.handler(event_of(folder, route, key), None)
         opened = opened_by(dataset.provider, scopes).intersection(declared)

@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 
 from api_particulier.api.parameters import AvisNumbers
 from api_particulier.errors import UnavailableYear, UnknownNotice
+from api_particulier.providers import impot_particulier, svair
 from api_particulier.scopes import ProviderData
 from api_particulier.settings import settings
 
@@ -41,14 +42,8 @@ def ping() -> None:
 
 
 def _interface() -> _Interface:
-    """Return the module of the interface that is configured, without importing the other one."""
-    if settings().dgfip_provider == "impot_particulier":
-        from api_particulier.providers import impot_particulier  # noqa: PLC0415 - see above
-
-        return impot_particulier
-    from api_particulier.providers import svair  # noqa: PLC0415 - see above
-
-    return svair
+    """Return the module of the interface that is configured."""
+    return impot_particulier if settings().dgfip_provider == "impot_particulier" else svair
 
 
 def _check_year(reference_avis: str) -> None:

@@ -20,8 +20,9 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
 from http.client import HTTPException, RemoteDisconnected
+from math import inf
 from random import uniform
-from threading import Timer
+from threading import Condition, Thread
 from time import monotonic, sleep
 from typing import Any, Final, override
 
@@ -44,6 +45,7 @@ MAX_HEAD_BYTES: Final = 64 * 1024
 OK: Final = frozenset({200})
 _CHUNK: Final = 64 * 1024
 _HEADERS: Final = {"User-Agent": "api-particulier", "Accept": "*/*", "Accept-Encoding": "identity"}
+_FORM: Final = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
 @dataclass(frozen=True)
@@ -94,9 +96,13 @@ class ProviderClient:
 
         A ``body`` that is a text is a form, as ``urlencode`` writes it. A redirection is never followed.
         """
-        form = {"Content-Type": "application/x-www-form-urlencoded"} if isinstance(body, str) else {}
-        request = self._session.prepare_request(
-            requests.Request(method, f"{self._base_url}{path}", headers={**form, **(headers or {})}, data=body)
+        request = requests.PreparedRequest()
+        request.prepare(
+            method=method,
+            url=f"{self._base_url}{path}",
+            headers={**_HEADERS, **(_FORM if isinstance(body, str) else {}), **(headers or {})},
+            data=body,
+            cookies=self._session.cookies,
         )
         self._retries.earn()
         try:
@@ -192,8 +198,6 @@ class _Session(requests.Session):
     def __init__(self, tls: ssl.SSLContext) -> None:
         super().__init__()
         self.trust_env = False
-        self.headers.clear()
-        self.headers.update(_HEADERS)
         adapter = _Adapter(tls)
         self.mount("http://", adapter)
         self.mount("https://", adapter)
@@ -270,14 +274,14 @@ class _TimeLimit:
     """
 
     def __init__(self, seconds: float) -> None:
-        self._end = monotonic() + seconds
+        self.end = monotonic() + seconds
         self.expired = False
         self.socket: Any = None
         """The socket that a response is awaited on; None until the first request is sent."""
 
     def bound(self, timeout: float) -> float:
         """Return a timeout that ends no later than this limit; raise ``ProviderUnavailable`` at its end."""
-        left = self._end - monotonic()
+        left = self.end - monotonic()
         if left <= 0:
             raise ProviderUnavailable
         return min(left, timeout)
@@ -292,6 +296,46 @@ class _TimeLimit:
                 return
 
 
+class _Watchdog:
+    """A thread that ends the questions whose time is over; it lives as long as the environment.
+
+    A ``Timer`` for each question would start a thread for each: 0.1 ms of CPU, and as much waiting for each other.
+    """
+
+    def __init__(self) -> None:
+        self._changed = Condition()
+        self._limits: set[_TimeLimit] = set()
+        self._wakes_at = inf
+        self._thread: Thread | None = None
+        """None until the first question: a snapshot must hold no thread."""
+
+    def watch(self, limit: _TimeLimit) -> None:
+        """Expire ``limit`` at its end, unless it is released before."""
+        with self._changed:
+            self._limits.add(limit)
+            if self._thread is None:
+                self._thread = Thread(target=self._run, name="provider watchdog", daemon=True)
+                self._thread.start()
+            if limit.end < self._wakes_at:
+                self._changed.notify()
+
+    def release(self, limit: _TimeLimit) -> None:
+        """Leave ``limit`` alone from now on."""
+        with self._changed:
+            self._limits.discard(limit)
+
+    def _run(self) -> None:
+        with self._changed:
+            while True:
+                now = monotonic()
+                for limit in [limit for limit in self._limits if limit.end <= now]:
+                    limit.expire()
+                    self._limits.discard(limit)
+                self._wakes_at = min((limit.end for limit in self._limits), default=inf)
+                self._changed.wait(None if self._wakes_at == inf else self._wakes_at - now)
+
+
+_WATCHDOG: Final = _Watchdog()
 _limit: ContextVar[_TimeLimit] = ContextVar("time limit of the question")
 
 
@@ -299,14 +343,12 @@ _limit: ContextVar[_TimeLimit] = ContextVar("time limit of the question")
 def time_limit(seconds: float) -> Iterator[None]:
     """Limit the time that the requests sent within take together."""
     limit = _TimeLimit(seconds)
-    timer = Timer(seconds, limit.expire)
-    timer.daemon = True
     previous = _limit.set(limit)
-    timer.start()
+    _WATCHDOG.watch(limit)
     try:
         yield
     finally:
-        timer.cancel()
+        _WATCHDOG.release(limit)
         _limit.reset(previous)
 
 
