@@ -152,7 +152,14 @@ def deserialize(attributes: Mapping[str, Any]) -> Item:
 
 
 def _serialize(value: Any) -> Any:
-    return _SERIALIZER.serialize(Decimal(str(value)) if isinstance(value, float) else value)
+    match value:
+        case str():  # nearly every value: boto3's serializer would try eight types before it
+            return {"S": value}
+        case list():
+            return {"L": [_serialize(item) for item in value]}
+        case float():
+            return _SERIALIZER.serialize(Decimal(str(value)))
+    return _SERIALIZER.serialize(value)
 
 
 def _plain(value: Any) -> Any:
