@@ -4,6 +4,7 @@ import json
 import ssl
 import tempfile
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import boto3
@@ -24,7 +25,7 @@ from tests.support.caf import (
 )
 from tests.support.cloud import Cloud
 from tests.support.function import Response
-from tests.support.wire import answering, response, silent
+from tests.support.wire import answering, converse, read_request, response, silent
 
 
 @pytest.fixture
@@ -175,6 +176,35 @@ def test_a_caf_that_never_shakes_hands_is_unreachable(
     with silent() as url:
         monkeypatch.setenv("CAF_URL", url.replace("http://", "https://"))
         assert_unreachable(call_caf(key))
+
+
+@pytest.mark.parametrize(
+    "dripping",
+    [(b"HTTP/1.1 200 OK\r\nX-Slow: ", b"a"), (response(b"", headers={"Content-Length": "999999"}), b" ")],
+    ids=["head", "body"],
+)
+@pytest.mark.usefixtures("caf_secret")
+def test_a_response_that_drips_over_tls_ends_with_the_time_of_the_question(
+    dripping: tuple[bytes, bytes], certificates: Certificates, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beginning, drop = dripping
+    ended = Event()
+
+    def drip(connection: Any, stopped: Event) -> None:
+        with certificates.server_context().wrap_socket(connection, server_side=True) as secured:
+            read_request(secured)
+            secured.sendall(beginning)
+            while not stopped.wait(0.02):
+                try:
+                    secured.sendall(drop)
+                except OSError:
+                    ended.set()
+                    return
+
+    with converse(drip) as url:
+        monkeypatch.setenv("CAF_URL", url.replace("http://", "https://"))
+        assert_unreachable(call_caf(key))
+        assert ended.wait(10), "the connection was left open"
 
 
 SECRETS = {

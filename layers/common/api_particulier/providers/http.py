@@ -16,14 +16,11 @@ so that a caller never reads what was sent for another one.
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
 from http.client import HTTPException, RemoteDisconnected
-from math import inf
 from random import uniform
-from threading import Condition, Thread
-from time import monotonic, sleep
+from time import sleep
 from typing import Any, Final, override
 
 import certifi
@@ -37,6 +34,7 @@ from api_particulier.api import deadline
 from api_particulier.errors import ProviderInvalidResponse, ProviderRateLimited, ProviderUnavailable
 from api_particulier.observability import provider_call
 from api_particulier.providers.circuit_breaker import CircuitBreaker
+from api_particulier.providers.time_limit import current_limit, time_limit
 from api_particulier.settings import settings
 
 MAX_BYTES: Final = 2 * 1024 * 1024
@@ -116,7 +114,7 @@ class ProviderClient:
             raise ProviderUnavailable from None
 
     def _send(self, request: requests.PreparedRequest, expected: frozenset[int]) -> ProviderResponse:
-        limit = _limit.get()
+        limit = current_limit()
         timeout = (limit.bound(settings().provider_connect_timeout), limit.bound(settings().provider_read_timeout))
         try:
             response = self._session.send(request, timeout=timeout, stream=True, proxies={}, allow_redirects=False)
@@ -238,7 +236,7 @@ class _Watched:
     sock: Any
 
     def getresponse(self) -> Any:
-        _limit.get().socket = self.sock
+        current_limit().socket = self.sock
         return super().getresponse()  # type: ignore[misc]  # that of the connection
 
 
@@ -262,94 +260,6 @@ class _TlsPool(HTTPSConnectionPool):
 def _public_authorities() -> ssl.SSLContext:
     """Return the TLS context of a provider without one of its own; reading the authorities takes 15 ms."""
     return ssl.create_default_context(cafile=certifi.where())
-
-
-# ── The time limit ───────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-class _TimeLimit:
-    """The instant at which a question ends, even while the provider goes on sending byte after byte.
-
-    ``requests`` has no total timeout, and looks at no clock between two bytes of a head.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self.end = monotonic() + seconds
-        self.expired = False
-        self.socket: Any = None
-        """The socket that a response is awaited on; None until the first request is sent."""
-
-    def bound(self, timeout: float) -> float:
-        """Return a timeout that ends no later than this limit; raise ``ProviderUnavailable`` at its end."""
-        left = self.end - monotonic()
-        if left <= 0:
-            raise ProviderUnavailable
-        return min(left, timeout)
-
-    def expire(self) -> None:
-        """Shut the connection down, which wakes the thread that reads it."""
-        self.expired = True
-        if self.socket is not None:
-            try:
-                self.socket.shutdown(2)  # both ways
-            except OSError:  # closed already
-                return
-
-
-class _Watchdog:
-    """A thread that ends the questions whose time is over; it lives as long as the environment.
-
-    A ``Timer`` for each question would start a thread for each: 0.1 ms of CPU, and as much waiting for each other.
-    """
-
-    def __init__(self) -> None:
-        self._changed = Condition()
-        self._limits: set[_TimeLimit] = set()
-        self._wakes_at = inf
-        self._thread: Thread | None = None
-        """None until the first question: a snapshot must hold no thread."""
-
-    def watch(self, limit: _TimeLimit) -> None:
-        """Expire ``limit`` at its end, unless it is released before."""
-        with self._changed:
-            self._limits.add(limit)
-            if self._thread is None:
-                self._thread = Thread(target=self._run, name="provider watchdog", daemon=True)
-                self._thread.start()
-            if limit.end < self._wakes_at:
-                self._changed.notify()
-
-    def release(self, limit: _TimeLimit) -> None:
-        """Leave ``limit`` alone from now on."""
-        with self._changed:
-            self._limits.discard(limit)
-
-    def _run(self) -> None:
-        with self._changed:
-            while True:
-                now = monotonic()
-                for limit in [limit for limit in self._limits if limit.end <= now]:
-                    limit.expire()
-                    self._limits.discard(limit)
-                self._wakes_at = min((limit.end for limit in self._limits), default=inf)
-                self._changed.wait(None if self._wakes_at == inf else self._wakes_at - now)
-
-
-_WATCHDOG: Final = _Watchdog()
-_limit: ContextVar[_TimeLimit] = ContextVar("time limit of the question")
-
-
-@contextmanager
-def time_limit(seconds: float) -> Iterator[None]:
-    """Limit the time that the requests sent within take together."""
-    limit = _TimeLimit(seconds)
-    previous = _limit.set(limit)
-    _WATCHDOG.watch(limit)
-    try:
-        yield
-    finally:
-        _WATCHDOG.release(limit)
-        _limit.reset(previous)
 
 
 # ── Retries ──────────────────────────────────────────────────────────────────────────────────────────────────────────
