@@ -24,7 +24,7 @@ def log(stack: Stack, numbers: dict[str, str], status: int = 200) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("route", "numbers", "others", "fields"),
+    ("route", "numbers", "other_numbers", "fields"),
     [
         (RFR_ROUTE, NUMBERS, NEIGHBOUR_NUMBERS, ["revenuFiscalReference"]),
         ("/v2/quotient-familial", FAMILY_NUMBERS, OTHER_FAMILY_NUMBERS, ["quotientFamilial", "mois", "annee"]),

@@ -119,17 +119,17 @@ def test_only_an_administration_may_request_access(stack: Stack, visitor: Visit)
 
 
 @pytest.mark.parametrize(
-    ("kind", "who", "answer"),
+    ("kind", "applicant", "response"),
     [
         ("administration", "Une collectivité ou une administration", "Vous êtes éligible"),
         ("editeur", "Un éditeur de logiciel", "Vous êtes éligible sous conditions"),
     ],
 )
 def test_an_administration_and_a_vendor_get_a_prefilled_datapass_request(
-    stack: Stack, visitor: Visit, kind: str, who: str, response: str
+    stack: Stack, visitor: Visit, kind: str, applicant: str, response: str
 ) -> None:
     page = visitor.open(site(stack, "demande-acces"))
-    page.get_by_role("radio", name=who).check(force=True)
+    page.get_by_role("radio", name=applicant).check(force=True)
     expect(page.get_by_role("heading", name=response, exact=True)).to_be_visible()
     page.get_by_role("button", name="Préparer ma demande").click()
     expect(page.get_by_text("Choisissez une démarche.")).to_be_visible()
