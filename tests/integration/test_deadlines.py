@@ -11,6 +11,7 @@ from api_particulier.dynamodb import serialize
 from api_particulier.providers import http
 from api_particulier.providers.health import key_of
 from api_particulier.providers.http import RetryBudget
+from api_particulier.providers.time_limit import time_limit
 from tests.support import wire
 from tests.support.cloud import Cloud
 from tests.support.function import Response, call_api
@@ -28,11 +29,11 @@ def key(cloud: Cloud) -> str:
 def given(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The seconds that each call of a provider was given."""
     seconds: list[float] = []
-    time_limit = http.time_limit
+    original = time_limit
 
     def limited(limit: float) -> AbstractContextManager[None]:
         seconds.append(limit)
-        return time_limit(limit)
+        return original(limit)
 
     monkeypatch.setattr(http, "time_limit", limited)
     return seconds
