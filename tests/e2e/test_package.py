@@ -63,5 +63,5 @@ def test_everything_that_the_functions_import_is_in_the_package(tmp_path: Path) 
     # Some imports that are inside functions, and some of packages that are deployed in part.
     for line in ("from stdnum.fr import siret as sirets", "from pyasn1_modules.rfc5280 import Certificate"):
         assert line in done.stdout
-    for line in ("from lxml import etree", "from aws_lambda_powertools import Tracer"):
+    for line in ("from lxml import etree", "from aws_lambda_powertools import Logger, Tracer"):
         assert line in done.stdout
