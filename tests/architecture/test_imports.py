@@ -4,6 +4,9 @@ import pytest
 
 from tests.architecture.test_snapshots import SNAPPED, printed_at_start
 
+pytestmark = pytest.mark.slow
+
+
 SLOW = ("aws_xray_sdk", "stdnum", "pyasn1", "jinja2", "xml.dom.minidom")
 PROGRAM = f"import sys, app; print(*(name for name in {SLOW!r} if name in sys.modules))"
 

@@ -8,6 +8,9 @@ import pytest
 
 from tests.support.template import ROOT, resources
 
+pytestmark = pytest.mark.slow
+
+
 SNAPPED = [name for name, function in resources("AWS::Serverless::Function").items() if "SnapStart" in function]
 INITIALISE = """
 import json, socket, sys

@@ -17,6 +17,9 @@ from tests.support.cloud import Cloud
 from tests.support.function import Response, call_api, new_environment
 from tests.support.tax_service import NOT_FOUND_PAGE, REFUSED_PAGE, TaxService
 
+pytestmark = pytest.mark.slow
+
+
 NUMBERS: dict[str, Any] = {"numeroFiscal": "2690000000095", "referenceAvis": "2690000000096"}
 REFUSALS = {404: NOT_FOUND_PAGE, 503: REFUSED_PAGE, 502: "<p>?</p>"}
 PERIOD = Settings.model_fields["circuit_seconds"].default

@@ -27,7 +27,7 @@ NEIGHBOUR: dict[str, Any] = {"numeroFiscal": "2690000000012", "referenceAvis": "
 UNKNOWN = UnknownNotice().body
 
 
-pytestmark = pytest.mark.usefixtures("dgfip")
+pytestmark = [pytest.mark.usefixtures("dgfip"), pytest.mark.slow]
 
 
 def accesses(address: str = "203.0.113.7", **numbers: str) -> Response:

@@ -25,6 +25,9 @@ from tests.support.runtime import Step, run_steps
 from tests.support.tax_service import BLANK_PAGE, NOT_FOUND_PAGE, NOTICE, REFUSED_PAGE, TaxService, notice_page
 from tests.support.wire import closing_after, resetting, response
 
+pytestmark = pytest.mark.slow
+
+
 TRACE = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1"
 
 

@@ -32,7 +32,8 @@ ENDED = 100
 """The number of answers that a walk must not reach."""
 
 
-pytestmark = pytest.mark.usefixtures("dgfip")  # the tax service, which knows every number
+# The tax service knows every number.
+pytestmark = [pytest.mark.usefixtures("dgfip"), pytest.mark.slow]
 
 
 class Environments:

@@ -40,6 +40,8 @@ from tests.support.datapass import (
 )
 from tests.support.function import event, invoke, new_environment
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def town(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Town:

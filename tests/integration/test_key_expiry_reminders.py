@@ -22,6 +22,9 @@ from tests.support.cloud import Cloud
 from tests.support.function import new_environment
 from tests.support.mailbox import SENDER, Mail, Mailbox, install_mailbox
 
+pytestmark = pytest.mark.slow
+
+
 ENDS = datetime(2027, 6, 15, 14, 30, tzinfo=UTC)
 APPLICANT, TECHNICIAN = "demandeur@ville.exemple.fr", "technique@ville.exemple.fr"
 

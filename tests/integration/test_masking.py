@@ -39,7 +39,7 @@ DATASETS = {
 ROUTES = [(name, route) for name, dataset in DATASETS.items() for route in dataset.routes]
 ONE_CLOUD = settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
-pytestmark = pytest.mark.usefixtures("cloud", "dgfip")
+pytestmark = [pytest.mark.usefixtures("cloud", "dgfip"), pytest.mark.slow]
 
 scope_sets = st.sets(st.sampled_from([*DGFIP, *CNAF, *BUNDLES, "foo", "dgfip_", "dgfip_nom", ""]), max_size=12)
 

@@ -23,6 +23,9 @@ from api_particulier.audit import pseudonyms
 from api_particulier.audit.record import AuditRecord
 from api_particulier.errors import EnumerationSuspected, UnknownNotice
 
+pytestmark = pytest.mark.slow
+
+
 SEED = 20_261_125
 TOWNS = 300
 DAYS = 30

@@ -21,6 +21,9 @@ from tests.support.impot_particulier import SITUATION
 from tests.support.svair import COUPLE, NOTICE, render_notice, to_json, v2
 from tests.support.wire import response
 
+pytestmark = pytest.mark.slow
+
+
 FORM: Final = response(b"<input name='javax.faces.ViewState' value='a'>")
 PAGE: Final = render_notice(COUPLE).encode()
 OTHER: Final = render_notice(COUPLE.model_copy(update={"nombre_personnes_charge": "5"})).encode()
@@ -130,8 +133,8 @@ def test_the_rest_of_an_abandoned_response_is_never_read_by_the_next_caller(
             else:
                 questions.append(connection.getpeername()[1])
                 if len(questions) == 1:
-                    connection.sendall(given_up(provider.first))
                     late.append(connection)
+                    connection.sendall(given_up(provider.first))
                 else:
                     connection.sendall(provider.second)
 

@@ -18,6 +18,9 @@ from tests.support.function import call_api
 from tests.support.scopes import EVERY_SCOPE
 from tests.support.tax_service import TaxService
 
+pytestmark = pytest.mark.slow
+
+
 DOORS = [(dataset.name, route) for dataset in datasets() for route in dataset.routes]
 
 

@@ -11,6 +11,9 @@ from tests.support.function import Response, call_api
 from tests.support.scopes import EVERY_SCOPE
 from tests.support.tax_service import TaxService
 
+pytestmark = pytest.mark.slow
+
+
 DOORS = ("avis_imposition/v2", "revenu_fiscal_reference/v2", "composition_familiale/v2")
 WARM = [("PutItem", "audit")]
 """The requests of a warm call to AWS: the token, the keys and the circuit breaker are cached."""

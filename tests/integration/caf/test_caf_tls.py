@@ -27,6 +27,8 @@ from tests.support.cloud import Cloud
 from tests.support.function import Response
 from tests.support.wire import answering, converse, read_request, response, silent
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def strangers(tmp_path: Path) -> Certificates:

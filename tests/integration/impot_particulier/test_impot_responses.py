@@ -11,6 +11,9 @@ from tests.support.cloud import Cloud
 from tests.support.function import call_api, new_environment
 from tests.support.impot_particulier import BODY, PATH, SITUATION, ImpotParticulier
 
+pytestmark = pytest.mark.slow
+
+
 # ── Errors ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -18,6 +18,8 @@ from api_particulier.aws import dynamodb, kms, s3
 from tests.support.function import new_environment
 from tests.support.sealing import BUCKET, EXAMPLE_RECORD, Sealing, example_record, stream_record, with_mac
 
+pytestmark = pytest.mark.slow
+
 
 def head(sealing: Sealing) -> dict[str, Any]:
     return sealing.cloud.stats.get_item(Key={"pk": "seal", "sk": "head"}).get("Item", {})
@@ -164,7 +166,6 @@ def failing_before(client: Any, operation: str, monkeypatch: pytest.MonkeyPatch)
     return lambda: monkeypatch.setattr(client, operation, done)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("fail", [failing_before, failing_after])
 @pytest.mark.parametrize(
     ("client", "operation"),
@@ -195,7 +196,6 @@ def test_a_batch_delivered_again_after_a_failure_is_sealed_once(
     assert head(sealing)["number"] == len(found)
 
 
-@pytest.mark.slow
 def test_records_that_waited_an_hour_of_failures_are_sealed_without_an_alarm(
     sealing: Sealing, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

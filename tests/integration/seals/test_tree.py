@@ -15,6 +15,9 @@ from api_particulier.audit.merkle import leaf, proof, root
 from api_particulier.dynamodb import deserialize, serialize
 from ops.verify_file import canonical, root_from
 
+pytestmark = pytest.mark.slow
+
+
 SAFE = 2**53 - 1
 """The largest integer of RFC 8785."""
 texts = st.text(st.characters(exclude_categories=["Cs"]))

@@ -33,7 +33,7 @@ from tests.support.function import call_api, new_environment
 from tests.support.statistics_table import StatisticsTable
 from tests.support.template import ROOT, resources
 
-pytestmark = pytest.mark.usefixtures("cloud")
+pytestmark = [pytest.mark.usefixtures("cloud"), pytest.mark.slow]
 
 
 @pytest.mark.usefixtures("dgfip")

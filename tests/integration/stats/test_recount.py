@@ -15,6 +15,8 @@ from ops.statistics import StatisticsAudit
 from tests.support.cloud import Cloud
 from tests.support.counting import NOW, TODAY, Clock, audit_record, deliver, figures, stream_records
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def audit(cloud: Cloud) -> StatisticsAudit:  # noqa: ARG001 - moto

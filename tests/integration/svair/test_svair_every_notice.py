@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic.alias_generators import to_camel
@@ -21,6 +22,9 @@ from tests.support.svair import (
     v1,
     v2,
 )
+
+pytestmark = pytest.mark.slow
+
 
 # Each printed text with its value in a response: None is "Non imposable", ABSENT no row, "" an empty cell.
 

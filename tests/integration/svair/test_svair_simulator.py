@@ -17,6 +17,9 @@ from tests.support.svair import COUPLE, NBSP, v2
 from tests.support.template import ROOT
 from tests.support.wire import serve
 
+pytestmark = pytest.mark.slow
+
+
 PEOPLE_FILE: Final = ROOT / "sandbox/people/avis.toml"
 THIS_YEAR: Final = datetime.now(ZoneInfo("Europe/Paris")).year
 ENTRY: Final = """[[personne]]
