@@ -33,18 +33,19 @@ _COLUMNS: Final = (
 )
 
 
-def _measure(handler: Handler, mode: str, calls: int, cold_starts: int) -> dict[str, float]:
-    if mode == "instructions":
-        return process.instructions(handler, calls)
-    measure = runtime.measure if mode == "runtime" else process.measure
-    return measure(handler, calls, cold_starts)
-
-
 def _measure_all(handlers: list[Handler], mode: str, calls: int, cold_starts: int) -> dict[str, dict[str, float]]:
-    rows: dict[str, dict[str, float]] = {}
-    with click.progressbar(handlers, file=sys.stderr, item_show_func=lambda item: item.name if item else "") as bar:
-        for handler in bar:
-            rows[handler.name] = _measure(handler, mode, calls, cold_starts)
+    """Return the figures of each handler; in Lambda's runtime they take turns, elsewhere one follows another."""
+    if mode == "runtime":
+        click.echo("Warm calls of all handlers in turns, then their cold starts: 2 minutes.", err=True)
+        rows = runtime.measure(handlers, calls, cold_starts)
+    else:
+        rows = {}
+        with click.progressbar(handlers, file=sys.stderr, item_show_func=lambda item: item.name if item else "") as bar:
+            for handler in bar:
+                if mode == "instructions":
+                    rows[handler.name] = process.instructions(handler, calls)
+                else:
+                    rows[handler.name] = process.measure(handler, calls, cold_starts)
     compare(rows)
     return {name: {figure: round(value, 3) for figure, value in row.items()} for name, row in rows.items()}
 

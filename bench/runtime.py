@@ -8,8 +8,8 @@ import re
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -23,7 +23,8 @@ import requests
 from bench.handler import FOLDER, PYTHON, WARM_UP, Handler
 from release.build import ROOT, ToolError
 
-_LOG: Final = FOLDER / "runtime.log"
+_ROUNDS: Final = 20
+"""Turns that the handlers take in a run: the machine's speed changes within seconds, and all of them feel it alike."""
 _STARTED: Final = re.compile(r"INIT REPORT\(durationMs: ([\d.]+)\)")
 _CALL: Final = re.compile(r"INVOKE RTDONE\(.*duration: ([\d.]+)ms\)")
 
@@ -51,6 +52,7 @@ class _Environment:
     emulator: psutil.Process
     session: requests.Session
     event: bytes
+    log: Path
 
     def call(self) -> None:
         response = self.session.post(self.url, data=self.event, timeout=60).json()
@@ -82,22 +84,23 @@ def _environment(handler: Handler) -> Iterator[_Environment]:
     rie, api = (f"127.0.0.1:{_free_port()}" for _ in range(2))
     command = [str(_emulator()), "--runtime-interface-emulator-address", rie, "--runtime-api-address", api]
     command += [str(PYTHON), "-m", "awslambdaric", f"{handler.module}.lambda_handler"]
+    path = FOLDER / f"runtime-{handler.name}.log"
     with (
-        _LOG.open("w") as log,
+        path.open("w") as log,
         subprocess.Popen(command, cwd=FOLDER, env=handler.environment, stdout=log, stderr=log) as emulator,  # noqa: S603 - tools that `make setup` installed
         requests.Session() as session,
     ):
         try:
-            _wait(rie)
+            _wait(rie, path)
             url = f"http://{rie}/2015-03-31/functions/function/invocations"
-            yield _Environment(url, psutil.Process(emulator.pid), session, handler.event.encode())
+            yield _Environment(url, psutil.Process(emulator.pid), session, handler.event.encode(), path)
         finally:
             for process in psutil.Process(emulator.pid).children():
                 process.kill()
             emulator.kill()
 
 
-def _wait(address: str) -> None:
+def _wait(address: str, log: Path) -> None:
     host, _, port = address.partition(":")
     until = time.monotonic() + 10
     while time.monotonic() < until:
@@ -107,7 +110,7 @@ def _wait(address: str) -> None:
             time.sleep(0.02)
         else:
             return
-    msg = f"Lambda's emulator did not start: {_LOG.read_text()[-1000:]}"
+    msg = f"Lambda's emulator did not start: {log.read_text()[-1000:]}"
     raise ToolError(msg)
 
 
@@ -127,34 +130,58 @@ def cold(handler: Handler) -> tuple[float, float]:
     """Start a function and call it once; return both durations, in milliseconds."""
     with _environment(handler) as environment:
         environment.call()
-    started, (first, *_) = read_log(_LOG.read_text())
+    started, (first, *_) = read_log(environment.log.read_text())
     return started, first
 
 
-def measure(handler: Handler, calls: int, cold_starts: int) -> dict[str, float]:
-    """Return what a handler costs, warm and cold."""
-    cold(handler)  # files are read and bytecode is compiled once, outside of the figures
-    starts, firsts = zip(*(cold(handler) for _ in range(cold_starts)), strict=True)
-    half = ceil(calls / 2)
-    with _environment(handler) as environment:
+def measure(handlers: Sequence[Handler], calls: int, cold_starts: int) -> dict[str, dict[str, float]]:
+    """Return what each handler costs, warm and cold, by name."""
+    with ExitStack() as stack:
+        environments = [stack.enter_context(_environment(handler)) for handler in handlers]
+        warm = _measure_warm(environments, ceil(calls / _ROUNDS / 2) * _ROUNDS * 2)
+    return {
+        handler.name: _measure_cold(handler, cold_starts) | figures
+        for handler, figures in zip(handlers, warm, strict=True)
+    }
+
+
+def _measure_warm(environments: Sequence[_Environment], calls: int) -> list[dict[str, float]]:
+    """Return the figures of warm calls, made in turns."""
+    for environment in environments:
         for _ in range(1 + WARM_UP):
             environment.call()
-        before, logged = environment.rss_mb(), _LOG.stat().st_size
-        first, second = environment.calls(half), environment.calls(half)
-        resident = environment.rss_mb()
-    log = _LOG.read_text()
-    warm = read_log(log)[1][-2 * half :]
+    before = [(environment.rss_mb(), environment.log.stat().st_size) for environment in environments]
+    rounds = [[environment.calls(calls // _ROUNDS) for environment in environments] for _ in range(_ROUNDS)]
+    return [
+        _warm_figures(environment, list(cpu), calls, *start)
+        for environment, cpu, start in zip(environments, zip(*rounds, strict=True), before, strict=True)
+    ]
+
+
+def _warm_figures(
+    environment: _Environment, cpu: Sequence[float], calls: int, rss_before: float, logged_before: int
+) -> dict[str, float]:
+    """Return the figures of an environment; ``cpu`` has the milliseconds of each round."""
+    log = environment.log.read_text()
+    durations = read_log(log)[1][-calls:]
+    first, second = sum(cpu[: _ROUNDS // 2]), sum(cpu[_ROUNDS // 2 :])
+    resident = environment.rss_mb()
     return {
-        "cpu_ms": (first + second) / (2 * half),
-        "cpu_growth_ms": (second - first) / half,
-        "p50_ms": median(warm),
-        "p99_ms": quantiles(warm, n=100)[98],
-        "billed_ms": fmean(ceil(duration) for duration in warm),
+        "cpu_ms": (first + second) / calls,
+        "cpu_growth_ms": (second - first) / (calls / 2),
+        "p50_ms": median(durations),
+        "p99_ms": quantiles(durations, n=100)[98],
+        "billed_ms": fmean(ceil(duration) for duration in durations),
         "rss_mb": resident,
-        "rss_growth_mb": resident - before,
-        "start_ms": median(starts),
-        "init_ms": median(firsts),
-        "cold_ms": median(starts) + median(firsts),
+        "rss_growth_mb": resident - rss_before,
         # The function's lines are JSON; the emulator's, which stand between them, are not.
-        "log_bytes": sum(len(line) + 1 for line in log[logged:].splitlines() if line.startswith("{")) / (2 * half),
+        "log_bytes": sum(len(line) + 1 for line in log[logged_before:].splitlines() if line.startswith("{")) / calls,
     }
+
+
+def _measure_cold(handler: Handler, cold_starts: int) -> dict[str, float]:
+    """Return the medians of a few cold starts, in milliseconds; files are read once before."""
+    cold(handler)
+    starts, firsts = zip(*(cold(handler) for _ in range(cold_starts)), strict=True)
+    start, first = median(starts), median(firsts)
+    return {"start_ms": start, "init_ms": first, "cold_ms": start + first}
