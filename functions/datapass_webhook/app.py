@@ -16,7 +16,7 @@ from api_particulier.api.openapi import Route
 from api_particulier.api.request import Request
 from api_particulier.api.response import Response, success
 from api_particulier.aws import sqs
-from api_particulier.errors import ApiError, BadSignature
+from api_particulier.errors import ApiError, BadSignature, NotConfigured
 from api_particulier.habilitations import datapass, email, key_link, provisioning
 from api_particulier.habilitations.model import (
     Habilitation,
@@ -49,7 +49,7 @@ ROUTES = (
         body_example={"test": True},
         answer=Recu,
         example={"token_id": "0123456789abcdef"},
-        errors=(BadSignature,),
+        errors=(BadSignature, NotConfigured),
         asks={"X-Hub-Signature-256": "`sha256=` suivi du HMAC-SHA256 du corps, en hexadécimal."},
     ),
 )

@@ -14,8 +14,9 @@ from api_particulier.api.request import Request, negotiate_format
 from api_particulier.api.response import Response, success
 from api_particulier.aws import dynamodb
 from api_particulier.dynamodb import Table
-from api_particulier.errors import ApiError, NotAcceptable, ProviderInMaintenance, ProviderUnavailable
+from api_particulier.errors import ApiError, NotAcceptable, NotConfigured, ProviderInMaintenance, ProviderUnavailable
 from api_particulier.providers import caf, dgfip, health
+from api_particulier.providers.health import Verdict
 from api_particulier.settings import settings
 
 PERIOD: Final = 60
@@ -40,7 +41,7 @@ ROUTES = (
             answer=Literal["pong"],
             example="pong",
             xml=True,
-            errors=(NotAcceptable, ProviderUnavailable, ProviderInMaintenance),
+            errors=(NotAcceptable, ProviderUnavailable, ProviderInMaintenance, NotConfigured),
         )
         for provider, label, path in (("dgfip", "La DGFIP", "/api/impots/ping"), ("caf", "La CAF", "/api/caf/ping"))
     ),
@@ -72,17 +73,21 @@ def _check(provider: str) -> None:
     known = health.read(stats, provider)
     if maintenance := known.maintenance(datetime.now(UTC)):
         raise ProviderInMaintenance(maintenance.end, maintenance.message)
-    is_up = known.is_up
+    verdict = known.verdict
     if time() - known.asked_at >= PERIOD and health.acquire_ping_slot(stats, provider, PERIOD):
-        is_up = _ping(provider)
-        health.record(stats, provider, is_up=is_up)
-    if is_up is False:
+        verdict = _ping(provider)
+        health.record(stats, provider, verdict)
+    if verdict == "not_configured":
+        raise NotConfigured
+    if verdict == "down":
         raise ProviderUnavailable
 
 
-def _ping(provider: str) -> bool:
+def _ping(provider: str) -> Verdict:
     try:
         (dgfip if provider == "dgfip" else caf).ping()
+    except NotConfigured:
+        return "not_configured"
     except ApiError:
-        return False
-    return True
+        return "down"
+    return "up"

@@ -1,6 +1,7 @@
 """Probes: every five minutes, ask each provider for the data of a test identity, and store whether it answered.
 
-A schedule invokes it. The data of the response is dropped.
+A schedule invokes it. The data of the response is dropped. A provider for which no secret is filled yet is not asked:
+its state is "not configured", and its history has no probe.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,11 +11,12 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from api_particulier.api.parameters import AllocataireNumbers, AvisNumbers
-from api_particulier.aws import SecretUnavailable, dynamodb, secret
+from api_particulier.aws import dynamodb, json_secret
 from api_particulier.dynamodb import Table
-from api_particulier.errors import ApiError, BadRequest, NotFound
+from api_particulier.errors import ApiError, BadRequest, NotConfigured, NotFound
 from api_particulier.observability import LogEvent, log, measure_certificate
 from api_particulier.providers import caf, dgfip, health, uptime
+from api_particulier.providers.health import Verdict
 from api_particulier.settings import settings
 
 
@@ -50,29 +52,38 @@ def lambda_handler(_event: dict[str, Any], _context: object) -> None:
         now = datetime.now(UTC)
         if health.read(stats, provider).maintenance(now):
             continue
-        is_up = _is_up(provider, ask, identities)
-        health.record(stats, provider, is_up=is_up)
-        uptime.record(stats, provider, now, answered=is_up)
-    end = caf.certificate_end()
-    if end is not None:
-        measure_certificate(caf.PROVIDER, (end - datetime.now(UTC)).days)
+        verdict = _verdict(provider, ask, identities)
+        health.record(stats, provider, verdict)
+        if verdict != "not_configured":
+            uptime.record(stats, provider, now, answered=verdict == "up")
+    _measure_certificate()
 
 
-def _is_up(provider: str, ask: Callable[[Identities | None], None], identities: Identities | None) -> bool:
+def _verdict(provider: str, ask: Callable[[Identities | None], None], identities: Identities | None) -> Verdict:
     try:
         ask(identities)
     except (NotFound, BadRequest) as error:  # it answers, and no longer knows the test identity
         log(LogEvent.PROBE_UNKNOWN, provider=provider, outcome=error.code)
+    except NotConfigured:
+        return "not_configured"
     except ApiError:
-        return False
-    return True
+        return "down"
+    return "up"
+
+
+def _measure_certificate() -> None:
+    """Measure how long the CAF's certificate is valid, once there is one."""
+    try:
+        end = caf.certificate_end()
+    except NotConfigured:
+        return
+    if end is not None:
+        measure_certificate(caf.PROVIDER, (end - datetime.now(UTC)).days)
 
 
 def _identities() -> Identities | None:
-    """Return the secret's identities; None while the secret has no value: the providers are pinged."""
+    """Return the secret's identities; None until the secret is filled: the providers are pinged."""
     try:
-        return Identities.model_validate_json(secret(settings().probe_secret_id))
-    except SecretUnavailable as error:
-        if str(error) != "ResourceNotFoundException":
-            raise
+        return json_secret("ProbeIdentities", settings().probe_secret_id, Identities)
+    except NotConfigured:
         return None

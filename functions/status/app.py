@@ -12,7 +12,7 @@ from api_particulier.api.response import Response, for_any_page, success
 from api_particulier.public import status
 
 type _Etat = Literal["disponible", "perturbe", "indisponible", "maintenance"]
-type _EtatFournisseur = Literal["disponible", "indisponible", "maintenance", "inconnu"]
+type _EtatFournisseur = Literal["disponible", "indisponible", "maintenance", "non_configure", "inconnu"]
 type _Fournisseur = Literal["dgfip", "caf"]
 _DISPONIBILITE: Final = "Sondes réussies sur 30 jours, en pour cent ; null sans sonde"
 

@@ -89,7 +89,8 @@ def test_the_signature_header_is_read_in_any_case(town: Town) -> None:
 def test_an_empty_secret_refuses_every_signature(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     empty = boto3.client("secretsmanager").create_secret(Name="empty", SecretString=" ")["ARN"]
     monkeypatch.setenv("DATAPASS_SECRET_ID", empty)
-    assert invoke(signed_request(datapass_event(), ""), "datapass_webhook").status == 401
+    answer = invoke(signed_request(datapass_event(), ""), "datapass_webhook")
+    assert (answer.status, answer.body["error"]) == (503, "not_configured")
     assert town.stored_items() == []
 
 

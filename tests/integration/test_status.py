@@ -217,6 +217,8 @@ def test_a_status_that_cannot_be_read_is_an_error_that_no_cache_keeps(cloud: Clo
         (("disponible", "disponible"), "disponible"),
         (("disponible", "inconnu"), "disponible"),
         (("disponible", "indisponible"), "perturbe"),
+        (("disponible", "non_configure"), "perturbe"),
+        (("non_configure", "non_configure"), "indisponible"),
         (("indisponible", "indisponible"), "indisponible"),
         (("indisponible", "maintenance"), "indisponible"),
         (("maintenance", "disponible"), "maintenance"),
@@ -229,7 +231,7 @@ def test_the_state_of_the_service_follows_its_providers(states: tuple[status.Sta
 
 def test_a_provider_is_down_while_its_circuit_breaker_is_open() -> None:
     now = datetime.now(UTC)
-    assert status.state_of(Health(open_until=now.timestamp() - 60, is_up=True), now) == "indisponible"
+    assert status.state_of(Health(open_until=now.timestamp() - 60, verdict="up"), now) == "indisponible"
 
 
 # ── Arithmetic ───────────────────────────────────────────────────────────────────────────────────────────────────────

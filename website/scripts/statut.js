@@ -6,6 +6,7 @@ const STATES = {
   perturbe: ["warning", "Perturbé"],
   indisponible: ["error", "Indisponible"],
   maintenance: ["info", "En maintenance"],
+  non_configure: ["warning", "Non configuré"],
   inconnu: ["info", "Pas encore vérifié"],
 };
 const OVERALL = {

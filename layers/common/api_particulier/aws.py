@@ -11,12 +11,16 @@ because every environment would draw the same ones.
 
 import random
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 import boto3
 from aws_lambda_powertools.utilities.parameters import GetParameterError, SecretsProvider
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from pydantic import BaseModel, ValidationError
+
+from api_particulier.errors import NotConfigured
+from api_particulier.observability import LogEvent, log
 
 if TYPE_CHECKING:
     from mypy_boto3_apigateway import APIGatewayClient
@@ -44,21 +48,47 @@ def _secrets() -> SecretsProvider:
     return SecretsProvider(boto3_client=cast("SecretsManagerClient", _client("secretsmanager")))
 
 
+type SecretName = Literal["CafCertificate", "DatapassSecret", "ImpotParticulierClient", "ProbeIdentities"]
+"""The secrets of the template, which an operator fills."""
+_NO_VALUE: Final = "ResourceNotFoundException"
+"""What Secrets Manager answers about a secret that CloudFormation made, until it is filled."""
+
+
 class SecretUnavailable(Exception):
-    """A secret cannot be read, or has no value yet; the text is the service's error code."""
+    """A secret cannot be read; the text is the service's error code."""
 
 
-def secret(secret_id: str | None, *, max_age: int = 0) -> str:
+def secret(name: SecretName, secret_id: str | None, *, max_age: int = 0) -> str:
     """Return the value of a secret, which may have been read up to ``max_age`` seconds ago.
 
-    Raise ``SecretUnavailable`` when it cannot be read.
+    Raise ``NotConfigured`` when it has no value yet, ``SecretUnavailable`` when it cannot be read.
     """
     try:
-        return str(_secrets().get(secret_id or "", max_age=max_age, force_fetch=not max_age))
+        value = str(_secrets().get(secret_id or "", max_age=max_age, force_fetch=not max_age)).strip()
     except GetParameterError as error:
         cause = error.__context__
         code = cause.response["Error"]["Code"] if isinstance(cause, ClientError) else type(cause).__name__
-        raise SecretUnavailable(code) from None
+        if code != _NO_VALUE:
+            raise SecretUnavailable(code) from None
+        value = ""
+    if not value:
+        raise not_configured(name, "empty")
+    return value
+
+
+def json_secret[M: BaseModel](name: SecretName, secret_id: str | None, model: type[M]) -> M:
+    """Return a secret that is a JSON object; raise ``NotConfigured`` also when it is not that object."""
+    value = secret(name, secret_id)
+    try:
+        return model.model_validate_json(value)
+    except ValidationError:  # its text holds the value
+        raise not_configured(name, "malformed") from None
+
+
+def not_configured(name: SecretName, outcome: Literal["empty", "malformed"]) -> NotConfigured:
+    """Log the state of a secret, and return the error of what needs it."""
+    log(LogEvent.NOT_CONFIGURED, secret=name, outcome=outcome)
+    return NotConfigured()
 
 
 @lru_cache(maxsize=1)

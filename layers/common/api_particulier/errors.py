@@ -24,6 +24,7 @@ ApiError
 │   │   └── ProviderInMaintenance   as an operator announced: it is not asked
 │   ├── ProviderError 503     it could not serve the request (a CAF return code 2xx, or an unknown one)
 │   └── ProviderInvalidResponse 502   its response cannot be understood
+├── NotConfigured 503         a secret that the answer needs is empty, or is not what it should be
 ├── AuditUnavailable 503      the audit record could not be written: no record, no data
 └── InternalError 500         anything else, without its cause
 
@@ -248,6 +249,17 @@ class ProviderInvalidResponse(ProviderFailure):
     code = "invalid_response"
     reason = "The data provider's answer cannot be understood"
     message = "La réponse du fournisseur de données n'a pas pu être interprétée"
+
+
+class NotConfigured(ApiError):
+    """Le service n'a pas encore reçu les accès qu'il lui faut ; le fournisseur n'est pas interrogé."""
+
+    # An operator fills a secret: minutes, or days.
+    status = 503
+    code = "not_configured"
+    reason = "The service has not been given its access yet"
+    message = "Le service n'a pas encore reçu les accès nécessaires à cet appel, veuillez réessayer plus tard"
+    retry_after = 300
 
 
 class AuditUnavailable(ApiError):

@@ -27,7 +27,7 @@ from aws_lambda_powertools import Logger, Tracer
 from aws_lambda_powertools.logging.formatter import BasePowertoolsFormatter
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
-from api_particulier.errors import ApiError, BadRequest, InternalError, NotFound
+from api_particulier.errors import ApiError, BadRequest, InternalError, NotConfigured, NotFound
 from api_particulier.settings import settings
 
 SERVICE: Final = "api-particulier"
@@ -50,6 +50,8 @@ class LogEvent(StrEnum):
     """The table could not be read, so the circuit breaker let the question through."""
     PROBE_UNKNOWN = "probe_unknown"
     """A provider answers, and does not know the test identity of the probes."""
+    NOT_CONFIGURED = "not_configured"
+    """A secret is empty, or is not what it should be: what needs it is refused. No alarm rings."""
     AUDIT_FAILED = "audit_failed"
     """An audit record could not be written; the call was answered 503 without data."""
     ENUMERATION_SUSPECTED = "enumeration_suspected"
@@ -99,6 +101,7 @@ FIELDS: Final = frozenset(
         "habilitation",
         "change",
         "seal",
+        "secret",
         "entries",
     }
 )
@@ -278,5 +281,6 @@ def provider_call(provider: str) -> Iterator[None]:
             if not answered:
                 subsegment.add_fault_flag()
             _tracer().provider.end_subsegment()
-        event = LogEvent.PROVIDER_ANSWERED if answered else LogEvent.PROVIDER_FAILED
-        log(event, provider=provider, outcome=outcome, duration_ms=duration_ms)
+        if outcome != NotConfigured.code:  # the provider was not asked
+            event = LogEvent.PROVIDER_ANSWERED if answered else LogEvent.PROVIDER_FAILED
+            log(event, provider=provider, outcome=outcome, duration_ms=duration_ms)

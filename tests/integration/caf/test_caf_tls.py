@@ -209,6 +209,11 @@ def test_a_response_that_drips_over_tls_ends_with_the_time_of_the_question(
         assert ended.wait(10), "the connection was left open"
 
 
+NOT_CONFIGURED = {
+    "error": "not_configured",
+    "reason": "The service has not been given its access yet",
+    "message": "Le service n'a pas encore reçu les accès nécessaires à cet appel, veuillez réessayer plus tard",
+}
 SECRETS = {
     "is not filled": "",
     "is no JSON": "-----BEGIN CERTIFICATE-----",
@@ -218,7 +223,7 @@ SECRETS = {
 
 
 @pytest.mark.parametrize("state", SECRETS)
-def test_an_unusable_secret_is_an_internal_error_with_its_exception_in_the_log(
+def test_an_unusable_secret_is_not_configured_and_the_log_names_it(
     cloud: Cloud, key: str, state: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     client = boto3.client("secretsmanager")
@@ -227,32 +232,28 @@ def test_an_unusable_secret_is_an_internal_error_with_its_exception_in_the_log(
     if state != "is not filled":
         client.put_secret_value(SecretId=made, SecretString=SECRETS[state])
     answer = call_caf(key)
-    assert (answer.status, answer.body["error"]) == (500, "internal_server_error")
-    assert answer.body["reason"] == "Internal error"
-    assert (cloud.audit_records()[-1]["status"], cloud.audit_records()[-1]["released"]) == (500, [])
+    assert (answer.status, answer.body, answer.headers["Retry-After"]) == (503, NOT_CONFIGURED, "300")
+    assert (cloud.audit_records()[-1]["status"], cloud.audit_records()[-1]["released"]) == (503, [])
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    why = [
-        line["exception"] for line in lines if (line.get("event"), line.get("provider")) == ("internal_error", "caf")
-    ]
-    assert len(why) == 1
+    (why,) = [line for line in lines if line["event"] == "not_configured"]
+    assert (why["secret"], why["outcome"]) == (
+        "CafCertificate",
+        "empty" if state == "is not filled" else "malformed",
+    )
+    assert not [line for line in lines if line["event"] in {"internal_error", "provider_failed"}]
 
 
 def test_a_secret_filled_later_is_read_at_the_next_call(caf: Caf, key: str, caf_secret: str) -> None:
     client = boto3.client("secretsmanager")
     good = client.get_secret_value(SecretId=caf_secret)["SecretString"]
     client.put_secret_value(SecretId=caf_secret, SecretString="{}")
-    assert call_caf(key).status == 500
+    assert call_caf(key).body == NOT_CONFIGURED
     client.put_secret_value(SecretId=caf_secret, SecretString=good)
     assert call_caf(key).status == 200
     assert len(caf.requests) == 1
 
 
-def test_no_secret_configured_is_an_internal_error(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CAF_URL", "https://127.0.0.1:9")
-    assert call_caf(key).status == 500
-
-
-def test_an_encrypted_private_key_is_an_internal_error(
+def test_an_encrypted_private_key_is_a_malformed_secret(
     caf_secret: str, key: str, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from cryptography.hazmat.primitives.serialization import (
@@ -266,7 +267,7 @@ def test_an_encrypted_private_key_is_an_internal_error(
     locked = unlocked.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
     fill(caf_secret, key=locked.decode())
     monkeypatch.setenv("CAF_URL", "https://127.0.0.1:9")
-    assert call_caf(key).status == 500
+    assert call_caf(key).body == NOT_CONFIGURED
 
 
 def test_the_private_key_is_read_from_a_private_file_that_is_deleted(

@@ -98,22 +98,17 @@ def test_refused_credentials_are_read_again_at_the_next_call(key: str) -> None:
 @pytest.mark.parametrize(
     "secret", ["", "x", "[]", "{}", json.dumps({"client_id": "a", "client_secret": "b"}), '{"client_id": 1}']
 )
-def test_an_unusable_secret_is_an_internal_error(
+def test_an_unusable_secret_is_not_configured(
     key: str, service: ImpotParticulier, capfd: pytest.CaptureFixture[str], secret: str
 ) -> None:
     put_secret(secret or " ")
     answer = call_api("avis_imposition/v2", key=key)
-    assert (answer.status, answer.body["error"]) == (500, "internal_server_error")
+    assert (answer.status, answer.body["error"], answer.headers["Retry-After"]) == (503, "not_configured", "300")
     assert service.requests == []
-    assert '"exception": "ValidationError"' in "".join(capfd.readouterr())
-
-
-def test_a_missing_secret_is_an_internal_error(
-    key: str, service: ImpotParticulier, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("IMPOT_PARTICULIER_SECRET_ID", "another")
-    assert call_api("avis_imposition/v2", key=key).body["error"] == "internal_server_error"
-    assert service.requests == []
+    lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    (why,) = [line for line in lines if line["event"] == "not_configured"]
+    assert (why["secret"], why["outcome"]) == ("ImpotParticulierClient", "malformed" if secret else "empty")
+    assert not [line for line in lines if line["event"] in {"internal_error", "provider_failed"}]
 
 
 @pytest.mark.parametrize("missing", ["IMPOT_PARTICULIER_URL", "IMPOT_PARTICULIER_SECRET_ID"])

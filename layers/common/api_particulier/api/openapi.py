@@ -11,6 +11,7 @@ from api_particulier.api.parameters import Parameter
 from api_particulier.errors import (
     ApiError,
     CircuitOpen,
+    NotConfigured,
     ProviderInMaintenance,
     ProviderInvalidResponse,
     ProviderRateLimited,
@@ -59,5 +60,6 @@ OF_PROVIDER: Final = (
     CircuitOpen,
     ProviderInMaintenance,
     ProviderInvalidResponse,
+    NotConfigured,
 )
 """The failures of a provider."""

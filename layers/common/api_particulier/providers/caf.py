@@ -25,7 +25,7 @@ from lxml import etree
 from pydantic import BaseModel
 
 from api_particulier.api.parameters import AllocataireNumbers
-from api_particulier.aws import SecretUnavailable, secret
+from api_particulier.aws import SecretUnavailable, json_secret, not_configured
 from api_particulier.errors import ApiError, BadRequest, InternalError, NotFound, ProviderError, ProviderInvalidResponse
 from api_particulier.observability import LogEvent, log
 from api_particulier.providers.http import ProviderClient, ProviderResponse
@@ -88,7 +88,7 @@ def famille(numbers: AllocataireNumbers) -> ProviderData:
     """Return a family file: the six fields of contract §3.4.
 
     Raise ``NotFound`` or ``BadRequest``, in the words of the table of return codes, when the CAF has a reason to give
-    none; ``InternalError`` when the client certificate cannot be read; else a ``ProviderFailure``.
+    none; ``NotConfigured`` without a client certificate; else a ``ProviderFailure``.
     """
     return _caf().famille(numbers)
 
@@ -112,21 +112,27 @@ class _Identity(BaseModel):
 
 
 def _identity() -> _Identity:
-    return _Identity.model_validate_json(secret(settings().caf_secret_id))
+    """Read the secret; raise ``NotConfigured``, or ``InternalError`` when it cannot be read: the log has the cause."""
+    try:
+        return json_secret("CafCertificate", settings().caf_secret_id, _Identity)
+    except SecretUnavailable as error:
+        log(LogEvent.INTERNAL_ERROR, provider=PROVIDER, exception=str(error))
+        raise InternalError from None
 
 
 def _tls() -> ssl.SSLContext:
     """Return a context that presents the client certificate and trusts the CAF's authority alone.
 
-    Raise ``InternalError`` when the secret cannot be read, is not filled, or is no certificate: the log has the cause.
+    Raise ``NotConfigured`` when the secret is not filled, or is no certificate; ``InternalError`` when it cannot be
+    read, or the file of the certificate not be written: the log has the cause.
     """
     # Not create_default_context: its rules on what an authority's certificate must contain are for public authorities,
     # and this certificate is the very one that an operator chose.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # it may be an intermediate authority
+    identity = _identity()
     try:
-        identity = _identity()
         context.load_verify_locations(cadata=identity.authority)
         # OpenSSL reads a certificate from a file only: this one is private to the process, and deleted once it is read.
         with NamedTemporaryFile("w", suffix=".pem") as file:
@@ -134,7 +140,9 @@ def _tls() -> ssl.SSLContext:
             file.flush()
             # A locked key is refused, instead of asked for at a terminal.
             context.load_cert_chain(file.name, password=lambda: "")
-    except (SecretUnavailable, OSError, ValueError) as error:
+    except (ssl.SSLError, ValueError):
+        raise not_configured("CafCertificate", "malformed") from None
+    except OSError as error:  # the disk is full
         log(LogEvent.INTERNAL_ERROR, provider=PROVIDER, exception=type(error).__name__)
         raise InternalError from None
     return context
@@ -143,7 +151,7 @@ def _tls() -> ssl.SSLContext:
 def certificate_end() -> datetime | None:
     """Return when the client certificate expires; None where the CAF is plain ``http://``, which needs none.
 
-    Raise ``InternalError`` when the secret cannot be read, is not filled, or is no certificate.
+    Raise ``NotConfigured`` when the secret is not filled, or is no certificate.
     """
     if (settings().caf_url or "").startswith("http://"):
         return None
@@ -151,13 +159,13 @@ def certificate_end() -> datetime | None:
     from pyasn1.error import PyAsn1Error  # noqa: PLC0415 - see above
     from pyasn1_modules.rfc5280 import Certificate  # type: ignore[import-untyped]  # noqa: PLC0415 - see above
 
+    identity = _identity()
     try:
-        first = _identity().certificate.partition(_PEM_END)[0].strip() + _PEM_END
+        first = identity.certificate.partition(_PEM_END)[0].strip() + _PEM_END
         certificate, _ = decode(ssl.PEM_cert_to_DER_cert(first), asn1Spec=Certificate())
         end: datetime = certificate["tbsCertificate"]["validity"]["notAfter"].getComponent().asDateTime
-    except (SecretUnavailable, PyAsn1Error, ValueError) as error:
-        log(LogEvent.INTERNAL_ERROR, provider=PROVIDER, exception=type(error).__name__)
-        raise InternalError from None
+    except (PyAsn1Error, ValueError):
+        raise not_configured("CafCertificate", "malformed") from None
     return end
 
 

@@ -21,7 +21,14 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from api_particulier.aws import dynamodb
 from api_particulier.dynamodb import Table
-from api_particulier.errors import ApiError, CircuitOpen, InternalError, ProviderInMaintenance, ProviderUnavailable
+from api_particulier.errors import (
+    ApiError,
+    CircuitOpen,
+    InternalError,
+    NotConfigured,
+    ProviderInMaintenance,
+    ProviderUnavailable,
+)
 from api_particulier.observability import LogEvent, alert, log
 from api_particulier.providers import health
 from api_particulier.providers.health import Health
@@ -55,7 +62,7 @@ class CircuitBreaker:
             if not half_open:  # else the next election is one period after this one already
                 self._count_failure()
             raise
-        except InternalError:  # a fault of this service, not of the provider
+        except (InternalError, NotConfigured):  # a fault of this service, not of the provider
             raise
         except ApiError:
             self._count_response(half_open=half_open)  # a refusal is a response too

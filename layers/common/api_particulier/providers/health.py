@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import time
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from api_particulier.dynamodb import Item, Table
+
+type Verdict = Literal["up", "down", "not_configured"]
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,8 @@ class Health:
     """Consecutive, of all callers."""
     open_until: float | None = None
     """The end of the time without questions, in seconds since 1970; None while the circuit is closed."""
-    is_up: bool | None = None
-    """The last verdict of a ping or a probe."""
+    verdict: Verdict | None = None
+    """That of the last ping or probe; ``not_configured`` when the secret to ask with was empty or malformed."""
     checked_at: datetime | None = None
     asked_at: float = 0.0
     """When an environment last took the slot to ping, in seconds since 1970."""
@@ -54,7 +56,7 @@ class Health:
         return cls(
             failures=item.get("failures", 0),
             open_until=item.get("open_until"),
-            is_up=item["verdict"] == "up" if "verdict" in item else None,
+            verdict=item.get("verdict"),
             checked_at=datetime.fromtimestamp(item["checked_at"], UTC) if "checked_at" in item else None,
             asked_at=item.get("asked_at", 0.0),
             maintenances=tuple(Maintenance.from_item(maintenance) for maintenance in item.get("maintenances", ())),
@@ -88,10 +90,10 @@ def acquire_ping_slot(stats: Table, provider: str, period: float) -> bool:
     return taken is not None
 
 
-def record(stats: Table, provider: str, *, is_up: bool) -> None:
+def record(stats: Table, provider: str, verdict: Verdict) -> None:
     """Write the verdict of a ping or a probe."""
     stats.update(
         key_of(provider),
         "SET verdict = :verdict, checked_at = :now",
-        values={"verdict": "up" if is_up else "down", "now": round(time(), 3)},
+        values={"verdict": verdict, "now": round(time(), 3)},
     )

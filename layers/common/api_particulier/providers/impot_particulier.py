@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from api_particulier.api.parameters import AvisNumbers
-from api_particulier.aws import SecretUnavailable, secret
+from api_particulier.aws import SecretUnavailable, json_secret
 from api_particulier.errors import InternalError, ProviderInvalidResponse, ProviderRateLimited, UnknownNotice
 from api_particulier.observability import LogEvent, log
 from api_particulier.providers.http import ProviderClient, ProviderResponse
@@ -115,8 +115,8 @@ def _impot_particulier() -> _ImpotParticulier:
 def notice(numbers: AvisNumbers) -> ProviderData:
     """Return the notice of a year.
 
-    Raise ``UnknownNotice`` when there is none, or when it is not of the reference's year; ``InternalError`` when the
-    OAuth client's secret cannot be read; else a ``ProviderFailure``.
+    Raise ``UnknownNotice`` when there is none, or when it is not of the reference's year; ``NotConfigured`` without an
+    OAuth client; else a ``ProviderFailure``.
     """
     return _impot_particulier().notice(numbers)
 
@@ -165,11 +165,11 @@ def _grant(response: ProviderResponse) -> _Granted:
 
 
 def _oauth_client() -> _OAuthClient:
-    """Read the secret; raise ``InternalError`` when it cannot be read or is not filled: the log has the cause."""
+    """Read the secret; raise ``NotConfigured``, or ``InternalError`` when it cannot be read: the log has the cause."""
     try:
-        return _OAuthClient.model_validate_json(secret(settings().impot_particulier_secret_id))
-    except (SecretUnavailable, ValidationError) as error:
-        log(LogEvent.INTERNAL_ERROR, provider=PROVIDER, exception=type(error).__name__)
+        return json_secret("ImpotParticulierClient", settings().impot_particulier_secret_id, _OAuthClient)
+    except SecretUnavailable as error:
+        log(LogEvent.INTERNAL_ERROR, provider=PROVIDER, exception=str(error))
         raise InternalError from None
 
 

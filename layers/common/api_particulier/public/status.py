@@ -20,7 +20,7 @@ PROVIDERS: Final = ("dgfip", "caf")
 CACHE_SECONDS: Final = 5
 """How long an environment keeps the status."""
 
-type State = Literal["disponible", "perturbe", "indisponible", "maintenance", "inconnu"]
+type State = Literal["disponible", "perturbe", "indisponible", "maintenance", "non_configure", "inconnu"]
 type _Body = dict[str, Any]
 
 
@@ -28,15 +28,17 @@ def state_of(known: Health, now: datetime) -> State:
     """Return the state of a provider; it is down while its circuit breaker is open."""
     if known.maintenance(now):
         return "maintenance"
-    if known.open_until is not None or known.is_up is False:
+    if known.verdict == "not_configured":
+        return "non_configure"
+    if known.open_until is not None or known.verdict == "down":
         return "indisponible"
-    return "inconnu" if known.is_up is None else "disponible"
+    return "disponible" if known.verdict == "up" else "inconnu"
 
 
 def overall(states: Iterable[State]) -> State:
-    """Return the state of the service: disturbed while some providers are down and others are not."""
+    """Return the state of the service: disturbed while some providers are down, or not configured, and others work."""
     states = set(states)
-    if "indisponible" in states:
+    if states & {"indisponible", "non_configure"}:
         return "perturbe" if states & {"disponible", "inconnu"} else "indisponible"
     return "maintenance" if "maintenance" in states else "disponible"
 
@@ -88,7 +90,9 @@ def _incidents(healths: Mapping[str, Health], histories: Mapping[str, Sequence[D
     found = [
         {"fournisseur": provider, "debut": _instant(incident.start), "fin": _instant(incident.end)}
         for provider, known in healths.items()
-        for incident in uptime.incidents(histories[provider], up_since=known.checked_at if known.is_up else None)
+        for incident in uptime.incidents(
+            histories[provider], up_since=known.checked_at if known.verdict == "up" else None
+        )
     ]
     return sorted(found, key=lambda incident: str(incident["debut"]), reverse=True)
 
