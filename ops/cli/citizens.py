@@ -8,8 +8,9 @@ import click
 from api_particulier.api.parameters import AllocataireNumbers, AvisNumbers
 from api_particulier.audit import access_log
 from api_particulier.errors import BadRequest
-from ops.cli.options import print_json, with_deployment
+from ops.cli.options import print_json, verb_path, with_deployment, with_reason
 from ops.deployment import Deployment
+from ops.operators import record_act
 
 
 def with_citizen[**P](verb: Callable[P, None]) -> Callable[P, None]:
@@ -50,10 +51,12 @@ def citizen() -> None:
 
 @citizen.command(name="access")
 @with_citizen
+@with_reason
 @with_deployment
-def list_accesses(
+def list_accesses(  # noqa: PLR0913 - one parameter an option
     deployment: Deployment,
     *,
+    reason: str,
     numero_fiscal: str | None,
     numero_allocataire: str | None,
     code_postal: str | None,
@@ -62,11 +65,11 @@ def list_accesses(
     """List the accesses to a citizen's data that the audit holds, the latest first.
 
     Check the identity of the person before answering: unlike the public route, this command does not verify the
-    numbers with the provider.
+    numbers with the provider. The citizen sees, in their own log, that an operator looked.
     """
-    log = access_log.access_log(
-        deployment.archive, citizen_of(numero_fiscal, numero_allocataire, code_postal), datetime.now(UTC)
-    )
+    citizen_id = citizen_of(numero_fiscal, numero_allocataire, code_postal)
+    record_act(deployment, verb_path(), reason=reason, citizen_id=citizen_id)
+    log = access_log.access_log(deployment.archive, citizen_id, datetime.now(UTC))
     if as_json:
         print_json(log)
         return

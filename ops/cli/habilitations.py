@@ -20,7 +20,7 @@ from api_particulier.habilitations.model import (
 )
 from api_particulier.habilitations.provisioning import active_keys
 from ops import habilitations as operators
-from ops.cli.options import Scopes, Siret, print_json, print_text, with_deployment
+from ops.cli.options import Scopes, Siret, print_json, print_text, recorded, with_deployment
 from ops.deployment import Deployment
 from ops.dry_run import dry_run
 from ops.functions import datasets
@@ -32,7 +32,6 @@ def habilitations() -> None:
 
 
 _of_a_habilitation = click.argument("habilitation_id", metavar="ID")
-_with_reason = click.option("--reason", "note", default="", help="The reason, kept in the history. Name no person.")
 
 
 @habilitations.command(name="list")
@@ -55,7 +54,7 @@ def list_habilitations(deployment: Deployment, *, vendor: str | None, state: str
 
 @habilitations.command()
 @_of_a_habilitation
-@with_deployment
+@recorded
 def show(deployment: Deployment, habilitation_id: str, *, as_json: bool) -> None:
     """Show a habilitation: its request, its scopes, its contacts, its keys, its history."""
     habilitation = deployment.habilitations.find(habilitation_id)
@@ -92,9 +91,8 @@ def show(deployment: Deployment, habilitation_id: str, *, as_json: bool) -> None
 @click.option("--scopes", type=Scopes(), help="The scopes to grant, separated by commas.")
 @click.option("--applicant", default="", metavar="EMAIL", help="The e-mail address of the applicant.")
 @click.option("--technical", default="", metavar="EMAIL", help="The e-mail address of the technical contact.")
-@_with_reason
-@with_deployment
-def grant(deployment: Deployment, habilitation_id: str | None, *, note: str, as_json: bool, **options: Any) -> None:
+@recorded
+def grant(deployment: Deployment, habilitation_id: str | None, *, reason: str, as_json: bool, **options: Any) -> None:
     """Approve the request ID, with its own scopes or those given; without ID, create a habilitation. Makes the key.
 
     The key is not shown: `habilitations link` hands it over.
@@ -106,31 +104,29 @@ def grant(deployment: Deployment, habilitation_id: str | None, *, note: str, as_
         known = deployment.habilitations.find(habilitation_id).request
         scopes = options["scopes"]
         request = known.model_copy(update={"scopes": tuple(scopes)}) if known and scopes else known
-    _decide(deployment, habilitation_id, HabilitationEventType.APPROVE, note, request=request, as_json=as_json)
+    _decide(deployment, habilitation_id, HabilitationEventType.APPROVE, reason, request=request, as_json=as_json)
 
 
 @habilitations.command()
 @_of_a_habilitation
-@_with_reason
-@with_deployment
-def refuse(deployment: Deployment, habilitation_id: str, *, note: str, as_json: bool) -> None:
+@recorded
+def refuse(deployment: Deployment, habilitation_id: str, *, reason: str, as_json: bool) -> None:
     """Refuse a request; a refused change of an approved habilitation leaves it as it was."""
     deployment.habilitations.find(habilitation_id)
-    _decide(deployment, habilitation_id, HabilitationEventType.REFUSE, note, as_json=as_json)
+    _decide(deployment, habilitation_id, HabilitationEventType.REFUSE, reason, as_json=as_json)
 
 
 @habilitations.command()
 @_of_a_habilitation
-@_with_reason
-@with_deployment
-def revoke(deployment: Deployment, habilitation_id: str, *, note: str, as_json: bool) -> None:
+@recorded
+def revoke(deployment: Deployment, habilitation_id: str, *, reason: str, as_json: bool) -> None:
     """Revoke a habilitation and its keys, at once."""
     deployment.habilitations.find(habilitation_id)
-    _decide(deployment, habilitation_id, HabilitationEventType.REVOKE, note, as_json=as_json)
+    _decide(deployment, habilitation_id, HabilitationEventType.REVOKE, reason, as_json=as_json)
 
 
 @habilitations.command()
-@with_deployment
+@recorded
 def replay(deployment: Deployment, *, as_json: bool) -> None:
     """Process the DataPass events of the dead-letter queue again; those that fail stay in it."""
     replayed = operators.replay(deployment, datetime.now(UTC))
@@ -142,7 +138,7 @@ def replay(deployment: Deployment, *, as_json: bool) -> None:
 
 @habilitations.command()
 @_of_a_habilitation
-@with_deployment
+@recorded
 def link(deployment: Deployment, habilitation_id: str, *, as_json: bool) -> None:
     """Make a one-time link and print it: it shows the latest key once, within 4 hours, to its first visitor."""
     now = datetime.now(UTC)
@@ -229,12 +225,12 @@ def _decide(  # noqa: PLR0913 - the parts of a decision, each by its name
     deployment: Deployment,
     habilitation_id: str,
     event: HabilitationEventType,
-    note: str,
+    reason: str,
     *,
     request: Request | None = None,
     as_json: bool,
 ) -> None:
     """Apply a decision, and print the habilitation."""
-    changed = operators.decide(deployment, habilitation_id, event, datetime.now(UTC), request=request, note=note)
+    changed = operators.decide(deployment, habilitation_id, event, datetime.now(UTC), request=request, note=reason)
     described = _describe(changed) | {"keys": [key["id"] for key in _keys(deployment, changed)]}
     (print_json if as_json else print_text)(described)

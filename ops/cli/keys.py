@@ -9,7 +9,7 @@ import click
 from api_particulier.habilitations import expiry_reminders
 from api_particulier.keys import lifecycle
 from api_particulier.keys.token import Token
-from ops.cli.options import Moment, Scopes, Siret, print_json, print_text, with_deployment
+from ops.cli.options import Moment, Scopes, Siret, print_json, print_text, recorded, with_deployment
 from ops.deployment import Deployment
 from ops.keys import LOOKED_BACK, forget_suspicions, last_use, last_uses, scopes_used
 
@@ -49,7 +49,7 @@ class _Network(click.ParamType[str]):
 )
 @click.option("--purpose", help="The purpose of the key, kept in every audit record.")
 @click.option("--id", "token_id", help="Finish an interrupted command: the id that it printed.")
-@with_deployment
+@recorded
 def issue(  # noqa: PLR0913 - one parameter an option
     deployment: Deployment,
     *,
@@ -149,7 +149,7 @@ def show(deployment: Deployment, token_id: str, *, as_json: bool) -> None:
     metavar="DAYS",
     help="Days during which the old key still works.",
 )
-@with_deployment
+@recorded
 def rotate(deployment: Deployment, token_id: str, *, days: int, as_json: bool) -> None:
     """Issue a second key with the same scopes, and print it; the old key works until the overlap ends."""
     token = lifecycle.find(deployment.key_store, token_id)
@@ -161,7 +161,7 @@ def rotate(deployment: Deployment, token_id: str, *, days: int, as_json: bool) -
 @keys.command()
 @_of_a_key
 @click.option("--expires", required=True, type=Moment(), help="From when it no longer works.")
-@with_deployment
+@recorded
 def prolong(deployment: Deployment, token_id: str, *, expires: datetime, as_json: bool) -> None:
     """Change the end of a key; an expired key works again."""
     token = lifecycle.find(deployment.key_store, token_id)
@@ -173,7 +173,7 @@ def prolong(deployment: Deployment, token_id: str, *, expires: datetime, as_json
 @keys.command()
 @_of_a_key
 @click.option("--scopes", required=True, type=Scopes(), help="The scopes to keep, separated by commas.")
-@with_deployment
+@recorded
 def narrow(deployment: Deployment, token_id: str, *, scopes: list[str], as_json: bool) -> None:
     """Remove scopes from a key, within a minute; the key itself does not change."""
     token = lifecycle.find(deployment.key_store, token_id)
@@ -186,7 +186,7 @@ def narrow(deployment: Deployment, token_id: str, *, scopes: list[str], as_json:
 @_of_a_key
 @click.argument("ranges", metavar="[CIDR]...", nargs=-1, type=_Network())
 @click.option("--anywhere", is_flag=True, help="Accept calls from any address.")
-@with_deployment
+@recorded
 def allow(deployment: Deployment, token_id: str, ranges: tuple[str, ...], *, anywhere: bool, as_json: bool) -> None:
     """Accept the calls of a key from these ranges of addresses only, within a minute."""
     if anywhere is bool(ranges):
@@ -198,7 +198,7 @@ def allow(deployment: Deployment, token_id: str, ranges: tuple[str, ...], *, any
 
 @keys.command()
 @_of_a_key
-@with_deployment
+@recorded
 def revoke(deployment: Deployment, token_id: str, *, as_json: bool) -> None:
     """Revoke a key, at once and for good."""
     changed = lifecycle.revoke(deployment.key_store, lifecycle.find(deployment.key_store, token_id))
@@ -208,7 +208,7 @@ def revoke(deployment: Deployment, token_id: str, *, as_json: bool) -> None:
 
 @keys.command()
 @_of_a_key
-@with_deployment
+@recorded
 def resume(deployment: Deployment, token_id: str, *, as_json: bool) -> None:
     """Reactivate a key that was suspended for enumeration, and delete what is recorded against it."""
     token = lifecycle.find(deployment.key_store, token_id)
@@ -241,7 +241,7 @@ def unused_scopes(deployment: Deployment, token_id: str, *, days: int, as_json: 
 
 
 @keys.command()
-@with_deployment
+@recorded
 def repair(deployment: Deployment, *, as_json: bool) -> None:
     """Cancel interrupted issues, and revoke the keys that expired 90 days ago or more."""
     now = datetime.now(UTC)

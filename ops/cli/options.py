@@ -5,7 +5,8 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time
 from functools import wraps
-from typing import Any
+from inspect import signature
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 import click
@@ -15,6 +16,7 @@ from api_particulier.habilitations.model import UnknownHabilitation, Unprocessab
 from api_particulier.keys.store import KeyRefused
 from ops.deployment import Deployment, DeploymentError
 from ops.export import ExportError
+from ops.operators import record_act
 
 _PARIS = ZoneInfo("Europe/Paris")
 
@@ -40,6 +42,46 @@ def with_deployment[**P](verb: Callable[P, None]) -> Callable[..., None]:
             raise click.ClickException(f"no habilitation has the id {error}") from None
 
     return run
+
+
+_TARGETS: Final = ("token_id", "habilitation_id", "token", "habilitation")
+"""Parameters of the verbs that name what they are about."""
+_DETAILS: Final = frozenset(
+    {"organisation", "siret", "scopes", "expires", "allowed", "ranges", "anywhere", "days", "vendor", "since", "until"}
+)
+"""Parameters that the audit record of a verb holds; the others may hold personal data."""
+
+with_reason = click.option(
+    "--reason", default="", help="The reason, kept in the audit and in the history. Name no person."
+)
+
+
+def recorded[**P](verb: Callable[P, None]) -> Callable[..., None]:
+    """Write the audit record of a verb before it runs, like ``with_deployment`` otherwise; adds ``--reason``."""
+    takes_reason = "reason" in signature(verb).parameters
+
+    @with_reason
+    @with_deployment
+    @wraps(verb)
+    def run(deployment: Deployment, *args: Any, reason: str, **options: Any) -> None:
+        given = {name: value for name, value in options.items() if value not in (None, (), "", False)}
+        target = next((str(given[name]) for name in _TARGETS if name in given), None)
+        details = [f"{name}={_text(given[name])}" for name in sorted(given.keys() & _DETAILS)]
+        record_act(deployment, verb_path(), reason=reason, target=target, details=details)
+        if takes_reason:
+            options["reason"] = reason
+        verb(deployment, *args, **options)  # type: ignore[arg-type]  # click calls by name
+
+    return run
+
+
+def verb_path() -> str:
+    """Return the verb that runs, as it is typed after ``api-particulier``: ``keys issue``."""
+    return " ".join(click.get_current_context().command_path.split(" ")[1:])
+
+
+def _text(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 class Moment(click.ParamType[datetime]):

@@ -80,6 +80,7 @@ RIGHTS: Final[dict[str, dict[str, set[str] | frozenset[str]]]] = {
     },
     "SealKey": {"kms:Sign": {"AuditSeals"}},
     "EntryKey": {"kms:GenerateMac": AUDITED | {"AuditSeals"}},
+    "OperatorKey": {"kms:GenerateMac": {"AuditSeals"}},
     "PseudonymKey": {"kms:GenerateMac": DATASETS | {"CitizenAccess"}},
     "PseudonymKeyArn": {"kms:GenerateMac": DATASETS | {"CitizenAccess"}},
     "FormerPseudonymKeyArns": {"kms:GenerateMac": {"CitizenAccess"}},
@@ -365,6 +366,7 @@ def test_only_the_audit_has_a_stream_and_it_brings_the_whole_record() -> None:
     [
         ("PseudonymKey", "HMAC_256", "GENERATE_VERIFY_MAC", "PSEUDONYM_KEY_ID"),
         ("EntryKey", "HMAC_256", "GENERATE_VERIFY_MAC", "ENTRY_KEY_ID"),
+        ("OperatorKey", "HMAC_256", "GENERATE_VERIFY_MAC", "OPERATOR_KEY_ID"),
         ("SealKey", "ECC_NIST_P256", "SIGN_VERIFY", "SEAL_KEY_ID"),
     ],
 )

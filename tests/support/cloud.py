@@ -82,7 +82,8 @@ def moto_cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
             tables[name] = dynamodb.create_table(TableName=name, **arguments)
         # moto generates an RSA pair for every key, a twentieth of a second each; a MAC key needs none.
         monkeypatch.setattr("moto.kms.models.generate_private_key", lambda _: None)
-        for variable, logical_id in (("PSEUDONYM_KEY_ID", "PseudonymKey"), ("ENTRY_KEY_ID", "EntryKey")):
+        for logical_id in ("PseudonymKey", "EntryKey", "OperatorKey"):
+            variable = f"{logical_id.removesuffix('Key').upper()}_KEY_ID"
             properties = resources("AWS::KMS::Key")[logical_id]
             key = _client("kms").create_key(KeySpec=properties["KeySpec"], KeyUsage=properties["KeyUsage"])
             monkeypatch.setenv(variable, key["KeyMetadata"]["KeyId"])

@@ -2,18 +2,25 @@
 
 It is the HMAC-SHA256 of the canonical JSON of the record without its MAC, under a key of the month. KMS derives this
 key and an environment keeps it in memory. Only a record with a valid MAC is sealed (docs/decisions/0012-seals.md).
+
+The records of operators have a KMS key of their own: an operator can sign those, and cannot forge the record of a call.
 """
 
 import hmac
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from api_particulier import aws
 from api_particulier.audit.canonical_json import canonical_json
 from api_particulier.settings import settings
 
+if TYPE_CHECKING:
+    from mypy_boto3_kms import KMSClient
+
+OPERATOR: Final = "operator"
+"""The type of the record of an operator's command (docs/decisions/0047-operators.md)."""
 MAC: Final = "mac"
 """The attribute of the audit table."""
 _LABEL: Final = "api-particulier/entries/"
@@ -24,8 +31,13 @@ def sign(record: Mapping[str, Any], at: datetime) -> str:
 
     Raise botocore's errors when KMS does not answer, ``ValueError`` for a value that no record holds.
     """
+    key_id = settings().operator_key_id if record.get("kind") == OPERATOR else settings().entry_key_id
+    return compute(_month_key(key_id, f"{at.astimezone(UTC):%Y-%m}"), record)
+
+
+def compute(key: bytes, record: Mapping[str, Any]) -> str:
+    """Return the MAC of a record under the key of its month; raise ``ValueError`` for a value that no record holds."""
     signed = {name: value for name, value in record.items() if name != MAC}
-    key = _month_key(settings().entry_key_id, f"{at.astimezone(UTC):%Y-%m}")
     return hmac.digest(key, canonical_json(signed), "sha256").hex()
 
 
@@ -34,8 +46,11 @@ def verify(record: Mapping[str, Any], at: datetime) -> bool:
     return hmac.compare_digest(sign(record, at).encode(), str(record.get(MAC, "")).encode())
 
 
-@lru_cache(maxsize=2)
+def derive_month_key(kms: "KMSClient", key_id: str, month: str) -> bytes:
+    """Have KMS derive the key of a month, 32 bytes; raise botocore's errors when it does not answer."""
+    return kms.generate_mac(KeyId=key_id, MacAlgorithm="HMAC_SHA_256", Message=f"{_LABEL}{month}".encode())["Mac"]
+
+
+@lru_cache(maxsize=4)
 def _month_key(key_id: str, month: str) -> bytes:
-    """Have KMS derive the key of a month, 32 bytes."""
-    derived = aws.kms().generate_mac(KeyId=key_id, MacAlgorithm="HMAC_SHA_256", Message=f"{_LABEL}{month}".encode())
-    return derived["Mac"]
+    return derive_month_key(aws.kms(), key_id, month)

@@ -70,6 +70,8 @@ class AuditRecord:
     """``slowed`` or ``suspended``, for a question refused because it looks like an enumeration."""
     status: int = 500
     error: str | None = None
+    target: str | None = None
+    """The token, habilitation or file that an operator's command is about."""
 
     def identify(self, token: Token) -> None:
         """Name the token that makes the call, and its administration."""
@@ -78,14 +80,18 @@ class AuditRecord:
 
     def to_item(self) -> dict[str, Any]:
         """Return the item of the audit table, with its mac; raise botocore's errors without KMS."""
+        attributes = self.attributes()
+        return attributes | {MAC: sign(attributes, self.at)}
+
+    def attributes(self) -> dict[str, Any]:
+        """Return the attributes of its item, without the mac."""
         values = {_STORED_NAMES.get(name, name): value for name, value in vars(self).items() if value is not None}
-        values |= {
+        return values | {
             "at": self.at.isoformat(timespec="milliseconds"),
             # A busy token makes 20 records a second, a fiftieth of what a partition takes; a day bounds its size.
             "token_day": f"{self.token or 'unknown'}#{self.at:%Y-%m-%d}",
             "expires_at": int((self.at + RETENTION).timestamp()),
         }
-        return values | {MAC: sign(values, self.at)}
 
 
 def write(record: AuditRecord) -> None:
