@@ -5,13 +5,14 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryFile
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Final
 
 ROOT = Path(__file__).parent.parent
@@ -39,21 +40,41 @@ class ToolError(Exception):
 def build(folder: Path, architecture: str) -> Path:
     """Build in ``folder`` and return the path of the built template; raise ``ToolError`` when a tool fails.
 
+    A build that fails leaves the previous one as it was: the folder is replaced at the end.
+
     Dependencies are not resolved: the layer's requirements list all of them, except those of the Lambda runtime
     (docs/decisions/0002-dependencies.md).
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    log = folder.parent / "build.log"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix="building-", dir=folder.parent) as scratch:
+        built = Path(scratch) / "build"
+        _build(built, architecture, folder.parent / "build.log")
+        if folder.exists():
+            folder.rename(Path(scratch) / "before")
+        built.rename(folder)
+    return folder / "template.yaml"
+
+
+def _build(folder: Path, architecture: str, log: Path) -> None:
     command = ["sam", "build", "--cached", "--build-dir", str(folder), "--cache-dir", str(ROOT / ".local/sam-cache")]
     run_tool([*command, "--parameter-overrides", f"Architecture={architecture}"], log, {"PIP_NO_DEPS": "1"})
     for package, kept in KEPT.items():
         prune(folder / "CommonLayer/python" / package, kept)
     # Without this, half of a cold start is compilation. A deployment loses the dates that a check would compare.
-    compiled = [sys.executable, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", str(folder)]
+    compiled = [
+        sys.executable,
+        "-m",
+        "compileall",
+        "-q",
+        "-s",
+        str(folder),
+        "--invalidation-mode",
+        "unchecked-hash",
+        str(folder),
+    ]
     run_tool(compiled, log, {})
     template = folder / "template.yaml"
-    template.write_text(stamped(with_dashboard(template.read_text()), datetime.now(UTC)))
-    return template
+    template.write_text(stamped(with_dashboard(deployable(template.read_text())), datetime.now(UTC)))
 
 
 def prune(package: Path, kept: tuple[str, ...]) -> None:
@@ -84,6 +105,11 @@ def with_dashboard(template: str) -> str:
     """Return a built template with the dashboard's file in the place of its name."""
     body = json.dumps((ROOT / "dashboard.json").read_text())
     return template.replace("DashboardBody: dashboard.json", f"DashboardBody: {{'Fn::Sub': {body}}}", 1)
+
+
+def deployable(template: str) -> str:
+    """Return a built template without the rule by which CloudFormation refuses what `sam build` alone makes."""
+    return re.sub(r"^  BuiltByMake:.*\n(?:    .*\n)+", "", template, count=1, flags=re.MULTILINE)
 
 
 def stamped(template: str, moment: datetime) -> str:
@@ -119,7 +145,7 @@ def main() -> None:
     except ToolError as error:
         sys.exit(str(error))
     layer = zipped_bytes(template.parent / "CommonLayer") / 1e6
-    print(f"Built for {AWS_ARCHITECTURE}, {layer:.1f} MB of layer: {template}. Next: sam deploy")  # noqa: T201 - a command
+    print(f"Built for {AWS_ARCHITECTURE}, {layer:.1f} MB of layer: {template}. Next: make deploy")  # noqa: T201 - a command
 
 
 if __name__ == "__main__":

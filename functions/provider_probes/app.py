@@ -14,7 +14,7 @@ from api_particulier.api.parameters import AllocataireNumbers, AvisNumbers
 from api_particulier.aws import dynamodb, json_secret
 from api_particulier.dynamodb import Table
 from api_particulier.errors import ApiError, BadRequest, NotConfigured, NotFound
-from api_particulier.observability import LogEvent, log, measure_certificate
+from api_particulier.observability import LogEvent, count_probe_run, log, measure_certificate
 from api_particulier.providers import caf, dgfip, health, uptime
 from api_particulier.providers.health import Verdict
 from api_particulier.settings import settings
@@ -57,6 +57,7 @@ def lambda_handler(_event: dict[str, Any], _context: object) -> None:
         if verdict != "not_configured":
             uptime.record(stats, provider, now, answered=verdict == "up")
     _measure_certificate()
+    count_probe_run()
 
 
 def _verdict(provider: str, ask: Callable[[Identities | None], None], identities: Identities | None) -> Verdict:

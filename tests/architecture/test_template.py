@@ -15,7 +15,7 @@ import pytest
 
 from api_particulier.api.response import RATE_LIMIT
 from api_particulier.errors import AccessDenied, InternalError
-from release.build import stamped, with_dashboard
+from release.build import deployable, stamped, with_dashboard
 from tests.support.iam import listed, statements
 from tests.support.template import ROOT, resources, template
 
@@ -265,6 +265,115 @@ def test_a_domain_speaks_tls_1_2_at_least() -> None:
     assert domain["RegionalCertificateArn"] == {"Ref": "DomainCertificateArn"}
 
 
+# ── Parameters ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+PARAMETERS: Final[dict[str, dict[str, Any]]] = template()["Parameters"]
+OF_ACM: Final = "arn:aws:acm:eu-west-3:123456789012:certificate/0a1b2c3d-0000"
+OF_KMS: Final = "arn:aws:kms:eu-west-3:123456789012:key/0a1b2c3d-0000"
+
+
+def holds(expression: Any, values: dict[str, Any]) -> Any:
+    """Return the value of an expression of ``Rules``."""
+    if isinstance(expression, list):
+        return [holds(part, values) for part in expression]
+    if not isinstance(expression, dict):
+        return expression
+    ((function, argument),) = expression.items()
+    if function == "Ref":
+        value = values[argument]
+        return value.split(",") if PARAMETERS[argument]["Type"] == "CommaDelimitedList" else value
+    if function == "Fn::Not":
+        return not holds(argument[0], values)
+    first, second = holds(argument, values)
+    return first == second if function == "Fn::Equals" else second in first
+
+
+def broken(**given: str) -> set[str]:
+    """Return the rules that CloudFormation finds broken for these parameters, of a template that was built."""
+    values = {name: str(parameter.get("Default", "https://caf.exemple.fr")) for name, parameter in PARAMETERS.items()}
+    return {
+        name
+        for name, rule in template()["Rules"].items()
+        if name != "BuiltByMake" and holds(rule.get("RuleCondition", {"Fn::Equals": ["", ""]}), values | given)
+        for assertion in rule["Assertions"]
+        if not holds(assertion["Assert"], values | given)
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, set()),
+        ({"DomainName": "api.exemple.fr"}, {"DomainHasCertificate"}),
+        ({"DomainCertificateArn": OF_ACM}, {"CertificateHasDomain"}),
+        ({"DomainName": "api.exemple.fr", "DomainCertificateArn": OF_ACM}, set()),
+        ({"DgfipProvider": "impot_particulier"}, {"ImpotParticulierHasUrl"}),
+        ({"DgfipProvider": "impot_particulier", "ImpotParticulierUrl": "https://gw.exemple.fr"}, set()),
+        ({"FormerPseudonymKeyArns": OF_KMS}, {"FormerKeysHaveSuccessor"}),
+        ({"FormerPseudonymKeyArns": f"{OF_KMS},{OF_KMS}1", "PseudonymKeyArn": OF_KMS}, set()),
+    ],
+)
+def test_parameters_that_contradict_each_other_are_refused_before_anything_is_made(
+    given: dict[str, str], expected: set[str]
+) -> None:
+    assert broken(**given) == expected
+
+
+def test_what_sam_builds_alone_is_refused_with_what_to_run_and_what_make_builds_is_not() -> None:
+    (assertion,) = template()["Rules"]["BuiltByMake"]["Assertions"]
+    assert "make deploy" in assertion["AssertDescription"]
+    (impossible,), named = assertion["Assert"]["Fn::Contains"]
+    assert not re.fullmatch(PARAMETERS[named["Ref"]]["AllowedPattern"], impossible)
+    built = deployable((ROOT / "template.yaml").read_text())
+    assert "BuiltByMake" not in built
+    assert built.count("RuleCondition") == len(template()["Rules"]) - 1
+
+
+@pytest.mark.parametrize(
+    ("parameter", "accepted", "refused"),
+    [
+        ("Environment", ["production", "essai-2"], ["", "Production", "a_b"]),
+        ("DgfipSvairUrl", ["https://cfsmsp.impots.gouv.fr", "http://127.0.0.1:9000"], ["", "http://exemple.fr"]),
+        ("ImpotParticulierUrl", ["", "https://gw.exemple.fr/api"], ["gw.exemple.fr", "https://exemple.fr/?a=b"]),
+        (
+            "DomainName",
+            ["", "api.exemple.fr"],
+            ["https://api.exemple.fr", "api.exemple.fr/", "exemple", "*.exemple.fr"],
+        ),
+        ("DomainCertificateArn", ["", OF_ACM], [OF_KMS, "certificate"]),
+        ("PseudonymKeyArn", ["", OF_KMS], [OF_ACM, "alias/pseudonymes"]),
+        ("MailSender", ["", "nepasrepondre@exemple.fr"], ["exemple.fr", "A <a@exemple.fr>"]),
+        ("AlarmMail", ["", "astreinte@exemple.fr"], ["a@b@c"]),
+        ("PageUrl", ["", "https://astreinte.exemple.fr/x"], ["http://astreinte.exemple.fr"]),
+    ],
+)
+def test_a_parameters_pattern_refuses_what_would_fail_later(
+    parameter: str, accepted: list[str], refused: list[str]
+) -> None:
+    pattern = PARAMETERS[parameter]["AllowedPattern"]
+    assert all(re.fullmatch(pattern, value) for value in accepted)
+    assert not any(re.fullmatch(pattern, value) for value in refused)
+
+
+def test_every_text_that_is_not_from_a_list_has_a_pattern() -> None:
+    texts = {name for name, parameter in PARAMETERS.items() if parameter["Type"] == "String"}
+    assert not [name for name in texts if not PARAMETERS[name].keys() & {"AllowedPattern", "AllowedValues"}]
+
+
+GLOBAL_NAMES: Final = ("DashboardName", "BudgetName", "RoleName", "ManagedPolicyName", "BucketName")
+"""The names that an account (or all accounts) has once in all its regions."""
+
+
+def test_a_name_that_we_choose_carries_the_environment_and_the_region_where_aws_wants_it_alone() -> None:
+    for name, resource in template()["Resources"].items():
+        for chosen, value in resource.get("Properties", {}).items():
+            if chosen in GLOBAL_NAMES:
+                assert "${Environment}" in value["Fn::Sub"], name
+                assert "${AWS::Region}" in value["Fn::Sub"], name
+            elif re.search("(Plan|Rule|Trail|Group)Name$", chosen) and "Fn::Sub" in value:
+                assert "${Environment}" in value["Fn::Sub"], name
+
+
 # ── Functions ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -333,13 +442,21 @@ def test_the_gateway_logs_and_traces_neither_the_callers_address_nor_the_query()
 
 # ── Data ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-KEPT: Final = ("AWS::DynamoDB::Table", "AWS::KMS::Key", "AWS::S3::Bucket")
+KEPT: Final = (
+    *("AWS::DynamoDB::Table", "AWS::KMS::Key", "AWS::S3::Bucket", "AWS::SecretsManager::Secret"),
+    *("AWS::ApiGateway::Account", "AWS::IAM::Role"),  # of the account: other stacks may use them by then
+)
 
 
 @pytest.mark.parametrize("name", [name for kind in KEPT for name in resources(kind)])
 def test_data_and_keys_outlive_the_stack(name: str) -> None:
     resource = template()["Resources"][name]
-    assert resource["DeletionPolicy"] == resource["UpdateReplacePolicy"] == "Retain"
+    assert resource["DeletionPolicy"] == "RetainExceptOnCreate"  # a first creation that fails leaves nothing behind
+    assert resource["UpdateReplacePolicy"] == "Retain"
+
+
+def test_nothing_else_is_kept_for_ever() -> None:
+    assert "Retain" not in {resource.get("DeletionPolicy") for resource in template()["Resources"].values()}
 
 
 @pytest.mark.parametrize("name", resources("AWS::DynamoDB::Table"))

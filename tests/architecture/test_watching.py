@@ -20,6 +20,8 @@ PROVIDERS = {ban.PROVIDER, caf.PROVIDER, impot_particulier.PROVIDER, svair.PROVI
 ENVIRONMENT: Final = "production"
 PER_MINUTE: Final = {"DatapassDeadLettersAlarm", "LinkReopenedAlarm", "KeyCompromisedAlarm", "AuditTamperingAlarm"}
 """What must be known at once, at its first occurrence."""
+HEARTBEATS: Final = {"ProbesSilentAlarm"}
+"""The alarms that ring when their metric is missing: what it measures has stopped."""
 PAGING: Final = {
     *("ServiceDownAlarm", "ErrorBudgetAlarm", "AuditUnavailableAlarm", "AuditStreamAlarm", "AuditTamperingAlarm"),
 }
@@ -67,6 +69,7 @@ def emitted(capsys: pytest.CaptureFixture[str]) -> set[Metric]:
     observability.count_seal(3, 1.5)
     observability.count_tampering()
     observability.measure_certificate("caf", 90)
+    observability.count_probe_run()
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     return {
         Metric(measured["Namespace"], metric["Name"], frozenset(dimensions))
@@ -131,9 +134,9 @@ def test_every_runbook_is_an_alarms() -> None:
 
 
 @pytest.mark.parametrize("name", ALARMS)
-def test_an_alarm_is_mailed_and_silence_is_no_alarm(name: str) -> None:
+def test_an_alarm_is_mailed_and_silence_rings_it_where_a_heartbeat_is_expected(name: str) -> None:
     assert ALARMS[name]["AlarmActions"] == [{"Ref": "MailTopic"}]
-    assert ALARMS[name]["TreatMissingData"] == "notBreaching"
+    assert ALARMS[name]["TreatMissingData"] == ("breaching" if name in HEARTBEATS else "notBreaching")
 
 
 @pytest.mark.parametrize("name", sorted(PER_MINUTE))
@@ -173,8 +176,10 @@ def test_a_filter_reads_fields_that_the_logs_have(name: str) -> None:
         transformation["MetricValue"],
         *(dimension["Value"] for dimension in transformation.get("Dimensions", [])),
     ]
-    named = re.findall(r"\$\.([\w.]+)", " ".join([metric_filter["FilterPattern"], *values]))
-    assert set(named) <= written
+    named = set(re.findall(r"\$\.([\w.]+)", metric_filter["FilterPattern"]))
+    assert named <= written
+    # CloudWatch takes a value or a dimension from a field that the pattern names, and from no other.
+    assert set(re.findall(r"\$\.([\w.]+)", " ".join(values))) <= named
     assert set(re.findall(r'\$\.event = "(\w+)"', metric_filter["FilterPattern"])) <= set(LogEvent)
 
 

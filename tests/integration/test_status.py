@@ -121,6 +121,13 @@ def test_the_days_left_of_the_client_certificate_are_measured(
     assert measured == [824]
 
 
+@pytest.mark.usefixtures("identities", "cloud")
+def test_a_run_of_the_probes_is_counted_once_whether_providers_answer_or_not(capfd: pytest.CaptureFixture[str]) -> None:
+    probe()
+    lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert [line["ProbesCompleted"] for line in lines if "ProbesCompleted" in line] == [[1]]
+
+
 def test_the_schedule_of_probes_is_that_of_the_incidents() -> None:
     schedule = resources("AWS::Serverless::Function")["ProviderProbes"]["Events"]["EveryFiveMinutes"]["Properties"][
         "Schedule"

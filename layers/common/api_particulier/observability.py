@@ -225,6 +225,13 @@ def measure_certificate(provider: str, days: int) -> None:
     metrics.flush_metrics()
 
 
+def count_probe_run() -> None:
+    """Count a run of the probes, at its end: an alarm rings when none ends."""
+    metrics = _metrics()
+    metrics.add_metric("ProbesCompleted", MetricUnit.Count, 1)
+    metrics.flush_metrics()
+
+
 def count_seal(records: int, lag_seconds: float) -> None:
     """Count the records of a seal, and measure how long the oldest of them waited for it."""
     metrics = _metrics()
