@@ -8,11 +8,12 @@ import json
 import re
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final
 
 from ops.functions import datasets
 from ops.template import ROOT
-from release import capacity, commands, performance, scopes
+from release import capacity, commands, performance, scopes, usages
 from release.openapi import generator
 
 _PROVIDERS: Final = {"dgfip": "DGFIP", "caf": "CAF"}
@@ -37,6 +38,16 @@ def providers() -> str:
     return json.dumps({dataset.name: dataset.provider for dataset in datasets()}, indent=2) + "\n"
 
 
+def _guides() -> dict[str, Callable[[], str]]:
+    """Return the function that writes what each guide asks for, by the guide's path."""
+    paths = {f"docs/guides/{usage.guide}.md": usage.guide for usage in usages.usages()}
+    return {path: partial(_guide, path, name) for path, name in paths.items()}
+
+
+def _guide(path: str, name: str) -> str:
+    return usages.guide((ROOT / path).read_text(), name)
+
+
 DOCUMENTS: Final[Mapping[str, Callable[[], str]]] = {
     "layers/common/api_particulier/public/datasets.json": providers,
     "docs/scopes.md": scopes.page,
@@ -45,6 +56,7 @@ DOCUMENTS: Final[Mapping[str, Callable[[], str]]] = {
     "docs/performance.md": performance.page,
     "README.md": readme,
     "docs/openapi.yaml": generator.document,
+    **_guides(),
 }
 """The function that returns the text of each document, by path."""
 

@@ -18,12 +18,16 @@ from typing import Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markdown_it import MarkdownIt
 
+from release import usages
 from release.build import ROOT, ToolError, run_tool
 
 SOURCE: Final = ROOT / "website"
 BUILT: Final = ROOT / ".local/website"
 PACKAGES: Final = ROOT / ".local/npm/node_modules"
 """The packages of ``website/package.json``, installed by ``make setup``."""
+
+DATAPASS: Final = "https://datapass.api.gouv.fr"
+"""Where administrations request access."""
 
 _PICTURES: Final = tuple(
     PACKAGES / "@gouvfr/dsfr/dist" / path
@@ -38,6 +42,12 @@ _PICTURES: Final = tuple(
     )
 )
 """The images of DSFR used by pages."""
+_LANGUAGES: Final = {"python": "Python", "javascript": "JavaScript", "php": "PHP"}
+_TABLE_BEGINS: Final = (
+    '<div class="fr-table"><div class="fr-table__wrapper"><div class="fr-table__container" tabindex="0" role="region"'
+    ' aria-label="Tableau"><div class="fr-table__content"><table>'
+)
+_TABLE_ENDS: Final = "</table></div></div></div></div>"
 _ESBUILD: Final = (
     *("--bundle", "--splitting", "--minify", "--format=esm", "--target=es2022", "--charset=utf8"),
     *("--legal-comments=eof", "--log-level=warning"),
@@ -60,7 +70,7 @@ def build(folder: Path = BUILT) -> Path:
         bundled, made = Path(name) / "bundled", Path(name) / "made"
         assets = _bundle(bundled)
         contents = {f"assets/{file.name}": file.read_bytes() for file in bundled.iterdir()}
-        contents |= {path: html.encode() for path, html in _pages(assets)}
+        contents |= {path: html.encode() for path, html in pages(assets)}
         _write(contents, made / "python/website_pages")
         shutil.copy(ROOT / "docs/openapi.yaml", made / "python/website_pages")
         shutil.rmtree(folder, ignore_errors=True)
@@ -86,7 +96,7 @@ def _bundle(folder: Path) -> dict[str, str]:
     return assets
 
 
-def _pages(assets: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def pages(assets: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Yield the path and the HTML of every page; the home page has an empty path, guides are under ``guide/``."""
     jinja = Environment(
         loader=FileSystemLoader(SOURCE),
@@ -96,19 +106,35 @@ def _pages(assets: Mapping[str, str]) -> Iterator[tuple[str, str]]:
         lstrip_blocks=True,
     )
 
+    words = {"usages": usages.usages(), "donnees": usages.donnees(), "champs": usages.fields(), "datapass": _datapass()}
+
     def page(template: str, path: str, **more: str) -> tuple[str, str]:
         up = "../" * path.count("/")
-        return path, jinja.get_template(template).render(path=path, up=up, assets=assets, **more)
+        return path, jinja.get_template(template).render(path=path, up=up, assets=assets, **words, **more)
 
     for template in sorted((SOURCE / "pages").rglob("*.html")):
         path = str(template.relative_to(SOURCE / "pages").with_suffix(""))
         yield page(f"pages/{path}.html", "" if path == "accueil" else path)
-    markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
     for guide in sorted((ROOT / "docs/guides").glob("*.md")):
         title, content = guide.read_text().split("\n", 1)
-        yield page(
-            "guide.html", f"guide/{guide.stem}", title=title.removeprefix("# "), content=markdown.render(content)
+        yield page("guide.html", f"guide/{guide.stem}", title=title.removeprefix("# "), content=_rendered(content))
+
+
+def _rendered(markdown: str) -> str:
+    """Return a guide in HTML, with the design system's tables, and the language of each program."""
+    html: str = MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown)
+    html = html.replace('.md"', '"')  # a guide links to another by its file
+    html = html.replace("<table>", _TABLE_BEGINS).replace("</table>", _TABLE_ENDS)
+    for language, name in _LANGUAGES.items():
+        html = html.replace(
+            f'<pre><code class="language-{language}">', f'<pre tabindex="0" data-langage="{name}"><code>'
         )
+    return html.replace("<pre><code", '<pre tabindex="0"><code')
+
+
+def _datapass() -> str:
+    """Return the address of the access request on DataPass; ``DATAPASS_URL`` names another server."""
+    return f"{os.environ.get('DATAPASS_URL', '').rstrip('/') or DATAPASS}/api-particulier"
 
 
 def _write(contents: Mapping[str, bytes], folder: Path) -> None:

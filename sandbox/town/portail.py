@@ -14,6 +14,7 @@ import sys
 from base64 import b64decode
 from collections.abc import Mapping
 from pathlib import Path
+from secrets import token_hex
 from typing import Any, Final
 
 import requests
@@ -23,9 +24,10 @@ from pydantic import BaseModel, ConfigDict
 from werkzeug.serving import make_server
 
 from api_particulier.public import site
+from release.usages import Source, donnees, fields
 from release.website import BUILT
 from sandbox.simulators import Silent
-from sandbox.town.demarches import TOWN, Demarche, Source, SourceRoute, demarches
+from sandbox.town.demarches import TOWN, Demarche, demarches
 
 _POLICY: Final = site.POLICY.replace("form-action 'none'", "form-action 'self'")
 _NUMBERS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
@@ -39,26 +41,26 @@ _NUMBERS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
     },
 }
 """For each source, the fields of its form: the pattern, and the message for a value that does not match."""
+_AGREED: Final = "oui"
+"""The value of a ticked box: any other value, or none, is no consent."""
 _CONSENT: Final = "Sans votre accord, la Ville ne peut rien demander."
-LABELS: Final = {
-    "revenuFiscalReference": "Revenu fiscal de référence",
-    "nombreParts": "Nombre de parts",
-    "nombrePersonnesCharge": "Personnes à charge",
-    "quotientFamilial": "Quotient familial",
+_LABELS: Final = {
+    "annee": "Année",
     "mois": "Mois du quotient",
-    "annee": "Année du quotient",
-    "enfants": "Enfants",
+    "dateReference": "Date de l’adresse",
+    "adresseStructuree": "Adresse, partie par partie",
+    "coordonnees": "Position de l’adresse",
+    "score": "Assurance de la position",
 }
-_NEVER_ASKED: Final = {
-    "impots": (
-        "Identité des déclarants",
-        "Adresse fiscale",
-        "Situation de famille",
-        "Revenus détaillés",
-        "Montant de l’impôt",
-    ),
-    "caf": ("Identité des parents", "Adresse", "Montant des prestations"),
-}
+"""Names of the fields that share their scope with another one."""
+_CORRECTED: Final = (
+    "Un avis plus récent remplace celui-ci. Donnez la référence de l’avis le plus récent, que vous trouvez dans votre "
+    "espace sur impots.gouv.fr."
+)
+_PARTIAL: Final = (
+    "Cet avis ne couvre qu’une partie de l’année : il ne suffit pas à calculer votre tarif. Prenez contact avec la "
+    "mairie, avec chacun des avis de l’année."
+)
 
 
 class Portal(BaseModel):
@@ -73,13 +75,13 @@ class Portal(BaseModel):
 
 
 class NoPrice(Exception):
-    """There is no price; the message tells the parent why."""
+    """There is no price; the message is for the parent."""
 
 
 def app(portal: Portal, town: Path = TOWN) -> Flask:
     """Make the portal; the file ``town`` is read again at each request."""
     service = Flask(__name__)
-    service.jinja_env.globals.update(asset=_asset, site_url=portal.site_url, euros=_euros, labels=LABELS)
+    service.jinja_env.globals.update(asset=_asset, site_url=portal.site_url, euros=_euros, donnees=donnees())
 
     def find(path: str) -> Demarche:
         return next((demarche for demarche in demarches(town) if demarche.chemin == path), None) or abort(404)
@@ -104,26 +106,30 @@ def app(portal: Portal, town: Path = TOWN) -> Flask:
         return render_template("demarche.html", demarche=find(path), source=None, typed={}, wrong={})
 
     @service.post("/<path>/<any(impots, caf):source>")
-    def price(path: str, source: Source) -> ResponseReturnValue:
+    def result(path: str, source: Source) -> ResponseReturnValue:
         demarche = find(path)
-        source_route = demarche.sources.get(source) or abort(404)
+        if source not in demarche.sources:
+            abort(404)
         typed = {name: re.sub(r"\s", "", request.form.get(name, "")) for name in _NUMBERS[source]}
-        wrong = _messages(source, typed, agreed="accord" in request.form)
+        wrong = _messages(source, typed, agreed=request.form.get("accord") == _AGREED)
         if wrong:
             page = render_template("demarche.html", demarche=demarche, source=source, typed=typed, wrong=wrong)
             return page, 400
+        consent = f"{demarche.chemin}-{token_hex(4)}"
         try:
-            received, quotient = _fetch(portal, demarche, source_route, typed)
+            received = _fetch(portal, demarche, source, typed, consent)
+            quotient = _checked_quotient(received) if demarche.grille else None
         except NoPrice as reason:
             return render_template("refus.html", demarche=demarche, why=reason), 502
         return render_template(
             "resultat.html",
             demarche=demarche,
             quotient=quotient,
-            tranche=demarche.tranche(quotient),
-            source=source_route,
-            received=received,
-            never_asked=_NEVER_ASKED[source],
+            tranche=None if quotient is None else demarche.tranche(quotient),
+            demandes=demarche.demandes(source),
+            received=_named(demarche, source, received),
+            never_asked=[name for scope, name in donnees().items() if _is_left_out(scope, demarche, source)],
+            consent=consent,
             provider="DGFIP" if source == "impots" else "CAF",
         )
 
@@ -161,21 +167,57 @@ def _euros(price: float) -> str:
 
 
 def _fetch(
-    portal: Portal, demarche: Demarche, source: SourceRoute, typed: Mapping[str, str]
-) -> tuple[dict[str, Any], float]:
-    """Return the API's data and their quotient; raise ``NoPrice`` without one."""
-    headers = {"X-API-Key": portal.keys[demarche.chemin]}
-    try:
-        response = requests.get(portal.api_url + source.route, typed, headers=headers, timeout=30)
-        received: dict[str, Any] = response.json()
-    except (requests.RequestException, ValueError):
-        raise NoPrice("Le service qui certifie vos données ne répond pas. Réessayez dans un moment.") from None
-    if response.status_code != requests.codes.ok:
-        raise NoPrice(_explain(response.status_code, received["message"], response.headers))
+    portal: Portal, demarche: Demarche, source: Source, typed: Mapping[str, str], consent: str
+) -> dict[str, Any]:
+    """Return what the API gives of a source; raise ``NoPrice`` when it gives nothing."""
+    headers = {"X-API-Key": portal.keys[demarche.chemin], "X-Consent": consent}
+    received: dict[str, Any] = {}
+    for demande in demarche.demandes(source):
+        try:
+            response = requests.get(portal.api_url + demande.route, typed, headers=headers, timeout=30)
+            body: dict[str, Any] = response.json()
+        except (requests.RequestException, ValueError):
+            raise NoPrice("Le service qui certifie vos données ne répond pas. Réessayez dans un moment.") from None
+        if response.status_code != requests.codes.ok:
+            raise NoPrice(_explain(response.status_code, body["message"], response.headers))
+        received |= body
+    return received
+
+
+def _checked_quotient(received: Mapping[str, Any]) -> float:
+    """Return the monthly quotient; raise ``NoPrice`` without one, or for a replaced or partial notice."""
+    if received.get("erreurCorrectif"):
+        raise NoPrice(_CORRECTED)
+    if received.get("situationPartielle"):
+        raise NoPrice(_PARTIAL)
     quotient = _quotient(received)
     if quotient is None:
         raise NoPrice("Ces données ne suffisent pas à calculer un quotient. Essayez avec les autres numéros.")
-    return received, quotient
+    return quotient
+
+
+def _named(demarche: Demarche, source: Source, received: Mapping[str, Any]) -> list[tuple[str, str, Any]]:
+    """Return each field received: its name in the API, its name in French, and its value."""
+    names = {
+        field: name
+        for dataset in fields().values()
+        for field, name in dataset.items()
+        if name in {donnees()[scope] for scope in demarche.portees_de(source)}
+    }
+    flat = _flat(received)
+    return [(field, _LABELS.get(field) or names.get(field, field), value) for field, value in flat.items()]
+
+
+def _flat(received: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a response; ``foyerFiscal`` holds fields too."""
+    nested = received.get("foyerFiscal", {})
+    rest = {name: value for name, value in received.items() if name != "foyerFiscal"}
+    return {f"foyerFiscal.{name}": value for name, value in nested.items()} | rest
+
+
+def _is_left_out(scope: str, demarche: Demarche, source: Source) -> bool:
+    of_source = scope.startswith("dgfip_" if source == "impots" else "cnaf_")
+    return of_source and scope not in demarche.portees and "declarant2" not in scope
 
 
 def _quotient(received: Mapping[str, Any]) -> float | None:

@@ -7,7 +7,11 @@ import pytest
 import requests
 from playwright.sync_api import Browser, expect
 
+from ops.functions import datasets
+from release.usages import usages
+from release.website import DATAPASS
 from tests.support.browser import DESKTOP, PHONE, Visit, save_figures, visit
+from tests.support.datapass import VENDOR_SIRET
 from tests.support.stack import NUMBERS, RFR_ROUTE, Stack
 from tests.support.template import ROOT
 
@@ -104,7 +108,7 @@ def test_the_status_page_shows_both_providers_and_every_dataset(stack: Stack, vi
     page = visitor.open(site(stack, "statut"))
     status = stack.get("/status", key="").json()
     expect(page.locator("#fournisseurs h3")).to_have_text(["DGFIP (données fiscales)", "CAF (données familiales)"])
-    assert len(page.locator("#jeux tbody tr").all()) == len(status["jeuxDeDonnees"]) == 7
+    assert len(page.locator("#jeux tbody tr").all()) == len(status["jeuxDeDonnees"]) == len(datasets())
 
 
 # ── Requesting access ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -141,13 +145,27 @@ def test_an_administration_and_a_vendor_get_a_prefilled_datapass_request(
     expect(page.get_by_text("Ce numéro n’est pas un SIRET")).to_be_visible()
     visitor.check(f"site-demande-acces-{kind}-erreur")
     page.locator("#siret").fill("210 000 154 00018")
+    more: dict[str, list[str]] = {}
+    if kind == "editeur":
+        page.get_by_role("button", name="Préparer ma demande").click()
+        expect(page.get_by_text("Justifiez votre demande")).to_be_visible()
+        expect(page.locator("#prete")).to_be_hidden()
+        page.locator("#siret-editeur").fill(VENDOR_SIRET)
+        page.locator("#justification").fill("La ville nous confie sa cantine.")
+        more = {"siret_editeur": [VENDOR_SIRET], "justification": ["La ville nous confie sa cantine."]}
+    else:
+        expect(page.locator("#siret-editeur")).to_be_hidden()
     page.get_by_role("button", name="Préparer ma demande").click()
     link = urlsplit(page.get_by_role("link", name="Remplir une demande sur DataPass").get_attribute("href") or "")
-    assert f"{link.scheme}://{link.netloc}{link.path}" == "https://signup.api.gouv.fr/api-particulier"
-    assert parse_qs(link.query) == {
-        "demandeur": [kind],
-        "siret": ["21000015400018"],
-        "intitule": ["Tarification de la restauration scolaire"],
-        "scopes": ["dgfip_revenu_fiscal_reference,dgfip_nombre_parts,cnaf_quotient_familial"],
-    }
+    assert f"{link.scheme}://{link.netloc}{link.path}" == f"{DATAPASS}/api-particulier"
+    assert (
+        parse_qs(link.query)
+        == {
+            "demandeur": [kind],
+            "siret": ["21000015400018"],
+            "intitule": ["Tarification de la restauration scolaire"],
+            "scopes": [",".join(usages()[0].portees)],
+        }
+        | more
+    )
     visitor.check(f"site-demande-acces-{kind}")

@@ -3,10 +3,12 @@
 import re
 
 import pytest
+import requests
 from playwright.sync_api import Browser, Page, expect
 
+from release.usages import Source
 from sandbox.simulators import PEOPLE, caf
-from sandbox.town.demarches import Source, demarches
+from sandbox.town.demarches import demarches
 from tests.support.browser import DESKTOP, PHONE, Visit, visit
 from tests.support.stack import CITIZEN, FOLDER, NUMBERS, Stack
 from tests.support.template import ROOT
@@ -17,17 +19,20 @@ TYPED: dict[Source, dict[str, str]] = {
     "caf": {"numeroAllocataire": FAMILY.numero_allocataire, "codePostal": FAMILY.code_postal},
 }
 SERVICES = {service.chemin: service for service in demarches()}
-QUOTIENTS = {
+QUOTIENTS: dict[Source, float] = {
     "impots": int(re.sub(r"\D", "", str(CITIZEN.revenu_fiscal_reference))) / 12 / float(str(CITIZEN.nombre_parts)),
     "caf": float(FAMILY.quotients[0].quotient_familial),
 }
 FIELDS = {
     "dgfip_revenu_fiscal_reference": {"revenuFiscalReference"},
     "dgfip_nombre_parts": {"nombreParts"},
-    "dgfip_nombre_personnes_a_charge": {"nombrePersonnesCharge"},
+    "dgfip_erreur_correctif": set[str](),  # the first citizen's notice is neither replaced nor partial
+    "dgfip_situation_partielle": set[str](),
+    "dgfip_adresse_fiscale_taxation": {"foyerFiscal.adresse", "adresse", "adresseStructuree", "coordonnees", "score"},
     "cnaf_quotient_familial": {"quotientFamilial", "mois", "annee"},
     "cnaf_enfants": {"enfants"},
 }
+ASKED = [(path, source) for path, service in SERVICES.items() for source in service.sources]
 
 
 def portal(stack: Stack, path: str = "") -> str:
@@ -50,22 +55,26 @@ def test_a_page_of_the_portal_opens_without_a_fault(stack: Stack, chromium: Brow
         visitor.check(f"portail-{path or 'accueil'}")
 
 
-@pytest.mark.parametrize(
-    ("path", "source"), [(path, source) for path, service in SERVICES.items() for source in service.sources]
-)
+@pytest.mark.parametrize("width", [DESKTOP, PHONE])
+@pytest.mark.parametrize(("path", "source"), ASKED)
 def test_two_numbers_and_an_agreement_give_the_price_of_the_town(
-    stack: Stack, visitor: Visit, path: str, source: Source
+    stack: Stack, chromium: Browser, path: str, source: Source, width: int
 ) -> None:
     service = SERVICES[path]
-    page = visitor.open(portal(stack, path))
-    ask(page, source, TYPED[source])
-    price = f"{service.tranche(QUOTIENTS[source]).prix:.2f}".replace(".", ",")
-    expect(page.locator("#prix")).to_have_text(f"{price}\u00a0€")
-    received = {cell.inner_text() for cell in page.locator("table td:nth-child(2)").all()}
-    opened = set[str]().union(*(FIELDS[scope] for scope in service.sources[source].portees))
-    assert received == opened  # exactly the fields of the town's scopes
-    assert not any(number in page.url for number in TYPED[source].values())
-    visitor.check(f"portail-{path}-{source}-resultat")
+    with visit(chromium, width) as visitor:
+        page = visitor.open(portal(stack, path))
+        ask(page, source, TYPED[source])
+        if service.grille:
+            price = f"{service.tranche(QUOTIENTS[source]).prix:.2f}".replace(".", ",")
+            expect(page.locator("#prix")).to_have_text(f"{price}\u00a0€")
+        else:
+            expect(page.locator("#inscription")).to_be_visible()
+        received = {cell.inner_text() for cell in page.locator("table td:nth-child(2)").all()}
+        opened = set[str]().union(*(FIELDS[scope] for scope in service.portees_de(source)))
+        assert received == opened  # exactly the fields of the town's scopes
+        assert not any(number in page.url for number in TYPED[source].values())
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        visitor.check(f"portail-{path}-{source}-resultat")
 
 
 def test_the_portal_does_not_log_the_numbers_typed_in(stack: Stack, visitor: Visit) -> None:
@@ -73,6 +82,12 @@ def test_the_portal_does_not_log_the_numbers_typed_in(stack: Stack, visitor: Vis
     expect(visitor.page.locator("#prix")).to_be_visible()
     logged = (ROOT / FOLDER / "portail.log").read_text()
     assert not any(number in logged for number in NUMBERS.values())
+
+
+@pytest.mark.parametrize("value", ["", "off", "false", "non"])
+def test_a_box_of_another_value_is_no_agreement(stack: Stack, value: str) -> None:
+    typed = TYPED["impots"] | {"accord": value}
+    assert requests.post(portal(stack, "restauration-scolaire/impots"), typed, timeout=60).status_code == 400
 
 
 def test_without_an_agreement_the_portal_shows_no_price(stack: Stack, visitor: Visit) -> None:
@@ -92,20 +107,29 @@ def test_unknown_numbers_get_a_message_for_parents(stack: Stack, visitor: Visit)
     visitor.check("portail-refus")
 
 
-def test_the_citizens_log_shows_the_call_of_the_portal(stack: Stack, visitor: Visit) -> None:
-    ask(visitor.open(portal(stack, "restauration-scolaire")), "impots", NUMBERS)
-    visitor.page.get_by_role("link", name="Voir la trace de cette consultation").click()
-    page = visitor.page
-    ask_the_log(page, "2690000009999")
-    expect(page.get_by_text("Ces numéros ne correspondent à aucun dossier")).to_be_visible()
-    visitor.faults.clear()  # the browser logs the status
-    ask_the_log(page, NUMBERS["numeroFiscal"])
-    row = page.locator("#acces tbody tr").first
-    expect(row).to_contain_text("Ville de Fictive")
-    expect(row).to_contain_text(SERVICES["restauration-scolaire"].finalite)
-    expect(row).to_contain_text("Données transmises")
-    assert not any(number in page.url for number in NUMBERS.values())
-    visitor.check("site-mes-acces-trace")
+@pytest.mark.parametrize("width", [DESKTOP, PHONE])
+def test_the_citizens_log_shows_the_call_of_the_portal(stack: Stack, chromium: Browser, width: int) -> None:
+    with visit(chromium, width) as visitor:
+        page = visitor.open(portal(stack, "restauration-scolaire"))
+        ask(page, "impots", NUMBERS)
+        consent = page.locator("#accord").inner_text()
+        page.get_by_role("link", name="Voir la trace de cette consultation").click()
+        ask_the_log(page, "2690000009999")
+        expect(page.get_by_text("Ces numéros ne correspondent à aucun dossier")).to_be_visible()
+        visitor.faults.clear()  # the browser logs the status
+        ask_the_log(page, NUMBERS["numeroFiscal"])
+        row = page.locator("#acces tbody tr").first
+        for text in (
+            "Ville de Fictive",
+            SERVICES["restauration-scolaire"].finalite,
+            f"avec votre accord nº {consent}",
+            "Revenu fiscal de référence",
+            "Données transmises",
+        ):
+            expect(row).to_contain_text(text)
+        assert not any(number in page.url for number in NUMBERS.values())
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        visitor.check("site-mes-acces-trace")
 
 
 def ask_the_log(page: Page, number: str) -> None:

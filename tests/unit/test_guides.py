@@ -1,37 +1,28 @@
 """The guides: one for each use case of the site, one for vendors, and the page of programs that they share."""
 
 import re
+from collections import defaultdict
 
 import pytest
 
+from api_particulier.scopes import fields_of
+from ops.functions import datasets
+from release import website
+from release.usages import Usage, donnees, usages
+from sandbox.town.demarches import Demarche, demarches
+from tests.support.guides import GUIDES as OWN
+from tests.support.guides import SHARED, block
+from tests.support.guides import TEXTS as GUIDES
 from tests.support.openapi import document
 from tests.support.scopes import CNAF, DGFIP
-from tests.support.template import ROOT
 
-SHARED = "programmes"
-USE_CASES = [
-    "portail-famille-tarif-restauration-scolaire",
-    "portail-famille-tarif-activite-periscolaire",
-    "portail-famille-petite-enfance",
-    "portail-famille-pass-famille",
-    "ccas",
-]
-GUIDES = {path.stem: path.read_text() for path in (ROOT / "docs/guides").glob("*.md")}
-OWN = [*USE_CASES, "editeur"]
-"""The guides that call the shared client."""
+USE_CASES = {usage.guide for usage in usages()}
 TIMEOUTS = {"python": "timeout=", "javascript": "AbortSignal.timeout", "php": "CURLOPT_TIMEOUT", "shell": "--max-time"}
 """Each language with the option that bounds its call in time."""
 
 
-def block(guide: str, language: str) -> str:
-    """Return the only block of a guide in a language."""
-    found = re.findall(rf"^```{language}\n(.*?)^```$", GUIDES[guide], re.MULTILINE | re.DOTALL)
-    assert len(found) == 1, f"docs/guides/{guide}.md has {len(found)} blocks of {language}"
-    return str(found[0])
-
-
 def test_there_is_a_guide_for_each_use_case_and_for_vendors() -> None:
-    assert GUIDES.keys() == {*OWN, SHARED}
+    assert GUIDES.keys() == {*USE_CASES, "editeur", SHARED}
 
 
 @pytest.mark.parametrize("language", TIMEOUTS)
@@ -70,3 +61,39 @@ def test_a_guide_names_routes_and_scopes_that_exist(guide: str) -> None:
     assert routes
     assert {f"/api{route}" for route in routes} <= document()["paths"].keys()
     assert set(re.findall(r"`((?:dgfip|cnaf)_\w+)`", GUIDES[guide])) <= DGFIP.keys() | CNAF.keys()
+
+
+@pytest.mark.parametrize("guide", sorted(USE_CASES))
+def test_the_programs_of_a_guide_ask_for_what_its_use_cases_need(guide: str) -> None:
+    needed = {demande.route for usage in usages() if usage.guide == guide for demande in usage.demandes}
+    for language in ("python", "javascript", "php"):
+        assert set(re.findall(r"/v2/[a-z-]+", block(guide, language))) <= needed
+
+
+@pytest.mark.parametrize("usage", usages(), ids=lambda usage: usage.id)
+def test_a_use_case_needs_every_scope_that_it_asks_for(usage: Usage) -> None:
+    """Each scope opens a field of the route that it is asked for, and no bundle is asked for."""
+    for demande in usage.demandes:
+        (opened,) = {
+            frozenset(scope for _, scope in fields_of(dataset.routes[route]))
+            for dataset in datasets()
+            for route in dataset.routes
+            if route == f"/api{demande.route}"
+        }
+        assert set(demande.portees) <= opened
+
+
+def test_every_scope_has_a_name_in_french() -> None:
+    assert donnees().keys() == DGFIP.keys() | CNAF.keys()
+
+
+@pytest.mark.parametrize("service", demarches(), ids=lambda service: service.chemin)
+def test_the_town_asks_for_exactly_what_its_use_case_needs(service: Demarche) -> None:
+    assert service.portees == set(service.cas.portees)
+    assert {scope for source in service.sources for scope in service.portees_de(source)} == service.portees
+
+
+def test_the_request_form_asks_for_exactly_what_each_use_case_needs() -> None:
+    pages = dict(website.pages(defaultdict(str)))
+    asked = re.findall(r'<option value="(.+?)" data-scopes="(.+?)">', pages["demande-acces"])
+    assert asked == [(usage.id, ",".join(usage.portees)) for usage in usages()]

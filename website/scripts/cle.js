@@ -1,21 +1,48 @@
 // The link's secret is after `#`: it is sent when the person asks for the key, and not before.
-const secret = location.hash.slice(1);
-history.replaceState(null, "", location.pathname);
-const button = document.getElementById("montrer"), shown = document.getElementById("cle");
+import { offerCopy } from "./parts/copy.js";
 
-button.addEventListener("click", async () => {
+const NO_SECRET = "L’adresse de cette page est incomplète : ouvrez le lien du courriel en entier, jusqu’à son dernier caractère. " +
+  "Si la clé a déjà été affichée, elle ne peut pas l’être une seconde fois : demandez un nouveau lien à la personne qui suit votre demande d’accès.";
+const button = document.getElementById("montrer"), key = document.getElementById("cle"), message = document.getElementById("message");
+let secret = location.hash.slice(1);
+
+/** Take what follows `#` out of the address once it has been used: a reload cannot ask again by mistake. */
+const forget = () => history.replaceState(null, "", location.pathname);
+
+function read() {
+  const complete = /^[\w-]{43}$/.test(secret);
+  button.hidden = !complete;
+  message.textContent = complete ? "" : NO_SECRET;
+}
+
+async function show() {
+  if (key.textContent || button.disabled) return;
   button.disabled = true;
+  message.textContent = "";
   try {
-    const answer = await fetch(location.pathname, {
+    const response = await fetch(location.pathname, {
       method: "POST",
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify({ lien: secret }),
     });
-    const said = await answer.json();
-    shown.textContent = answer.ok ? said.cle : said.message;
-    button.hidden = answer.ok || answer.status === 410;
+    const body = await response.json();
+    if (response.ok) {
+      key.textContent = body.cle;
+      message.textContent = "Copiez-la maintenant : cette page ne la montrera plus une fois fermée.";
+      offerCopy(key, key);
+    } else message.textContent = response.status === 400 ? NO_SECRET : body.message;
+    button.hidden = response.ok || [400, 404, 410].includes(response.status);
+    if (button.hidden) forget();
   } catch {
-    shown.textContent = "Le service ne répond pas, veuillez réessayer.";
+    message.textContent = "Le service ne répond pas, veuillez réessayer.";
   }
   button.disabled = false;
+}
+
+button.addEventListener("click", show);
+addEventListener("hashchange", () => {
+  if (key.textContent) return;
+  secret = location.hash.slice(1);
+  read();
 });
+read();

@@ -1,15 +1,5 @@
 // Who may ask, and a request to DataPass with what is known already: what it does not know, it ignores.
-import { element, judge } from "./parts/page.js";
-
-const DATAPASS = "https://signup.api.gouv.fr/api-particulier";
-const RFR = "Le revenu fiscal de référence", PARTS = "Le nombre de parts", QF = "Le quotient familial";
-const USES = {
-  "restauration-scolaire": { dgfip_revenu_fiscal_reference: RFR, dgfip_nombre_parts: PARTS, cnaf_quotient_familial: QF },
-  "activite-periscolaire": { dgfip_revenu_fiscal_reference: RFR, dgfip_nombre_parts: PARTS, cnaf_quotient_familial: QF },
-  "petite-enfance": { dgfip_revenu_fiscal_reference: RFR, cnaf_quotient_familial: QF, cnaf_enfants: "Les enfants de la famille" },
-  "pass-famille": { cnaf_quotient_familial: QF, cnaf_enfants: "Les enfants de la famille", cnaf_adresse: "L’adresse connue de la CAF" },
-  ccas: { dgfip_revenu_fiscal_reference: RFR, dgfip_nombre_personnes_a_charge: "Le nombre de personnes à charge", cnaf_quotient_familial: QF },
-};
+import { judge } from "./parts/page.js";
 
 const who = document.getElementById("qui"), form = document.getElementById("demande"), ready = document.getElementById("prete");
 
@@ -17,6 +7,7 @@ function answer() {
   const kind = who.qui.value;
   for (const section of document.querySelectorAll("[data-qui]")) section.hidden = section.id !== kind;
   document.getElementById("preparer").hidden = !kind || kind === "particulier";
+  document.getElementById("pour-editeur").hidden = kind !== "editeur";
   ready.hidden = true;
 }
 
@@ -33,18 +24,29 @@ function isSiret(text) {
   return [...text].reduce((sum, one) => sum + Number(one), 0) % 5 === 0;
 }
 
+const NO_SIRET = "Ce numéro n’est pas un SIRET : il a 14 chiffres, dont le dernier est une clé.";
+const digits = (field) => field.value.replace(/\s/g, "");
+
 form.addEventListener("submit", (event) => {
   event.preventDefault();
   ready.hidden = true;
-  const siret = form.siret.value.replace(/\s/g, ""), scopes = USES[form.usage.value];
-  const chosen = judge(form.usage, scopes ? "" : "Choisissez une démarche.");
-  const known = judge(form.siret, isSiret(siret) ? "" : "Ce numéro n’est pas un SIRET : il a 14 chiffres, dont le dernier est une clé.");
-  if (!chosen || !known) return (chosen ? form.siret : form.usage).focus();
-  const title = form.usage.selectedOptions[0].textContent;
-  document.getElementById("intitule").textContent = title;
-  document.getElementById("donnees").replaceChildren(...Object.values(scopes).map((name) => element("li", {}, name)));
-  const answers = { demandeur: who.qui.value, siret, intitule: title, scopes: Object.keys(scopes).join(",") };
-  document.getElementById("datapass").href = `${DATAPASS}?${new URLSearchParams(answers)}`;
+  const vendor = who.qui.value === "editeur", justification = form.justification.value.trim();
+  const rules = [
+    [form.usage, form.usage.value ? "" : "Choisissez une démarche."],
+    [form.siret, isSiret(digits(form.siret)) ? "" : NO_SIRET],
+    ...(vendor ? [
+      [form.siretEditeur, isSiret(digits(form.siretEditeur)) ? "" : NO_SIRET],
+      [form.justification, justification ? "" : "Justifiez votre demande : elle est instruite sur ce texte."],
+    ] : []),
+  ];
+  const wrong = rules.filter(([field, message]) => !judge(field, message));
+  if (wrong.length) return wrong[0][0].focus();
+  const usage = form.usage.selectedOptions[0], link = document.getElementById("datapass");
+  document.getElementById("intitule").textContent = usage.textContent;
+  for (const list of document.querySelectorAll("[data-usage]")) list.hidden = list.dataset.usage !== usage.value;
+  const answers = { demandeur: who.qui.value, siret: digits(form.siret), intitule: usage.textContent, scopes: usage.dataset.scopes };
+  const more = vendor ? { siret_editeur: digits(form.siretEditeur), justification } : {};
+  link.search = new URLSearchParams({ ...answers, ...more });
   ready.hidden = false;
   document.getElementById("titre-prete").focus();
 });

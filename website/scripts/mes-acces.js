@@ -1,5 +1,5 @@
 // A citizen's log: the numbers go to the API, by this script alone, and nowhere else.
-import { DATASETS, ask, day, element, fill, judge, moment, number, tell } from "./parts/page.js";
+import { DATASETS, ask, data, day, element, fill, judge, moment, number, tell } from "./parts/page.js";
 
 const form = document.getElementById("demande"), message = document.getElementById("message"), result = document.getElementById("resultat");
 const RULES = {
@@ -8,6 +8,22 @@ const RULES = {
   numeroAllocataire: [/^\d{1,7}[A-Za-z]?$/, "Le numéro d’allocataire a 7 chiffres."],
   codePostal: [/^\d{5}$/, "Le code postal a 5 chiffres."],
 };
+
+const FIELDS = data("champs");
+
+/** Name in French what was released: fields of one scope have one name. */
+const released = (access) => [...new Set(access.champs.map((field) => FIELDS[access.jeuDeDonnees]?.[field] ?? field))];
+
+/** Say what became of a consultation, for a reader who does not know HTTP. */
+function outcome(status) {
+  if (status === 200) return "Données transmises";
+  if (status === 404) return "Rien n’a été transmis : le dossier n’a pas été trouvé";
+  if (status === 401 || status === 403 || status === 429) return "Rien n’a été transmis : la consultation a été refusée";
+  return status < 500 ? "Rien n’a été transmis : la demande était incorrecte" : "Rien n’a été transmis : le service ne répondait pas";
+}
+
+const purpose = ({ finalite, accord }) =>
+  [finalite ?? "Non précisé", ...(accord ? [`avec votre accord nº ${accord}`] : [])].join(", ");
 
 const asked = () => [...form.querySelectorAll(`[data-par="${form.par.value}"] input`)];
 const typed = (field) => field.value.replace(/\s/g, "");
@@ -36,10 +52,10 @@ function show({ periode, total, acces }) {
   fill(document.getElementById("acces"), acces.map((one) => [
     moment(one.date),
     `${one.administration} (SIRET ${one.siret})`,
-    one.finalite ?? "Non précisé",
+    purpose(one),
     element("div", {}, DATASETS[one.jeuDeDonnees] ?? one.jeuDeDonnees,
-      ...(one.champs.length ? [element("ul", { class: "fr-text--xs fr-mb-0" }, ...one.champs.map((name) => element("li", {}, name)))] : [])),
-    one.statut === 200 ? "Données transmises" : `Rien n’a été transmis (${one.statut})`,
+      ...(one.champs.length ? [element("ul", { class: "fr-text--xs fr-mb-0" }, ...released(one).map((name) => element("li", {}, name)))] : [])),
+    outcome(one.statut),
   ]));
   result.hidden = false;
   document.getElementById("titre-resultat").focus();

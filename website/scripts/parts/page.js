@@ -51,14 +51,19 @@ export const DATASETS = {
 };
 export const PROVIDERS = { dgfip: "DGFIP (données fiscales)", caf: "CAF (données familiales)" };
 
-/** Fill a table's body: a row for each list of cells, the first of which names it. */
+/** Fill a table's body: a row for each list of cells, the first of which names it; a cell also has its column's name. */
 export function fill(table, rows) {
+  const columns = [...table.tHead.rows[0].cells].slice(1).map((cell) => cell.textContent);
   table.tBodies[0].replaceChildren(
     ...rows.map(([first, ...others]) =>
-      element("tr", {}, element("th", { scope: "row" }, first), ...others.map((cell) => element("td", {}, cell))),
+      element("tr", {}, element("th", { scope: "row" }, first),
+        ...others.map((cell, index) => element("td", { "data-label": columns[index] }, cell))),
     ),
   );
 }
+
+/** Return the data that a page holds in JSON, in the element `id`. */
+export const data = (id) => JSON.parse(document.getElementById(id).textContent);
 
 /** Show a message of DSFR in `place`: `kind` is error, info, success or warning. */
 export function tell(place, kind, title, text) {
