@@ -39,4 +39,4 @@ for (const program of first) {
   while (isProgram(group.at(-1).nextElementSibling)) group.push(group.at(-1).nextElementSibling);
   if (group.length > 1) tabs(group);
 }
-for (const program of document.querySelectorAll(".ap-prose pre")) offerCopy(program, program);
+for (const program of document.querySelectorAll("pre:is([data-langage], :has(.language-sh), :has(.language-shell))")) offerCopy(program, program);
