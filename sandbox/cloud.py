@@ -25,13 +25,15 @@ CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 STAGE = "live"
 MAIL_SENDER = "ne-pas-repondre@api-particulier.exemple.fr"
 _UNSUPPORTED = {"AWS::CloudWatch::CompositeAlarm", "AWS::CloudWatch::InsightRule", "AWS::CloudWatch::Dashboard"}
+BRIDGED = Path(__file__).parent / "emulator/bridged.py"
+"""MiniStack, with the ``usageIdentifierKey`` of authorisers, which it lacks."""
 LOCK_MODE = "GOVERNANCE"
 """Object Lock mode of the local stack's seals: a test that tampers with a seal can put it back."""
 
 
 def command(python: Path, port: int) -> list[str]:
     # MiniStack's own command binds every interface; hypercorn binds loopback.
-    return [str(python.parent / "hypercorn"), "ministack.app:app", "--bind", f"127.0.0.1:{port}"]
+    return [str(python.parent / "hypercorn"), f"{BRIDGED}:app", "--bind", f"127.0.0.1:{port}"]
 
 
 def environment(folder: Path, port: int, *, enforce_iam: bool) -> dict[str, str]:
@@ -168,12 +170,23 @@ def pass_binary_responses(url: str, api_id: str) -> None:
     gateway.update_rest_api(restApiId=api_id, patchOperations=[operation])
 
 
-def put_gateway_responses(url: str, stack_name: str, api_id: str) -> None:
-    """Set the gateway's own responses.
+def find_keys_by_authorizer(url: str, *api_ids: str) -> None:
+    """Set the source of the APIs' keys.
+
+    MiniStack's CloudFormation ignores it when it creates an API.
+    """
+    gateway: APIGatewayClient = client("apigateway", url)
+    operation: Any = {"op": "replace", "path": "/apiKeySource", "value": "AUTHORIZER"}
+    for api_id in api_ids:
+        gateway.update_rest_api(restApiId=api_id, patchOperations=[operation])
+
+
+def put_gateway_responses(url: str, stack_name: str, logical_id: str, api_id: str) -> None:
+    """Set the own responses of a gateway.
 
     MiniStack ignores those that SAM puts in the API's OpenAPI body.
     """
-    body = _deployed_resources(url, stack_name)["Api"]["Properties"]["Body"]
+    body = _deployed_resources(url, stack_name)[logical_id]["Properties"]["Body"]
     gateway: APIGatewayClient = client("apigateway", url)
     for response_type, response in body["x-amazon-apigateway-gateway-responses"].items():
         gateway.put_gateway_response(

@@ -188,8 +188,10 @@ class LocalStack:
         run_tool(command, self.folder / "deploy.log", {"AWS_ENDPOINT_URL": url, **cloud.CREDENTIALS})
         outputs = self._deployment(url).outputs
         cloud.pass_binary_responses(url, outputs["ApiId"])
-        cloud.put_gateway_responses(url, STACK_NAME, outputs["ApiId"])
-        cloud.set_public_url(url, STACK_NAME, "DatapassWebhook", _base_url(url, outputs))
+        cloud.find_keys_by_authorizer(url, outputs["ApiId"], outputs["ApiV3Id"])
+        for logical_id in ("Api", "ApiV3"):
+            cloud.put_gateway_responses(url, STACK_NAME, logical_id, outputs[f"{logical_id}Id"])
+        cloud.set_public_url(url, STACK_NAME, "DatapassWebhook", _base_url(url, outputs["ApiId"]))
         cloud.verify_sender(url)
         cloud.allow_sending_mail(url, STACK_NAME)
         cloud.lock_bucket(url, STACK_NAME, "SealsBucket")
@@ -233,13 +235,14 @@ class LocalStack:
             )
             api_key = lifecycle.reveal(deployment.key_store, lifecycle.issue(deployment.key_store, demonstration, now))
         return {
-            "api_url": f"{_base_url(url, outputs)}/api",
+            "api_url": f"{_base_url(url, outputs['ApiId'])}/api",
+            "v3_url": _base_url(url, outputs["ApiV3Id"]),
             "api_key": api_key,
             "cloud_url": url,
             "region": cloud.REGION,
             "tables": {name: outputs[f"{name.capitalize()}Table"] for name in _TABLES},
             "datapass_secret": self._datapass_secret,
-            "site_url": f"{_base_url(url, outputs)}/",
+            "site_url": f"{_base_url(url, outputs['ApiId'])}/",
             "iam_enforced": os.environ.get("AUTH", "false").lower() == "true",
         }
 
@@ -312,9 +315,9 @@ class LocalStack:
         raise StackError(msg)
 
 
-def _base_url(url: str, outputs: Mapping[str, str]) -> str:
-    """Return the address that callers put before ``/api``."""
-    return f"{url}/restapis/{outputs['ApiId']}/{cloud.STAGE}/_user_request_"
+def _base_url(url: str, api_id: str) -> str:
+    """Return the address that callers of an API put before a route."""
+    return f"{url}/restapis/{api_id}/{cloud.STAGE}/_user_request_"
 
 
 def _probe_identities() -> dict[str, str]:

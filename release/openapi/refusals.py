@@ -129,7 +129,7 @@ def _common(*, key: bool, body: bool) -> Iterator[Case]:
     if key:
         yield from (Case.from_error(error()) for error in _WITH_KEY)
     yield Case.from_error(errors.InternalError())
-    (api,) = resources("AWS::Serverless::Api").values()
+    api = resources("AWS::Serverless::Api")["Api"]
     for kind, when in _GATEWAY.items():
         if kind == "DEFAULT_4XX" and not body:
             continue

@@ -21,9 +21,12 @@ from tests.support.template import ROOT, resources, template
 
 FUNCTIONS = resources("AWS::Serverless::Function")
 SHARED = resources("AWS::IAM::ManagedPolicy")
-(API,) = resources("AWS::Serverless::Api").values()
+APIS = resources("AWS::Serverless::Api")
+API, API_V3 = APIS["Api"], APIS["ApiV3"]
 GLOBALS = template()["Globals"]["Function"]
-DATASETS = frozenset(name for name, function in FUNCTIONS.items() if "SnapStart" in function)
+DATASETS = frozenset(
+    name for name, function in FUNCTIONS.items() if {"Ref": "DatasetPolicy"} in function.get("Policies", [])
+)
 DGFIP = frozenset(
     name for name, function in FUNCTIONS.items() if {"Ref": "DgfipPolicy"} in function.get("Policies", [])
 )
@@ -39,6 +42,7 @@ RIGHTS: Final[dict[str, dict[str, set[str] | frozenset[str]]]] = {
     },
     "TokensTable": {
         "dynamodb:GetItem": DATASETS | {"Introspect", "TokenSuspension", "DatapassWebhook", "KeyLink", "KeyReport"},
+        "dynamodb:GetItem key_hash usage_key": {"KeyAuthorizer"},
         "dynamodb:Query /index/by_id": {"TokenSuspension", "DatapassWebhook", "KeyLink", "KeyReport"},
         "dynamodb:Query /index/by_habilitation": {"DatapassWebhook"},
         "dynamodb:Scan": {"KeyExpiryReminders"},
@@ -135,12 +139,17 @@ def places(resource: Any) -> list[tuple[str, str]]:
 
 
 def limits(statement: dict[str, Any]) -> list[str]:
-    """Return the keys of items that a statement is limited to, the only condition in use; none without a condition."""
-    if "Condition" not in statement:
+    """Return the keys of items, or the attributes, that a statement is limited to; none without a condition."""
+    conditions = dict(statement.get("Condition", {}))
+    if not conditions:
         return []
-    ((operator, condition),) = statement["Condition"].items()
+    # A read of some attributes names them: without it, a read of all of them names none, and is let through.
+    named = conditions.pop("StringEquals", {"dynamodb:Select": "SPECIFIC_ATTRIBUTES"})
+    assert named == {"dynamodb:Select": "SPECIFIC_ATTRIBUTES"}
+    ((operator, condition),) = conditions.items()
     ((variable, keys),) = condition.items()
-    assert variable == "dynamodb:LeadingKeys"
+    assert variable in {"dynamodb:LeadingKeys", "dynamodb:Attributes"}
+    assert ("Select" in str(statement)) is (variable == "dynamodb:Attributes" and "Get" in str(statement["Action"]))
     by_pattern = any("*" in key for key in keys)
     assert operator == ("ForAllValues:StringLike" if by_pattern else "ForAllValues:StringEquals")
     return list(keys)
@@ -222,11 +231,26 @@ def events(function: dict[str, Any], kind: str) -> list[dict[str, Any]]:
 
 
 def test_only_pings_figures_pages_and_what_has_another_proof_need_no_key() -> None:
-    assert API["Auth"] == {"ApiKeyRequired": True}
     routes = [event for function in FUNCTIONS.values() for event in events(function, "Api")]
-    assert {route["Path"] for route in routes if "Auth" in route} == WITHOUT_A_KEY
-    assert all(route.get("Auth", {"ApiKeyRequired": False}) == {"ApiKeyRequired": False} for route in routes)
+    declared = {route["Path"]: route["Auth"] for route in routes if "Auth" in route}
+    assert declared.pop("/api/introspect") == {"Authorizer": "KeyOrBearer"}
+    assert declared.keys() == WITHOUT_A_KEY
+    assert all(auth == {"ApiKeyRequired": False, "Authorizer": "NONE"} for auth in declared.values())
     assert not [function for function in FUNCTIONS.values() if "FunctionUrlConfig" in function]
+
+
+@pytest.mark.parametrize("name", APIS)
+def test_keys_are_found_by_the_authorizer_which_is_remembered_for_a_minute_at_most(name: str) -> None:
+    assert APIS[name]["ApiKeySourceType"] == "AUTHORIZER"
+    auth = APIS[name]["Auth"]
+    assert auth["ApiKeyRequired"] is True
+    assert auth["DefaultAuthorizer"] == {"Api": "Key", "ApiV3": "KeyOrBearer"}[name]
+    for authorizer in auth["Authorizers"].values():
+        assert authorizer["FunctionArn"] == {"Ref": "KeyAuthorizer.Alias"}
+        assert authorizer["FunctionPayloadType"] == "REQUEST"
+        identity = authorizer["Identity"]
+        # Cached by the key, or by nothing: a cache of two sources would refuse a caller who sends one.
+        assert identity in ({"Headers": ["X-API-Key"], "ReauthorizeEvery": 60}, {"ReauthorizeEvery": 0})
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
@@ -255,7 +279,7 @@ def test_routes_without_a_key_where_values_could_be_tried_have_a_limit() -> None
 def test_every_key_gets_20_calls_a_second() -> None:
     (plan,) = resources("AWS::ApiGateway::UsagePlan").values()
     assert plan["Throttle"] == {"RateLimit": 20, "BurstLimit": 20}
-    assert plan["ApiStages"] == [{"ApiId": {"Ref": "Api"}, "Stage": API["StageName"]}]
+    assert plan["ApiStages"] == [{"ApiId": {"Ref": name}, "Stage": api["StageName"]} for name, api in APIS.items()]
     assert RATE_LIMIT == 20
 
 
@@ -430,14 +454,16 @@ def test_logs_are_kept_for_a_declared_time(name: str) -> None:
 
 def test_the_gateway_logs_and_traces_neither_the_callers_address_nor_the_query() -> None:
     logged = API["AccessLogSetting"]
+    assert logged == API_V3["AccessLogSetting"]
     assert logged["DestinationArn"] == {"Fn::GetAtt": ["GatewayLogGroup", "Arn"]}
     assert set(json.loads(logged["Format"].replace("\n", "")).values()) == {
         *("$context.requestId", "$context.requestTime", "$context.identity.apiKeyId", "$context.httpMethod"),
         *("$context.resourcePath", "$context.status", "$context.error.responseType"),
         *("$context.responseLatency", "$context.integrationLatency"),
     }
-    assert API["TracingEnabled"] is False  # the gateway's segments hold the address with its query
-    assert not [setting for setting in API["MethodSettings"] if setting.keys() & {"DataTraceEnabled", "LoggingLevel"}]
+    assert not [api for api in APIS.values() if api["TracingEnabled"]]  # its segments hold the address with its query
+    settings = [setting for api in APIS.values() for setting in api.get("MethodSettings", [])]
+    assert not [setting for setting in settings if setting.keys() & {"DataTraceEnabled", "LoggingLevel"}]
 
 
 # ── Data ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -613,6 +639,8 @@ def test_the_gateways_errors_have_the_body_of_every_error_and_the_requests_id(ki
     ("kind", "status", "error"),
     [
         ("INVALID_API_KEY", 401, "access_denied"),
+        ("ACCESS_DENIED", 401, "access_denied"),
+        ("UNAUTHORIZED", 401, "access_denied"),
         ("MISSING_AUTHENTICATION_TOKEN", 404, "not_found"),
         ("THROTTLED", 429, "rate_limited"),
         ("INTEGRATION_TIMEOUT", 504, "network_error"),
@@ -634,3 +662,41 @@ def test_a_throttled_response_gives_when_to_retry() -> None:
     headers = GATEWAY["THROTTLED"]["ResponseParameters"]["Headers"]
     assert headers["Retry-After"] == "'1'"
     assert headers["RateLimit-Limit"] == f"'{RATE_LIMIT}'"
+
+
+GATEWAY_V3: dict[str, dict[str, Any]] = API_V3["GatewayResponses"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "code"),
+    [
+        ("INVALID_API_KEY", 401, "00101"),
+        ("ACCESS_DENIED", 401, "00101"),
+        ("UNAUTHORIZED", 401, "00101"),
+        ("MISSING_AUTHENTICATION_TOKEN", 404, "00404"),
+        ("THROTTLED", 429, "00429"),
+        ("INTEGRATION_TIMEOUT", 504, "36002"),
+        ("DEFAULT_4XX", None, "00401"),
+        ("DEFAULT_5XX", None, "00500"),
+    ],
+)
+def test_each_error_of_the_gateway_of_v3_has_the_form_of_v3(kind: str, status: int | None, code: str) -> None:
+    assert GATEWAY_V3.keys() == GATEWAY.keys()
+    response = GATEWAY_V3[kind]
+    assert response.get("StatusCode") == status
+    headers = response["ResponseParameters"]["Headers"]
+    assert (headers["X-Request-Id"], headers["Content-Type"]) == ("context.requestId", "'application/vnd.api+json'")
+    ((media_type, template),) = response["ResponseTemplates"].items()
+    assert media_type == "application/json"  # the template that API Gateway takes whatever the caller accepts
+    assert "$context" not in template
+    (error,) = json.loads(template)["errors"]
+    assert error["code"] == code
+    assert error.keys() - {"source"} == {"code", "title", "detail", "meta"}
+    retry_in = error["meta"].get("retry_in")
+    assert headers.get("Retry-After") == (None if retry_in is None else f"'{retry_in}'")
+
+
+def test_a_throttled_response_of_v3_gives_the_limit() -> None:
+    headers = GATEWAY_V3["THROTTLED"]["ResponseParameters"]["Headers"]
+    assert (headers["RateLimit-Limit"], headers["RateLimit-Remaining"]) == (f"'{RATE_LIMIT}'", "'0'")
+    assert "RateLimit-Reset" not in headers  # the gateway cannot compute it

@@ -15,7 +15,7 @@ from tests.support.template import ROOT, resources, template
 ALARMS = resources("AWS::CloudWatch::Alarm")
 COMPOSITE = resources("AWS::CloudWatch::CompositeAlarm")
 FILTERS = resources("AWS::Logs::MetricFilter")
-(API,) = resources("AWS::Serverless::Api").values()
+API = resources("AWS::Serverless::Api")["Api"]
 PROVIDERS = {ban.PROVIDER, caf.PROVIDER, impot_particulier.PROVIDER, svair.PROVIDER}
 ENVIRONMENT: Final = "production"
 PER_MINUTE: Final = {"DatapassDeadLettersAlarm", "LinkReopenedAlarm", "KeyCompromisedAlarm", "AuditTamperingAlarm"}

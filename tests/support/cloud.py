@@ -30,9 +30,9 @@ class Cloud:
     stats: "Table"
     habilitations: "Table"
 
-    def issue_key(self, *scopes: str, **changes: Any) -> str:
+    def issue_key(self, *scopes: str, key: str | None = None, **changes: Any) -> str:
         """Store an active token with these scopes and return its key; ``changes`` replace attributes of the item."""
-        key = secrets.token_hex(32)
+        key = key or secrets.token_hex(32)
         item = {
             "key_hash": token.hash_key(key),
             "id": secrets.token_hex(8),

@@ -11,6 +11,7 @@ because every environment would draw the same ones.
 
 import random
 from functools import lru_cache
+from os import environ
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 import boto3
@@ -114,7 +115,9 @@ def ses() -> Any:
 
 
 def prepare() -> None:
-    """Make the clients that every dataset's call needs, while the function initialises."""
+    """Make the clients that every call with a key needs, while a function initialises; do nothing elsewhere."""
+    if "AWS_LAMBDA_FUNCTION_NAME" not in environ:
+        return
     dynamodb()
     kms()
     try:

@@ -41,9 +41,15 @@ class Table:
     client: "DynamoDBClient"
     name: str
 
-    def get(self, key: Mapping[str, str], *, consistent: bool = False) -> Item | None:
-        """Return an item, or None. A consistent read sees every write that has ended."""
-        found = self.client.get_item(TableName=self.name, Key=serialize(key), ConsistentRead=consistent)
+    def get(self, key: Mapping[str, str], *, consistent: bool = False, attributes: str = "") -> Item | None:
+        """Return an item, or those of its attributes that ``attributes`` names (``#a, #b``), or None.
+
+        A consistent read sees every write that has ended.
+        """
+        request: dict[str, Any] = self._names(attributes, None) | {"Key": serialize(key), "ConsistentRead": consistent}
+        if attributes:
+            request["ProjectionExpression"] = attributes
+        found = self.client.get_item(**request)
         return deserialize(found["Item"]) if "Item" in found else None
 
     def put(self, item: Mapping[str, Any], *, condition: str = "", values: Mapping[str, Any] | None = None) -> bool:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
-from os import environ
 from time import monotonic
 from typing import Any
 
@@ -33,8 +32,7 @@ type Handler = Callable[[dict[str, Any], Any], Response]
 
 def dataset_handler[P: Parameters](dataset: Dataset[P]) -> Handler:
     """Return the Lambda handler of a dataset, and make its clients while the function initialises."""
-    if "AWS_LAMBDA_FUNCTION_NAME" in environ:
-        aws.prepare()
+    aws.prepare()
     return partial(handle, dataset)
 
 

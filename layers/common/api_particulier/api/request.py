@@ -7,6 +7,7 @@ from typing import Any, Final, Literal, Self
 
 from api_particulier.api.parameters import Query
 from api_particulier.errors import NotAcceptable
+from api_particulier.keys.presented import presented_key
 
 type Format = Literal["json", "xml"]
 
@@ -57,7 +58,7 @@ class Request:
             full_path=context.get("path", ""),
             address=context["identity"]["sourceIp"],
             query=event.get("multiValueQueryStringParameters") or {},
-            key=headers.get("x-api-key"),
+            key=presented_key(headers, event["resource"]),
             user=user or None,
             accept=headers.get("accept") or "*/*",
             headers=headers,

@@ -22,6 +22,8 @@ from api_particulier.settings import settings
 
 ACTIVE = "active"
 REVOKED = "revoked"
+_LONGEST = 256
+"""Characters; a longer key is none."""
 SUSPENDED = "suspended"
 """Stopped because its calls look like an enumeration, until an operator resumes it."""
 
@@ -47,6 +49,8 @@ class Token:
     purpose: str | None = None
     """What the habilitation was granted for, in the administration's words."""
     gateway_key_id: str | None = None
+    usage_key: str | None = None
+    """The value of its gateway key, which opens nothing; None where this value is the key (before decision 0045)."""
     successor: str | None = None
     """The id of the key that a rotation made, or is making, to replace this one."""
     replaces: str | None = None
@@ -71,6 +75,7 @@ class Token:
             habilitation=item.get("habilitation") or None,
             purpose=item.get("purpose") or None,
             gateway_key_id=item.get("gateway_key_id") or None,
+            usage_key=item.get("usage_key") or None,
             successor=item.get("successor") or None,
             replaces=item.get("replaces") or None,
             resumed=_moment(item.get("resumed")),
@@ -120,6 +125,22 @@ def find_by_key(key: str | None) -> Token:
     return token
 
 
+def find_usage_key(key: str | None) -> str | None:
+    """Return the value of the gateway key that counts the calls of a key, or None for an unknown key."""
+    if not key or len(key) > _LONGEST:
+        return None
+    key_hash = hash_key(key)
+    if key_hash in _usage_keys():
+        return _usage_keys()[key_hash] or key
+    table = Table(dynamodb(), settings().tokens_table)
+    # Consistent: API Gateway remembers for a minute that a key is unknown.
+    item = table.get({"key_hash": key_hash}, consistent=True, attributes="#key_hash, #usage_key")
+    if item is None:
+        return None
+    _usage_keys()[key_hash] = item.get("usage_key", "")
+    return _usage_keys()[key_hash] or key
+
+
 def check_usable(token: Token, address: str) -> None:
     """Raise ``AccessDenied`` for an inactive token, ``AddressNotAllowed`` for an address outside its ranges."""
     if not token.is_active(datetime.now(UTC)):
@@ -151,6 +172,11 @@ def _cached_or_read(key_hash: str) -> Token | None:
         return None
     token = _cache()[key_hash] = Token.from_item(item)
     return token
+
+
+@lru_cache(maxsize=1)
+def _usage_keys() -> TTLCache[str, str]:
+    return TTLCache(maxsize=4096, ttl=settings().token_cache_seconds)
 
 
 @lru_cache(maxsize=1)
