@@ -8,12 +8,13 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import pytest
 
 from api_particulier.api.response import RATE_LIMIT
+from api_particulier.audit.record import RETENTION
 from api_particulier.errors import AccessDenied, InternalError
 from release.build import deployable, stamped, with_dashboard
 from tests.support.iam import listed, statements
@@ -78,9 +79,15 @@ RIGHTS: Final[dict[str, dict[str, set[str] | frozenset[str]]]] = {
         "dynamodb:UpdateItem seal": {"AuditSeals"},
     },
     "SealsBucket": {
-        "s3:ListBucket": {"AuditSeals"},
-        "s3:GetObject /seals/*": {"AuditSeals"},
+        "s3:ListBucket": {"AuditSeals", "AuditArchive"},
+        "s3:GetObject /seals/*": {"AuditSeals", "AuditArchive"},
         "s3:PutObject /seals/*": {"AuditSeals"},
+        "s3:GetObject /records/*": {"AuditArchive"},
+        **{
+            f"s3:{action} /{folder}/*": {"AuditArchive"}
+            for action in ("GetObject", "PutObject", "PutObjectRetention")
+            for folder in ("archive", "usage", "access")
+        },
     },
     "SealKey": {"kms:Sign": {"AuditSeals"}},
     "EntryKey": {"kms:GenerateMac": AUDITED | {"AuditSeals"}},
@@ -114,6 +121,10 @@ RIGHTS: Final[dict[str, dict[str, set[str] | frozenset[str]]]] = {
 limited to."""
 NAMED_LATER: Final = {
     "SealsBucket /seals/*": "an object is named by the seal's number",
+    "SealsBucket /records/*": "an object is named by its hash",
+    "SealsBucket /archive/*": "an object is named by its day and tokens",
+    "SealsBucket /usage/*": "an object is named by its day",
+    "SealsBucket /access/*": "an object is named by its month and citizens",
     "apigateway /apikeys/*": "a gateway's key is named when it is made",
     "apigateway /usageplans/*/keys": "the usage plan needs the API, which needs the function",
 }
@@ -561,7 +572,17 @@ def test_the_seals_are_locked_for_37_months_encrypted_and_private() -> None:
     }
     (encryption,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
     assert encryption["ServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
-    assert "LifecycleConfiguration" not in bucket
+
+
+def test_what_the_bucket_keeps_expires_the_day_after_its_lock_and_seals_stay() -> None:
+    rules = resources("AWS::S3::Bucket")["SealsBucket"]["LifecycleConfiguration"]["Rules"]
+    assert all(rule["Status"] == "Enabled" for rule in rules)
+    ages = {rule["Prefix"]: rule["ExpirationInDays"] for rule in rules if "Prefix" in rule}
+    assert ages == {"records/": 47, "archive/": 1097, "usage/": 1097, "access/": 1097}
+    assert RETENTION + timedelta(days=1) <= timedelta(days=ages["archive/"])
+    assert [rule for rule in rules if "Prefix" not in rule] == [
+        {"Id": "markers", "Status": "Enabled", "ExpiredObjectDeleteMarker": True}
+    ]
 
 
 def test_no_secret_is_in_the_template() -> None:

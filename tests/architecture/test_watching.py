@@ -20,7 +20,7 @@ PROVIDERS = {ban.PROVIDER, caf.PROVIDER, impot_particulier.PROVIDER, svair.PROVI
 ENVIRONMENT: Final = "production"
 PER_MINUTE: Final = {"DatapassDeadLettersAlarm", "LinkReopenedAlarm", "KeyCompromisedAlarm", "AuditTamperingAlarm"}
 """What must be known at once, at its first occurrence."""
-HEARTBEATS: Final = {"ProbesSilentAlarm"}
+HEARTBEATS: Final = {"ProbesSilentAlarm", "AuditArchiveAlarm"}
 """The alarms that ring when their metric is missing: what it measures has stopped."""
 PAGING: Final = {
     *("ServiceDownAlarm", "ErrorBudgetAlarm", "AuditUnavailableAlarm", "AuditStreamAlarm", "AuditTamperingAlarm"),
@@ -68,6 +68,7 @@ def emitted(capsys: pytest.CaptureFixture[str]) -> set[Metric]:
     observability.alert(LogEvent.LINK_REOPENED)
     observability.count_seal(3, 1.5)
     observability.count_tampering()
+    observability.count_archive_run()
     observability.measure_certificate("caf", 90)
     observability.count_probe_run()
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

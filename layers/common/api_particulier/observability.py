@@ -81,6 +81,12 @@ class LogEvent(StrEnum):
     """A batch is in no seal yet; Lambda delivers it again."""
     AUDIT_TAMPERED = "audit_tampered"
     """The audit table holds a change that no call makes: changed, removed, late or unreadable."""
+    ARCHIVED = "archived"
+    """The days of the audit that were due are archived; ``entries`` counts them."""
+    NOT_ARCHIVED = "not_archived"
+    """A day or a month of the audit cannot be archived whole; the place names the object that is not as it was."""
+    VERIFIED = "verified"
+    """A day of the audit is as it was sealed."""
     INTERNAL_ERROR = "internal_error"
     """An unexpected failure, with the type of the exception and where it was raised."""
 
@@ -103,6 +109,7 @@ FIELDS: Final = frozenset(
         "seal",
         "secret",
         "entries",
+        "place",
     }
 )
 """The fields of a line, besides its name."""
@@ -111,6 +118,7 @@ _EXPECTED: Final = frozenset(
     {
         *(LogEvent.ANSWERED, LogEvent.PROVIDER_ANSWERED, LogEvent.CIRCUIT_CLOSED),
         *(LogEvent.HABILITATION_RECEIVED, LogEvent.LINK_OPENED, LogEvent.REMINDER_SENT, LogEvent.SEALED),
+        *(LogEvent.ARCHIVED, LogEvent.VERIFIED),
     }
 )
 """The events of level INFO; the others are errors."""
@@ -237,6 +245,20 @@ def count_seal(records: int, lag_seconds: float) -> None:
     metrics = _metrics()
     metrics.add_metric("SealedEntries", MetricUnit.Count, records)
     metrics.add_metric("SealLag", MetricUnit.Seconds, lag_seconds)
+    metrics.flush_metrics()
+
+
+def count_archive_run() -> None:
+    """Count a run after which every day of the audit that is due is archived."""
+    metrics = _metrics()
+    metrics.add_metric("ArchiveRuns", MetricUnit.Count, 1)
+    metrics.flush_metrics()
+
+
+def count_verified(days: int) -> None:
+    """Count the days of the audit that are as they were sealed."""
+    metrics = _metrics()
+    metrics.add_metric("DaysVerified", MetricUnit.Count, days)
     metrics.flush_metrics()
 
 

@@ -65,6 +65,8 @@ class Settings(BaseModel):
     mail_sender: str | None = None
     """The sender of mails: an address, or one of a domain, that SES has verified. Without it no mail is sent."""
     seals_bucket: str = ""
+    seal_lock_mode: Literal["COMPLIANCE", "GOVERNANCE"] = "COMPLIANCE"
+    """How the audit's objects that name their own end of lock are locked."""
     seal_key_id: str = ""
     """Of the sealing function only."""
 
