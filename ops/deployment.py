@@ -12,6 +12,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from api_particulier.audit.access_log import AuditArchive
+from api_particulier.audit.bucket import Bucket
 from api_particulier.dynamodb import Table
 from api_particulier.habilitations.repository import HabilitationRepository
 from api_particulier.keys.store import KeyStore
@@ -93,6 +94,13 @@ class Deployment:
             kms=self.kms,
             key_ids=[key_id for key_id in key_ids if key_id],
         )
+
+    @property
+    def bucket(self) -> Bucket:
+        """The bucket of the audit, with the lock that the stack gives its objects."""
+        name = self.outputs["SealsBucket"]
+        lock = self.s3.get_object_lock_configuration(Bucket=name)["ObjectLockConfiguration"]
+        return Bucket(self.s3, name, lock["Rule"]["DefaultRetention"]["Mode"])
 
     @property
     def audit(self) -> Table:

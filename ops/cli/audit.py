@@ -3,7 +3,7 @@
 import json
 import sys
 from dataclasses import asdict
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from time import sleep
 from typing import Any
@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 import click
 
+from api_particulier.audit import archive
 from ops import audit as audit_service
 from ops import verify_file
 from ops.cli.citizens import citizen_of, with_citizen
@@ -36,6 +37,10 @@ class _Day(click.ParamType[date]):
             return date.fromisoformat(str(value))
         except ValueError:
             self.fail("a date such as 2026-11-23")
+
+
+class _UtcDay(_Day):
+    """A day of the archive, in UTC."""
 
 
 _FROM = click.option("--from", "since", type=_Day(), help="The first day, in Paris time.")
@@ -146,6 +151,25 @@ def export(  # noqa: PLR0913 - one parameter an option
     period, as_csv = _period(since, until), kind == "csv"
     exported = export_audit(deployment, period, output, token=token, habilitation=habilitation, as_csv=as_csv)
     described = asdict(exported) | {"file": str(exported.file), "signature": str(exported.signature)}
+    (print_json if as_json else print_text)(described)
+
+
+@audit.command(name="archive")
+@click.option("--day", type=_UtcDay(), help="Only this day (UTC), which must have ended; by default all that is due.")
+@with_deployment
+def archive_days(deployment: Deployment, *, day: date | None, as_json: bool) -> None:
+    """Archive the days and months that are due, as the scheduled function does.
+
+    The stream may bring a record of a day until a day after its end: archive it earlier only when nothing waits.
+    """
+    now = datetime.now(UTC)
+    if day is not None and day >= now.date():
+        raise click.UsageError(f"{day} has not ended")
+    if day is None:
+        days = archive.run(deployment.bucket, now)
+    else:
+        days = [day] if archive.archive_day(deployment.bucket, day) else []
+    described = {"archived": [f"{done}" for done in days]}
     (print_json if as_json else print_text)(described)
 
 

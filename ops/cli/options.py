@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import click
 from botocore.exceptions import BotoCoreError, ClientError
 
+from api_particulier.audit.bucket import NotProven
 from api_particulier.habilitations.model import UnknownHabilitation, UnprocessableEvent, checked_siret
 from api_particulier.keys.store import KeyRefused
 from ops.deployment import Deployment, DeploymentError
@@ -19,6 +20,12 @@ from ops.export import ExportError
 from ops.operators import record_act
 
 _PARIS = ZoneInfo("Europe/Paris")
+
+
+_EXPECTED: Final = (
+    *(DeploymentError, ExportError, KeyRefused, NotProven, UnprocessableEvent, BotoCoreError, ClientError),
+)
+"""Errors whose message is for the operator."""
 
 
 def with_deployment[**P](verb: Callable[P, None]) -> Callable[..., None]:
@@ -36,7 +43,7 @@ def with_deployment[**P](verb: Callable[P, None]) -> Callable[..., None]:
         try:
             deployment = Deployment.on_local_stack(stack_name) if local else Deployment.on_aws(stack_name, region)
             verb(deployment, *args, **options)  # type: ignore[arg-type]  # click calls by name
-        except (DeploymentError, ExportError, KeyRefused, UnprocessableEvent, BotoCoreError, ClientError) as error:
+        except _EXPECTED as error:
             raise click.ClickException(str(error)) from None
         except UnknownHabilitation as error:
             raise click.ClickException(f"no habilitation has the id {error}") from None

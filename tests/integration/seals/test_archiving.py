@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 import time_machine
+from click.testing import CliRunner, Result
 
 from api_particulier.audit import archive
 from api_particulier.audit.bucket import NotProven, lines_of
+from ops.cli.main import main
+from ops.deployment import Deployment
 from tests.support.history import History, noon
 from tests.support.sealing import Sealing
 
@@ -247,3 +250,31 @@ def test_a_day_that_is_not_whole_fails_the_function_and_is_named(
     logged = capsys.readouterr().out
     assert '"place": "seal 2: it is missing"' in logged
     assert "ArchiveRuns" not in logged
+
+
+# ── The command ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def command(sealing: Sealing, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    monkeypatch.setattr(Deployment, "on_aws", lambda *_: sealing.deployment)
+
+    def invoke(now: str, *options: str) -> Result:
+        with time_machine.travel(f"{now}+00:00", tick=False):
+            return CliRunner().invoke(main, ["audit", "archive", *options])
+
+    return invoke
+
+
+def test_the_command_archives_what_is_due_or_a_day(october: History, command: Callable[..., Result]) -> None:
+    assert json.loads(command("2026-10-14T09:00", "--json").stdout) == {
+        "archived": ["2026-10-10", "2026-10-11", "2026-10-12"]
+    }
+    assert json.loads(command("2026-10-14T09:00", "--day", "2026-10-13", "--json").stdout) == {
+        "archived": ["2026-10-13"]
+    }
+    assert json.loads(command("2026-10-14T09:00", "--day", "2026-10-13", "--json").stdout) == {"archived": []}
+    assert command("2026-10-14T09:00", "--day", "2026-10-14").exit_code == 2
+    october.replace(f"seals/{4:012}.json", None)
+    failed = command("2026-11-04T09:00")
+    assert (failed.exit_code, "seal 4: it is missing" in failed.stderr) == (1, True)
