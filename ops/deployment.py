@@ -41,7 +41,8 @@ class Deployment:
     @classmethod
     def on_aws(cls, stack_name: str, region: str | None) -> Self:
         """Use a stack on AWS, with the credentials and the region of the environment."""
-        return cls(boto3.Session(region_name=region), stack_name)
+        # boto3 reads AWS_DEFAULT_REGION alone; other tools of AWS, and Lambda, say AWS_REGION.
+        return cls(boto3.Session(region_name=region or environ.get("AWS_REGION")), stack_name)
 
     @classmethod
     def on_local_stack(cls, stack_name: str, file: Path = LOCAL_STACK_FILE) -> Self:

@@ -1,9 +1,12 @@
 """``api-particulier audit``: search, verify and export the audit records."""
 
 import json
+import os
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, date, datetime, time, timedelta
+from functools import wraps
 from pathlib import Path
 from time import sleep
 from typing import Any
@@ -15,7 +18,7 @@ from api_particulier.audit import archive
 from ops import audit as audit_service
 from ops import verify_file
 from ops.cli.citizens import citizen_of, with_citizen
-from ops.cli.options import print_json, print_text, with_deployment
+from ops.cli.options import print_json, print_table, print_text, with_deployment
 from ops.deployment import Deployment
 from ops.export import export as export_audit
 
@@ -47,6 +50,35 @@ _FROM = click.option("--from", "since", type=_Day(), help="The first day, in Par
 _TO = click.option("--to", "until", type=_Day(), help="The last day, included.")
 
 
+def _in_order[**P](verb: Callable[P, None]) -> Callable[P, None]:
+    """Refuse a period that ends before it begins, before anything else is done."""
+
+    @wraps(verb)
+    def run(*args: P.args, **options: P.kwargs) -> None:
+        since, until = options["since"], options["until"]
+        if isinstance(since, date) and isinstance(until, date) and until < since:
+            raise click.UsageError(f"the period ends, {until}, before it begins, {since}")
+        verb(*args, **options)
+
+    return run
+
+
+class _NewFile(click.Path):
+    """A file to write, in a folder that exists; neither it nor its signature may be there already."""
+
+    def __init__(self) -> None:
+        super().__init__(dir_okay=False)
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> Any:
+        file = Path(str(super().convert(value, param, context)))
+        if not file.parent.is_dir() or not os.access(file.parent, os.W_OK):
+            self.fail(f"{file.parent} is no folder that can be written in")
+        for written in (file, verify_file.signature_of(file)):
+            if written.exists():
+                self.fail(f"{written} exists already; it is not overwritten")
+        return file
+
+
 def _period(since: date | None, until: date | None) -> audit_service.Period:
     return audit_service.Period(
         datetime.combine(since, time(), _PARIS) if since else None,
@@ -58,6 +90,7 @@ def _period(since: date | None, until: date | None) -> audit_service.Period:
 @_FROM
 @_TO
 @click.option("--no-wait", is_flag=True, help="Count records without a seal yet as pending; do not wait for it.")
+@_in_order
 @with_deployment
 def verify_audit(
     deployment: Deployment, *, since: date | None, until: date | None, no_wait: bool, as_json: bool
@@ -88,6 +121,7 @@ def verify_audit(
 @with_citizen
 @_FROM
 @_TO
+@_in_order
 @with_deployment
 def search(  # noqa: PLR0913 - one parameter an option
     deployment: Deployment,
@@ -115,8 +149,9 @@ def search(  # noqa: PLR0913 - one parameter an option
         records = deployment.archive.records(identifier, *period.ends)
     if as_json:
         sys.stdout.write(json.dumps(records, ensure_ascii=False, indent=2, default=int) + "\n")
-    for record in [] if as_json else records:
-        click.echo(f"{record['at']}  {record['status']}  {record['dataset']:24}  {record.get('organisation', '-')}")
+    else:
+        rows = [{"organisation": None, **record} for record in records]
+        print_table(rows, ("at", "status", "dataset", "organisation"), "No record in this period.")
 
 
 @audit.command()
@@ -132,7 +167,8 @@ def search(  # noqa: PLR0913 - one parameter an option
     show_default=True,
     help="JSON with every proof, or a CSV table.",
 )
-@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The file to write.")
+@click.option("--output", type=_NewFile(), required=True, help="The file to write.")
+@_in_order
 @with_deployment
 def export(  # noqa: PLR0913 - one parameter an option
     deployment: Deployment,

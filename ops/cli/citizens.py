@@ -8,7 +8,7 @@ import click
 from api_particulier.api.parameters import AllocataireNumbers, AvisNumbers
 from api_particulier.audit import access_log
 from api_particulier.errors import BadRequest
-from ops.cli.options import print_json, verb_path, with_deployment, with_reason
+from ops.cli.options import print_json, shown, verb_path, with_deployment, with_reason
 from ops.deployment import Deployment
 from ops.operators import record_act
 
@@ -76,4 +76,6 @@ def list_accesses(  # noqa: PLR0913 - one parameter an option
     click.echo(f"{log['total']} accesses from {log['periode']['debut']} to {log['periode']['fin']}")
     for access in log["acces"]:
         fields = ", ".join(access["champs"]) or "nothing"
-        click.echo(f"{access['date']}  {access['statut']}  {access['administration']} ({access['siret']}): {fields}")
+        click.echo(
+            f"{shown(access['date'])}  {access['statut']}  {access['administration']} ({access['siret']}): {fields}"
+        )

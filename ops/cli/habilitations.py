@@ -20,7 +20,7 @@ from api_particulier.habilitations.model import (
 )
 from api_particulier.habilitations.provisioning import active_keys
 from ops import habilitations as operators
-from ops.cli.options import Scopes, Siret, print_json, print_text, recorded, with_deployment
+from ops.cli.options import Scopes, Siret, print_json, print_table, print_text, recorded, shown, with_deployment
 from ops.deployment import Deployment
 from ops.dry_run import dry_run
 from ops.functions import datasets
@@ -48,8 +48,9 @@ def list_habilitations(deployment: Deployment, *, vendor: str | None, state: str
     ]
     if as_json:
         print_json(described)
-    for row in [] if as_json else described:
-        click.echo(f"{row['id']}  {row['state']:17}  {row['siret'] or '':14}  {row['organisation'] or ''}")
+    else:
+        columns = ("id", "state", "siret", "organisation", "scopes")
+        print_table(described, columns, "There is no such habilitation.")
 
 
 @habilitations.command()
@@ -73,7 +74,7 @@ def show(deployment: Deployment, habilitation_id: str, *, as_json: bool) -> None
         | {
             "contacts": [f"{contact['role']} {contact['email']}" for contact in contacts],
             "keys": [key["id"] for key in described["keys"]],
-            "history": [f"{entry['received'][:19]} {entry['event']} by {entry['who']}" for entry in history],
+            "history": [f"{shown(entry['received'])} {entry['event']} by {entry['who']}" for entry in history],
         }
     )
 
@@ -130,10 +131,11 @@ def revoke(deployment: Deployment, habilitation_id: str, *, reason: str, as_json
 def replay(deployment: Deployment, *, as_json: bool) -> None:
     """Process the DataPass events of the dead-letter queue again; those that fail stay in it."""
     replayed = operators.replay(deployment, datetime.now(UTC))
+    described = [asdict(result) for result in replayed]
     if as_json:
-        print_json([asdict(result) for result in replayed])
-    for result in [] if as_json else replayed:
-        click.echo(f"{result.habilitation or '-'}  {result.event or '-'}  {result.outcome}")
+        print_json(described)
+    else:
+        print_table(described, ("habilitation", "event", "outcome"), "No event was set aside.")
 
 
 @habilitations.command()

@@ -9,7 +9,17 @@ import click
 from api_particulier.habilitations import expiry_reminders
 from api_particulier.keys import lifecycle
 from api_particulier.keys.token import Token
-from ops.cli.options import Moment, Scopes, Siret, print_json, print_text, recorded, with_deployment
+from ops.cli.options import (
+    Future,
+    Moment,
+    Scopes,
+    Siret,
+    print_json,
+    print_table,
+    print_text,
+    recorded,
+    with_deployment,
+)
 from ops.deployment import Deployment
 from ops.keys import LOOKED_BACK, forget_suspicions, last_use, last_uses, scopes_used
 
@@ -38,8 +48,10 @@ class _Network(click.ParamType[str]):
 @keys.command()
 @click.option("--organisation", required=True, help="The name of the administration.")
 @click.option("--siret", required=True, type=Siret(), help="Its SIRET, 14 digits.")
-@click.option("--scopes", required=True, type=Scopes(), help="The scopes that the key opens, separated by commas.")
-@click.option("--expires", type=Moment(), help="When the key stops working; in 18 months by default.")
+@click.option(
+    "--scopes", required=True, type=Scopes(known=True), help="The scopes that the key opens, separated by commas."
+)
+@click.option("--expires", type=Future(), help="When the key stops working, in Paris time; in 18 months by default.")
 @click.option(
     "--allow",
     "allowed",
@@ -67,8 +79,6 @@ def issue(  # noqa: PLR0913 - one parameter an option
     Send it through a secure channel and keep no copy.
     """
     now = datetime.now(UTC)
-    if expires is not None and expires <= now:
-        click.echo("Warning: this key is issued already expired.", err=True)
     token_id = token_id or lifecycle.NewToken.new_id()
     click.echo(
         f"Issuing {token_id}. If this is interrupted, run the same command again with --id {token_id}.", err=True
@@ -100,8 +110,8 @@ def list_keys(deployment: Deployment, *, unused_since: int | None, as_json: bool
     described = [_describe(token) for token in tokens]
     if as_json:
         print_json(described)
-    for token in [] if as_json else described:
-        click.echo(f"{token['id']}  {token['state']:8}  until {token['expires']}  {token['organisation']}")
+    else:
+        print_table(described, ("id", "state", "expires", "organisation", "scopes"), "There is no such key.")
 
 
 @keys.command()
@@ -110,12 +120,12 @@ def ending(deployment: Deployment, *, as_json: bool) -> None:
     """List the keys that expire within 90 days or expired this month, with the recipients of their reminders."""
     expiring = expiry_reminders.expiring_keys(deployment.key_store, deployment.habilitations, datetime.now(UTC))
     keys_by_end = sorted(expiring, key=lambda key: key.ends)
+    described = [_describe_expiry(key) for key in keys_by_end]
     if as_json:
-        print_json([_describe_expiry(key) for key in keys_by_end])
-        return
-    for key in keys_by_end:
-        recipients = ", ".join(key.recipients) or "nobody is told"
-        click.echo(f"{key.token.id}  {key.days:4} days  {key.token.organisation}: {recipients}")
+        print_json(described)
+    else:
+        rows = [row | {"reminded": row["told"]} for row in described]
+        print_table(rows, ("id", "days", "expires", "organisation", "reminded"), "No key ends soon.")
 
 
 def _describe_expiry(key: expiry_reminders.ExpiringKey) -> dict[str, Any]:
@@ -160,7 +170,7 @@ def rotate(deployment: Deployment, token_id: str, *, days: int, as_json: bool) -
 
 @keys.command()
 @_of_a_key
-@click.option("--expires", required=True, type=Moment(), help="From when it no longer works.")
+@click.option("--expires", required=True, type=Moment(), help="From when it no longer works, in Paris time.")
 @recorded
 def prolong(deployment: Deployment, token_id: str, *, expires: datetime, as_json: bool) -> None:
     """Change the end of a key; an expired key works again."""

@@ -1,9 +1,11 @@
 """Options and output common to the verbs of the ``api-particulier`` command."""
 
 import json
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, time
+from difflib import get_close_matches
 from functools import wraps
 from inspect import signature
 from typing import Any, Final
@@ -13,6 +15,7 @@ import click
 from botocore.exceptions import BotoCoreError, ClientError
 
 from api_particulier.audit.bucket import NotProven
+from api_particulier.habilitations.known_scopes import known_scopes
 from api_particulier.habilitations.model import UnknownHabilitation, UnprocessableEvent, checked_siret
 from api_particulier.keys.store import KeyRefused
 from ops.deployment import Deployment, DeploymentError
@@ -101,20 +104,29 @@ class Moment(click.ParamType[datetime]):
         try:
             read = datetime.fromisoformat(value) if "T" in value else date.fromisoformat(value)
         except ValueError:
-            self.fail("a date such as 2028-05-31, or a date and time such as 2028-05-31T18:00+02:00")
+            self.fail(
+                "a date such as 2028-05-31, or a date and time such as 2028-05-31T18:00+02:00, in Paris by default"
+            )
         moment = read if isinstance(read, datetime) else datetime.combine(read, time())
         return (moment if moment.tzinfo else moment.replace(tzinfo=_PARIS)).astimezone(UTC)
 
 
 class Scopes(click.ParamType[list[str]]):
-    """Scopes separated by commas."""
+    """Scopes separated by commas; with ``known``, only those that open a field, or stand for ones that do."""
 
     name = "a,b,c"
+
+    def __init__(self, *, known: bool = False) -> None:
+        self._known = known
 
     def convert(self, value: Any, _param: click.Parameter | None, _context: click.Context | None) -> list[str]:
         scopes = [scope.strip() for scope in str(value).split(",")]
         if not all(scopes):
             self.fail("a comma-separated list of scopes")
+        for scope in scopes if self._known else ():
+            if scope not in known_scopes():
+                nearest = get_close_matches(scope, known_scopes(), 1)
+                self.fail(f"no field has the scope {scope}" + (f"; did you mean {nearest[0]}?" if nearest else ""))
         return scopes
 
 
@@ -130,11 +142,52 @@ class Siret(click.ParamType[str]):
             self.fail("14 digits, of which the last is a key")
 
 
+class Future(Moment):
+    """A moment to come."""
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> datetime:
+        moment = super().convert(value, param, context)
+        if moment <= datetime.now(UTC):
+            self.fail(f"{shown(moment)} is in the past")
+        return moment
+
+
 def print_json(value: object) -> None:
     json.dump(value, sys.stdout, ensure_ascii=False, indent=2)
     sys.stdout.write("\n")
 
 
 def print_text(values: dict[str, Any]) -> None:
+    width = max(14, *(len(name) + 2 for name in values))
     for name, value in values.items():
-        click.echo(f"{name + ':':14}{', '.join(value) if isinstance(value, list) else value}")
+        click.echo(f"{name + ':':{width}}{shown(value)}")
+
+
+def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], nothing: str) -> None:
+    """Print rows under the names of their columns, or the sentence ``nothing`` when there is none."""
+    if not rows:
+        click.echo(nothing)
+        return
+    lines = [[name.upper() for name in columns], *([shown(row[name]) for name in columns] for row in rows)]
+    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
+    for line in lines:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def shown(value: object) -> str:
+    """Return a value as a terminal shows it: an instant is in Paris time with its offset, and options take it back."""
+    match value:
+        case None | "" | [] | ():
+            return "-"
+        case bool():
+            return "yes" if value else "no"
+        case list() | tuple():
+            return ", ".join(map(shown, value))
+        case datetime():
+            return value.astimezone(_PARIS).isoformat(timespec="seconds")
+        case str() if _INSTANT.fullmatch(value):
+            return shown(datetime.fromisoformat(value))
+    return str(value)
+
+
+_INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+(Z|[+-]\d\d:\d\d)")

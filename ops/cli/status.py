@@ -7,7 +7,7 @@ import click
 from click.core import ParameterSource
 
 from api_particulier.providers.health import Maintenance
-from ops.cli.options import Moment, print_json, with_deployment
+from ops.cli.options import Moment, print_json, shown, with_deployment
 from ops.deployment import Deployment
 from ops.maintenance import ConcurrentChangeError, MaintenanceSchedule, NotAnnouncedError
 
@@ -72,16 +72,17 @@ def _print_announced(schedule: MaintenanceSchedule, *, as_json: bool) -> None:
     if as_json:
         print_json(announced)
     for maintenance in [] if as_json else announced:
-        click.echo("  ".join(str(value) for value in maintenance.values()))
+        click.echo("  ".join(shown(value) for value in maintenance.values()))
 
 
 def _print(described: dict[str, Any]) -> None:
     for name, provider in described["fournisseurs"].items():
         uptime = provider["disponibilite30j"]
         over = "no probe yet" if uptime is None else f"{uptime} % over 30 days"
-        click.echo(f"{name:8}{provider['etat']:14}{over}, seen at {provider['verifieA'] or '-'}")
+        click.echo(f"{name:8}{provider['etat']:14}{over}, seen at {shown(provider['verifieA'])}")
     for incident in described["incidents"]:
-        click.echo(f"incident      {incident['fournisseur']}  {incident['debut']}  {incident['fin'] or 'goes on'}")
+        end = shown(incident["fin"]) if incident["fin"] else "goes on"
+        click.echo(f"incident      {incident['fournisseur']}  {shown(incident['debut'])}  {end}")
     for maintenance in described["maintenances"]:
-        columns = (maintenance[name] for name in ("fournisseur", "debut", "fin", "message"))
+        columns = (shown(maintenance[name]) for name in ("fournisseur", "debut", "fin", "message"))
         click.echo("  ".join(("maintenance ", *columns)))

@@ -36,7 +36,7 @@ def test_a_token_sees_its_fields_and_no_other(stack: Stack) -> None:
 
 
 def test_only_an_active_key_is_accepted(stack: Stack) -> None:
-    expired = stack.issue_key("dgfip_avis_imposition", options=("--expires", "2020-01-01"))
+    expired = stack.issue_expired_key("dgfip_avis_imposition")
     revoked = stack.issue_key("dgfip_avis_imposition")
     assert stack.get(RFR_ROUTE, key=revoked["key"], **NUMBERS).status_code == 200
     assert stack.run_cli("keys", "revoke", revoked["id"])["state"] == "revoked"

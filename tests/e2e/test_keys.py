@@ -109,7 +109,7 @@ def test_issuing_the_same_id_again_shows_the_same_key_and_a_repair_revokes_expir
     first, again = (stack.issue_key("dgfip_nombre_parts", options=("--id", token_id)) for _ in range(2))
     assert first == again
     assert first["id"] == token_id
-    ended = stack.issue_key("dgfip_nombre_parts", options=("--expires", "2020-01-01"))["id"]
+    ended = stack.issue_expired_key("dgfip_nombre_parts")["id"]
     repaired = stack.run_cli("keys", "repair")
     assert repaired["undone"] == []
     assert ended in repaired["revoked"]

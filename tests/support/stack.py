@@ -67,6 +67,12 @@ class Stack:
         )
         return issued
 
+    def issue_expired_key(self, *scopes: str) -> dict[str, Any]:
+        """Issue a key and end it in the past: none is issued already expired."""
+        issued = self.issue_key(*scopes)
+        self.run_cli("keys", "prolong", issued["id"], "--expires", "2020-01-01")
+        return issued
+
     def client(self, service: Any) -> Any:
         return cloud.client(service, str(self.description["cloud_url"]))
 
