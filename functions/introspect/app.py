@@ -10,6 +10,7 @@ from api_particulier.api.request import Request
 from api_particulier.api.response import Response
 from api_particulier.audit.record import AuditRecord
 from api_particulier.errors import NotAcceptable
+from api_particulier.habilitations.known_scopes import expanded
 
 
 class Jeton(BaseModel):
@@ -17,7 +18,7 @@ class Jeton(BaseModel):
 
     id: str = Field(alias="_id", description="Identifiant du jeton ; jamais la clé")
     name: str = Field(description="Administration à qui le jeton a été remis")
-    scopes: list[str] = Field(description="Scopes du jeton ; chacun ouvre des champs des jeux de données")
+    scopes: list[str] = Field(description="Scopes du jeton, et ceux que ses bouquets de 2020 ouvrent")
 
 
 ROUTES = (
@@ -44,4 +45,4 @@ def lambda_handler(event: dict[str, Any], context: object) -> Response:
 
 def _build_body(request: Request, record: AuditRecord) -> dict[str, object]:
     token = authenticate(request, record)
-    return {"_id": token.id, "name": token.organisation, "scopes": sorted(token.scopes)}
+    return {"_id": token.id, "name": token.organisation, "scopes": sorted(expanded(token.scopes))}

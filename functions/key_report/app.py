@@ -1,10 +1,13 @@
 """Revoke a key that was seen in public, at once: holding the key is enough to report it.
 
-The response is the same for an unknown key, so it does not reveal which keys exist.
+The response is the same for an unknown key, so it does not reveal which keys exist. A key is found in what people paste
+around it: spaces, quotes, the name of its header, a command. A text that holds no key is refused, because the response
+would reassure wrongly.
 """
 
+import re
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel, Field, ValidationError
 
@@ -20,13 +23,17 @@ from api_particulier.keys.token import REVOKED, find_by_key
 from api_particulier.observability import LogEvent, alert
 
 _MALFORMED = 'Le corps de la requête doit être {"key": "…"}, en JSON.'
+_NO_KEY = "Ce texte ne contient pas de clé : une clé est faite de 64 chiffres ou lettres de a à f."
+_KEY: Final = re.compile(r"(?<![0-9A-Za-z])[0-9A-Fa-f]{64}(?![0-9A-Za-z])")
+_CONTROL: Final = re.compile(rb"[\x00-\x1f]")
+_INVISIBLE: Final = re.compile("[\\s\u00ad\u200b-\u200f\u2060\ufeff]")
 _SEEN = {"message": "Si cette clé existait, elle ne fonctionne plus. Merci de l'avoir signalée."}
 
 
 class Signalement(BaseModel):
     """Une clé vue en public."""
 
-    key: str = Field(min_length=1, max_length=256, repr=False, description="La clé")
+    key: str = Field(min_length=1, max_length=4096, repr=False, description="La clé, ou un texte qui la contient")
 
 
 class Remerciement(BaseModel):
@@ -46,7 +53,7 @@ ROUTES = (
         body_example={"key": "0" * 64},
         answer=Remerciement,
         example=_SEEN,
-        errors=(BadRequest(_MALFORMED),),
+        errors=(BadRequest(_MALFORMED), BadRequest(_NO_KEY)),
     ),
 )
 
@@ -57,23 +64,33 @@ def lambda_handler(event: dict[str, Any], context: object) -> Response:
 
 
 def _build_response(request: Request) -> Response:
-    return success(_revoke(request), request.id)
-
-
-def _revoke(request: Request) -> dict[str, str]:
-    try:
-        key = Signalement.model_validate_json(request.body).key
+    try:  # JSON has no line break within a text, and people leave some
+        text = Signalement.model_validate_json(_CONTROL.sub(b" ", request.body)).key
     except ValidationError:
         raise BadRequest(_MALFORMED) from None
+    keys = _keys_in(text)
+    if not keys:
+        raise BadRequest(_NO_KEY)
+    for key in keys:
+        _revoke(key, request)
+    return success(_SEEN, request.id)
+
+
+def _keys_in(text: str) -> set[str]:
+    """Return the keys of a text, or else the one that its spaces and line breaks cut in pieces."""
+    found = _KEY.findall(text) or _KEY.findall(_INVISIBLE.sub("", text))
+    return {key.lower() for key in found}
+
+
+def _revoke(key: str, request: Request) -> None:
     store = KeyStore.from_environment()
     try:
         token = lifecycle.find(store, find_by_key(key).id)  # the current token, not the cached one
     except AccessDenied:
-        return _SEEN
+        return
     if token.state != REVOKED:
         lifecycle.revoke(store, token)
         if token.habilitation:
             habilitations = HabilitationRepository.from_environment()
             habilitations.add_history(token.habilitation, "compromised", "who held the key", datetime.now(UTC))
         alert(LogEvent.KEY_COMPROMISED, token=token.id, habilitation=token.habilitation, request_id=request.id)
-    return _SEEN

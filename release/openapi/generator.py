@@ -16,7 +16,7 @@ from api_particulier.api.dataset import Dataset
 from api_particulier.api.openapi import Route
 from api_particulier.api.parameters import Parameter, Parameters
 from api_particulier.api.response import RATE_LIMIT, in_xml
-from api_particulier.scopes import fields_of
+from api_particulier.scopes import scopes_of
 from ops.functions import modules
 from ops.template import ROOT, resources
 from release.openapi import refusals
@@ -169,7 +169,7 @@ def _operations(folder: str, module: Any, schemas: _Schemas) -> Iterator[tuple[s
 
 def _of_dataset(dataset: Dataset[Parameters], path: str, schemas: _Schemas) -> Object:
     model, is_v2 = dataset.routes[path], path.startswith(_V2)
-    scopes = ", ".join(f"`{scope}`" for scope in dict.fromkeys(scope for _, scope in fields_of(model)))
+    scopes = ", ".join(f"`{scope}`" for scope in scopes_of(model))
     queries = [_query(parameter, required=True) for parameter in dataset.parameters.documented]
     formats = [] if is_v2 else [_FORMAT]
     return {
@@ -180,7 +180,7 @@ def _of_dataset(dataset: Dataset[Parameters], path: str, schemas: _Schemas) -> O
         "parameters": [*queries, *formats, _header("X-User", _USER, required=False)],
         "responses": {
             "200": _success(schemas.of(model), examples()["responses"][path], xml=not is_v2),
-            **_refusals(refusals.of_dataset(dataset, is_v2=is_v2), schemas),
+            **_refusals(refusals.of_dataset(dataset, path, is_v2=is_v2), schemas),
         },
         "security": [{KEY: []}],
     }

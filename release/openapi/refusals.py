@@ -20,6 +20,7 @@ from api_particulier.api.parameters import Parameters
 from api_particulier.api.response import in_xml
 from api_particulier.errors import ApiError
 from api_particulier.providers import caf
+from api_particulier.scopes import scopes_of
 from ops.template import resources
 from release.openapi.examples import examples
 
@@ -94,10 +95,10 @@ def of_service(
     )
 
 
-def of_dataset(dataset: Dataset[Parameters], *, is_v2: bool) -> dict[int, dict[str, Any]]:
+def of_dataset(dataset: Dataset[Parameters], path: str, *, is_v2: bool) -> dict[int, dict[str, Any]]:
     """Return the error responses of a route of a dataset, in the same form."""
     cases = [
-        Case.from_error(errors.InsufficientScopes()),
+        Case.from_error(errors.InsufficientScopes(scopes_of(dataset.routes[path]))),
         Case.from_error(errors.EnumerationSuspected()),
         *_bad_parameters(dataset.parameters),
     ]
@@ -106,8 +107,7 @@ def of_dataset(dataset: Dataset[Parameters], *, is_v2: bool) -> dict[int, dict[s
     if dataset.provider == "dgfip":
         cases += [Case.from_error(errors.UnknownNotice()), Case.from_error(errors.UnavailableYear())]
     else:
-        cases += [Case.from_error(errors.NotFound(words), f"Caf{code}") for code, words in caf.NOT_FOUND.items()]
-        cases += [Case.from_error(errors.BadRequest(words), f"Caf{code}") for code, words in caf.BAD_REQUEST.items()]
+        cases += [Case.from_error(caf.refusal(code), f"Caf{code}") for code in (*caf.NOT_FOUND, *caf.BAD_REQUEST)]
         cases.append(Case.from_error(errors.ProviderError()))
     cases += [Case.from_error(_example(error)) for error in OF_PROVIDER]
     return _responses([*cases, *_common(key=True, body=False)], xml=not is_v2)

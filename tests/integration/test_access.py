@@ -185,8 +185,10 @@ def test_insufficient_scopes_are_refused_before_the_query_is_read(
     cloud: Cloud, dgfip: TaxService, scopes: tuple[str, ...], door: str, query: dict[str, Any]
 ) -> None:
     answer = call_api(door, key=cloud.issue_key(*scopes), **query)
-    sentence = "Your scopes are invalid. You are not authorized to access this resource."
-    assert (answer.status, answer.body) == (403, {"error": "forbidden", "reason": sentence, "message": sentence})
+    assert (answer.status, answer.body["error"]) == (403, "forbidden")
+    assert answer.body["reason"] == "Your scopes are invalid. You are not authorized to access this resource."
+    assert answer.body["message"].startswith("Votre jeton n'ouvre aucun champ de ce jeu de données")
+    assert "dgfip_declarant2_date_naissance" in answer.body["message"]
     assert dgfip.requests == []
     assert "citizen" not in cloud.audit_records()[0]
 

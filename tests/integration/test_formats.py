@@ -55,6 +55,9 @@ def accepting(accept: str | None, key: str, door: str = "avis_imposition/v1") ->
         ("*/*, application/xml", XML),
         ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", XML),
         (",,application/xml,;;=,", XML),
+        *[(accept, JSON) for accept in (" , ", "application/xml, application/*;q=1, application/xml;q=0")],
+        *[(accept, XML) for accept in ("application/json;q=0, */*", "application/json; Q=0, application/*;q=0.2")],
+        ("application/json;q=0.3, */*;q=0.5", XML),
     ],
 )
 def test_v1_responds_in_the_format_that_the_caller_prefers(key: str, accept: str | None, content_type: str) -> None:
@@ -82,18 +85,23 @@ def test_the_provider_is_not_called_when_no_format_is_acceptable(key: str, dgfip
 
 
 @pytest.mark.parametrize(
-    ("wanted", "content_type"), [("xml", XML), ("json", JSON), ("XML", None), ("csv", None), ("", None)]
+    ("wanted", "content_type"), [("xml", XML), ("json", JSON), ("XML", XML), ("Json", JSON), (" xml", XML)]
 )
 @pytest.mark.parametrize("accept", ["application/json", "application/xml", "text/html"])
 def test_the_format_parameter_takes_precedence_over_accept(
-    key: str, wanted: str, content_type: str | None, accept: str
+    key: str, wanted: str, content_type: str, accept: str
 ) -> None:
     numbers = {"numeroFiscal": "2690000000001", "referenceAvis": "2690000000001"}
     answer = call_api("avis_imposition/v1", key=key, headers={"Accept": accept}, format=wanted, **numbers)
-    if content_type is None:
-        assert (answer.status, answer.body) == (406, NOT_ACCEPTABLE)
-    else:
-        assert (answer.status, answer.headers["Content-Type"]) == (200, content_type)
+    assert (answer.status, answer.headers["Content-Type"]) == (200, content_type)
+
+
+@pytest.mark.parametrize("wanted", ["", "csv", "application/xml"])
+@pytest.mark.parametrize(("accept", "content_type"), [("application/json", JSON), ("application/xml", XML)])
+def test_an_empty_or_unknown_format_is_as_none(key: str, wanted: str, accept: str, content_type: str) -> None:
+    numbers = {"numeroFiscal": "2690000000001", "referenceAvis": "2690000000001"}
+    answer = call_api("avis_imposition/v1", key=key, headers={"Accept": accept}, format=wanted, **numbers)
+    assert (answer.status, answer.headers["Content-Type"]) == (200, content_type)
 
 
 @pytest.mark.parametrize("accept", ["application/xml", "text/html", "", "application/json;q=0"])

@@ -9,7 +9,9 @@ ApiError
 ├── BadRequest 400            a parameter is missing or malformed; or a CAF return code that means 400
 ├── NotAcceptable 406         a v1 caller accepts neither JSON nor XML
 ├── NotFound 404              a CAF return code that means 404
-│   ├── UnknownNotice         no such tax notice
+│   ├── UnknownPerson         the provider knows nobody by these numbers
+│   │   ├── UnknownNotice     no such tax notice
+│   │   └── UnknownFile       no such family file
 │   ├── UnavailableYear       a notice older, or newer, than the years that can be had
 │   └── UnknownLink           no such one-time link
 ├── Gone 410                  a one-time link that no longer works
@@ -34,6 +36,7 @@ An error never holds anything that a caller or a provider sent. An error raised 
 The docstring of an error that a caller can get is in French: the documentation shows it.
 """
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from math import ceil
 from typing import ClassVar
@@ -49,9 +52,12 @@ class ApiError(Exception):
     retry_after: int | None = None
     """Seconds, for the header of that name."""
 
-    def __init__(self, reason: str | None = None, message: str | None = None) -> None:
+    def __init__(
+        self, reason: str | None = None, message: str | None = None, *, retry_after: int | None = None
+    ) -> None:
         self.reason = reason or self.reason
         self.message = message or reason or self.message or self.reason
+        self.retry_after = self.retry_after if retry_after is None else retry_after
         super().__init__(self.code)
 
     @property
@@ -85,6 +91,11 @@ class InsufficientScopes(Forbidden):
 
     # The sentence of the 2020 server: callers' clients have been matching it since.
     reason = "Your scopes are invalid. You are not authorized to access this resource."
+    message = "Votre jeton n'ouvre aucun champ de ce jeu de données"
+
+    def __init__(self, opening: Iterable[str] = ()) -> None:
+        scopes = ", ".join(opening)
+        super().__init__(None, f"{self.message}. Un de ces scopes en ouvrirait : {scopes}" if scopes else self.message)
 
 
 class AddressNotAllowed(Forbidden):
@@ -117,10 +128,18 @@ class NotFound(ApiError):
     code = "not_found"
 
 
-class UnknownNotice(NotFound):
+class UnknownPerson(NotFound):
+    """Le fournisseur ne connaît personne sous ces numéros."""
+
+
+class UnknownNotice(UnknownPerson):
     """Aucun avis ne correspond à ces deux numéros."""
 
     reason = "Les paramètres fournis sont incorrects ou ne correspondent pas à un avis"
+
+
+class UnknownFile(UnknownPerson):
+    """Aucun dossier de la CAF ne correspond à ces deux numéros."""
 
 
 class UnavailableYear(NotFound):
@@ -180,8 +199,7 @@ class TooManyAttempts(ApiError):
     message = "Trop de demandes en une heure, veuillez réessayer plus tard"
 
     def __init__(self, retry_after: int) -> None:
-        super().__init__()
-        self.retry_after = retry_after
+        super().__init__(retry_after=retry_after)
 
 
 class ProviderFailure(ApiError):
@@ -214,8 +232,7 @@ class CircuitOpen(ProviderUnavailable):
     reason = "The data provider could not be reached, and is not asked for now"
 
     def __init__(self, retry_after: int) -> None:
-        super().__init__()
-        self.retry_after = retry_after
+        super().__init__(retry_after=retry_after)
 
 
 class ProviderInMaintenance(ProviderUnavailable):
@@ -228,8 +245,8 @@ class ProviderInMaintenance(ProviderUnavailable):
             f"The data provider is in maintenance until {end.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}",
             "Le fournisseur de données est en maintenance jusqu'au "
             f"{end.astimezone(PARIS):%d/%m/%Y à %H:%M}, heure de Paris" + (f" : {words}" if words else ""),
+            retry_after=max(1, ceil((end - datetime.now(UTC)).total_seconds())),
         )
-        self.retry_after = max(1, ceil((end - datetime.now(UTC)).total_seconds()))
 
 
 class ProviderError(ProviderFailure):

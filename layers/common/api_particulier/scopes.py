@@ -103,6 +103,11 @@ def fields_of(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, s
             raise TypeError(msg)
 
 
+def scopes_of(model: type[BaseModel]) -> tuple[str, ...]:
+    """Return the scopes that open a field of ``model``, in the order of the response."""
+    return tuple(dict.fromkeys(scope for _, scope in fields_of(model)))
+
+
 @lru_cache(maxsize=256)
 def allowed_fields(model: type[BaseModel], granted: frozenset[str]) -> frozenset[str]:
     """Return the dotted paths of the fields of ``model`` that ``granted`` scopes open."""

@@ -26,7 +26,7 @@ from api_particulier.audit.pseudonyms import pseudonym
 from api_particulier.audit.record import AuditRecord
 from api_particulier.aws import dynamodb, sqs
 from api_particulier.dynamodb import Table
-from api_particulier.errors import AuditUnavailable, EnumerationSuspected, NotFound, UnavailableYear
+from api_particulier.errors import AuditUnavailable, EnumerationSuspected, UnknownPerson
 from api_particulier.observability import LogEvent, log
 from api_particulier.settings import settings
 
@@ -142,9 +142,7 @@ def guard(token_id: str, parameters: Parameters, record: AuditRecord) -> Iterato
     _evaluate(token_id, [cluster for cluster in clusters if len(cluster.people) > 1], record)
     try:
         yield
-    except UnavailableYear:  # the provider was not asked
-        raise
-    except NotFound:
+    except UnknownPerson:  # and not a person of whom it has nothing to say
         # The same first number with other numbers is another person: the caller may be guessing.
         unknown.calls -= 1
         unknown.add(pseudonym(parameters.whole, record.at)[:8])

@@ -25,7 +25,7 @@ from api_particulier.errors import ApiError, AuditUnavailable, InsufficientScope
 from api_particulier.keys import token as tokens
 from api_particulier.keys.token import Token
 from api_particulier.observability import log_unexpected, record_call
-from api_particulier.scopes import allowed_fields, mask
+from api_particulier.scopes import allowed_fields, mask, scopes_of
 
 type Handler = Callable[[dict[str, Any], Any], Response]
 
@@ -118,7 +118,7 @@ def authorize(model: type[BaseModel], token: Token) -> frozenset[str]:
     """Return the fields of a response that a token opens; raise ``InsufficientScopes`` when it opens none."""
     fields = allowed_fields(model, token.scopes)
     if not fields:
-        raise InsufficientScopes
+        raise InsufficientScopes(scopes_of(model))
     return fields
 
 

@@ -65,7 +65,7 @@ class AvisNumbers:
     numero_fiscal: str = field(repr=False)
     """13 digits."""
     reference_avis: str = field(repr=False)
-    """13 letters or digits, of which the first two are the notice's year."""
+    """13 capital letters or digits, of which the first two are the notice's year."""
 
     neighbourhood: ClassVar[int] = 1_000_000  # the last three digits check the others
     documented: ClassVar[tuple[Parameter, ...]] = (
@@ -109,7 +109,7 @@ class AvisNumbers:
         reference_avis = re.fullmatch(r"([0-9A-Za-z]{13})[0-9A-Za-z]?", values["referenceAvis"])
         if reference_avis is None:
             raise BadRequest("Le paramètre referenceAvis doit comporter 13 lettres ou chiffres.")
-        return cls(numero_fiscal[0], reference_avis[1])
+        return cls(numero_fiscal[0], reference_avis[1].upper())
 
 
 @dataclass(frozen=True)

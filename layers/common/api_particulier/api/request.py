@@ -1,5 +1,6 @@
 """The caller's request, read from an API Gateway event, and the format of its response."""
 
+import re
 from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,13 +14,12 @@ type Format = Literal["json", "xml"]
 
 _USER_LENGTH: Final = 256
 _JSON_ONLY: Final = ("/api/v2/", "/api/citoyen/", "/api/cles/", "/api/datapass/", "/api/keys/", "/api/status")
-_MEDIA_TYPES: Final[Mapping[str, Format]] = {
-    "application/json": "json",
-    "application/*": "json",
-    "*/*": "json",
-    "application/xml": "xml",
-    "text/xml": "xml",
+_RANGES: Final[Mapping[Format, tuple[str, ...]]] = {
+    "json": ("application/json", "application/*", "*/*"),
+    "xml": ("application/xml", "text/xml", "application/*", "*/*"),
 }
+"""The media ranges of ``Accept`` that include a format, from the most to the least precise."""
+_GZIP: Final = ("gzip", "x-gzip", "*")
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Request:
     query: Query = field(repr=False)
     key: str | None = field(repr=False)
     user: str | None = field(repr=False)
-    accept: str
+    accept: str | None
     headers: Mapping[str, str] = field(repr=False)
     """By their names in small letters."""
     body: bytes = field(repr=False)
@@ -60,7 +60,7 @@ class Request:
             query=event.get("multiValueQueryStringParameters") or {},
             key=presented_key(headers, event["resource"]),
             user=user or None,
-            accept=headers.get("accept") or "*/*",
+            accept=headers.get("accept"),
             headers=headers,
             body=_body(event),
             base_url=f"https://{context.get('domainName', '')}"
@@ -73,7 +73,13 @@ class Request:
 
     @property
     def accepts_gzip(self) -> bool:
-        return "gzip" in self.headers.get("accept-encoding", "")
+        """Whether a compressed body will do (RFC 9110 §12.5.3).
+
+        The gateway turns base64 into bytes only for callers that send ``Accept``: others get no compressed body.
+        """
+        weights = _weights(self.headers.get("accept-encoding", ""))
+        gzip = next((weights[coding] for coding in _GZIP if coding in weights), 0.0)
+        return bool(self.accept) and gzip > 0 and gzip >= weights.get("identity", 0.0)
 
 
 def preferred_format(request: Request) -> Format | None:
@@ -83,9 +89,20 @@ def preferred_format(request: Request) -> Format | None:
     """
     if request.route.startswith(_JSON_ONLY):
         return "json"
-    formats = request.query.get("format")
-    accepted = [f"application/{formats[-1]}"] if formats else _by_preference(request.accept)
-    return next((_MEDIA_TYPES[media_type] for media_type in accepted if media_type in _MEDIA_TYPES), None)
+    for asked in reversed(request.query.get("format") or ()):
+        for known in _RANGES:
+            if asked.strip().lower() == known:
+                return known
+    accept = request.accept or ""
+    weights = _weights(accept) if accept.strip(" ,") else {"*/*": 1.0}
+    order = list(weights)
+    accepted: list[tuple[float, int, int, Format]] = []
+    for known, ranges in _RANGES.items():
+        # The most precise range that the caller names decides (RFC 9110 §12.5.1); of two formats, the first named.
+        named = next((media_range for media_range in ranges if media_range in weights), None)
+        if named and weights[named] > 0:
+            accepted.append((-weights[named], named.count("*"), order.index(named), known))
+    return min(accepted, key=lambda choice: choice[:3])[3] if accepted else None
 
 
 def negotiate_format(request: Request) -> Format:
@@ -101,16 +118,16 @@ def _body(event: Mapping[str, Any]) -> bytes:
     return b64decode(body) if event.get("isBase64Encoded") else body.encode()
 
 
-def _by_preference(accept: str) -> list[str]:
-    """Return the media types of an ``Accept`` header, by weight and then by precision (RFC 9110 §12.5.1)."""
-    weighted = []
-    for part in accept.split(","):
-        media_type, *parameters = (text.strip().lower() for text in part.split(";"))
-        weights = [parameter[2:] for parameter in parameters if parameter.startswith("q=")]
-        try:
-            weight = float(weights[0]) if weights else 1.0
-        except ValueError:
-            weight = 0.0
-        if weight > 0:
-            weighted.append((weight, media_type))
-    return [media_type for _, media_type in sorted(weighted, key=lambda pair: (-pair[0], pair[1].count("*")))]
+def _weights(header: str) -> dict[str, float]:
+    """Return the weight of each member of an ``Accept`` or ``Accept-Encoding`` header, in its order (RFC 9110 §12.4.2).
+
+    A weight that is no number excludes its member.
+    """
+    weights: dict[str, float] = {}
+    for part in header.split(","):
+        name, *parameters = (text.strip().lower() for text in part.split(";"))
+        written = next((parameter[1:].strip() for parameter in parameters if parameter.startswith("q")), "=1")
+        weight = re.fullmatch(r"=\s*([01](?:\.[0-9]*)?)", written)
+        if name:
+            weights[name] = float(weight[1]) if weight else 0.0
+    return weights

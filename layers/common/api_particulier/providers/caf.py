@@ -26,7 +26,15 @@ from pydantic import BaseModel
 
 from api_particulier.api.parameters import AllocataireNumbers
 from api_particulier.aws import SecretUnavailable, json_secret, not_configured
-from api_particulier.errors import ApiError, BadRequest, InternalError, NotFound, ProviderError, ProviderInvalidResponse
+from api_particulier.errors import (
+    ApiError,
+    BadRequest,
+    InternalError,
+    NotFound,
+    ProviderError,
+    ProviderInvalidResponse,
+    UnknownFile,
+)
 from api_particulier.observability import LogEvent, log
 from api_particulier.providers.http import ProviderClient, ProviderResponse
 from api_particulier.scopes import ProviderData
@@ -58,7 +66,7 @@ class _Caf:
         with self.client.question():
             code, flux = self._request(numbers)
             if code != _GOOD:
-                raise _refusal(code)
+                raise refusal(code)
             return _read(flux)
 
     def ping(self) -> None:
@@ -308,15 +316,18 @@ _ADDRESS: Final = (
 # ── The return codes ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _refusal(code: int) -> ApiError:
+def refusal(code: int) -> ApiError:
     """Return the error of a code other than 0; 2xx are failures of the service, like any unknown code."""
-    if code in NOT_FOUND:
+    if code == UNKNOWN:
+        return UnknownFile(NOT_FOUND[code])
+    if code in NOT_FOUND:  # of a family that it knows
         return NotFound(NOT_FOUND[code])
     if code in BAD_REQUEST:
         return BadRequest(BAD_REQUEST[code])
     return ProviderError()
 
 
+UNKNOWN: Final = 133
 # The words are the CAF's own, misprints included: callers' clients have been matching them since 2020.
 NOT_FOUND: Final[Mapping[int, str]] = {
     101: "Dossier radié. Le document ne peut être édité.",
@@ -325,7 +336,7 @@ NOT_FOUND: Final[Mapping[int, str]] = {
     121: "Dossier suspendu. Le document ne peut être édité.",
     122: "Dossier suspendu au cours de la période de référence. Le document ne peut être édité.",
     132: "Décès MON/MME. Le document ne peut être édité.",
-    133: "Dossier allocataire inexistant. Le document ne peut être édité.",
+    UNKNOWN: "Dossier allocataire inexistant. Le document ne peut être édité.",
     141: "Non droit. Le document ne peut être édité.",
     151: "Votre quotient familial (Qf) sur cette période est non disponible. Pour plus d'information, contactez-nous.",
     161: "Absence ressources ou QF à 0 sur la période de référence. Le document ne peut être édité.",

@@ -24,7 +24,7 @@ class _Interface(Protocol):
 def avis(numbers: AvisNumbers) -> ProviderData:
     """Return a tax notice.
 
-    Raise ``UnavailableYear`` for a notice that is not of the last years, before the provider is asked;
+    Raise ``UnavailableYear`` for a reference that is not of the last years, before the provider is asked;
     ``UnknownNotice`` when there is none; else a ``ProviderFailure``.
     """
     _check_year(numbers.reference_avis)
@@ -50,7 +50,7 @@ def _check_year(reference_avis: str) -> None:
     """Refuse a notice of an unavailable year: in 2026, those of 2026 and 2025 are available (contract §2)."""
     year = reference_avis[:2]
     if not year.isdigit():
-        raise UnknownNotice  # the first two digits of a reference are its year
+        raise UnavailableYear(UnknownNotice.reason)  # the first two digits of a reference are its year
     this_year = datetime.now(_PARIS).year
     years = settings().dgfip_available_years
     if not this_year - years < 2000 + int(year) <= this_year:
