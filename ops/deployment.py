@@ -1,11 +1,12 @@
 """The deployed system that a command works on: on AWS, or the local stack."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from os import environ
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import boto3
 from botocore.config import Config
@@ -27,6 +28,15 @@ LOCAL_STACK_FILE = Path(environ.get("LOCAL_STACK", ".local")) / "stack.json"
 
 class DeploymentError(Exception):
     """The deployed system cannot be reached or used; the message says what to do."""
+
+
+class Resource(NamedTuple):
+    """A resource of a stack."""
+
+    kind: str
+    """Such as ``AWS::KMS::Key``."""
+    id: str
+    """What the service calls it."""
 
 
 @dataclass(frozen=True)
@@ -58,12 +68,34 @@ class Deployment:
     @cached_property
     def outputs(self) -> dict[str, str]:
         """Outputs of the stack, by name; raises ``DeploymentError`` when the stack cannot be read."""
+        return {output["OutputKey"]: output["OutputValue"] for output in self.stack.get("Outputs", [])}
+
+    @cached_property
+    def stack(self) -> Mapping[str, Any]:
+        """Description of the stack by CloudFormation; raises ``DeploymentError`` when it cannot be read."""
         try:
-            stacks = self._client("cloudformation").describe_stacks(StackName=self.stack_name)["Stacks"]
+            stack: Mapping[str, Any] = self.client("cloudformation").describe_stacks(StackName=self.stack_name)[
+                "Stacks"
+            ][0]
         except (BotoCoreError, ClientError) as error:
             msg = f"the stack {self.stack_name} cannot be read: {error}"
             raise DeploymentError(msg) from None
-        return {output["OutputKey"]: output["OutputValue"] for output in stacks[0].get("Outputs", [])}
+        return stack
+
+    @cached_property
+    def resources(self) -> Mapping[str, Resource]:
+        """Resources of the stack, by their name in the template."""
+        pages = self.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=self.stack_name)
+        return {
+            resource["LogicalResourceId"]: Resource(resource["ResourceType"], resource.get("PhysicalResourceId", ""))
+            for page in pages
+            for resource in page["StackResourceSummaries"]
+        }
+
+    @property
+    def is_local(self) -> bool:
+        """Whether this is the local stack."""
+        return self.endpoint_url is not None
 
     def using(self, **outputs: str) -> Self:
         """Return the same deployment with other outputs, for example the name of a restored table."""
@@ -75,7 +107,7 @@ class Deployment:
     def key_store(self) -> KeyStore:
         """Keys: those of API Gateway, and the tokens table."""
         return KeyStore(
-            api=self._client("apigateway"),
+            api=self.client("apigateway"),
             dynamodb=self.dynamodb,
             usage_plan=self.outputs["UsagePlanId"],
             tokens_table=self.outputs["TokensTable"],
@@ -121,28 +153,29 @@ class Deployment:
     @cached_property
     def operator(self) -> str:
         """The AWS identity that runs the command, as histories name it."""
-        return str(self._client("sts").get_caller_identity()["Arn"])
+        return str(self.client("sts").get_caller_identity()["Arn"])
 
     @cached_property
     def dynamodb(self) -> "DynamoDBClient":
-        client: DynamoDBClient = self._client("dynamodb")
+        client: DynamoDBClient = self.client("dynamodb")
         return client
 
     @cached_property
     def sqs(self) -> "SQSClient":
-        client: SQSClient = self._client("sqs")
+        client: SQSClient = self.client("sqs")
         return client
 
     @cached_property
     def kms(self) -> "KMSClient":
-        client: KMSClient = self._client("kms")
+        client: KMSClient = self.client("kms")
         return client
 
     @cached_property
     def s3(self) -> Any:
-        return self._client("s3")
+        return self.client("s3")
 
-    def _client(self, service: Any) -> Any:
+    def client(self, service: Any) -> Any:
+        """Return a client of a service."""
         # Some commands read from 16 threads: a connection for each.
         config = Config(max_pool_connections=16)
         return self.session.client(service, endpoint_url=self.endpoint_url, config=config)

@@ -10,6 +10,7 @@ import click
 from ops.cli.audit import audit
 from ops.cli.citizens import citizen
 from ops.cli.cost import cost
+from ops.cli.doctor import doctor
 from ops.cli.habilitations import habilitations
 from ops.cli.keys import keys
 from ops.cli.restore import restore
@@ -41,5 +42,5 @@ def main() -> None:
     """Run API Particulier: habilitations and keys, on AWS or (with --local) on the local stack."""
 
 
-for command in (keys, habilitations, audit, citizen, stats, status, restore, cost):
+for command in (keys, habilitations, audit, citizen, stats, status, doctor, restore, cost):
     main.add_command(command)

@@ -51,8 +51,8 @@ def _secrets() -> SecretsProvider:
 
 type SecretName = Literal["CafCertificate", "DatapassSecret", "ImpotParticulierClient", "ProbeIdentities"]
 """The secrets of the template, which an operator fills."""
-_NO_VALUE: Final = "ResourceNotFoundException"
-"""What Secrets Manager answers about a secret that CloudFormation made, until it is filled."""
+_NO_VALUE: Final = frozenset({"ResourceNotFoundException", "InvalidRequestException", "KeyError"})
+"""Reading a secret that CloudFormation made and nothing filled, that is being deleted, and whose value has no text."""
 
 
 class SecretUnavailable(Exception):
@@ -69,7 +69,7 @@ def secret(name: SecretName, secret_id: str | None, *, max_age: int = 0) -> str:
     except GetParameterError as error:
         cause = error.__context__
         code = cause.response["Error"]["Code"] if isinstance(cause, ClientError) else type(cause).__name__
-        if code != _NO_VALUE:
+        if code not in _NO_VALUE:
             raise SecretUnavailable(code) from None
         value = ""
     if not value:

@@ -22,7 +22,7 @@ from tempfile import NamedTemporaryFile
 from typing import Final
 
 from lxml import etree
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from api_particulier.api.parameters import AllocataireNumbers
 from api_particulier.aws import SecretUnavailable, json_secret, not_configured
@@ -109,51 +109,72 @@ def ping() -> None:
 # ── Mutual TLS ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class _Identity(BaseModel):
+class Identity(BaseModel):
     """The secret, a JSON object of three PEM texts."""
 
     certificate: str
     """The client's, followed by its chain."""
-    key: str
+    key: str = Field(repr=False)
     authority: str
     """The only authority that may sign the CAF's server."""
 
+    def context(self) -> ssl.SSLContext:
+        """Return a context that presents the client certificate and trusts the CAF's authority alone.
 
-def _identity() -> _Identity:
+        Raise ``ssl.SSLError`` or ``ValueError`` for what is no certificate, and ``OSError`` for a full disk.
+        """
+        # Not create_default_context: its rules on what an authority's certificate must contain are for public
+        # authorities, and this certificate is the very one that an operator chose.
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # it may be an intermediate authority
+        context.load_verify_locations(cadata=self.authority)
+        # OpenSSL reads a certificate from a file only: this one is private to the process, and deleted once it is read.
+        with NamedTemporaryFile("w", suffix=".pem") as file:
+            file.write(f"{self.certificate}\n{self.key}\n")
+            file.flush()
+            # A locked key is refused, instead of asked for at a terminal.
+            context.load_cert_chain(file.name, password=lambda: "")
+        return context
+
+    def end(self) -> datetime:
+        """Return when the client certificate expires; raise ``ValueError`` for what is no certificate."""
+        from pyasn1.codec.der.decoder import decode  # noqa: PLC0415 - 20 ms, for the probes only
+        from pyasn1.error import PyAsn1Error  # noqa: PLC0415 - see above
+        from pyasn1_modules.rfc5280 import Certificate  # type: ignore[import-untyped]  # noqa: PLC0415 - see above
+
+        first = self.certificate.partition(_PEM_END)[0].strip() + _PEM_END
+        try:
+            certificate, _ = decode(ssl.PEM_cert_to_DER_cert(first), asn1Spec=Certificate())
+            end: datetime = certificate["tbsCertificate"]["validity"]["notAfter"].getComponent().asDateTime
+        except PyAsn1Error:
+            raise ValueError("not a certificate") from None
+        return end
+
+
+def _identity() -> Identity:
     """Read the secret; raise ``NotConfigured``, or ``InternalError`` when it cannot be read: the log has the cause."""
     try:
-        return json_secret("CafCertificate", settings().caf_secret_id, _Identity)
+        return json_secret("CafCertificate", settings().caf_secret_id, Identity)
     except SecretUnavailable as error:
         log(LogEvent.INTERNAL_ERROR, provider=PROVIDER, exception=str(error))
         raise InternalError from None
 
 
 def _tls() -> ssl.SSLContext:
-    """Return a context that presents the client certificate and trusts the CAF's authority alone.
+    """Return the TLS context of the CAF.
 
     Raise ``NotConfigured`` when the secret is not filled, or is no certificate; ``InternalError`` when it cannot be
     read, or the file of the certificate not be written: the log has the cause.
     """
-    # Not create_default_context: its rules on what an authority's certificate must contain are for public authorities,
-    # and this certificate is the very one that an operator chose.
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # it may be an intermediate authority
     identity = _identity()
     try:
-        context.load_verify_locations(cadata=identity.authority)
-        # OpenSSL reads a certificate from a file only: this one is private to the process, and deleted once it is read.
-        with NamedTemporaryFile("w", suffix=".pem") as file:
-            file.write(f"{identity.certificate}\n{identity.key}\n")
-            file.flush()
-            # A locked key is refused, instead of asked for at a terminal.
-            context.load_cert_chain(file.name, password=lambda: "")
+        return identity.context()
     except (ssl.SSLError, ValueError):
         raise not_configured("CafCertificate", "malformed") from None
     except OSError as error:  # the disk is full
         log(LogEvent.INTERNAL_ERROR, provider=PROVIDER, exception=type(error).__name__)
         raise InternalError from None
-    return context
 
 
 def certificate_end() -> datetime | None:
@@ -163,18 +184,11 @@ def certificate_end() -> datetime | None:
     """
     if (settings().caf_url or "").startswith("http://"):
         return None
-    from pyasn1.codec.der.decoder import decode  # noqa: PLC0415 - 20 ms, for the probes only
-    from pyasn1.error import PyAsn1Error  # noqa: PLC0415 - see above
-    from pyasn1_modules.rfc5280 import Certificate  # type: ignore[import-untyped]  # noqa: PLC0415 - see above
-
     identity = _identity()
     try:
-        first = identity.certificate.partition(_PEM_END)[0].strip() + _PEM_END
-        certificate, _ = decode(ssl.PEM_cert_to_DER_cert(first), asn1Spec=Certificate())
-        end: datetime = certificate["tbsCertificate"]["validity"]["notAfter"].getComponent().asDateTime
-    except (PyAsn1Error, ValueError):
+        return identity.end()
+    except ValueError:
         raise not_configured("CafCertificate", "malformed") from None
-    return end
 
 
 # ── The question ─────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -129,7 +129,7 @@ def ping() -> None:
 # ── OAuth2 ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class _OAuthClient(BaseModel):
+class OAuthClient(BaseModel):
     """The secret, a JSON object; ``id_teleservice`` is the number that the tax service gave to this API."""
 
     client_id: str
@@ -164,10 +164,10 @@ def _grant(response: ProviderResponse) -> _Granted:
         raise ProviderInvalidResponse from None
 
 
-def _oauth_client() -> _OAuthClient:
+def _oauth_client() -> OAuthClient:
     """Read the secret; raise ``NotConfigured``, or ``InternalError`` when it cannot be read: the log has the cause."""
     try:
-        return json_secret("ImpotParticulierClient", settings().impot_particulier_secret_id, _OAuthClient)
+        return json_secret("ImpotParticulierClient", settings().impot_particulier_secret_id, OAuthClient)
     except SecretUnavailable as error:
         log(LogEvent.INTERNAL_ERROR, provider=PROVIDER, exception=str(error))
         raise InternalError from None
