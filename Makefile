@@ -35,7 +35,7 @@ down: ## stop all that `make up` started, and only that
 check: setup lint ## lint and the fast tests, for while you write; ARGS=tests/unit
 	@$(PY) -m pytest --numprocesses logical --maxprocesses 8 -m "not slow and not e2e" $(or $(ARGS),$(FAST))
 
-test: setup lint $(TOOLS)/load/.ready ## every test, end-to-end ones included, on all cores; ARGS=tests/unit
+test: setup lint $(TOOLS)/load/.ready $(TOOLS)/parliament/.ready ## every test, end-to-end ones included, on all cores; ARGS=tests/unit
 	@$(PY) -m pytest --numprocesses logical --maxprocesses 8 $(ARGS)
 
 lint: setup ## ruff (all rules), mypy (strict), cfn-lint through sam
@@ -78,7 +78,7 @@ RUNTIME := boto3 botocore jmespath python-dateutil s3transfer six
 
 lock: $(UV) ## pin again every requirement, with hashes
 	$(UV) $(PIN) $(addprefix --no-emit-package ,$(RUNTIME)) requirements/layer.in -o layers/common/requirements.txt
-	for name in dev sam cloud node load runtime pip-audit uv; do $(UV) $(PIN) requirements/$$name.in -o requirements/$$name.txt || exit; done
+	for name in dev sam cloud node load runtime pip-audit parliament uv; do $(UV) $(PIN) requirements/$$name.in -o requirements/$$name.txt || exit; done
 
 clean: down ## remove what was built and installed
 	rm -rf .aws-sam .venv $(LOCAL)
