@@ -111,6 +111,7 @@ class Deployment:
             dynamodb=self.dynamodb,
             usage_plan=self.outputs["UsagePlanId"],
             tokens_table=self.outputs["TokensTable"],
+            environment=self.outputs["Environment"],
         )
 
     @cached_property

@@ -77,10 +77,10 @@ def verify_sender(url: str) -> None:
     client("ses", url).verify_email_identity(EmailAddress=MAIL_SENDER)
 
 
-def allow_sending_mail(url: str, stack_name: str) -> None:
-    """Widen ``ses:SendEmail`` to every resource in the roles that have it.
+def widen_rights(url: str, stack_name: str) -> None:
+    """Widen the rights to send mail and to use the gateway's keys, in the roles that have them.
 
-    MiniStack checks the action on ``*``, where AWS checks it on the sender's identity.
+    MiniStack checks the first on ``*``, where AWS checks it on the sender's identity, and knows no tag of the second.
     """
     iam: IAMClient = client("iam", url)
     stack = client("cloudformation", url).get_paginator("list_stack_resources").paginate(StackName=stack_name)
@@ -94,9 +94,12 @@ def allow_sending_mail(url: str, stack_name: str) -> None:
         for name in iam.list_role_policies(RoleName=role)["PolicyNames"]:
             document: Any = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
             sending = [statement for statement in document["Statement"] if statement["Action"] == "ses:SendEmail"]
+            tagged = [statement for statement in document["Statement"] if "Tag/" in str(statement.get("Condition"))]
             for statement in sending:
                 statement["Resource"] = "*"
-            if sending:
+            for statement in tagged:
+                del statement["Condition"]
+            if sending or tagged:
                 iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(document))
 
 

@@ -193,7 +193,7 @@ class LocalStack:
             cloud.put_gateway_responses(url, STACK_NAME, logical_id, outputs[f"{logical_id}Id"])
         cloud.set_public_url(url, STACK_NAME, "DatapassWebhook", _base_url(url, outputs["ApiId"]))
         cloud.verify_sender(url)
-        cloud.allow_sending_mail(url, STACK_NAME)
+        cloud.widen_rights(url, STACK_NAME)
         cloud.lock_bucket(url, STACK_NAME, "SealsBucket")
         cloud.enable_point_in_time_recovery(url, (outputs[f"{name.capitalize()}Table"] for name in _TABLES))
         self._fill_secrets(url, outputs)

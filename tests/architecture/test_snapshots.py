@@ -41,9 +41,9 @@ def printed_at_start(function: str, program: str) -> str:
 
 def test_every_dataset_starts_from_a_snapshot() -> None:
     functions = resources("AWS::Serverless::Function")
-    datasets = {name for name, function in functions.items() if "ReservedConcurrentExecutions" in function}
-    assert set(SNAPPED) == datasets
-    assert datasets
+    on_each_call = {name for name, function in functions.items() if "DatasetConcurrency" in str(function)}
+    assert set(SNAPPED) == on_each_call
+    assert on_each_call
 
 
 @pytest.mark.parametrize("function", SNAPPED)

@@ -16,6 +16,7 @@ import pytest
 from api_particulier.api.response import RATE_LIMIT
 from api_particulier.audit.record import RETENTION
 from api_particulier.errors import AccessDenied, InternalError
+from api_particulier.keys.store import KEY_TAG
 from release.build import deployable, stamped, with_dashboard
 from tests.support.iam import listed, statements
 from tests.support.template import ROOT, resources, template
@@ -102,13 +103,12 @@ RIGHTS: Final[dict[str, dict[str, set[str] | frozenset[str]]]] = {
     "Suspicions": {"sqs:SendMessage": DATASETS},
     "DatapassDeadLetters": {"sqs:SendMessage": {"DatapassWebhook"}},
     "apigateway": {
-        "apigateway:GET /apikeys": {"DatapassWebhook"},
-        "apigateway:POST /apikeys": {"DatapassWebhook"},
-        "apigateway:DELETE /apikeys": {"DatapassWebhook"},
-        "apigateway:GET /apikeys/*": {"DatapassWebhook", "KeyLink"},
-        "apigateway:POST /apikeys/*": {"DatapassWebhook"},
-        "apigateway:DELETE /apikeys/*": {"DatapassWebhook", "KeyReport"},
-        "apigateway:PATCH /apikeys/*": {"TokenSuspension"},
+        "apigateway:GET /apikeys": {"DatapassWebhook"},  # a list, which no tag limits
+        "apigateway:POST /apikeys RequestTag": {"DatapassWebhook"},
+        "apigateway:PUT /tags/*apikeys* RequestTag": {"DatapassWebhook"},
+        "apigateway:GET /apikeys/* ResourceTag": {"DatapassWebhook", "KeyLink"},
+        "apigateway:DELETE /apikeys/* ResourceTag": {"DatapassWebhook", "KeyReport"},
+        "apigateway:PATCH /apikeys/* ResourceTag": {"TokenSuspension"},
         "apigateway:GET /usageplans": {"DatapassWebhook"},
         "apigateway:POST /usageplans/*/keys": {"DatapassWebhook"},
     },
@@ -126,6 +126,7 @@ NAMED_LATER: Final = {
     "SealsBucket /usage/*": "an object is named by its day",
     "SealsBucket /access/*": "an object is named by its month and citizens",
     "apigateway /apikeys/*": "a gateway's key is named when it is made",
+    "apigateway /tags/*apikeys*": "the same; API Gateway writes its ARN there, in one encoding or another",
     "apigateway /usageplans/*/keys": "the usage plan needs the API, which needs the function",
 }
 """Why a resource is not named to its end."""
@@ -149,11 +150,20 @@ def places(resource: Any) -> list[tuple[str, str]]:
     return [(found[1], found[2])]
 
 
+TAGGED: Final = {
+    limit: {"StringEquals": {f"aws:{limit}/{KEY_TAG}": {"Ref": "Environment"}}}
+    for limit in ("ResourceTag", "RequestTag")
+}
+"""The limit to keys of this deployment, and to making no others."""
+
+
 def limits(statement: dict[str, Any]) -> list[str]:
-    """Return the keys of items, or the attributes, that a statement is limited to; none without a condition."""
+    """Return the keys of items, the attributes or the tag that a statement is limited to; none without a condition."""
     conditions = dict(statement.get("Condition", {}))
     if not conditions:
         return []
+    if conditions in TAGGED.values():
+        return [next(limit for limit, condition in TAGGED.items() if condition == conditions)]
     # A read of some attributes names them: without it, a read of all of them names none, and is let through.
     named = conditions.pop("StringEquals", {"dynamodb:Select": "SPECIFIC_ATTRIBUTES"})
     assert named == {"dynamodb:Select": "SPECIFIC_ATTRIBUTES"}
@@ -208,7 +218,15 @@ def test_there_is_no_other_role_than_the_functions_and_the_gateways() -> None:
     assert statement["Principal"] == {"Service": "apigateway.amazonaws.com"}
     assert role.keys() == {"AssumeRolePolicyDocument", "ManagedPolicyArns"}
     granting = {kind for kind in kinds() if re.search("Permission|Policy$|::User$|::Group$|::Grant", kind)}
-    assert granting == {"AWS::IAM::ManagedPolicy"}
+    assert granting == {"AWS::IAM::ManagedPolicy", *OPEN_TO_SERVICES}
+    for kind in OPEN_TO_SERVICES:
+        for name, policy in resources(kind).items():
+            for statement in policy["PolicyDocument"]["Statement"]:
+                assert statement["Effect"] == "Deny" or statement["Principal"].keys() == {"Service"}, name
+
+
+OPEN_TO_SERVICES: Final = ("AWS::SNS::TopicPolicy", "AWS::S3::BucketPolicy")
+"""The policies of resources, which let in services of AWS and no account."""
 
 
 def kinds() -> set[str]:
@@ -271,20 +289,30 @@ def test_a_function_whose_route_needs_a_key_reads_tokens_and_writes_the_audit(fu
         assert function in AUDITED
 
 
-def test_routes_without_a_key_where_values_could_be_tried_have_a_limit() -> None:
-    limited = {
-        setting["ResourcePath"].replace("~1", "/").removeprefix("/"): (
-            setting["HttpMethod"],
+def throttles(api: dict[str, Any]) -> dict[tuple[str, str], tuple[Any, Any]]:
+    """Return the limit of each method and route of a stage, in calls a second and in a burst."""
+    return {
+        (setting["HttpMethod"], setting["ResourcePath"].replace("~1", "/").removeprefix("/") or "/"): (
             setting["ThrottlingRateLimit"],
             setting["ThrottlingBurstLimit"],
         )
-        for setting in API["MethodSettings"]
+        for setting in api["MethodSettings"]
     }
-    assert limited == {
-        "/api/cles/remise": ("POST", 5, 10),
-        "/api/keys/compromised": ("POST", 5, 10),
-        "/api/citoyen/acces": ("GET", 20, 40),  # of all citizens together; it spares the providers
-    }
+
+
+def test_each_route_without_a_key_has_a_limit_of_its_own_and_the_others_that_of_the_stage() -> None:
+    routes = [event for function in FUNCTIONS.values() for event in events(function, "Api")]
+    keyless = {(route["Method"].upper(), route["Path"]) for route in routes if route["Path"] in WITHOUT_A_KEY}
+    assert throttles(API).keys() == keyless | {("*", "*")}
+    for api in APIS.values():
+        assert throttles(api)["*", "*"] == ({"Ref": "RouteRateLimit"},) * 2
+    assert PARAMETERS["RouteRateLimit"]["MinValue"] >= RATE_LIMIT
+
+
+def test_where_values_could_be_tried_the_limit_is_low() -> None:
+    for route in (("POST", "/api/cles/remise"), ("POST", "/api/keys/compromised")):
+        assert throttles(API)[route] == (5, 10)
+    assert throttles(API)["GET", "/api/citoyen/acces"] == (20, 40)  # of all citizens together; it spares the providers
 
 
 def test_every_key_gets_20_calls_a_second() -> None:
@@ -304,6 +332,7 @@ def test_a_domain_speaks_tls_1_2_at_least() -> None:
 
 PARAMETERS: Final[dict[str, dict[str, Any]]] = template()["Parameters"]
 OF_ACM: Final = "arn:aws:acm:eu-west-3:123456789012:certificate/0a1b2c3d-0000"
+OF_WAF: Final = "arn:aws:wafv2:eu-west-3:123456789012:regional/webacl/communes/0a1b"
 OF_KMS: Final = "arn:aws:kms:eu-west-3:123456789012:key/0a1b2c3d-0000"
 
 
@@ -344,6 +373,10 @@ def broken(**given: str) -> set[str]:
         ({"DomainName": "api.exemple.fr", "DomainCertificateArn": OF_ACM}, set()),
         ({"DgfipProvider": "impot_particulier"}, {"ImpotParticulierHasUrl"}),
         ({"DgfipProvider": "impot_particulier", "ImpotParticulierUrl": "https://gw.exemple.fr"}, set()),
+        ({"MonthlyBudget": "500"}, {"BudgetHasAddress"}),
+        ({"MonthlyBudget": "500", "AlarmMail": "astreinte@exemple.fr"}, set()),
+        ({"WebFirewall": "create"}, set()),
+        ({"WebFirewall": "create", "WebAclArn": OF_WAF}, {"OneFirewall"}),
         ({"FormerPseudonymKeyArns": OF_KMS}, {"FormerKeysHaveSuccessor"}),
         ({"FormerPseudonymKeyArns": f"{OF_KMS},{OF_KMS}1", "PseudonymKeyArn": OF_KMS}, set()),
     ],
@@ -376,6 +409,7 @@ def test_what_sam_builds_alone_is_refused_with_what_to_run_and_what_make_builds_
             ["https://api.exemple.fr", "api.exemple.fr/", "exemple", "*.exemple.fr"],
         ),
         ("DomainCertificateArn", ["", OF_ACM], [OF_KMS, "certificate"]),
+        ("WebAclArn", ["", OF_WAF], [OF_KMS, OF_WAF.replace("regional", "global")]),
         ("PseudonymKeyArn", ["", OF_KMS], [OF_ACM, "alias/pseudonymes"]),
         ("MailSender", ["", "nepasrepondre@exemple.fr"], ["exemple.fr", "A <a@exemple.fr>"]),
         ("AlarmMail", ["", "astreinte@exemple.fr"], ["a@b@c"]),
@@ -395,13 +429,20 @@ def test_every_text_that_is_not_from_a_list_has_a_pattern() -> None:
     assert not [name for name in texts if not PARAMETERS[name].keys() & {"AllowedPattern", "AllowedValues"}]
 
 
+def chosen_names(properties: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in properties.items():
+        yield name, value
+        if isinstance(value, dict):
+            yield from chosen_names(value)
+
+
 GLOBAL_NAMES: Final = ("DashboardName", "BudgetName", "RoleName", "ManagedPolicyName", "BucketName")
 """The names that an account (or all accounts) has once in all its regions."""
 
 
 def test_a_name_that_we_choose_carries_the_environment_and_the_region_where_aws_wants_it_alone() -> None:
     for name, resource in template()["Resources"].items():
-        for chosen, value in resource.get("Properties", {}).items():
+        for chosen, value in chosen_names(resource.get("Properties", {})):
             if chosen in GLOBAL_NAMES:
                 assert "${Environment}" in value["Fn::Sub"], name
                 assert "${AWS::Region}" in value["Fn::Sub"], name
@@ -437,7 +478,7 @@ def test_a_function_behind_the_gateway_gives_up_before_it(function: str) -> None
 
 def test_callers_are_moved_to_a_new_version_by_steps_and_back_when_an_alarm_rings() -> None:
     alarms = {alarm["Ref"] for alarm in GLOBALS["DeploymentPreference"]["Alarms"]}
-    assert alarms == {"ServiceDownAlarm", "InternalErrorsAlarm", "FunctionFailuresAlarm", "AuditUnavailableAlarm"}
+    assert alarms == {"KeyHoldersDownAlarm", "InternalErrorsAlarm", "FunctionFailuresAlarm", "AuditUnavailableAlarm"}
     assert template()["Parameters"]["DeploymentType"]["Default"].startswith("Canary")
     assert not [name for name, function in FUNCTIONS.items() if "DeploymentPreference" in function]
 
@@ -475,6 +516,25 @@ def test_the_gateway_logs_and_traces_neither_the_callers_address_nor_the_query()
     assert not [api for api in APIS.values() if api["TracingEnabled"]]  # its segments hold the address with its query
     settings = [setting for api in APIS.values() for setting in api.get("MethodSettings", [])]
     assert not [setting for setting in settings if setting.keys() & {"DataTraceEnabled", "LoggingLevel"}]
+
+
+def test_a_firewall_of_ours_samples_nothing_and_its_logs_hold_neither_query_nor_body_nor_key() -> None:
+    (firewall,) = resources("AWS::WAFv2::WebACL").values()
+    for part in (firewall, *firewall["Rules"]):
+        assert part["VisibilityConfig"]["SampledRequestsEnabled"] is False
+    hidden = {
+        (protection["Field"]["FieldType"], key): protection
+        for protection in firewall["DataProtectionConfig"]["DataProtections"]
+        for key in protection["Field"].get("FieldKeys", [""])
+    }
+    headers = ("x-api-key", "authorization", "x-user", "cookie")
+    assert hidden.keys() == {("QUERY_STRING", ""), ("BODY", ""), *(("SINGLE_HEADER", header) for header in headers)}
+    assert all(protection.keys() == {"Field", "Action"} for protection in hidden.values())  # without an exception
+    associated = [
+        association["ResourceArn"]["Fn::Sub"] for association in resources("AWS::WAFv2::WebACLAssociation").values()
+    ]
+    assert {arn.split("/")[-3] for arn in associated} == {f"${{{name}}}" for name in APIS}
+    assert len(associated) == 2 * len(APIS)  # ours, or the operator's
 
 
 # ── Data ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -554,9 +614,7 @@ def test_the_outputs_name_the_keys_that_operators_and_auditors_use() -> None:
 
 
 def test_the_seals_are_locked_for_37_months_encrypted_and_private() -> None:
-    ((name, bucket),) = resources("AWS::S3::Bucket").items()
-    assert name == "SealsBucket"
-    assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
+    bucket = resources("AWS::S3::Bucket")["SealsBucket"]
     assert bucket["ObjectLockEnabled"] is True
     assert bucket["ObjectLockConfiguration"]["ObjectLockEnabled"] == "Enabled"
     assert bucket["ObjectLockConfiguration"]["Rule"]["DefaultRetention"] == {
@@ -564,6 +622,12 @@ def test_the_seals_are_locked_for_37_months_encrypted_and_private() -> None:
         "Days": 1127,
     }
     assert template()["Parameters"]["SealLockMode"]["Default"] == "COMPLIANCE"
+
+
+@pytest.mark.parametrize("name", resources("AWS::S3::Bucket"))
+def test_a_bucket_is_private_encrypted_and_keeps_versions(name: str) -> None:
+    bucket = resources("AWS::S3::Bucket")[name]
+    assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
     assert bucket["PublicAccessBlockConfiguration"] == {
         "BlockPublicAcls": True,
         "BlockPublicPolicy": True,
@@ -585,6 +649,24 @@ def test_what_the_bucket_keeps_expires_the_day_after_its_lock_and_seals_stay() -
     ]
 
 
+def test_a_trail_of_the_audits_data_is_made_on_request_and_sees_each_read_and_write_of_records_and_seals() -> None:
+    (trail,) = resources("AWS::CloudTrail::Trail").values()
+    selected = [
+        {field["Field"]: field for field in selector["FieldSelectors"]} for selector in trail["AdvancedEventSelectors"]
+    ]
+    data = [fields for fields in selected if fields["eventCategory"]["Equals"] == ["Data"]]
+    assert not [fields for fields in data if fields.keys() - {"eventCategory", "resources.type", "resources.ARN"}]
+    assert {json.dumps(fields["resources.ARN"]) for fields in data} == {
+        json.dumps({"Field": "resources.ARN", "Equals": [{"Fn::GetAtt": ["AuditTable", "Arn"]}]}),
+        json.dumps({"Field": "resources.ARN", "StartsWith": [{"Fn::Sub": "${SealsBucket.Arn}/"}]}),
+    }
+    of_the_trail = [
+        name for name, resource in template()["Resources"].items() if resource.get("Condition") == "TrailsData"
+    ]
+    assert sorted(of_the_trail) == ["DataTrail", "TrailBucket", "TrailBucketPolicy"]
+    assert PARAMETERS["TrailOfData"]["Default"] == "none"
+
+
 def test_no_secret_is_in_the_template() -> None:
     for name, secret in resources("AWS::SecretsManager::Secret").items():
         assert not {"SecretString", "GenerateSecretString"} & secret.keys(), name
@@ -596,8 +678,7 @@ def test_no_secret_is_in_the_template() -> None:
 # ── Streams and queues ───────────────────────────────────────────────────────────────────────────────────────────────
 
 STREAMS: Final = [(name, source) for name, function in FUNCTIONS.items() for source in events(function, "DynamoDB")]
-NEVER_SET_ASIDE: Final = {"Suspicions": "a suspicion is brought again until its token is suspended"}
-"""The queues that are no dead-letter queue and have none."""
+SET_ASIDE_BY_CODE: Final = {"DatapassDeadLetters"}
 
 
 def watched_queues() -> Iterator[str]:
@@ -630,8 +711,22 @@ def test_a_queue_is_encrypted_watched_and_keeps_what_is_set_aside_for_two_weeks(
     assert queue["SqsManagedSseEnabled"] is True
     assert queue["MessageRetentionPeriod"] == 14 * 24 * 3600
     assert name in set(watched_queues())
-    set_aside = {source["DestinationConfig"]["OnFailure"]["Destination"]["Fn::GetAtt"][0] for _, source in STREAMS}
-    assert name in set_aside | {"DatapassDeadLetters"} | NEVER_SET_ASIDE.keys()
+    of_streams = {source["DestinationConfig"]["OnFailure"]["Destination"]["Fn::GetAtt"][0] for _, source in STREAMS}
+    of_queues = {
+        other["RedrivePolicy"]["deadLetterTargetArn"]["Fn::GetAtt"][0]
+        for other in resources("AWS::SQS::Queue").values()
+        if "RedrivePolicy" in other
+    }
+    dead_letters = of_streams | of_queues | SET_ASIDE_BY_CODE
+    assert (name in dead_letters) != ("RedrivePolicy" in queue)
+
+
+@pytest.mark.parametrize("name", [name for name in FUNCTIONS if events(FUNCTIONS[name], "SQS")])
+def test_a_queue_is_not_brought_to_more_environments_than_the_function_may_have(name: str) -> None:
+    # A message that Lambda throttles counts as brought, and would be set aside without having been tried.
+    for source in events(FUNCTIONS[name], "SQS"):
+        share = FUNCTIONS[name]["ReservedConcurrentExecutions"]["Fn::If"][1]
+        assert source["ScalingConfig"]["MaximumConcurrency"] <= share
 
 
 # ── The gateway's own answers ────────────────────────────────────────────────────────────────────────────────────────

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 import pytest
+from moto.events.models import EventPattern
 
 from api_particulier import observability
 from api_particulier.observability import FIELDS, LogEvent
@@ -156,6 +157,116 @@ def test_one_alarm_pages_and_it_is_made_of_others() -> None:
 def test_the_alarms_that_roll_a_deployment_back_exist() -> None:
     preference = template()["Globals"]["Function"]["DeploymentPreference"]
     assert {alarm["Ref"] for alarm in preference["Alarms"]} <= ALARMS.keys()
+
+
+# ── What would blind us ──────────────────────────────────────────────────────────────────────────────────────────────
+
+EVENT_RULES = resources("AWS::Events::Rule")
+OUR_KEY: Final = "EntryKey.Arn"
+OUR_FUNCTION: Final = (
+    "arn:AWS::Partition:lambda:AWS::Region:AWS::AccountId:function:AWS::StackName-AuditSeals-1A2B:live"
+)
+
+
+def plain(value: Any) -> Any:
+    """Return a property with names in the place of CloudFormation's functions."""
+    if isinstance(value, list):
+        return [plain(part) for part in value]
+    if not isinstance(value, dict):
+        return value
+    if "Fn::GetAtt" in value:
+        return ".".join(value["Fn::GetAtt"])
+    if "Fn::Sub" in value:
+        return resolved(value)
+    return value["Ref"] if "Ref" in value else {name: plain(part) for name, part in value.items()}
+
+
+def mails(service: str, call: str, **detail: Any) -> bool:
+    """Return whether a call that CloudTrail has seen is mailed."""
+    event: Any = {
+        "source": f"aws.{service}",
+        "detail-type": "AWS API Call via CloudTrail",
+        "detail": {"eventSource": f"{service}.amazonaws.com", "eventName": call, **detail},
+    }
+    patterns = [EventPattern.load(json.dumps(plain(rule["EventPattern"]))) for rule in EVENT_RULES.values()]
+    return any(pattern.matches_event(event) for pattern in patterns)
+
+
+@pytest.mark.parametrize("call", ["ScheduleKeyDeletion", "DisableKey"])
+@pytest.mark.parametrize("key", resources("AWS::KMS::Key"))
+def test_the_end_of_a_key_of_the_audit_is_mailed(key: str, call: str) -> None:
+    assert mails("kms", call, resources={"ARN": f"{key}.Arn"})
+    assert not mails("kms", call, resources={"ARN": "arn:aws:kms:eu-west-3:123456789012:key/of-others"})
+
+
+@pytest.mark.parametrize(
+    ("service", "call", "detail"),
+    [
+        ("cloudtrail", "StopLogging", {}),
+        ("cloudtrail", "DeleteTrail", {}),
+        ("logs", "DeleteLogGroup", {"requestParameters": {"logGroupName": "FunctionsLogGroup"}}),
+        ("logs", "DeleteMetricFilter", {"requestParameters": {"logGroupName": "GatewayLogGroup"}}),
+        ("lambda", "DeleteEventSourceMapping20150331", {"responseElements": {"functionArn": OUR_FUNCTION}}),
+        (
+            "lambda",
+            "UpdateEventSourceMapping20150331",
+            {"requestParameters": {"enabled": False}, "responseElements": {"functionArn": OUR_FUNCTION}},
+        ),
+        (
+            "lambda",
+            "PutFunctionConcurrency20171031",
+            {"requestParameters": {"functionName": "AWS::StackName-AuditSeals", "reservedConcurrentExecutions": 0}},
+        ),
+        ("events", "DisableRule", {"requestParameters": {"name": "AWS::StackName-ProviderProbesEveryFiveMinutes-1A"}}),
+        (
+            "monitoring",
+            "DeleteAlarms",
+            {"requestParameters": {"alarmNames": ["other", "AWS::StackName-SealLagAlarm-1A"]}},
+        ),
+        ("monitoring", "DisableAlarmActions", {"requestParameters": {"alarmNames": ["AWS::StackName-PageAlarm-1A"]}}),
+    ],
+)
+def test_a_call_that_would_blind_us_is_mailed(service: str, call: str, detail: dict[str, Any]) -> None:
+    assert mails(service, call, **detail)
+
+
+@pytest.mark.parametrize(
+    ("service", "call", "detail"),
+    [
+        ("kms", "EnableKey", {"resources": {"ARN": OUR_KEY}}),
+        ("lambda", "DeleteEventSourceMapping20150331", {"responseElements": {"functionArn": "arn:aws:lambda:other"}}),
+        (
+            "lambda",
+            "UpdateEventSourceMapping20150331",
+            {"requestParameters": {"enabled": True}, "responseElements": {"functionArn": OUR_FUNCTION}},
+        ),
+        (
+            "lambda",
+            "PutFunctionConcurrency20171031",
+            {"requestParameters": {"functionName": "AWS::StackName-AuditSeals", "reservedConcurrentExecutions": 5}},
+        ),
+        ("monitoring", "DeleteAlarms", {"requestParameters": {"alarmNames": ["of-others"]}}),
+        ("monitoring", "PutMetricAlarm", {"requestParameters": {"alarmName": "AWS::StackName-PageAlarm-1A"}}),
+    ],
+)
+def test_other_calls_are_not_mailed(service: str, call: str, detail: dict[str, Any]) -> None:
+    assert not mails(service, call, **detail)
+
+
+@pytest.mark.parametrize("name", EVENT_RULES)
+def test_a_rule_mails_what_it_sees_with_its_runbook_and_fits_eventbridge(name: str) -> None:
+    (target,) = EVENT_RULES[name]["Targets"]
+    assert target["Arn"] == {"Ref": "MailTopic"}
+    assert "#what-would-blind-us" in target["InputTransformer"]["InputTemplate"]["Fn::Sub"]
+    assert "### What would blind us" in (ROOT / "docs/runbooks.md").read_text()
+    assert len(json.dumps(plain(EVENT_RULES[name]["EventPattern"]))) < 2048 - 12 * 40  # with names longer than these
+    senders = {
+        statement["Principal"]["Service"]
+        for policy in resources("AWS::SNS::TopicPolicy").values()
+        for statement in policy["PolicyDocument"]["Statement"]
+        if statement["Resource"] == {"Ref": "MailTopic"}
+    }
+    assert senders == {"events.amazonaws.com", "cloudwatch.amazonaws.com"}
 
 
 # ── What is counted in the logs ──────────────────────────────────────────────────────────────────────────────────────

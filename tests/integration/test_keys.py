@@ -13,7 +13,7 @@ import boto3
 import pytest
 
 from api_particulier.keys import lifecycle
-from api_particulier.keys.store import LEASE, KeyStore
+from api_particulier.keys.store import KEY_TAG, LEASE, KeyStore
 from api_particulier.keys.token import Token, hash_key
 from tests.support.cloud import Cloud
 from tests.support.function import call_api, new_environment
@@ -38,7 +38,7 @@ def new(**changes: Any) -> lifecycle.NewToken:
 def store(cloud: Cloud) -> KeyStore:
     api = boto3.client("apigateway")
     plan = api.create_usage_plan(name="api-particulier-local")["id"]
-    return KeyStore(api, boto3.client("dynamodb"), plan, cloud.tokens.name)
+    return KeyStore(api, boto3.client("dynamodb"), plan, cloud.tokens.name, "essai")
 
 
 def assert_complete(store: KeyStore, cloud: Cloud) -> Counter[str]:
@@ -70,6 +70,11 @@ def test_a_key_opens_its_scopes_and_only_the_gateway_keeps_it(store: KeyStore, c
     assert call_api("introspect/introspect", key=key).body["scopes"] == sorted(SCOPES)
     assert key not in str(cloud.tokens.scan()["Items"])
     assert lifecycle.find(store, token.id) == token
+
+
+def test_a_key_at_the_gateway_has_the_tag_by_which_functions_may_use_it(store: KeyStore) -> None:
+    token = lifecycle.issue(store, new(), NOW)
+    assert store.api.get_api_key(apiKey=token.gateway_key_id or "")["tags"] == {KEY_TAG: store.environment}
 
 
 def test_issuing_twice_makes_one_key(store: KeyStore, cloud: Cloud) -> None:

@@ -16,6 +16,7 @@ from api_particulier.aws import apigateway, dynamodb, sqs
 from api_particulier.habilitations.repository import HabilitationRepository
 from api_particulier.keys.store import KeyStore
 from api_particulier.keys.token import Token
+from api_particulier.settings import settings
 from tests.support.cloud import Cloud
 from tests.support.function import Response, event, invoke, new_environment
 
@@ -78,7 +79,7 @@ class Town:
 
     @property
     def key_store(self) -> KeyStore:
-        return KeyStore(self.api, boto3.client("dynamodb"), self.plan, self.cloud.tokens.name)
+        return KeyStore(self.api, boto3.client("dynamodb"), self.plan, self.cloud.tokens.name, settings().environment)
 
     def gateway_keys(self) -> list[str]:
         """Return the values of the gateway's API keys that belong to the usage plan."""

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 LEASE: Final = timedelta(seconds=30)
 """Longer than a function lives: a lease that has ended belongs to a process that is dead."""
 RESERVED: Final = "issuing#"
+KEY_TAG: Final = "api-particulier-environment"
+"""The tag of our keys at the gateway, where an account may have others."""
 _IS_ACTIVE: Final = "#state = :active"
 _IS_NOT_REVOKED: Final = "#state IN (:active, :suspended)"
 
@@ -46,6 +48,8 @@ class KeyStore:
     usage_plan: str
     """Its id; empty to find it by its name, when the first key is issued."""
     tokens_table: str
+    environment: str
+    """The deployment's name, which the gateway keys have as a tag: functions may use no others."""
 
     @classmethod
     def from_environment(cls) -> Self:
@@ -54,7 +58,7 @@ class KeyStore:
         No variable names the usage plan, which would be a circular dependency in the stack: the plan needs the API,
         and the API needs the functions behind its routes.
         """
-        return cls(apigateway(), dynamodb(), "", settings().tokens_table)
+        return cls(apigateway(), dynamodb(), "", settings().tokens_table, settings().environment)
 
     # ── API Gateway ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -63,7 +67,7 @@ class KeyStore:
         """The id of the usage plan; ``KeyRefused`` when none has its name."""
         if self.usage_plan:
             return self.usage_plan
-        name = f"api-particulier-{settings().environment}"
+        name = f"api-particulier-{self.environment}"
         for page in self.api.get_paginator("get_usage_plans").paginate():
             for plan in page["items"]:
                 if plan["name"] == name:
@@ -80,7 +84,11 @@ class KeyStore:
     def create_gateway_key(self, token_id: str, description: str, value: str) -> Mapping[str, Any]:
         """Make a gateway key, which no plan lets in yet."""
         return self.api.create_api_key(
-            name=gateway_key_name(token_id), description=description, enabled=True, value=value
+            name=gateway_key_name(token_id),
+            description=description,
+            enabled=True,
+            value=value,
+            tags={KEY_TAG: self.environment},
         )
 
     def add_to_plan(self, gateway_key_id: str) -> None:
