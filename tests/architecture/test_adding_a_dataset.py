@@ -52,7 +52,9 @@ def test_the_steps_of_the_page_add_a_dataset_without_a_change_in_the_layer(copy:
         (copy / path).parent.mkdir(exist_ok=True)
         (copy / path).write_text(code)
     (resource,) = _blocks("yaml")
-    template = (copy / "template.yaml").read_text()
+    template = (
+        (copy / "template.yaml").read_text().replace(f"\n{resource}", "")
+    )  # where the page was followed, it is there
     (copy / "template.yaml").write_text(template.replace(AFTER_THE_DATASETS, f"\n{resource}{AFTER_THE_DATASETS}"))
     (console,) = _blocks("console")
     for line in console.splitlines():

@@ -15,6 +15,7 @@ from api_particulier.providers import uptime
 from api_particulier.providers.health import Health, Maintenance, key_of
 from api_particulier.providers.uptime import PROBE_INTERVAL, Day, incidents, percentage
 from api_particulier.public import status
+from ops.functions import datasets
 from sandbox.certificates import Certificates
 from tests.support.caf import Caf
 from tests.support.cloud import Cloud
@@ -161,11 +162,9 @@ def test_the_status_follows_an_outage_and_back(dgfip: TaxService, caf: Caf) -> N
         probe()
     found = status_now()
     assert found["etat"] == "perturbe"
+    states = {"dgfip": "indisponible", "caf": "disponible"}
     assert {name: dataset["etat"] for name, dataset in found["jeuxDeDonnees"].items()} == {
-        **dict.fromkeys(
-            ("avis_imposition", "revenu_fiscal_reference", "declarants", "adresse_fiscale"), "indisponible"
-        ),
-        **dict.fromkeys(("quotient_familial", "composition_familiale", "adresse_caf"), "disponible"),
+        dataset.name: states[dataset.provider] for dataset in datasets() if dataset.provider in states
     }
     assert [(incident["fournisseur"], incident["fin"]) for incident in found["incidents"]] == [("dgfip", None)]
     assert found["fournisseurs"]["dgfip"]["disponibilite30j"] == 33.333

@@ -65,7 +65,7 @@ BREAKING: dict[str, Change] = {
     "a key is asked for": lambda new: operation(new, "/api/ping").update(security=[{"X-API-Key": []}]),
 }
 HARMLESS: dict[str, Change] = {
-    "a route is added": lambda new: new["paths"].update({"/api/v2/taille-foyer": new["paths"][RFR]}),
+    "a route is added": lambda new: new["paths"].update({"/api/v2/une-autre-route": new["paths"][RFR]}),
     "a method is added": lambda new: new["paths"][RFR].update(post=operation(new, CLES, "post")),
     "a field is added": lambda new: schema(new, "AvisImposition")["properties"].update(taille={"type": "integer"}),
     "a description changes": lambda new: schema(new, "AvisImposition")["properties"]["montantImpot"].update(
