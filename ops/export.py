@@ -20,7 +20,20 @@ from ops.deployment import Deployment
 
 _CSV_INJECTION: Final = ("=", "+", "-", "@", "\t", "\r")
 COLUMNS: Final = (
-    *("at", "id", "organisation", "siret", "habilitation", "purpose", "token", "user", "address", "dataset", "route"),
+    *(
+        "at",
+        "id",
+        "organisation",
+        "siret",
+        "habilitation",
+        "purpose",
+        "token",
+        "user",
+        "consent",
+        "address",
+        "dataset",
+        "route",
+    ),
     *("status", "error", "suspicion", "citizen", "released", "withheld", "notes", "provider", "provider_ms"),
     *("request_id", "seal", "index"),
 )

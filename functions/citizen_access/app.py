@@ -49,6 +49,9 @@ class Acces(BaseModel):
     administration: str = Field(description="Qui a consulté")
     siret: str = Field(description="Son numéro SIRET")
     finalite: str | None = Field(description="À quelle fin, selon son habilitation ; null si elle n'est pas connue")
+    accord: str | None = Field(
+        description="Numéro de l'accord de l'usager, donné par l'administration ; null sans numéro"
+    )
     jeuDeDonnees: str = Field(description="Ce qui a été demandé")
     champs: list[str] = Field(description="Les champs transmis ; aucun si l'appel a été refusé")
     statut: int = Field(description="Le statut HTTP de la réponse", ge=100, le=599)
@@ -79,6 +82,7 @@ ROUTES = (
                     "administration": "Ville de Fictive",
                     "siret": "21000015400018",
                     "finalite": "Tarification de la restauration scolaire",
+                    "accord": "cantine-2026-0042",
                     "jeuDeDonnees": "revenu_fiscal_reference",
                     "champs": ["revenuFiscalReference", "nombreParts"],
                     "statut": 200,

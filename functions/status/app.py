@@ -25,6 +25,13 @@ class EtatFournisseur(BaseModel):
     disponibilite30j: float | None = Field(description=_DISPONIBILITE, ge=0, le=100)
 
 
+class Engagement(BaseModel):
+    """La disponibilité à laquelle la DINUM s'engage, sur 30 jours."""
+
+    seuil: int = Field(description="En pour cent, pour chaque fournisseur", ge=0, le=100)
+    tenu: bool | None = Field(description="Si l'engagement est tenu ; null tant qu'un fournisseur n'a pas de sonde")
+
+
 class EtatJeuDeDonnees(BaseModel):
     """L'état d'un jeu de données est celui de son fournisseur."""
 
@@ -64,6 +71,7 @@ class Statut(BaseModel):
     genereA: datetime = Field(description="Quand cet état a été établi")
     etat: _Etat = Field(description="L'état du service dans son ensemble")
     fournisseurs: dict[str, EtatFournisseur] = Field(description="Par fournisseur")
+    engagement: Engagement
     jeuxDeDonnees: dict[str, EtatJeuDeDonnees] = Field(description="Par jeu de données")
     historique: dict[str, list[JourDeSondes]] = Field(description="Par fournisseur, chacun des 30 derniers jours")
     incidents: list[Incident] = Field(description="Les derniers d'abord")
@@ -77,6 +85,7 @@ _EXAMPLE: Final = {
         "dgfip": {"etat": "disponible", "verifieA": "2026-11-25T08:58:00Z", "disponibilite30j": 99.953},
         "caf": {"etat": "indisponible", "verifieA": "2026-11-25T08:58:00Z", "disponibilite30j": 99.826},
     },
+    "engagement": {"seuil": 95, "tenu": True},
     "jeuxDeDonnees": {
         "avis_imposition": {"etat": "disponible", "fournisseur": "dgfip", "disponibilite30j": 99.953},
         "quotient_familial": {"etat": "indisponible", "fournisseur": "caf", "disponibilite30j": 99.826},

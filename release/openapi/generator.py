@@ -15,6 +15,7 @@ from pydantic import BaseModel, TypeAdapter
 from api_particulier.api.dataset import Dataset
 from api_particulier.api.openapi import Route
 from api_particulier.api.parameters import Parameter, Parameters
+from api_particulier.api.request import CONSENT
 from api_particulier.api.response import RATE_LIMIT, in_xml
 from api_particulier.scopes import scopes_of
 from ops.functions import modules
@@ -65,6 +66,10 @@ _SCHEME: Final = {
     "in": "header",
     "name": KEY,
 }
+_CONSENT: Final = (
+    "Le numéro de l'accord de l'usager, opaque : il est gardé dans la trace, et l'usager l'y lit. Il ne contient aucun"
+    " numéro de l'usager."
+)
 _USER: Final = "L'agent qui consulte, tel que l'administration le nomme : il est gardé dans la trace."
 _HEAD: Final = "# Écrit par `make docs` à partir des déclarations de functions/ ; un test compare.\n"
 _NUMBER: Final = re.compile("[0-9]+$")
@@ -177,7 +182,7 @@ def _of_dataset(dataset: Dataset[Parameters], path: str, schemas: _Schemas) -> O
         "summary": (model.__doc__ or "").splitlines()[0],
         "description": f"Scopes dont chacun ouvre des champs de cette réponse : {scopes}.",
         "operationId": dataset.name if is_v2 else f"{dataset.name}_v1",
-        "parameters": [*queries, *formats, _header("X-User", _USER, required=False)],
+        "parameters": [*queries, *formats, _header("X-User", _USER), _header("X-Consent", _CONSENT, f"^{CONSENT}$")],
         "responses": {
             "200": _success(schemas.of(model), examples()["responses"][path], xml=not is_v2),
             **_refusals(refusals.of_dataset(dataset, path, is_v2=is_v2), schemas),
@@ -193,7 +198,7 @@ def _of_service(route: Route, schemas: _Schemas, *, has_key: bool) -> Object:
     operation["operationId"] = route.name
     queries = [_query(parameter, required=False) for parameter in route.parameters]
     formats = [_FORMAT] if route.xml else []
-    headers = [_header(name, what, required=True) for name, what in route.asks.items()]
+    headers = [_header(name, what) | {"required": True} for name, what in route.asks.items()]
     if parameters := [*queries, *formats, *headers]:
         operation["parameters"] = parameters
     if route.body is not None:
@@ -221,9 +226,9 @@ def _query(parameter: Parameter, *, required: bool) -> Object:
     return described | {"name": parameter.name, "in": "query"}
 
 
-def _header(name: str, what: str, *, required: bool) -> Object:
-    schema = {"type": "string"}
-    return {"description": what, "required": required, "schema": schema, "name": name.lower(), "in": "header"}
+def _header(name: str, what: str, pattern: str | None = None) -> Object:
+    schema = {"type": "string"} | ({"pattern": pattern} if pattern else {})
+    return {"description": what, "required": False, "schema": schema, "name": name.lower(), "in": "header"}
 
 
 def _success(schema: Object, example: object, *, xml: bool, media_type: str = "application/json") -> Object:

@@ -17,6 +17,7 @@ from api_particulier import errors
 from api_particulier.api.dataset import Dataset
 from api_particulier.api.openapi import OF_PROVIDER
 from api_particulier.api.parameters import Parameters
+from api_particulier.api.request import MALFORMED_CONSENT
 from api_particulier.api.response import in_xml
 from api_particulier.errors import ApiError
 from api_particulier.providers import caf
@@ -101,6 +102,7 @@ def of_dataset(dataset: Dataset[Parameters], path: str, *, is_v2: bool) -> dict[
         Case.from_error(errors.InsufficientScopes(scopes_of(dataset.routes[path]))),
         Case.from_error(errors.EnumerationSuspected()),
         *_bad_parameters(dataset.parameters),
+        Case.from_error(errors.BadRequest(MALFORMED_CONSENT), "Malformed_X-Consent"),
     ]
     if not is_v2:
         cases.append(Case.from_error(errors.NotAcceptable()))

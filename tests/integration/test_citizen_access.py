@@ -63,6 +63,7 @@ def test_an_access_has_its_date_administration_purpose_and_fields(cloud: Cloud) 
         "administration": "VILLE EXEMPLE",
         "siret": "21000015400018",
         "finalite": "Tarif de la cantine",
+        "accord": None,
         "jeuDeDonnees": "revenu_fiscal_reference",
         "champs": ["nombreParts", "anneeImpots"],
         "statut": 200,

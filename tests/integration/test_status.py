@@ -144,10 +144,11 @@ def test_the_schedule_of_probes_is_that_of_the_incidents() -> None:
 def test_before_any_probe_the_service_is_up_and_its_providers_unknown() -> None:
     found = status_now()
     assert list(found) == [
-        *("genereA", "etat", "fournisseurs", "jeuxDeDonnees", "historique", "incidents", "maintenances"),
+        *("genereA", "etat", "fournisseurs", "engagement", "jeuxDeDonnees", "historique", "incidents", "maintenances"),
     ]
     assert found["etat"] == "disponible"
     assert found["fournisseurs"]["dgfip"] == {"etat": "inconnu", "verifieA": None, "disponibilite30j": None}
+    assert found["engagement"] == {"seuil": 95, "tenu": None}
     assert [len(days) for days in found["historique"].values()] == [30, 30]
     assert found["incidents"] == found["maintenances"] == []
 
@@ -175,6 +176,28 @@ def test_the_status_follows_an_outage_and_back(dgfip: TaxService, caf: Caf) -> N
     assert found["incidents"][0]["fin"] is not None
     assert found["historique"]["dgfip"][-1] == {"date": f"{today()}", "sondes": 4, "reussies": 2}
     assert found["fournisseurs"]["dgfip"]["disponibilite30j"] == 50.0
+    assert found["engagement"]["tenu"] is False
+
+
+@given(
+    dgfip=st.lists(st.tuples(st.integers(0, 300), st.integers(0, 20)), min_size=30, max_size=30),
+    caf=st.lists(st.tuples(st.integers(0, 300), st.integers(0, 20)), min_size=30, max_size=30),
+)
+def test_the_promise_is_kept_when_each_provider_answered_95_probes_of_100(
+    dgfip: list[tuple[int, int]], caf: list[tuple[int, int]]
+) -> None:
+    days = {
+        provider: [Day(today(), answered + failed, answered, ()) for answered, failed in counts]
+        for provider, counts in (("dgfip", dgfip), ("caf", caf))
+    }
+    promise = status.promise(days)
+    rates = [percentage(history) for history in days.values()]
+    if None in rates:
+        assert promise["tenu"] is None
+    elif min(rate for rate in rates if rate is not None) >= 95.001:
+        assert promise["tenu"] is True
+    elif min(rate for rate in rates if rate is not None) < 94.999:
+        assert promise["tenu"] is False
 
 
 @pytest.mark.usefixtures("caf")

@@ -50,8 +50,8 @@ function show({ periode, total, acces }) {
   document.getElementById("resume").textContent = `${times}, du ${day(periode.debut)} au ${day(periode.fin)}.`;
   document.getElementById("tableau").hidden = acces.length === 0;
   fill(document.getElementById("acces"), acces.map((one) => [
-    moment(one.date),
-    `${one.administration} (SIRET ${one.siret})`,
+    one.nombre > 1 ? `${moment(one.date)}, et ${number(one.nombre - 1)} fois de plus ce jour-là` : moment(one.date),
+    one.siret ? `${one.administration} (SIRET ${one.siret})` : one.administration,
     purpose(one),
     element("div", {}, DATASETS[one.jeuDeDonnees] ?? one.jeuDeDonnees,
       ...(one.champs.length ? [element("ul", { class: "fr-text--xs fr-mb-0" }, ...released(one).map((name) => element("li", {}, name)))] : [])),

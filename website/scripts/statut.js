@@ -15,6 +15,11 @@ const OVERALL = {
   indisponible: ["error", "Le service est indisponible"],
   maintenance: ["info", "Le service est en maintenance"],
 };
+function promise({ seuil, tenu }) {
+  if (tenu === null) return `Engagement de ${number(seuil)} % : pas encore mesuré.`;
+  return tenu ? `Engagement de ${number(seuil)} % : tenu sur les 30 derniers jours.` : `Engagement de ${number(seuil)} % : non tenu sur les 30 derniers jours.`;
+}
+
 const badge = (state) => element("p", { class: `fr-badge fr-badge--${(STATES[state] ?? STATES.inconnu)[0]}` }, (STATES[state] ?? STATES.inconnu)[1]);
 const rate = (value) => (value === null || value === undefined ? "pas encore mesurée" : `${number(value)} %`);
 
@@ -51,6 +56,7 @@ const message = document.getElementById("message");
 try {
   const status = await ask("api/status");
   tell(message, ...(OVERALL[status.etat] ?? ["info", "L’état du service n’est pas connu"]), `Le ${moment(status.genereA)}.`);
+  document.getElementById("engagement").textContent = promise(status.engagement);
   document.getElementById("fournisseurs").replaceChildren(
     ...Object.entries(status.fournisseurs).map(([name, one]) => provider(name, one, status.historique?.[name])));
   fill(document.getElementById("jeux"), Object.entries(status.jeuxDeDonnees).map(([name, one]) =>

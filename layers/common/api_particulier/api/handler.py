@@ -48,6 +48,7 @@ def handle[P: Parameters](dataset: Dataset[P], event: Mapping[str, Any], context
             model = dataset.routes[request.route]
             fields = authorize(model, token)  # 403
             parameters = dataset.parameters.parse(request.query)  # 400
+            record.consent = request.consent  # 400
             record.citizen = pseudonym(parameters.citizen_id, record.at)  # 503 without KMS
             with enumeration.guard(token.id, parameters, record), time_provider(record, dataset.provider):  # 429
                 data, record.warnings = dataset.fetch(parameters, fields)  # 404, 502, 503

@@ -7,12 +7,19 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Self
 
 from api_particulier.api.parameters import Query
-from api_particulier.errors import NotAcceptable
+from api_particulier.errors import BadRequest, NotAcceptable
 from api_particulier.keys.presented import presented_key
 
 type Format = Literal["json", "xml"]
 
+MALFORMED_CONSENT: Final = "L'en-tête X-Consent doit comporter 1 à 64 lettres sans accent, chiffres ou signes . _ : -"
+TELLING_CONSENT: Final = "L'en-tête X-Consent ne doit pas contenir un numéro de l'usager : il est gardé dans la trace."
+
 _USER_LENGTH: Final = 256
+CONSENT: Final = "[A-Za-z0-9._:-]{1,64}"
+"""A reference to a citizen's consent: opaque, in an alphabet that is safe anywhere."""
+_TELLING: Final = 7
+"""A value of the query of this many characters must not be in the reference: the audit would keep it."""
 _JSON_ONLY: Final = ("/api/v2/", "/api/citoyen/", "/api/cles/", "/api/datapass/", "/api/keys/", "/api/status")
 _RANGES: Final[Mapping[Format, tuple[str, ...]]] = {
     "json": ("application/json", "application/*", "*/*"),
@@ -66,6 +73,19 @@ class Request:
             base_url=f"https://{context.get('domainName', '')}"
             + context.get("path", "").removesuffix(event["resource"]),
         )
+
+    @property
+    def consent(self) -> str | None:
+        """The caller's reference to the citizen's consent; raise ``BadRequest`` when it cannot be kept."""
+        given = self.headers.get("x-consent", "").strip()
+        if not given:
+            return None
+        if not re.fullmatch(CONSENT, given):
+            raise BadRequest(MALFORMED_CONSENT)
+        values = ("".join(value.split()) for values in self.query.values() for value in values)
+        if any(len(value) >= _TELLING and value.lower() in given.lower() for value in values):
+            raise BadRequest(TELLING_CONSENT)
+        return given
 
     @property
     def is_v2(self) -> bool:

@@ -71,6 +71,7 @@ def _access(record: Item) -> dict[str, Any]:
         "administration": record["organisation"],
         "siret": record["siret"],
         "finalite": record.get("purpose"),
+        "accord": record.get("consent"),
         "jeuDeDonnees": record["dataset"],
         "champs": record["released"],
         "statut": record["status"],

@@ -30,7 +30,7 @@ FORMAT: Final = "api-particulier/archive/1"
 PSEUDONYMS: Final = ("citizen",)
 """The attributes of a record that name a citizen: each makes a row of the month's accesses."""
 SHOWN: Final = (
-    *("token_day", "id", "kind", "at", "organisation", "siret", "purpose", "dataset", "released", "status"),
+    *("token_day", "id", "kind", "at", "organisation", "siret", "purpose", "consent", "dataset", "released", "status"),
 )
 """The attributes of a row: those that a citizen is shown, and the key and kind of the record."""
 STREAM_LIFETIME: Final = timedelta(days=1)

@@ -58,6 +58,8 @@ class AuditRecord:
     habilitation: str | None = None
     purpose: str | None = None
     """Of the habilitation."""
+    consent: str | None = None
+    """The caller's reference to the citizen's consent, from ``X-Consent``."""
     citizen: str | None = None
     """A pseudonym; the index ``by_citizen`` finds a citizen's records, in order."""
     provider: str | None = None

@@ -17,6 +17,8 @@ from api_particulier.providers.uptime import Day
 from api_particulier.settings import settings
 
 PROVIDERS: Final = ("dgfip", "caf")
+PROMISE: Final = 95
+"""Percent of the probes of 30 days that succeed, of each provider: what the DINUM promises."""
 CACHE_SECONDS: Final = 5
 """How long an environment keeps the status."""
 
@@ -62,6 +64,7 @@ def describe(table: Table, now: datetime) -> _Body:
         "genereA": _instant(now),
         "etat": overall(state_of(known, now) for known in healths.values()),
         "fournisseurs": providers,
+        "engagement": promise(histories),
         "jeuxDeDonnees": {name: _dataset(provider, providers[provider]) for name, provider in _datasets().items()},
         "historique": {name: [_day(day) for day in days] for name, days in histories.items()},
         "incidents": _incidents(healths, histories),
@@ -75,6 +78,13 @@ def _provider(known: Health, days: Sequence[Day], now: datetime) -> _Body:
         "verifieA": _instant(known.checked_at),
         "disponibilite30j": uptime.percentage(days),
     }
+
+
+def promise(histories: Mapping[str, Sequence[Day]]) -> _Body:
+    """Return whether each provider kept the promise; None while one of them has no probe."""
+    counts = [(sum(day.answered for day in days), sum(day.probes for day in days)) for days in histories.values()]
+    kept = all(answered * 100 >= PROMISE * probes for answered, probes in counts)
+    return {"seuil": PROMISE, "tenu": kept if all(probes for _, probes in counts) else None}
 
 
 def _dataset(name: str, provider: _Body) -> _Body:
