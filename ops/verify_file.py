@@ -121,15 +121,16 @@ def verify(file: Path, public_key: Path | None = None) -> Report:
     if public_key is None and own is None:
         raise NotProvenError("a CSV file is proven by its signature file, which is not beside it")
     key = read_key(public_key.read_bytes() if public_key else str(own).encode())
-    if signature is not None:
-        digest = sha256(content).hexdigest()
-        check_signature(key, str(signature.get("signature")), f"{SIGNATURE}\n{digest}".encode(), "the file")
-    elif export is None:
+    if signature is None and export is None:
         raise NotProvenError("a CSV file is proven by its signature file, which is not beside it")
-    try:
+    try:  # before the file's own signature: a record that was changed is named
         entries, seals, complete = _verify_export(key, export) if export else (content.count(b"\r\n") - 1, 0, 0)
     except (LookupError, TypeError, ValueError, AttributeError):
         raise NotProvenError("the file is not laid out as an export is") from None
+    if signature is not None:
+        digest = sha256(content).hexdigest()
+        what = "the file (each of its entries is as it was sealed)" if export else "the file"
+        check_signature(key, str(signature.get("signature")), f"{SIGNATURE}\n{digest}".encode(), what)
     der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return Report(entries, seals, complete, signature is not None, sha256(der).hexdigest(), public_key is not None)
 
@@ -149,6 +150,8 @@ def _verify_export(key: EllipticCurvePublicKey, export: Mapping[str, Any]) -> tu
         if headers and number != max(headers) + 1:
             raise NotProvenError(f"seal {max(headers) + 1}: it is missing")
         check_header(key, seal["header"], seal["signature"], number, previous)
+        if headers and seal["header"]["at"] < headers[number - 1]["at"]:
+            raise NotProvenError(f"seal {number}: it was made before the seal before it")
         headers[number], previous = seal["header"], hash_of(seal["header"])
     last = (0, -1)
     for entry in export["entries"]:

@@ -129,6 +129,20 @@ def tampered(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], obj
     return tamper
 
 
+def test_beside_its_signature_a_changed_record_is_named(
+    write: Callable[..., Exported], key: Path, records: list[dict[str, Any]]
+) -> None:
+    done = write()
+    whole = done.file.read_bytes()
+    tampered(lambda e: e["entries"][2]["entry"].update(status=201))(done.file)
+    with pytest.raises(NotProvenError, match=rf"^entry {records[2]['id']}: it is not what was sealed$"):
+        verify(done.file, key)
+    done.file.write_bytes(whole)
+    tampered(lambda e: e["entries"].pop())(done.file)
+    with pytest.raises(NotProvenError, match=r"^the file \(each of its entries is as it was sealed\): the signature"):
+        verify(done.file, key)
+
+
 @pytest.mark.parametrize(
     ("tamper", "what"),
     [
@@ -158,7 +172,7 @@ def test_every_change_of_a_file_is_named(
 ) -> None:
     done = write()
     tamper(done.file)
-    with pytest.raises(NotProvenError, match=r"^the file: the signature is wrong$|^the file is not the JSON"):
+    with pytest.raises(NotProvenError, match=f"^{what}$"):
         verify(done.file, key)
     done.signature.unlink()
     with pytest.raises(NotProvenError, match=f"^{what}$"):
@@ -178,7 +192,7 @@ def test_a_file_without_its_signature_proves_its_records_and_not_that_none_is_mi
 
 def test_another_key_proves_nothing(write: Callable[..., Exported], key: Path) -> None:
     done = write()
-    for curve, what in ((ec.SECP256R1(), "the file: the signature is wrong"), (ec.SECP384R1(), "not of P-256")):
+    for curve, what in ((ec.SECP256R1(), "seal 1: the signature is wrong"), (ec.SECP384R1(), "not of P-256")):
         public = ec.generate_private_key(curve).public_key()
         key.write_bytes(public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
         with pytest.raises(NotProvenError, match=what):
@@ -210,7 +224,8 @@ def test_the_verifier_runs_alone_without_the_network(write: Callable[..., Export
 
     assert run().stdout.startswith("6 entries, 3 seals: as they were signed.\n")
     done.file.write_text(done.file.read_text().replace('"status": 200', '"status": 201', 1))
-    assert (run().returncode, run().stderr) == (1, "Not proven: the file: the signature is wrong\n")
+    first = json.loads(done.file.read_text())["entries"][0]["entry"]["id"]
+    assert (run().returncode, run().stderr) == (1, f"Not proven: entry {first}: it is not what was sealed\n")
 
 
 @pytest.mark.parametrize(
