@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup run up down check test lint advisories format docs build deploy fuzz bench load lock clean
+.PHONY: help setup run up down invoke start-api image check test lint advisories format docs build deploy fuzz bench load lock clean
 
 LOCAL := .local
 TOOLS := $(LOCAL)/tools
@@ -19,7 +19,7 @@ export PATH := $(CURDIR)/$(TOOLS)/sam/bin:$(PATH)
 export SAM_CLI_TELEMETRY := 0
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/.ready $(TOOLS)/sam/.ready $(TOOLS)/cloud/.ready $(LOCAL)/npm/.ready ## install everything, pinned, in .venv and .local
 
@@ -31,6 +31,15 @@ up: setup ## the same stack in the background; writes .local/stack.json
 
 down: ## stop all that `make up` started, and only that
 	@if [ -x $(PY) ]; then $(PY) -m sandbox down; fi
+
+invoke: setup ## one function in Lambda's image, on the stack that is up: FUNCTION=RevenuFiscalReference [EVENT=events/….json] [HERE=1: in this Python]
+	@$(PY) -m sandbox invoke $(FUNCTION) $(if $(EVENT),--event $(EVENT)) $(if $(HERE),--here) $(if $(ARGS),-- $(ARGS))
+
+start-api: setup ## every route in Lambda's image, on the stack that is up; ARGS="--port 3000"
+	@exec $(PY) -m sandbox start-api $(if $(ARGS),-- $(ARGS))
+
+image: setup ## Lambda's image, from its registry or from Debian's packages
+	@$(PY) -m sandbox image
 
 check: setup lint ## lint and the fast tests, for while you write; ARGS=tests/unit
 	@$(PY) -m pytest --numprocesses logical --maxprocesses 8 -m "not slow and not e2e" $(or $(ARGS),$(FAST))

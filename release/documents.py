@@ -13,7 +13,7 @@ from typing import Final
 
 from ops.functions import datasets
 from ops.template import ROOT
-from release import capacity, commands, performance, scopes, usages
+from release import capacity, commands, local_stack, performance, scopes, usages
 from release.openapi import generator
 
 _PROVIDERS: Final = {"dgfip": "DGFIP", "caf": "CAF"}
@@ -53,6 +53,7 @@ DOCUMENTS: Final[Mapping[str, Callable[[], str]]] = {
     "docs/scopes.md": scopes.page,
     "docs/capacity.md": capacity.page,
     "docs/operations/commands.md": commands.page,
+    "docs/local-stack.md": local_stack.page,
     "docs/performance.md": performance.page,
     "README.md": readme,
     "docs/openapi.yaml": generator.document,

@@ -6,15 +6,25 @@ The Makefile has targets for `run`, `up` and `down`.
 import json
 import signal
 import sys
+from pathlib import Path
 from types import FrameType
+from typing import Final, NoReturn
 
 import click
 import requests
 
+from ops.deployment import Deployment, DeploymentError
 from release.build import ToolError
+from sandbox import bridges
+from sandbox.cloud import CREDENTIALS
+from sandbox.container import image, invoke
+from sandbox.container.image import EngineMissing
 from sandbox.faults import CERTIFICATE, FAULTS
 from sandbox.simulators import PEOPLE, SIMULATORS, svair
-from sandbox.stack import LocalStack, StackError
+from sandbox.stack import STACK_NAME, LocalStack, StackError, architecture
+
+_NO_ENGINE: Final = 3
+"""The exit code where no container engine answers."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -28,6 +38,7 @@ def up() -> None:
     stack = LocalStack.here()
     description = _up(stack)
     click.echo(f"The stack answers at {description['api_url']}; the rest is in {stack.file}.\n{_pages(description)}")
+    click.echo(bridges.summary())
 
 
 @main.command()
@@ -57,6 +68,80 @@ def start(name: str, fault: str | None) -> None:
     if fault == CERTIFICATE and not SIMULATORS[name].mutual_tls:
         raise click.UsageError(f"the simulated {name} shows no certificate")
     LocalStack.here().start_simulator(name, fault)
+
+
+_function_argument = click.argument("function", metavar="FUNCTION", type=click.Choice(invoke.functions()))
+
+
+@main.command(name="invoke", context_settings={"ignore_unknown_options": True})
+@_function_argument
+@click.option(
+    "--event", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="By default, one of events/."
+)
+@click.option("--here", is_flag=True, help="In this Python, without a container: a breakpoint() stops it.")
+@click.argument("arguments", nargs=-1)
+def invoke_function(function: str, event: Path | None, *, here: bool, arguments: tuple[str, ...]) -> None:
+    """Run a function on an event against the stack that is up, in Lambda's image; ARGUMENTS are `sam local invoke`'s.
+
+    Exit with 3 where no container engine answers.
+    """
+    path = event or invoke.example_of(function)
+    read = json.loads(path.read_text())
+    if here:
+        stack, deployment = _running()
+        described = stack.description()
+        added = {"AWS_ENDPOINT_URL": described["cloud_url"], "AWS_DEFAULT_REGION": described["region"], **CREDENTIALS}
+        environment = invoke.variables(deployment, added)[function]
+        answer = invoke.in_this_python(function, invoke.with_key(read, described["api_key"]), environment)
+        click.echo(json.dumps(answer, ensure_ascii=False, indent=2))
+    else:
+        sys.exit(_container().invoke(function, read, arguments))
+
+
+@main.command(context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1)
+def start_api(arguments: tuple[str, ...]) -> None:
+    """Serve every route in containers of Lambda's image, until Ctrl-C; ARGUMENTS are `sam local start-api`'s."""
+    sys.exit(_container().start_api(arguments))
+
+
+@main.command(name="image")
+def build_image() -> None:
+    """Build Lambda's image: from its registry or, where none answers, from Debian's packages."""
+    try:
+        origin = image.build(LocalStack.here().folder, architecture())
+    except EngineMissing as error:
+        _refuse_without_engine(error)
+    except ToolError as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(f"{image.name_of(architecture())} is built, from {'its registry' if origin == 'lambda' else 'Debian'}.")
+
+
+def _container() -> invoke.Container:
+    """Return what runs containers against the stack; exit with 3 where no container engine answers."""
+    try:
+        image.check_engine()
+        running = _running()
+        invoke.ensure_image(running[0], architecture())
+    except EngineMissing as error:
+        _refuse_without_engine(error)
+    except ToolError as error:
+        raise click.ClickException(str(error)) from None
+    return invoke.Container(*running)
+
+
+def _running() -> tuple[LocalStack, Deployment]:
+    """Return the stack that is up; exit with 1 when there is none."""
+    stack = LocalStack.here()
+    try:
+        return stack, Deployment.on_local_stack(STACK_NAME, stack.file)
+    except DeploymentError as error:
+        raise click.ClickException(str(error)) from None
+
+
+def _refuse_without_engine(error: EngineMissing) -> NoReturn:
+    click.echo(str(error), err=True)
+    sys.exit(_NO_ENGINE)
 
 
 @main.command()

@@ -59,6 +59,10 @@ class Processes:
         """
         return self._all[name].port
 
+    def ports(self) -> list[int]:
+        """Return the ports of the processes that run."""
+        return sorted(process.port for process in self._all.values() if process.runs)
+
     def free_port(self) -> int:
         """Return a port that is free, and that no recorded process is about to listen on.
 

@@ -25,7 +25,8 @@ from ops.deployment import Deployment
 from ops.template import template as declaration
 from release import website
 from release.build import ROOT, build, run_tool
-from sandbox import cloud, simulators
+from sandbox import bridges, cloud, simulators
+from sandbox.bridges import Deployed
 from sandbox.processes import Processes
 from sandbox.simulators import PEOPLE, SIMULATORS, Simulator, caf, impot_particulier, svair
 from sandbox.town import demarches, portail
@@ -104,7 +105,7 @@ class LocalStack:
         with _step("building the site"):
             website.build()
         with _step("building the functions and the layer"):
-            template = cloud.deployable(build(self.folder / "build", _architecture()))
+            template = bridges.deployable(build(self.folder / "build", architecture()))
         with _step("deploying template.yaml"):
             self._deploy(template, url, addresses)
         description = self._describe(url)
@@ -175,7 +176,7 @@ class LocalStack:
         # The defaults too: else `sam deploy` keeps the value that the previous `make up` gave to a parameter.
         declared = declaration()["Parameters"].items()
         values = {name: str(parameter["Default"]) for name, parameter in declared if parameter.get("Default", "") != ""}
-        values |= {"Environment": "local", "Architecture": _architecture(), **addresses}
+        values |= {"Environment": "local", "Architecture": architecture(), **addresses}
         values |= {"MailSender": cloud.MAIL_SENDER, "SealLockMode": cloud.LOCK_MODE}
         values |= {
             parameter: os.environ[variable]
@@ -187,15 +188,7 @@ class LocalStack:
         command += [f"{parameter}={value}" for parameter, value in values.items()]
         run_tool(command, self.folder / "deploy.log", {"AWS_ENDPOINT_URL": url, **cloud.CREDENTIALS})
         outputs = self._deployment(url).outputs
-        cloud.pass_binary_responses(url, outputs["ApiId"])
-        cloud.find_keys_by_authorizer(url, outputs["ApiId"], outputs["ApiV3Id"])
-        for logical_id in ("Api", "ApiV3"):
-            cloud.put_gateway_responses(url, STACK_NAME, logical_id, outputs[f"{logical_id}Id"])
-        cloud.set_public_url(url, STACK_NAME, "DatapassWebhook", _base_url(url, outputs["ApiId"]))
-        cloud.verify_sender(url)
-        cloud.widen_rights(url, STACK_NAME)
-        cloud.lock_bucket(url, STACK_NAME, "SealsBucket")
-        cloud.enable_point_in_time_recovery(url, (outputs[f"{name.capitalize()}Table"] for name in _TABLES))
+        bridges.bridge(Deployed(url, STACK_NAME, outputs))
         self._fill_secrets(url, outputs)
 
     def _fill_secrets(self, url: str, outputs: Mapping[str, str]) -> None:
@@ -223,6 +216,7 @@ class LocalStack:
     def _describe(self, url: str) -> dict[str, Any]:
         deployment = self._deployment(url)
         outputs = deployment.outputs
+        deployed = Deployed(url, STACK_NAME, outputs)
         api_key = self.description().get("api_key")
         if api_key is None:
             now = datetime.now(UTC)
@@ -235,14 +229,14 @@ class LocalStack:
             )
             api_key = lifecycle.reveal(deployment.key_store, lifecycle.issue(deployment.key_store, demonstration, now))
         return {
-            "api_url": f"{_base_url(url, outputs['ApiId'])}/api",
-            "v3_url": _base_url(url, outputs["ApiV3Id"]),
+            "api_url": f"{deployed.base_url(outputs['ApiId'])}/api",
+            "v3_url": deployed.base_url(outputs["ApiV3Id"]),
             "api_key": api_key,
             "cloud_url": url,
             "region": cloud.REGION,
             "tables": {name: outputs[f"{name.capitalize()}Table"] for name in _TABLES},
             "datapass_secret": self._datapass_secret,
-            "site_url": f"{_base_url(url, outputs['ApiId'])}/",
+            "site_url": f"{deployed.base_url(outputs['ApiId'])}/",
             "iam_enforced": os.environ.get("AUTH", "false").lower() == "true",
         }
 
@@ -315,11 +309,6 @@ class LocalStack:
         raise StackError(msg)
 
 
-def _base_url(url: str, api_id: str) -> str:
-    """Return the address that callers of an API put before a route."""
-    return f"{url}/restapis/{api_id}/{cloud.STAGE}/_user_request_"
-
-
 def _probe_identities() -> dict[str, str]:
     """Return the numbers of the first fictional citizen and family."""
     citizen, family = svair.people(PEOPLE / "avis.toml")[0], caf.familles(PEOPLE / "familles.toml")[0]
@@ -331,7 +320,8 @@ def _probe_identities() -> dict[str, str]:
     }
 
 
-def _architecture() -> str:
+def architecture() -> str:
+    """Return this machine's, as Lambda names it."""
     return "arm64" if platform.machine() in {"arm64", "aarch64"} else "x86_64"
 
 

@@ -1,9 +1,10 @@
 """MiniStack with the two things that its API Gateway lacks of keys found by an authoriser.
 
-hypercorn loads this file in MiniStack's own environment: it imports nothing of the project. AWS reads a caller's key
-where ``apiKeySource`` of the API says: in the header ``X-API-Key``, or in the ``usageIdentifierKey`` that the
-authoriser returned. MiniStack always reads the header; here, the authoriser's value takes its place where the source is
-AUTHORIZER.
+AWS reads a caller's key where ``apiKeySource`` of the API says: in the header ``X-API-Key``, or in the
+``usageIdentifierKey`` that the authoriser returned. MiniStack always reads the header; here, the authoriser's value
+takes its place where the source is AUTHORIZER.
+
+hypercorn loads this file in MiniStack's own environment: it imports nothing of the project.
 """
 
 import json
