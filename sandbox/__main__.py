@@ -85,7 +85,10 @@ def invoke_function(function: str, event: Path | None, *, here: bool, arguments:
 
     Exit with 3 where no container engine answers.
     """
-    path = event or invoke.example_of(function)
+    try:
+        path = event or invoke.example_of(function)
+    except FileNotFoundError as error:
+        raise click.UsageError(str(error)) from None
     read = json.loads(path.read_text())
     if here:
         stack, deployment = _running()

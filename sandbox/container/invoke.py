@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -83,8 +83,9 @@ def variables(deployment: Deployment, added: Mapping[str, str]) -> dict[str, dic
 def in_this_python(function: str, event: Mapping[str, Any], environment: Mapping[str, str]) -> Any:
     """Call a function's handler, under the variables that it has in the stack; a ``breakpoint()`` stops it."""
     os.environ.update(environment)
-    folder = Path(resources("AWS::Serverless::Function")[function]["CodeUri"]).name
-    return import_module(f"functions.{folder}.app").lambda_handler(dict(event), None)
+    with redirect_stdout(sys.stderr):  # the function's log
+        folder = Path(resources("AWS::Serverless::Function")[function]["CodeUri"]).name
+        return import_module(f"functions.{folder}.app").lambda_handler(dict(event), None)
 
 
 @dataclass(frozen=True)
