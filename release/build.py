@@ -6,13 +6,14 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory, TemporaryFile
+from tempfile import TemporaryDirectory, TemporaryFile, mkdtemp
 from typing import Final
 
 ROOT = Path(__file__).parent.parent
@@ -46,12 +47,16 @@ def build(folder: Path, architecture: str) -> Path:
     (docs/decisions/0002-dependencies.md).
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix="building-", dir=folder.parent) as scratch:
-        built = Path(scratch) / "build"
-        _build(built, architecture, folder.parent / "build.log")
-        if folder.exists():
-            folder.rename(Path(scratch) / "before")
-        built.rename(folder)
+    # Beside the folder, since the built template has the website's layer by its path from there.
+    beside = Path(mkdtemp(prefix="building-", dir=folder.parent))
+    try:
+        _build(beside, architecture, folder.parent / "build.log")
+        with TemporaryDirectory(prefix="before-", dir=folder.parent) as before:
+            if folder.exists():
+                folder.rename(Path(before) / folder.name)
+            beside.rename(folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
     return folder / "template.yaml"
 
 

@@ -81,3 +81,11 @@ def test_a_build_replaces_the_last_one_whole(project: Path) -> None:
     sam(project, SAM_BUILDS)
     build.build(folder, "arm64")
     assert files(folder).keys() == {"template.yaml", "made"}
+
+
+def test_paths_of_the_built_template_lead_to_the_same_files_once_it_is_in_place(project: Path) -> None:
+    """`sam build` writes the path of a layer that it does not build from the folder that it was given."""
+    folder = project / ".aws-sam/build"
+    sam(project, f'{SAM_BUILDS} && cd "$4" && realpath --no-symlinks ../website >made')
+    build.build(folder, "arm64")
+    assert (folder / "made").read_text().strip() == str((folder / "../website").resolve())
