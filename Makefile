@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup run up down invoke start-api image check test lint advisories format docs build deploy fuzz bench load lock clean
+.PHONY: help setup run up down invoke start-api image check test lint advisories format docs build deploy fuzz bench load client lock clean
 
 LOCAL := .local
 TOOLS := $(LOCAL)/tools
@@ -81,6 +81,9 @@ load: setup $(TOOLS)/load/.ready ## a day of towns in a minute, on the stack tha
 bench: setup $(TOOLS)/runtime/.ready $(TOOLS)/load/.ready ## what a call of each dataset costs, beside a bare handler; ARGS=--json, ARGS=--help
 	@$(PY) -m bench $(ARGS)
 
+client: setup $(TOOLS)/client/.ready $(LOCAL)/newman/.ready ## the Python client, built from docs/openapi.yaml in clients/python
+	@$(PY) -m release.client
+
 # What the Lambda runtime ships is left out of the layer: docs/decisions/0002-dependencies.md.
 PIN := pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-header --no-annotate
 RUNTIME := boto3 botocore jmespath python-dateutil s3transfer six
@@ -106,8 +109,15 @@ $(TOOLS)/%/.ready: requirements/%.txt | $(UV)
 	@$(UV) pip install --quiet --python $(@D) --require-hashes -r requirements/$*.txt
 	@touch $@
 
-# As in the lock file, to the byte: npm compares each package with its hash.
+# As in the lock files, to the byte: npm compares each package with its hash.
 $(LOCAL)/npm/.ready: website/package.json website/package-lock.json website/.npmrc | $(TOOLS)/node/.ready
-	@mkdir -p $(@D) && cp $^ $(@D)
-	@PATH="$(CURDIR)/$(TOOLS)/node/bin:$$PATH" npm ci --silent --prefix $(@D) --cache $(LOCAL)/npm-cache
-	@touch $@
+	$(NPM_CI)
+
+$(LOCAL)/newman/.ready: clients/collection/package.json clients/collection/package-lock.json clients/collection/.npmrc | $(TOOLS)/node/.ready
+	$(NPM_CI)
+
+define NPM_CI
+@mkdir -p $(@D) && cp $^ $(@D)
+@PATH="$(CURDIR)/$(TOOLS)/node/bin:$$PATH" npm ci --silent --prefix $(@D) --cache $(LOCAL)/npm-cache
+@touch $@
+endef

@@ -13,7 +13,7 @@ from typing import Final
 
 from ops.functions import datasets
 from ops.template import ROOT
-from release import capacity, commands, local_stack, performance, scopes, usages
+from release import capacity, collection, commands, local_stack, performance, scopes, usages
 from release.openapi import generator
 
 _PROVIDERS: Final = {"dgfip": "DGFIP", "caf": "CAF"}
@@ -57,6 +57,7 @@ DOCUMENTS: Final[Mapping[str, Callable[[], str]]] = {
     "docs/performance.md": performance.page,
     "README.md": readme,
     "docs/openapi.yaml": generator.document,
+    "docs/collection.json": collection.document,
     **_guides(),
 }
 """The function that returns the text of each document, by path."""

@@ -58,6 +58,7 @@ _TYPES: Final = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
+    ".json": "application/json; charset=utf-8",
     ".svg": "image/svg+xml",
     ".woff2": "font/woff2",
 }
@@ -71,6 +72,7 @@ def build(folder: Path = BUILT) -> Path:
         assets = _bundle(bundled)
         contents = {f"assets/{file.name}": file.read_bytes() for file in bundled.iterdir()}
         contents |= {path: html.encode() for path, html in pages(assets)}
+        contents["collection.json"] = (ROOT / "docs/collection.json").read_bytes()
         _write(contents, made / "python/website_pages")
         shutil.copy(ROOT / "docs/openapi.yaml", made / "python/website_pages")
         shutil.rmtree(folder, ignore_errors=True)

@@ -11,16 +11,16 @@ from api_particulier.api.request import Request
 from api_particulier.api.response import Response, for_any_page, success
 from api_particulier.public import status
 
-type _Etat = Literal["disponible", "perturbe", "indisponible", "maintenance"]
-type _EtatFournisseur = Literal["disponible", "indisponible", "maintenance", "non_configure", "inconnu"]
-type _Fournisseur = Literal["dgfip", "caf"]
+type NiveauDuService = Literal["disponible", "perturbe", "indisponible", "maintenance"]
+type NiveauDeFournisseur = Literal["disponible", "indisponible", "maintenance", "non_configure", "inconnu"]
+type NomDeFournisseur = Literal["dgfip", "caf"]
 _DISPONIBILITE: Final = "Sondes réussies sur 30 jours, en pour cent ; null sans sonde"
 
 
 class EtatFournisseur(BaseModel):
     """Ce qu'on sait d'un fournisseur."""
 
-    etat: _EtatFournisseur = Field(description="Son état à présent")
+    etat: NiveauDeFournisseur = Field(description="Son état à présent")
     verifieA: datetime | None = Field(description="Quand il a été vérifié ; null s'il ne l'a jamais été")
     disponibilite30j: float | None = Field(description=_DISPONIBILITE, ge=0, le=100)
 
@@ -35,8 +35,8 @@ class Engagement(BaseModel):
 class EtatJeuDeDonnees(BaseModel):
     """L'état d'un jeu de données est celui de son fournisseur."""
 
-    etat: _EtatFournisseur = Field(description="Son état à présent")
-    fournisseur: _Fournisseur = Field(description="Qui le fournit")
+    etat: NiveauDeFournisseur = Field(description="Son état à présent")
+    fournisseur: NomDeFournisseur = Field(description="Qui le fournit")
     disponibilite30j: float | None = Field(description=_DISPONIBILITE, ge=0, le=100)
 
 
@@ -51,7 +51,7 @@ class JourDeSondes(BaseModel):
 class Incident(BaseModel):
     """Un moment où un fournisseur n'a pas répondu."""
 
-    fournisseur: _Fournisseur = Field(description="Qui n'a pas répondu")
+    fournisseur: NomDeFournisseur = Field(description="Qui n'a pas répondu")
     debut: datetime = Field(description="Première sonde sans réponse")
     fin: datetime | None = Field(description="Première réponse qui a suivi ; null si l'incident dure")
 
@@ -59,7 +59,7 @@ class Incident(BaseModel):
 class Maintenance(BaseModel):
     """Une maintenance annoncée, en cours ou à venir."""
 
-    fournisseur: _Fournisseur = Field(description="Qui sera indisponible")
+    fournisseur: NomDeFournisseur = Field(description="Qui sera indisponible")
     debut: datetime = Field(description="Début annoncé")
     fin: datetime = Field(description="Fin annoncée")
     message: str = Field(description="Ce qui en est dit")
@@ -69,7 +69,7 @@ class Statut(BaseModel):
     """L'état du service, à présent et sur 30 jours."""
 
     genereA: datetime = Field(description="Quand cet état a été établi")
-    etat: _Etat = Field(description="L'état du service dans son ensemble")
+    etat: NiveauDuService = Field(description="L'état du service dans son ensemble")
     fournisseurs: dict[str, EtatFournisseur] = Field(description="Par fournisseur")
     engagement: Engagement
     jeuxDeDonnees: dict[str, EtatJeuDeDonnees] = Field(description="Par jeu de données")

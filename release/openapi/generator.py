@@ -29,6 +29,8 @@ type Object = dict[str, Any]
 KEY: Final = "X-API-Key"
 _V2: Final = "/api/v2/"
 SERVER: Final = ".."
+HOST: Final = "https://particulier.api.gouv.fr"
+"""The address of production, for tools that need a host: documents name addresses relative to their own otherwise."""
 """Relative to the address of the document, ``/api/open-api.yml``, so that it is right behind any stage and domain."""
 _TAGS: Final = {
     "dgfip": {"name": "Données fiscales", "description": "Ce que la DGFIP sait d'un foyer fiscal"},
@@ -102,7 +104,14 @@ def openapi() -> Object:
             "contact": {"name": "L'équipe d'API Particulier", "email": "contact@particulier.api.gouv.fr"},
             "license": {"name": "MIT", "identifier": "MIT"},
         },
-        "servers": [{"url": SERVER}],
+        "servers": [
+            {"url": SERVER, "description": "Le serveur qui donne ce document"},
+            {
+                "url": "{adresse}",
+                "description": "Un autre : la production, ou votre bac à sable",
+                "variables": {"adresse": {"default": HOST, "description": "Ce qui précède /api"}},
+            },
+        ],
         "paths": paths,
         "components": {
             "schemas": dict(sorted(schemas.definitions.items())),
