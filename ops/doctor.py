@@ -118,33 +118,33 @@ def _parameter(deployment: Deployment, name: str) -> str:
 
 
 def _quotas(deployment: Deployment) -> Iterator[Finding]:
-    """Compare the account's concurrency with the shares of the datasets."""
+    """Compare the account's concurrency with the shares of the functions."""
     if deployment.is_local:
         yield Finding("quotas", "unchecked", f"not checked here: {_ON_AWS}")
         return
     limit = deployment.client("lambda").get_account_settings()["AccountLimit"]["ConcurrentExecutions"]
     share = int(_parameter(deployment, "DatasetConcurrency"))
     usual = int(template()["Parameters"]["DatasetConcurrency"]["Default"])
-    functions = template()["Resources"].values()
-    datasets = sum(_is_shared(function.get("Properties", {})) for function in functions)
-    needed = datasets * usual + _LAMBDA_KEEPS
+    needed = sum(_reserved(function, share or usual) for function in template()["Resources"].values()) + _LAMBDA_KEEPS
     wrong = None
     if not share and limit < needed:
         wrong = (
-            f"Lambda may run {limit} functions at once and no dataset has a share: ask for {needed} (Service Quotas,"
+            f"Lambda may run {limit} functions at once, and none has a share: ask for {needed} (Service Quotas,"
             " Concurrent executions), then deploy without DatasetConcurrency=0"
         )
     elif not share:
-        wrong = (
-            f"no dataset has a share, and Lambda may run {limit} functions at once: deploy DatasetConcurrency={usual}"
-        )
-    yield Finding.of(
-        "quotas", wrong, f"Lambda may run {limit} functions at once; each of {datasets} datasets has {share}"
-    )
+        wrong = f"no function has a share, and Lambda may run {limit} at once: deploy DatasetConcurrency={usual}"
+    text = f"Lambda may run {limit} functions at once, of the {needed} that the shares need; a dataset has {share}"
+    yield Finding.of("quotas", wrong, text)
 
 
-def _is_shared(properties: Mapping[str, Any]) -> bool:
-    return "DatasetConcurrency" in str(properties.get("ReservedConcurrentExecutions"))
+def _reserved(resource: Mapping[str, Any], share: int) -> int:
+    """Return how many calls at once a resource of the template reserves when a dataset has ``share``."""
+    condition = resource.get("Properties", {}).get("ReservedConcurrentExecutions")
+    if condition is None:
+        return 0
+    reserved = condition["Fn::If"][1]  # if concurrency is shared at all
+    return share if reserved == {"Ref": "DatasetConcurrency"} else int(reserved)
 
 
 # ── Secrets ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -301,9 +301,10 @@ def _stream_lag(deployment: Deployment) -> Iterator[Finding]:
             Statistics=["Maximum"],
         )["Datapoints"]
         if not measured:
-            state: State = "unchecked" if deployment.is_local else "ok"
-            yield Finding(
-                "stream", state, f"{name} has read nothing in the last 15 minutes, or it is not measured here"
+            yield (
+                Finding("stream", "unchecked", f"{name}: not checked here: the embedded cloud does not measure it")
+                if deployment.is_local
+                else Finding("stream", "ok", f"{name} has had nothing to read in the last 15 minutes")
             )
             continue
         latest = max(measured, key=lambda point: point["Timestamp"])["Maximum"] / 1000
@@ -320,9 +321,12 @@ def _gateway(deployment: Deployment) -> Iterator[Finding]:
         yield Finding("gateway", "unchecked", "not checked here: the embedded cloud writes no access log")
         return
     gateway = deployment.client("apigateway")
-    stage = gateway.get_stage(restApiId=deployment.outputs["ApiId"], stageName="live")
-    logs = stage.get("accessLogSettings", {}).get("destinationArn")
-    yield Finding.of("gateway", None if logs else "the stage has no access log: deploy again", "it has an access log")
+    for name, resource in deployment.resources.items():
+        if resource.kind == "AWS::ApiGateway::RestApi":
+            stage = gateway.get_stage(restApiId=resource.id, stageName="live")
+            logs = stage.get("accessLogSettings", {}).get("destinationArn")
+            wrong = None if logs else f"the stage of {name} has no access log: deploy again"
+            yield Finding.of("gateway", wrong, f"{name} has an access log")
     role = gateway.get_account().get("cloudwatchRoleArn")
     wrong = (
         None if role else "no role lets API Gateway write logs in this region (AWS::ApiGateway::Account): deploy again"

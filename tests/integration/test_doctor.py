@@ -161,7 +161,7 @@ def test_parameters_that_differ_from_the_template_are_named(doctor: Doctor) -> N
 
 
 @pytest.mark.parametrize(
-    ("quota", "share", "advice"), [(10, "0", "ask for 800"), (1000, "0", "deploy DatasetConcurrency=100")]
+    ("quota", "share", "advice"), [(10, "0", "ask for "), (1000, "0", "deploy DatasetConcurrency=100")]
 )
 def test_datasets_without_a_share_of_the_concurrency_are_named(
     doctor: Doctor, quota: int, share: str, advice: str

@@ -87,8 +87,9 @@ def healthy_deployment(account: Account, secrets: dict[str, str]) -> PlayedDeplo
             "StackStatus": account.status,
             "Parameters": [{"ParameterKey": name, "ParameterValue": value} for name, value in values.items()],
         },
-        outputs=secrets | {"ApiId": "api"},
+        outputs=secrets,
         resources={
+            "Api": Resource("AWS::ApiGateway::RestApi", "api"),
             "RevenuFiscalReference": Resource("AWS::Lambda::Function", "rfr"),
             "AuditSeals": Resource("AWS::Lambda::Function", "seals"),
             "StatsStream": Resource("AWS::Lambda::Function", "stats"),
