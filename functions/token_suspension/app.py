@@ -1,8 +1,8 @@
-"""Suspend the tokens that the datasets' functions suspect of an enumeration.
+"""Suspend the tokens that the datasets' functions suspect of an enumeration, and write to their contacts.
 
 A queue brings each suspicion at least once. The alert comes before the suspension: if the function is killed between
 the two, the next delivery alerts again. The audit record and the history entry are written in the transaction that
-suspends the token, so once.
+suspends the token, so once. A message without a valid MAC of a dataset's function does nothing but raise an alarm.
 """
 
 from collections.abc import Iterable
@@ -15,7 +15,9 @@ from aws_lambda_powertools.utilities.batch.types import PartialItemFailureRespon
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from pydantic import AwareDatetime, BaseModel, ValidationError
 
+from api_particulier.audit import mac
 from api_particulier.audit.record import SUSPENSION, AuditRecord, writing
+from api_particulier.habilitations import warnings
 from api_particulier.habilitations.repository import HabilitationRepository
 from api_particulier.keys import lifecycle
 from api_particulier.keys.lifecycle import KeyNotActive, UnknownToken
@@ -31,18 +33,32 @@ class _Suspicion(BaseModel):
 
     token: str
     at: AwareDatetime
+    sanction: warnings.Sanction
+    mac: str
+
+    @property
+    def is_authentic(self) -> bool:
+        """Whether a dataset's function sent it; raises botocore's errors when KMS does not answer."""
+        sent = {"token": self.token, "at": self.at.isoformat(), "sanction": self.sanction, mac.MAC: self.mac}
+        return mac.verify(sent, self.at)
 
 
 def lambda_handler(event: dict[str, Any], _context: object) -> PartialItemFailureResponse:
     """Suspend the tokens of a batch of suspicions; return the messages that failed, which the queue brings again."""
+    messages = _latest(event["Records"])
+    if not messages:
+        return {"batchItemFailures": []}
     # Without the exception for a batch that failed whole: Lambda would log its text.
     processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
-    return process_partial_response({"Records": _latest(event["Records"])}, _process, processor)
+    return process_partial_response({"Records": messages}, _process, processor)
 
 
 def _latest(messages: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the latest message of each token, since every call of a walk sends a message, and the unreadable ones."""
-    latest: dict[str, tuple[datetime, dict[str, Any]]] = {}
+    """Return the latest message of each token, since every call of a walk sends a message, and the unreadable ones.
+
+    A warning does not hide a suspension, nor a message that was not sent by a function one that was.
+    """
+    latest: dict[tuple[str, str], tuple[datetime, dict[str, Any]]] = {}
     unreadable = []
     for message in messages:
         try:
@@ -50,8 +66,12 @@ def _latest(messages: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         except ValidationError:
             unreadable.append(message)
             continue
-        if suspicion.token not in latest or latest[suspicion.token][0] <= suspicion.at:
-            latest[suspicion.token] = suspicion.at, message
+        if not suspicion.is_authentic:
+            alert(LogEvent.SUSPICION_FORGED)
+            continue
+        key = suspicion.token, suspicion.sanction
+        if key not in latest or latest[key][0] <= suspicion.at:
+            latest[key] = suspicion.at, message
     return [*unreadable, *(message for _, message in latest.values())]
 
 
@@ -72,12 +92,16 @@ def _suspend(suspicion: _Suspicion) -> None:
         return
     if token.state != ACTIVE or (token.resumed and suspicion.at <= token.resumed):
         return
+    habilitations = HabilitationRepository.from_environment()
+    if suspicion.sanction == "warn":
+        warnings.send(habilitations, token, "warn", now)
+        return
     record = AuditRecord(now, "", "suspension", "", "", record_type=SUSPENSION, suspicion="suspended", status=200)
     record.identify(token)
     writes = [writing(record)]
     if token.habilitation:
-        habilitations = HabilitationRepository.from_environment()
         writes.append(habilitations.adding_history(token.habilitation, "key_suspended", ACTOR, now))
     alert(LogEvent.TOKEN_SUSPENDED, token=token.id, habilitation=token.habilitation)
     with suppress(KeyNotActive):  # another delivery suspended it, or an operator revoked it
         lifecycle.suspend(store, token, *writes)
+        warnings.send(habilitations, token, "suspend", now)

@@ -208,6 +208,19 @@ def allow(deployment: Deployment, token_id: str, ranges: tuple[str, ...], *, any
 
 @keys.command()
 @_of_a_key
+@click.option("--people", required=True, type=click.IntRange(1, 1_000_000), help="People asked about in a day.")
+@click.option("--unknown", required=True, type=click.IntRange(1, 20_000), help="Those unknown to the provider.")
+@recorded
+def size(deployment: Deployment, token_id: str, *, people: int, unknown: int, as_json: bool) -> None:
+    """Set how many people a key may ask about in a day, within a minute; the alarm rings at half."""
+    token = lifecycle.find(deployment.key_store, token_id)
+    changed = lifecycle.set_daily_bounds(deployment.key_store, token, people, unknown)
+    _add_history(deployment, changed, "key_sized")
+    _print_token(changed, as_json=as_json)
+
+
+@keys.command()
+@_of_a_key
 @recorded
 def revoke(deployment: Deployment, token_id: str, *, as_json: bool) -> None:
     """Revoke a key, at once and for good."""
@@ -294,6 +307,8 @@ def _describe(token: Token) -> dict[str, Any]:
         "created": token.created.isoformat(),
         "expires": token.expires.isoformat() if token.expires else None,
         "allowed": list(token.allowed),
+        "people_a_day": token.people_a_day,
+        "unknown_a_day": token.unknown_a_day,
         "purpose": token.purpose,
         "replaces": token.replaces,
     }

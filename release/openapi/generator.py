@@ -72,6 +72,10 @@ _CONSENT: Final = (
     "Le numéro de l'accord de l'usager, opaque : il est gardé dans la trace, et l'usager l'y lit. Il ne contient aucun"
     " numéro de l'usager."
 )
+_END_USER: Final = (
+    "L'usager de l'appelant pour qui l'appel est fait, d'un nom opaque de 64 caractères au plus : lui seul est ralenti"
+    " s'il essaie beaucoup de numéros inconnus. Il n'est pas gardé."
+)
 _USER: Final = "L'agent qui consulte, tel que l'administration le nomme : il est gardé dans la trace."
 _HEAD: Final = "# Écrit par `make docs` à partir des déclarations de functions/ ; un test compare.\n"
 _NUMBER: Final = re.compile("[0-9]+$")
@@ -191,7 +195,12 @@ def _of_dataset(dataset: Dataset[Parameters], path: str, schemas: _Schemas) -> O
         "summary": (model.__doc__ or "").splitlines()[0],
         "description": f"Scopes dont chacun ouvre des champs de cette réponse : {scopes}.",
         "operationId": dataset.name if is_v2 else f"{dataset.name}_v1",
-        "parameters": [*queries, *formats, _header("X-User", _USER), _header("X-Consent", _CONSENT, f"^{CONSENT}$")],
+        "parameters": [
+            *(*queries, *formats),
+            _header("X-User", _USER),
+            _header("X-End-User", _END_USER),
+            _header("X-Consent", _CONSENT, f"^{CONSENT}$"),
+        ],
         "responses": {
             "200": _success(schemas.of(model), examples()["responses"][path], xml=not is_v2),
             **_refusals(refusals.of_dataset(dataset, path, is_v2=is_v2), schemas),

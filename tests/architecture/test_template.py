@@ -53,12 +53,12 @@ RIGHTS: Final[dict[str, dict[str, set[str] | frozenset[str]]]] = {
         "dynamodb:DeleteItem": {"DatapassWebhook"},
     },
     "HabilitationsTable": {
-        "dynamodb:GetItem": {"DatapassWebhook", "KeyExpiryReminders"},
+        "dynamodb:GetItem": {"DatapassWebhook", "KeyExpiryReminders", "TokenSuspension"},
         "dynamodb:GetItem link#*": {"KeyLink"},
         "dynamodb:UpdateItem": {"DatapassWebhook"},
         "dynamodb:UpdateItem link#*": {"KeyLink"},
         "dynamodb:PutItem": {"DatapassWebhook", "TokenSuspension", "KeyLink", "KeyReport"},
-        "dynamodb:DeleteItem": {"DatapassWebhook"},
+        "dynamodb:DeleteItem": {"DatapassWebhook", "TokenSuspension"},
         "dynamodb:ConditionCheckItem": {"DatapassWebhook"},
     },
     "StatsTable": {
@@ -113,8 +113,8 @@ RIGHTS: Final[dict[str, dict[str, set[str] | frozenset[str]]]] = {
         "apigateway:POST /usageplans/*/keys": {"DatapassWebhook"},
     },
     "ses": {
-        "ses:SendEmail identity/${MailSender}": {"DatapassWebhook", "KeyExpiryReminders"},
-        "ses:SendEmail identity/${Domain}": {"DatapassWebhook", "KeyExpiryReminders"},
+        "ses:SendEmail identity/${MailSender}": {"DatapassWebhook", "KeyExpiryReminders", "TokenSuspension"},
+        "ses:SendEmail identity/${Domain}": {"DatapassWebhook", "KeyExpiryReminders", "TokenSuspension"},
     },
 }
 """Every right of every function: on a resource, an action, and the part of the resource or the keys of items that it is

@@ -16,8 +16,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from api_particulier.api import enumeration
+from api_particulier.audit import mac
 from api_particulier.aws import dynamodb
 from api_particulier.errors import EnumerationSuspected
+from api_particulier.habilitations import email
+from api_particulier.keys import token
 from functions.token_suspension.app import lambda_handler as suspend
 from tests.support import caf as family
 from tests.support.caf import Caf
@@ -227,17 +230,82 @@ def test_unknown_numbers_of_different_hours_are_not_counted_together(cloud: Clou
             assert set(walk(of_tax, key, numbers)) == {404}
 
 
+def anywhere(count: int, seed: int) -> list[int]:
+    """Return tax numbers that are not neighbours."""
+    return random.Random(seed).sample(range(10**12, 10**13), count)  # noqa: S311 - which numbers is no secret
+
+
 @pytest.mark.usefixtures("few")
-def test_unknown_numbers_are_refused_before_the_provider_is_called_once_a_token_is_slowed(
-    cloud: Cloud, dgfip: TaxService
-) -> None:
+def test_strangers_numbers_in_a_towns_form_do_not_stop_the_towns_families(cloud: Cloud, dgfip: TaxService) -> None:
+    """Unknown numbers become 429 and suspend no token; known ones are still answered."""
+    key, found = everything(cloud), dgfip.page
     dgfip.page = NOT_FOUND_PAGE
-    key = everything(cloud)
-    numbers = random.Random(8).sample(range(10**12, 10**13), FEW + 5)  # noqa: S311 - which numbers is no secret
-    assert walk(of_tax, key, numbers[:FEW])[-1] == 429
+    assert set(walk(of_tax, key, anywhere(3 * MORE, 8))[FEW:]) == {429}
+    dgfip.page = found
+    assert set(walk(of_tax, key, anywhere(FEW, 9))) == {200}
+    assert [json.loads(message["body"]) for message in suspicions()] == []
+
+
+def test_guesses_hidden_among_known_calls_are_refused_before_the_300th(cloud: Cloud, dgfip: TaxService) -> None:
+    key, found, guesses = everything(cloud), dgfip.page, []
+    for known, guess in zip(anywhere(300, 10), anywhere(300, 11), strict=True):
+        dgfip.page = NOT_FOUND_PAGE
+        guesses.append(of_tax(key, guess).status)
+        dgfip.page = found
+        of_tax(key, known)
+    assert guesses[:280] == [404] * 280
+    assert set(guesses[280:]) == {429}
+    (warning,) = (json.loads(message["body"]) for message in suspicions())
+    assert (warning["token"], warning["sanction"]) == ("jeton-1", "warn")
+
+
+@pytest.mark.parametrize("environments", [1, 3])
+def test_a_token_reads_no_more_people_in_a_day_than_its_bound(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, environments: int
+) -> None:
+    key = cloud.issue_key("dgfip_avis_imposition", id="jeton-1", people_a_day=30)
+    many = Environments(environments, monkeypatch)
+    statuses = walk(of_tax, key, anywhere(60, 12), many)
+    assert statuses.count(200) == 30
+    assert set(statuses[30:]) == {429}
+    assert cloud.audit_records()[-1]["suspicion"] == "bounded"
+    with time_machine.travel(datetime.now(UTC) + timedelta(days=1), tick=True):
+        cloud.tokens.update_item(
+            Key={"key_hash": token.hash_key(key)},
+            UpdateExpression="SET expires = :then",
+            ExpressionAttributeValues={":then": (datetime.now(UTC) + timedelta(days=1)).isoformat()},
+        )
+        new_environment()
+        assert of_tax(key, START).status == 200
+
+
+def test_at_the_bound_people_that_were_asked_about_are_still_answered(cloud: Cloud) -> None:
+    key = cloud.issue_key("dgfip_avis_imposition", id="jeton-1", people_a_day=5)
+    numbers = anywhere(8, 13)
+    assert walk(of_tax, key, numbers) == [200] * 5 + [429] * 3
+    assert walk(of_tax, key, numbers) == [200] * 5 + [429] * 3
+
+
+def test_an_unreadable_bound_is_not_no_bound(cloud: Cloud) -> None:
+    key = cloud.issue_key("dgfip_avis_imposition", people_a_day=0)
+    assert of_tax(key, START).status == 500
+
+
+def test_an_end_user_that_a_caller_names_is_refused_alone(cloud: Cloud, dgfip: TaxService) -> None:
+    key, found = everything(cloud), dgfip.page
+
+    def ask(number: int, end_user: str) -> int:
+        numbers = {"numeroFiscal": f"{number}", "referenceAvis": "2690000000022"}
+        return call_api("declarants/v2", key=key, headers={"X-End-User": end_user}, **numbers).status
+
+    dgfip.page = NOT_FOUND_PAGE
+    assert [ask(number, "usager-1") for number in anywhere(25, 14)] == [404] * 19 + [429] * 6
     asked = len(dgfip.requests)
-    assert walk(of_tax, key, numbers[FEW:]) == [429] * 5
+    dgfip.page = found
+    assert ask(START, "usager-1") == 429
     assert len(dgfip.requests) == asked
+    assert ask(START, "usager-2") == 200
+    assert "usager" not in repr(cloud.audit_records()) + repr(watched(cloud))
 
 
 @pytest.mark.usefixtures("few")
@@ -288,7 +356,7 @@ def test_a_walk_that_goes_on_sends_its_token_to_the_suspension_queue(cloud: Clou
     assert suspicions() == []
     of_tax(key, WALKS["up"][MORE - 1])
     (message,) = (json.loads(message["body"]) for message in suspicions())
-    assert (message["token"], set(message)) == ("jeton-1", {"token", "at"})
+    assert (message["token"], message["sanction"]) == ("jeton-1", "suspend")
     assert cloud.audit_records()[-1]["suspicion"] == "suspended"
 
 
@@ -330,11 +398,12 @@ def test_the_table_holds_no_number_and_no_group_name_in_clear(cloud: Cloud, dgfi
     dgfip.page = NOT_FOUND_PAGE
     walk(of_tax, key, [1_230_000_000_000, 4_560_000_000_000])
     kept = watched(cloud)
-    assert len(kept) == 5  # two ranges, two steps, and the unknown people of the hour
+    assert len(kept) == 6  # two ranges, two steps, the unknown people of the hour and of the day
     for item in kept:
-        assert item.keys() == {"pk", "sk", "people", "calls", "expires_at"}
+        assert item.keys() <= {"pk", "sk", "people", "found", "strangers", "calls", "expires_at"}
         assert re.fullmatch(r"[0-9a-f]{32}", str(item["sk"]))
-        assert all(re.fullmatch(r"[0-9a-f]{8}", person) for person in item["people"])
+        people = set().union(*(item.get(name, ()) for name in ("people", "found", "strangers")))
+        assert all(re.fullmatch(r"[0-9a-f]{8}", person) for person in people)
     records = repr(cloud.audit_records())
     assert str(START)[:7] not in records
     assert "123456789" not in repr(kept) + records
@@ -416,20 +485,27 @@ def test_notices_of_unavailable_years_are_not_counted_as_unknown_people(
         for number in numbers
     ]
     assert set(answers) == {404}
-    assert watched(cloud) == []
+    assert [item for item in watched(cloud) if "people" in item or "strangers" in item] == []
 
 
-@given(people=st.integers(0, 1000), calls=st.integers(0, 5000), is_walk=st.booleans())
+@given(
+    people=st.integers(0, 1000),
+    calls=st.integers(0, 5000),
+    found=st.integers(0, 1000),
+    name=st.sampled_from(["2026-11-03T09", "2026-11-03#numeroFiscal#2690", "2026-11-03T09@usager"]),
+)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_suspicion_never_decreases_with_more_people(people: int, calls: int, is_walk: bool) -> None:  # noqa: FBT001 - drawn
-    calls = max(people, calls)
+def test_suspicion_never_decreases_with_more_people(people: int, calls: int, found: int, name: str) -> None:
+    calls, found = max(people, calls), min(people, found)
     order = [None, "slowed", "suspended"]
     now, then = (
-        enumeration.classify(count, calls + more, is_walk=is_walk) for count, more in ((people, 0), (people + 1, 1))
+        enumeration.classify(name, count, calls + more, found) for count, more in ((people, 0), (people + 1, 1))
     )
     assert order.index(then) >= order.index(now)
-    if people < SLOWED:
+    if people < (20 if "@" in name else SLOWED):
         assert now is None
+    if found == 0:
+        assert then != "suspended"
 
 
 # ── Suspension ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -451,9 +527,12 @@ def is_enabled(gateway_id: str) -> bool:
     return boto3.client("apigateway").get_api_key(apiKey=gateway_id)["enabled"]
 
 
-def suspicion(at: datetime | None = None, token: str = "jeton-1") -> dict[str, Any]:  # noqa: S107 - an id
+def suspicion(at: datetime | None = None, token: str = "jeton-1", sanction: str = "suspend") -> dict[str, Any]:  # noqa: S107 - an id
+    """Return the event of a message, with the MAC of a dataset's function."""
     made: dict[str, Any] = json.loads((ROOT / "events/token_suspension/suspicion.json").read_text())
-    made["Records"][0]["body"] = json.dumps({"token": token, "at": (at or datetime.now(UTC)).isoformat()})
+    at = at or datetime.now(UTC)
+    sent = {"token": token, "at": at.isoformat(), "sanction": sanction}
+    made["Records"][0]["body"] = json.dumps(sent | {"mac": mac.sign(sent, at)})
     return made
 
 
@@ -472,6 +551,37 @@ def test_a_walk_ends_with_a_suspended_token_an_alert_and_an_audit_record(
     assert [line["Alerts"] for line in lines if "_aws" in line] == [[1.0]]
     new_environment()
     assert of_tax(key, 1_230_000_000_000).status == 401
+
+
+@pytest.mark.parametrize("changed", [{"mac": "0" * 64}, {"token": "jeton-1"}, {"sanction": "suspend"}, {"mac": None}])
+def test_a_message_that_no_function_sent_suspends_no_token_and_raises_the_alarm(
+    cloud: Cloud, gateway_key: tuple[str, str], capfd: pytest.CaptureFixture[str], changed: dict[str, Any]
+) -> None:
+    assert gateway_key
+    forged = suspicion(token="jeton-2", sanction="warn")
+    body = json.loads(forged["Records"][0]["body"]) | {"token": "jeton-1", "sanction": "suspend"} | changed
+    forged["Records"][0]["body"] = json.dumps({name: value for name, value in body.items() if value is not None})
+    suspend(forged, None)
+    assert state(cloud) == "active"
+    assert "mac" not in body or body["mac"] is None or '"event": "suspicion_forged"' in capfd.readouterr().out
+
+
+def test_the_contacts_of_a_watched_key_have_one_message_a_day(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAIL_SENDER", "api@exemple.fr")
+    sent: list[Any] = []
+    monkeypatch.setattr(email, "send", lambda *message: sent.append(message))
+    cloud.issue_key("dgfip_nombre_parts", id="jeton-1", habilitation="9")
+    contact = {"role": "applicant", "email": "agent@ville.exemple.fr"}
+    request = {"kind": "collectivite", "organisation": "V", "siret": "13002526500013", "contacts": [contact]}
+    item: dict[str, Any] = {"habilitation": "9", "item": "state", "id": "9", "state": "validated", "request": request}
+    cloud.habilitations.put_item(Item=item)
+    for sanction in ("warn", "warn", "suspend", "suspend"):
+        suspend(suspicion(sanction=sanction), None)
+    assert [(recipients, "suspendue" in subject) for recipients, subject, _ in sent] == [
+        (("agent@ville.exemple.fr",), False),
+        (("agent@ville.exemple.fr",), True),
+    ]
+    assert state(cloud) == "suspended"
 
 
 def test_a_message_delivered_three_times_suspends_once(cloud: Cloud, gateway_key: tuple[str, str]) -> None:

@@ -8,9 +8,10 @@ numbers; some of their software repeats a call about an unknown number.
 
 import math
 import random
+import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,7 +22,10 @@ from api_particulier.api import enumeration
 from api_particulier.api.parameters import AllocataireNumbers, AvisNumbers
 from api_particulier.audit import pseudonyms
 from api_particulier.audit.record import AuditRecord
+from api_particulier.dynamodb import deserialize, serialize
 from api_particulier.errors import EnumerationSuspected, UnknownNotice
+from api_particulier.keys.token import Token
+from api_particulier.observability import LogEvent
 
 pytestmark = pytest.mark.slow
 
@@ -35,20 +39,28 @@ type Numbers = AvisNumbers | AllocataireNumbers
 
 
 class Table:
-    """A statistics table in memory that knows the one update of the enumeration guard."""
+    """A statistics table in memory that knows the updates of the enumeration guard: all of them add."""
 
     def __init__(self) -> None:
-        self.items: dict[tuple[str, str], tuple[set[str], int]] = {}
+        self.items: dict[tuple[str, str], dict[str, Any]] = {}
         self.writes = 0
 
-    def update_item(self, *, Key: Any, ExpressionAttributeValues: Any, **_: Any) -> dict[str, Any]:  # noqa: N803 - boto3's
+    def update_item(
+        self,
+        *,
+        Key: Any,  # noqa: N803 - boto3's
+        UpdateExpression: str,  # noqa: N803 - boto3's
+        ExpressionAttributeValues: Any,  # noqa: N803 - boto3's
+        **_: Any,
+    ) -> dict[str, Any]:
         self.writes += 1
-        place = (Key["pk"]["S"], Key["sk"]["S"])
-        people, calls = self.items.get(place, (set(), 0))
-        people |= set(ExpressionAttributeValues[":people"]["SS"])
-        calls += int(ExpressionAttributeValues[":calls"]["N"])
-        self.items[place] = people, calls
-        return {"Attributes": {"people": {"SS": list(people)}, "calls": {"N": str(calls)}}}
+        item = self.items.setdefault((Key["pk"]["S"], Key["sk"]["S"]), {})
+        added = dict(re.findall(r"#(\w+) (:\w+)", UpdateExpression.partition(" SET ")[0]))
+        values = deserialize(ExpressionAttributeValues)
+        for name, value in added.items():
+            more = values[value]
+            item[name] = item.get(name, set()) | more if isinstance(more, set) else item.get(name, 0) + more
+        return {"Attributes": serialize(item)}
 
 
 class World:
@@ -58,13 +70,20 @@ class World:
         self.table = Table()
         self.calls = 0
         self.refused = Counter[str]()
+        self.warned = Counter[str]()
+        self.tokens: dict[str, Token] = {}
         self._environments = [LRUCache[str, Any](maxsize=256) for _ in range(8)]
         self._serving = self._environments[0]
         monkeypatch.setattr(enumeration, "_histories", lambda: self._serving)
         monkeypatch.setattr(enumeration, "dynamodb", lambda: self.table)
         monkeypatch.setattr(enumeration, "sqs", Silent)
         monkeypatch.setattr(enumeration, "log", lambda *_, **__: None)
+        monkeypatch.setattr(enumeration, "alert", self._warn)
+        monkeypatch.setattr(enumeration, "sign", lambda *_: "")
         monkeypatch.setattr(pseudonyms, "_current_key", lambda *_: b"a key of the month")
+
+    def _warn(self, _event: LogEvent, *, token: str, **_: Any) -> None:
+        self.warned[token] += 1
 
     def ask(self, town: str, numbers: Numbers, at: datetime, environment: int, *, known: bool) -> bool:
         """Make one call; return whether it was answered."""
@@ -73,7 +92,7 @@ class World:
         entry = AuditRecord(at, "", "", "", "", id="")
         entry.citizen = pseudonyms.pseudonym(numbers.citizen_id, at)
         try:
-            with enumeration.guard(town, numbers, entry):
+            with enumeration.guard(self.tokens.get(town, token(town)), numbers, entry):
                 if not known:
                     raise UnknownNotice  # noqa: TRY301 - as a provider does
         except EnumerationSuspected:
@@ -82,6 +101,11 @@ class World:
         except UnknownNotice:
             pass
         return True
+
+
+def token(name: str, people_a_day: int | None = None, unknown_a_day: int | None = None) -> Token:
+    bare = Token("", name, "", "", frozenset(), "active", FIRST)
+    return replace(bare, people_a_day=people_a_day, unknown_a_day=unknown_a_day)
 
 
 class Silent:
@@ -118,6 +142,12 @@ class Town:
             residents=chance.sample(range(given) if is_caf else range(10**12, 10**13), min(calls * 20, given // 20)),
         )
 
+    @property
+    def token(self) -> Token:
+        """Its token, with bounds sized as docs/operations/keys.md advises: by its busiest day, and its night run."""
+        people = max(10_000, 16 * self.calls_a_day, 3 * len(self.residents) if self.recomputes else 0)
+        return token(self.name, people_a_day=people, unknown_a_day=max(280, 5 * self.calls_a_day))
+
     def numbers(self, resident: int, mistyped: int | None = None) -> Numbers:
         number = resident if mistyped is None else mistyped
         if self.is_caf:
@@ -153,6 +183,7 @@ def questions(town: Town, day: datetime, calls: int, mistakes: float, chance: ra
 
 def live(world: World, town: Town, chance: random.Random) -> None:
     """Make the calls of a town's month."""
+    world.tokens[town.name] = town.token
     enrolment = chance.randrange(DAYS)
     for number in range(DAYS):
         day = FIRST + timedelta(days=number)
@@ -183,6 +214,7 @@ def test_no_town_is_slowed_in_a_month_and_few_calls_write(world: World) -> None:
     assert max(town.calls_a_day for town in towns) > 1000
     assert world.calls > 500_000
     assert world.refused == {}
+    assert world.warned == {}
     assert world.table.writes < world.calls / 4  # unknown people are a sixth of them
 
 

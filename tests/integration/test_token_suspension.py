@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from api_particulier.audit import mac
 from api_particulier.keys import lifecycle
 from functions.token_suspension.app import lambda_handler
 from tests.support.cloud import Cloud
@@ -15,7 +16,8 @@ NOW = datetime.now(UTC)
 
 
 def message(message_id: str, token_id: str, at: datetime = NOW) -> dict[str, Any]:
-    body = json.dumps({"token": token_id, "at": at.isoformat()})
+    sent = {"token": token_id, "at": at.isoformat(), "sanction": "suspend"}
+    body = json.dumps(sent | {"mac": mac.sign(sent, at)})
     record: dict[str, Any] = json.loads((ROOT / "events/token_suspension/suspicion.json").read_text())["Records"][0]
     return record | {"messageId": message_id, "body": body}
 

@@ -58,6 +58,10 @@ class LogEvent(StrEnum):
     """A question was refused because the token's questions look like an enumeration; the outcome is the sanction."""
     ENUMERATION_UNKNOWN = "enumeration_unknown"
     """The table or the queue that the enumeration guard needs could not be reached."""
+    DAILY_BOUND_NEAR = "daily_bound_near"
+    """A token asked, in a day, about half of the people that it may ask about, or of those that may be unknown."""
+    SUSPICION_FORGED = "suspicion_forged"
+    """A message of the queue of suspicions has no valid MAC: it was not sent by a dataset's function."""
     TOKEN_SUSPENDED = "token_suspended"  # noqa: S105 - a name
     """A token is suspended because its questions are an enumeration."""
     HABILITATION_RECEIVED = "habilitation_told"

@@ -54,6 +54,10 @@ class Settings(BaseModel):
     """and from this many it is suspended,"""
     enumeration_share: Annotated[float, Field(gt=0, le=1)] = 0.6
     """if they are at least this share of the calls."""
+    enumeration_people_a_day: Annotated[int, Field(ge=1)] = 10_000
+    """People that a token may ask about in a day, unless its own bound is set,"""
+    enumeration_unknown_a_day: Annotated[int, Field(ge=1)] = 280
+    """and those of them that the provider does not know."""
     suspicions_queue: str = ""
     """The URL of the queue from which tokens are suspended."""
     citizen_tries_by_address: Annotated[int, Field(ge=1)] = 120

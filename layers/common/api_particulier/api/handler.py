@@ -50,7 +50,8 @@ def handle[P: Parameters](dataset: Dataset[P], event: Mapping[str, Any], context
             parameters = dataset.parameters.parse(request.query)  # 400
             record.consent = request.consent  # 400
             record.citizen = pseudonym(parameters.citizen_id, record.at)  # 503 without KMS
-            with enumeration.guard(token.id, parameters, record), time_provider(record, dataset.provider):  # 429
+            guarded = enumeration.guard(token, parameters, record, request.end_user)  # 429
+            with guarded, time_provider(record, dataset.provider):
                 data, record.warnings = dataset.fetch(parameters, fields)  # 404, 502, 503
             masked = mask(data, model, fields, keep_empty=request.is_v2)
             record.released, record.withheld = masked.released, masked.withheld

@@ -20,6 +20,7 @@ CONSENT: Final = "[A-Za-z0-9._:-]{1,64}"
 """A reference to a citizen's consent: opaque, in an alphabet that is safe anywhere."""
 _TELLING: Final = 7
 """A value of the query of this many characters must not be in the reference: the audit would keep it."""
+_END_USER_LENGTH: Final = 64
 _JSON_ONLY: Final = ("/api/v2/", "/api/citoyen/", "/api/cles/", "/api/datapass/", "/api/keys/", "/api/status")
 _RANGES: Final[Mapping[Format, tuple[str, ...]]] = {
     "json": ("application/json", "application/*", "*/*"),
@@ -90,6 +91,11 @@ class Request:
     @property
     def is_v2(self) -> bool:
         return self.route.startswith("/api/v2/")
+
+    @property
+    def end_user(self) -> str | None:
+        """The caller's own user that the request is for, as an opaque name (``X-End-User``)."""
+        return self.headers.get("x-end-user", "")[:_END_USER_LENGTH].strip() or None
 
     @property
     def accepts_gzip(self) -> bool:

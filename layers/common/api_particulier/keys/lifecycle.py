@@ -307,6 +307,12 @@ def set_allowed_ips(store: KeyStore, token: Token, ranges: Sequence[str]) -> Tok
     return _require(store.set_allowed(token, ranges), token)
 
 
+def set_daily_bounds(store: KeyStore, token: Token, people: int, unknown: int) -> Token:
+    """Let a key ask about so many people in a day, of whom so many may be unknown to the provider."""
+    token = find(store, token.id)
+    return _require(store.set_daily_bounds(token, people, unknown), token)
+
+
 def revoke(store: KeyStore, token: Token) -> Token:
     """Revoke a key at once, for ever; idempotent."""
     if token.gateway_key_id:

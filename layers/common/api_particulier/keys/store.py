@@ -228,6 +228,12 @@ class KeyStore:
         values = {"allowed": list(ranges), "active": ACTIVE, "suspended": SUSPENDED}
         return self._update(token, "SET allowed = :allowed", _IS_NOT_REVOKED, values)
 
+    def set_daily_bounds(self, token: Token, people: int, unknown: int) -> Token | None:
+        """Change the bounds of a day of a token that is not revoked."""
+        change = "SET people_a_day = :people, unknown_a_day = :unknown"
+        values = {"people": people, "unknown": unknown, "active": ACTIVE, "suspended": SUSPENDED}
+        return self._update(token, change, _IS_NOT_REVOKED, values)
+
     def set_holder(
         self, token: Token, *, organisation: str, siret: str, purpose: str, scopes: Sequence[str] | None
     ) -> Token | None:

@@ -57,6 +57,10 @@ class Token:
     """The id of the key that this one replaces."""
     resumed: datetime | None = None
     """When an operator last lifted a suspension; earlier suspicions no longer count."""
+    people_a_day: int | None = None
+    """The people that it may ask about in a day; None for the default (``enumeration``)."""
+    unknown_a_day: int | None = None
+    """Those of them that the provider may not know; None for the default."""
 
     @classmethod
     def from_item(cls, item: Mapping[str, Any]) -> Self:
@@ -79,6 +83,8 @@ class Token:
             successor=item.get("successor") or None,
             replaces=item.get("replaces") or None,
             resumed=_moment(item.get("resumed")),
+            people_a_day=_count(item.get("people_a_day")),
+            unknown_a_day=_count(item.get("unknown_a_day")),
         )
 
     def to_item(self) -> Item:
@@ -151,6 +157,16 @@ def check_usable(token: Token, address: str) -> None:
 
 def _moment(value: str | None) -> datetime | None:
     return datetime.fromisoformat(value) if value else None
+
+
+def _count(value: object) -> int | None:
+    """Read a positive number; raise ``ValueError`` otherwise: an unreadable bound must not be no bound."""
+    if value is None:
+        return None
+    count = int(str(value))
+    if count < 1:
+        raise ValueError
+    return count
 
 
 def _strings(values: object) -> tuple[str, ...]:
