@@ -57,7 +57,21 @@ def with_deployment[**P](verb: Callable[P, None]) -> Callable[..., None]:
 _TARGETS: Final = ("token_id", "habilitation_id", "token", "habilitation")
 """Parameters of the verbs that name what they are about."""
 _DETAILS: Final = frozenset(
-    {"organisation", "siret", "scopes", "expires", "allowed", "ranges", "anywhere", "days", "vendor", "since", "until", "people", "unknown"}
+    {
+        "organisation",
+        "siret",
+        "scopes",
+        "expires",
+        "allowed",
+        "ranges",
+        "anywhere",
+        "days",
+        "vendor",
+        "since",
+        "until",
+        "people",
+        "unknown",
+    }
 )
 """Parameters that the audit record of a verb holds; the others may hold personal data."""
 

@@ -18,8 +18,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 import pytest
 
-from tests.support.cloud import moto_cloud
-from tests.support.function import invoke, new_environment
 from tests.support.template import ROOT
 
 if TYPE_CHECKING:
@@ -128,6 +126,10 @@ def _main(file: Path) -> None:
     root = logging.StreamHandler(sys.stdout)
     root.setFormatter(logging.Formatter("[%(levelname)s]\t%(asctime)s\t%(message)s"))
     logging.getLogger().handlers[:] = [root]
+    # Lambda's bootstrap sets the root logger before it imports a function, and so the project's modules.
+    from tests.support.cloud import moto_cloud
+    from tests.support.function import invoke, new_environment
+
     steps: list[Step] = json.load(sys.stdin)
     responses: list[dict[str, Any] | None] = []
     keys: list[str] = []

@@ -21,7 +21,8 @@ _SUBJECTS: Final[dict[Sanction, str]] = {
 }
 _TEXTS: Final[dict[Sanction, str]] = {
     "warn": """Depuis ce matin, les appels faits avec votre clé {token} portent sur un nombre inhabituel de personnes,
-ou sur beaucoup de personnes que le fournisseur ne connaît pas. Au double de ce nombre, ils seront refusés jusqu'à demain.
+ou sur beaucoup de personnes que le fournisseur ne connaît pas. Au double de ce nombre, ils seront refusés
+jusqu'à demain.
 
 Si votre service en a besoin, répondez à ce message : la limite peut être relevée. Sinon, vérifiez le formulaire qui
 utilise la clé, et nommez vos usagers par l'en-tête X-End-User, pour que seul celui qui insiste soit ralenti.
