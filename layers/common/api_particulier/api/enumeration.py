@@ -234,7 +234,7 @@ def _count_unknown(token: Token, day: _Day, stranger: str, record: AuditRecord) 
 
 
 def _add_to_day(token: Token, day: _Day, at: datetime, attribute: str, more: int | set[str]) -> Item:
-    return _update(token.id, f"day#{day.name}", at, f"ADD #{attribute} :more", {"more": more})
+    return _update(token.id, f"day {day.name}", at, f"ADD #{attribute} :more", {"more": more})
 
 
 def _warn_at_half(token: Token, record: AuditRecord, *, before: int, after: int, bound: int) -> None:
