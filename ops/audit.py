@@ -6,17 +6,19 @@ A seal is read in its first version, which Object Lock keeps. A later version of
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
 from itertools import batched
 from typing import TYPE_CHECKING, Final
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 
+from api_particulier.audit import access_log
+from api_particulier.audit.bucket import AT_ONCE
 from api_particulier.audit.canonical_json import canonical_json
 from api_particulier.audit.merkle import leaf, root
-from api_particulier.audit.record import RETENTION
-from api_particulier.audit.seals import MAX_SEAL_DELAY, RecordKey, Seal, key_of, time_of
+from api_particulier.audit.record import KEPT_IN_TABLE
+from api_particulier.audit.seals import MAX_SEAL_DELAY, RecordKey, Seal, id_at, key_of, time_of
 from api_particulier.dynamodb import Item
 from ops import verify_file
 from ops.deployment import Deployment
@@ -39,7 +41,7 @@ class Period:
     @property
     def ids(self) -> tuple[str, str]:
         """The bounds of the record ids made within the period: a UUIDv7 begins with its milliseconds."""
-        return _id_at(self.since) if self.since else "", _id_at(self.until) if self.until else "g"
+        return id_at(self.since) if self.since else "", id_at(self.until) if self.until else "g"
 
     @property
     def ends(self) -> tuple[datetime, datetime]:
@@ -49,27 +51,31 @@ class Period:
         return self.since, self.until
 
     @property
-    def days(self) -> list[str]:
+    def days(self) -> list[date]:
         """The UTC days of the period; raises ``ValueError`` when an end is open."""
         first, last = (end.astimezone(UTC).date() for end in self.ends)
-        return [f"{first + timedelta(days=n):%Y-%m-%d}" for n in range((last - first).days + 1)]
-
-
-def _id_at(moment: datetime) -> str:
-    digits = f"{max(0, int(moment.timestamp() * 1000)):012x}"
-    return f"{digits[:8]}-{digits[8:]}"
+        return [first + timedelta(days=n) for n in range((last - first).days + 1)]
 
 
 # ── Reading ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def of_token(deployment: Deployment, period: Period, token: str) -> list[Item]:
-    """Return the records of a token, in order."""
+    """Return the records of a token, in order; raise ``NotProven`` when a day is in neither table nor archive."""
     first, last = period.ids
-    records: list[Item] = []
-    for day in period.days:
-        records += deployment.audit.query("#token_day = :token_day", {"token_day": f"{token}#{day}"})
-    return sorted((record for record in records if first <= record["id"] < last), key=lambda record: str(record["id"]))
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        days = pool.map(lambda day: deployment.reader.of_token(token, day), period.days)
+        return [record for records in days for record in records if first <= record["id"] < last]
+
+
+def of_citizen(deployment: Deployment, period: Period, identifier: str) -> list[Item]:
+    """Return the records about a citizen, in order, whole; raise ``NotProven`` when they cannot be read whole."""
+    found = deployment.accesses.find(identifier, datetime.now(UTC)).latest_first()
+    keys = [(str(record["token_day"]), str(record["id"])) for record in access_log.within(found, *period.ends)]
+    token_days = sorted({token_day for token_day, _ in keys})
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        days = dict(zip(token_days, pool.map(deployment.reader.of_token_day, token_days), strict=True))
+    return [record for token_day, record_id in keys for record in days[token_day] if record["id"] == record_id]
 
 
 def scan(deployment: Deployment, period: Period, **equal: str) -> Iterator[Item]:
@@ -320,7 +326,7 @@ def is_young(key: RecordKey, now: datetime) -> bool:
 
 
 def _has_expired(key: RecordKey, now: datetime) -> bool:
-    return time_of(key[1]) + RETENTION <= now
+    return time_of(key[1]) + KEPT_IN_TABLE <= now
 
 
 def named(key: RecordKey) -> str:

@@ -12,8 +12,9 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from api_particulier.audit.access_log import AuditArchive
+from api_particulier.audit.access_log import Accesses
 from api_particulier.audit.bucket import Bucket
+from api_particulier.audit.reader import AuditReader
 from api_particulier.dynamodb import Table
 from api_particulier.habilitations.repository import HabilitationRepository
 from api_particulier.keys.store import KeyStore
@@ -120,21 +121,25 @@ class Deployment:
         return HabilitationRepository(self.dynamodb, self.outputs["HabilitationsTable"])
 
     @cached_property
-    def archive(self) -> AuditArchive:
+    def accesses(self) -> Accesses:
         """Audit records about a citizen."""
         key_ids = self.outputs["PseudonymKeyIds"].split(",")
-        return AuditArchive(
+        return Accesses(
             table=self.audit,
+            bucket=self.bucket,
             kms=self.kms,
             key_ids=[key_id for key_id in key_ids if key_id],
         )
 
     @property
+    def reader(self) -> AuditReader:
+        """Audit records by token and day."""
+        return AuditReader(self.audit, self.bucket)
+
+    @property
     def bucket(self) -> Bucket:
-        """The bucket of the audit, with the lock that the stack gives its objects."""
-        name = self.outputs["SealsBucket"]
-        lock = self.s3.get_object_lock_configuration(Bucket=name)["ObjectLockConfiguration"]
-        return Bucket(self.s3, name, lock["Rule"]["DefaultRetention"]["Mode"])
+        """The bucket of the audit, to be read."""
+        return Bucket(self.s3, self.outputs["SealsBucket"])
 
     @property
     def audit(self) -> Table:

@@ -6,9 +6,10 @@ The audit has the records of a token by day, so a call writes nothing more for t
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
-from api_particulier.dynamodb import Item, Table, serialize
+from api_particulier.audit.reader import AuditReader
+from api_particulier.dynamodb import Table, serialize
 from api_particulier.keys.token import Token
 from api_particulier.scopes import fields_of, is_granted
 from ops.functions import datasets
@@ -19,29 +20,47 @@ _THREADS = 16
 """Tokens looked up at the same time."""
 
 
-def last_use(audit: Table, token: Token, since: datetime, now: datetime) -> datetime | None:
+def last_use(reader: AuditReader, token: Token, since: datetime, now: datetime) -> datetime | None:
     """Return the time of the last call that reached a function, refused or not; None without a call since ``since``."""
-    earliest = max(since, token.created)
-    for day in _days_back(earliest, now):
-        latest = audit.client.query(
-            TableName=audit.name,
-            KeyConditionExpression="token_day = :token_day",
-            ExpressionAttributeValues=serialize({":token_day": f"{token.id}#{day}"}),
-            ScanIndexForward=False,
-            Limit=1,
-        )["Items"]
-        if latest:
-            used = datetime.fromisoformat(latest[0]["at"]["S"])
-            return used if used >= earliest else None
-    return None
+    return last_uses(reader, [token], since, now)[token.id]
 
 
-def last_uses(audit: Table, tokens: Iterable[Token], since: datetime, now: datetime) -> dict[str, datetime | None]:
-    """Return the last use of each token, by its id."""
-    tokens = list(tokens)
-    with ThreadPoolExecutor(_THREADS) as pool:
-        uses = pool.map(lambda token: last_use(audit, token, since, now), tokens)
-        return dict(zip((token.id for token in tokens), uses, strict=True))
+def last_uses(
+    reader: AuditReader, tokens: Iterable[Token], since: datetime, now: datetime
+) -> dict[str, datetime | None]:
+    """Return the last use of each token, by its id.
+
+    Raise ``NotProven`` when a day is in neither the table nor the archive.
+    """
+    created = {token.id: token.created for token in tokens}
+    uses: dict[str, datetime | None] = dict.fromkeys(created)
+    since = max(since, min(created.values(), default=now))
+    for day in _days_back(since, now):
+        unknown = [token_id for token_id, used in uses.items() if used is None]
+        if not unknown:
+            break
+        usage = reader.usage(day)
+        if usage is None:
+            with ThreadPoolExecutor(_THREADS) as pool:
+                last_calls = pool.map(lambda token_id: _last_call(reader.table, f"{token_id}#{day}"), unknown)  # noqa: B023
+                found = dict(zip(unknown, last_calls, strict=True))
+        else:
+            found = {token_id: usage.get(token_id, {}).get("last") for token_id in unknown}
+        for token_id, last in found.items():
+            if last is not None and (moment := datetime.fromisoformat(last)) >= max(since, created[token_id]):
+                uses[token_id] = moment
+    return uses
+
+
+def _last_call(audit: Table, token_day: str) -> str | None:
+    latest = audit.client.query(
+        TableName=audit.name,
+        KeyConditionExpression="token_day = :token_day",
+        ExpressionAttributeValues=serialize({":token_day": token_day}),
+        ScanIndexForward=False,
+        Limit=1,
+    )["Items"]
+    return latest[0]["at"]["S"] if latest else None
 
 
 @dataclass(frozen=True)
@@ -54,7 +73,7 @@ class ScopesUsed:
     unused: tuple[str, ...]
 
 
-def scopes_used(audit: Table, token: Token, since: datetime, now: datetime) -> ScopesUsed:
+def scopes_used(reader: AuditReader, token: Token, since: datetime, now: datetime) -> ScopesUsed:
     """Return the scopes of a token that released a field since ``since``, and those that did not.
 
     A scope whose field is rare at the provider may look unused.
@@ -66,27 +85,36 @@ def scopes_used(audit: Table, token: Token, since: datetime, now: datetime) -> S
         for path, scope in fields_of(model)
     }
     calls, used = 0, set[str]()
-    for record in _records(audit, token, since, now):
-        if record["released"]:
-            calls += 1
-            route = record["route"]
-            used |= {scope_of[route, path] for path in record["released"] if (route, path) in scope_of}
+    for day in _days_back(since, now):
+        releasing, released = _released_on(reader, token, day, since)
+        calls += releasing
+        used |= {scope_of[path] for path in released if path in scope_of}
     granted = {scope for scope in scope_of.values() if is_granted(scope, token.scopes)}
     return ScopesUsed(calls, tuple(sorted(used & granted)), tuple(sorted(granted - used)))
 
 
-def _records(audit: Table, token: Token, since: datetime, now: datetime) -> Iterator[Item]:
-    for day in _days_back(since, now):
-        for record in audit.query("#token_day = :token_day", {"token_day": f"{token.id}#{day}"}):
-            if datetime.fromisoformat(record["at"]) >= since:
-                yield record
+def _released_on(reader: AuditReader, token: Token, day: date, since: datetime) -> tuple[int, set[tuple[str, str]]]:
+    """Return how many calls of a day released a field, and the fields, each after its route.
+
+    An archived day has them counted; its records are read only for a part of it.
+    """
+    usage = reader.usage(day) if day > since.astimezone(UTC).date() else None
+    if usage is not None:
+        used = usage.get(token.id, {"releasing": 0, "released": {}})
+        return used["releasing"], {(route, path) for route, paths in used["released"].items() for path in paths}
+    records = [
+        record
+        for record in reader.of_token(token.id, day)
+        if record["released"] and datetime.fromisoformat(record["at"]) >= since
+    ]
+    return len(records), {(record["route"], path) for record in records for path in record["released"]}
 
 
-def _days_back(since: datetime, now: datetime) -> Iterator[str]:
+def _days_back(since: datetime, now: datetime) -> Iterator[date]:
     """Yield the UTC days of the audit, from today back to the day of ``since``."""
     first, day = since.astimezone(UTC).date(), now.astimezone(UTC).date()
     while day >= first:
-        yield day.isoformat()
+        yield day
         day -= timedelta(days=1)
 
 

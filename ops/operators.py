@@ -53,7 +53,7 @@ def record_act(  # noqa: PLR0913 - the parts of a record, each by its name
     )
     try:
         if citizen_id:
-            key_id, month = deployment.archive.key_ids[0], pseudonyms.month_of(now)
+            key_id, month = deployment.accesses.key_ids[0], pseudonyms.month_of(now)
             key = pseudonyms.derive_month_key(deployment.kms, key_id, month)
             record.citizen = pseudonyms.compute(key, citizen_id)
         key = mac.derive_month_key(deployment.kms, deployment.outputs["OperatorKeyId"], pseudonyms.month_of(now))

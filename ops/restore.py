@@ -105,11 +105,6 @@ def _complete(dynamodb: "DynamoDBClient", source: str, name: str, declared: Mapp
     """Set what a restore does not; first the protection against deletion."""
     dynamodb.update_table(TableName=name, DeletionProtectionEnabled=declared["DeletionProtectionEnabled"])
     _wait(dynamodb, name, report)
-    described = dynamodb.describe_table(TableName=name)["Table"]
-    wanted = declared.get("TableClass")
-    if wanted and described.get("TableClassSummary", {}).get("TableClass") != wanted:
-        dynamodb.update_table(TableName=name, TableClass=wanted)
-        _wait(dynamodb, name, report)
     if stream := declared.get("StreamSpecification"):
         dynamodb.update_table(TableName=name, StreamSpecification={"StreamEnabled": True} | stream)
         _wait(dynamodb, name, report)

@@ -12,15 +12,17 @@ from pydantic import BaseModel, Field
 from api_particulier.api import rate_limit
 from api_particulier.api.handler import handle_audited, time_provider
 from api_particulier.api.openapi import OF_PROVIDER, Route
-from api_particulier.api.parameters import AllocataireNumbers, AvisNumbers, Query
+from api_particulier.api.parameters import AllocataireNumbers, AvisNumbers, Parameter, Query
 from api_particulier.api.request import Request
 from api_particulier.api.response import Response
 from api_particulier.audit import access_log
+from api_particulier.audit.bucket import Bucket, NotProven
 from api_particulier.audit.pseudonyms import pseudonym
 from api_particulier.audit.record import CITIZEN, AuditRecord
-from api_particulier.aws import dynamodb, kms
+from api_particulier.aws import dynamodb, kms, s3
 from api_particulier.dynamodb import Table
 from api_particulier.errors import (
+    AccessesUnavailable,
     AuditUnavailable,
     BadRequest,
     NotFound,
@@ -29,6 +31,7 @@ from api_particulier.errors import (
     UnavailableYear,
     UnknownNotice,
 )
+from api_particulier.observability import LogEvent, log
 from api_particulier.providers import caf, dgfip
 from api_particulier.settings import settings
 
@@ -43,11 +46,11 @@ class Periode(BaseModel):
 
 
 class Acces(BaseModel):
-    """Une consultation par une administration."""
+    """Une consultation par une administration, ou plusieurs semblables le même jour."""
 
-    date_: datetime = Field(alias="date", description="Quand")
+    date_: datetime = Field(alias="date", description="Quand ; de la dernière, s'il y en a plusieurs")
     administration: str = Field(description="Qui a consulté")
-    siret: str = Field(description="Son numéro SIRET")
+    siret: str | None = Field(description="Son numéro SIRET ; null pour l'opérateur du service")
     finalite: str | None = Field(description="À quelle fin, selon son habilitation ; null si elle n'est pas connue")
     accord: str | None = Field(
         description="Numéro de l'accord de l'usager, donné par l'administration ; null sans numéro"
@@ -55,15 +58,23 @@ class Acces(BaseModel):
     jeuDeDonnees: str = Field(description="Ce qui a été demandé")
     champs: list[str] = Field(description="Les champs transmis ; aucun si l'appel a été refusé")
     statut: int = Field(description="Le statut HTTP de la réponse", ge=100, le=599)
+    nombre: int = Field(description="Combien de consultations semblables ce jour-là", ge=1)
 
 
 class AccesCitoyen(BaseModel):
     """Qui a consulté les données d'un citoyen."""
 
     periode: Periode
-    total: int = Field(description="Combien de consultations", ge=0)
-    acces: list[Acces] = Field(description="Les dernières d'abord")
+    total: int = Field(description="Combien de consultations, toutes pages confondues", ge=0)
+    acces: list[Acces] = Field(description="Les dernières d'abord ; 1 000 lignes au plus")
+    suivant: str | None = Field(
+        description="À donner dans le paramètre suivant pour la suite ; null à la dernière page"
+    )
 
+
+_NEXT = Parameter(
+    "suivant", "La suite : la valeur de suivant dans la page précédente. Facultatif.", f"^{access_log.CURSOR}$"
+)
 
 ROUTES = (
     Route(
@@ -71,7 +82,7 @@ ROUTES = (
         path="/api/citoyen/acces",
         summary="Qui a consulté mes données ?",
         description=_WHICH,
-        parameters=(*AvisNumbers.documented, *AllocataireNumbers.documented),
+        parameters=(*AvisNumbers.documented, *AllocataireNumbers.documented, _NEXT),
         answer=AccesCitoyen,
         example={
             "periode": {"debut": "2023-11-25", "fin": "2026-11-25"},
@@ -86,8 +97,10 @@ ROUTES = (
                     "jeuDeDonnees": "revenu_fiscal_reference",
                     "champs": ["revenuFiscalReference", "nombreParts"],
                     "statut": 200,
+                    "nombre": 1,
                 }
             ],
+            "suivant": None,
         },
         errors=(
             BadRequest(_WHICH),
@@ -97,6 +110,7 @@ ROUTES = (
             *OF_PROVIDER,
             ProviderError,
             AuditUnavailable,
+            AccessesUnavailable,
         ),
     ),
 )
@@ -111,11 +125,15 @@ def _build_body(request: Request, record: AuditRecord) -> dict[str, Any]:
     record.address = ""  # a person's own address: it is kept as a pseudonym, or not at all
     record.address = pseudonym(f"address:{rate_limit.network_of(request.address)}", record.at)
     rate_limit.hit(record.address, settings().citizen_tries_by_address)
-    numbers = _numbers(request.query)
+    numbers, cursor = _numbers(request.query), _cursor(request.query)
     record.citizen = pseudonym(numbers.citizen_id, record.at)
     rate_limit.hit(pseudonym(f"number:{numbers.number}", record.at), settings().citizen_tries_by_citizen)
     _verify(numbers, record)
-    return access_log.access_log(_archive(), numbers.citizen_id, datetime.now(UTC))
+    try:
+        return access_log.access_log(_accesses(), numbers.citizen_id, datetime.now(UTC), cursor)
+    except NotProven as error:  # a month is missing: a part is never shown for the whole
+        log(LogEvent.AUDIT_FAILED, dataset=record.dataset, place=str(error), request_id=record.request_id)
+        raise AccessesUnavailable from None
 
 
 def _numbers(query: Query) -> AvisNumbers | AllocataireNumbers:
@@ -144,7 +162,17 @@ def _verify(numbers: AvisNumbers | AllocataireNumbers, record: AuditRecord) -> N
         raise UnknownNotice from None
 
 
-def _archive() -> access_log.AuditArchive:
+def _cursor(query: Query) -> str | None:
+    given = [value for value in query.get(_NEXT.name, []) if value]
+    if not given:
+        return None
+    if len(given) > 1 or not access_log.is_cursor(given[0]):
+        raise BadRequest("Le paramètre suivant n'est pas celui d'une page de cette réponse.")
+    return given[0]
+
+
+def _accesses() -> access_log.Accesses:
     former = settings().former_pseudonym_key_ids.split(",")
     key_ids = [key_id for key_id in (settings().pseudonym_key_id, *former) if key_id]
-    return access_log.AuditArchive(Table(dynamodb(), settings().audit_table), kms(), key_ids)
+    bucket = Bucket(s3(), settings().seals_bucket)
+    return access_log.Accesses(Table(dynamodb(), settings().audit_table), bucket, kms(), key_ids)

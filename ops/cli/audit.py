@@ -4,7 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, date, datetime, time, timedelta
 from functools import wraps
 from pathlib import Path
@@ -146,7 +146,7 @@ def search(  # noqa: PLR0913 - one parameter an option
         records = audit_service.of_token(deployment, period, token)
     else:
         identifier = citizen_of(numero_fiscal, numero_allocataire, code_postal)
-        records = deployment.archive.records(identifier, *period.ends)
+        records = audit_service.of_citizen(deployment, period, identifier)
     if as_json:
         sys.stdout.write(json.dumps(records, ensure_ascii=False, indent=2, default=int) + "\n")
     else:
@@ -201,10 +201,9 @@ def archive_days(deployment: Deployment, *, day: date | None, as_json: bool) -> 
     now = datetime.now(UTC)
     if day is not None and day >= now.date():
         raise click.UsageError(f"{day} has not ended")
-    if day is None:
-        days = archive.run(deployment.bucket, now)
-    else:
-        days = [day] if archive.archive_day(deployment.bucket, day) else []
+    lock = deployment.s3.get_object_lock_configuration(Bucket=deployment.bucket.name)["ObjectLockConfiguration"]
+    bucket = replace(deployment.bucket, lock_mode=lock["Rule"]["DefaultRetention"]["Mode"])
+    days = archive.run(bucket, now) if day is None else [day] * archive.archive_day(bucket, day)
     described = {"archived": [f"{done}" for done in days]}
     (print_json if as_json else print_text)(described)
 

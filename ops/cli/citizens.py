@@ -51,6 +51,7 @@ def citizen() -> None:
 
 @citizen.command(name="access")
 @with_citizen
+@click.option("--suivant", "cursor", help="The next page: the `suivant` of the page before.")
 @with_reason
 @with_deployment
 def list_accesses(  # noqa: PLR0913 - one parameter an option
@@ -60,6 +61,7 @@ def list_accesses(  # noqa: PLR0913 - one parameter an option
     numero_fiscal: str | None,
     numero_allocataire: str | None,
     code_postal: str | None,
+    cursor: str | None,
     as_json: bool,
 ) -> None:
     """List the accesses to a citizen's data that the audit holds, the latest first.
@@ -69,13 +71,15 @@ def list_accesses(  # noqa: PLR0913 - one parameter an option
     """
     citizen_id = citizen_of(numero_fiscal, numero_allocataire, code_postal)
     record_act(deployment, verb_path(), reason=reason, citizen_id=citizen_id)
-    log = access_log.access_log(deployment.archive, citizen_id, datetime.now(UTC))
+    log = access_log.access_log(deployment.accesses, citizen_id, datetime.now(UTC), cursor)
     if as_json:
         print_json(log)
         return
     click.echo(f"{log['total']} accesses from {log['periode']['debut']} to {log['periode']['fin']}")
     for access in log["acces"]:
         fields = ", ".join(access["champs"]) or "nothing"
-        click.echo(
-            f"{shown(access['date'])}  {access['statut']}  {access['administration']} ({access['siret']}): {fields}"
-        )
+        times = f" ×{access['nombre']}" if access["nombre"] > 1 else ""
+        place = f"{access['administration']} ({access['siret']})"
+        click.echo(f"{shown(access['date'])}{times}  {access['statut']}  {place}: {fields}")
+    if log["suivant"]:
+        click.echo(f"More: --suivant {log['suivant']}")

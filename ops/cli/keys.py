@@ -105,7 +105,7 @@ def list_keys(deployment: Deployment, *, unused_since: int | None, as_json: bool
         now = datetime.now(UTC)
         since = now - timedelta(days=unused_since)
         old = [token for token in tokens if token.is_active(now) and token.created <= since]
-        uses = last_uses(deployment.audit, old, since, now)
+        uses = last_uses(deployment.reader, old, since, now)
         tokens = [token for token in old if uses[token.id] is None]
     described = [_describe(token) for token in tokens]
     if as_json:
@@ -144,7 +144,7 @@ def _describe_expiry(key: expiry_reminders.ExpiringKey) -> dict[str, Any]:
 def show(deployment: Deployment, token_id: str, *, as_json: bool) -> None:
     """Show a token and the date of its last call within 90 days; never the key itself."""
     token, now = lifecycle.find(deployment.key_store, token_id), datetime.now(UTC)
-    used = last_use(deployment.audit, token, now - LOOKED_BACK, now)
+    used = last_use(deployment.reader, token, now - LOOKED_BACK, now)
     described = _describe(token) | {"last_use": used.isoformat(timespec="seconds") if used else None}
     (print_json if as_json else print_text)(described)
 
@@ -251,7 +251,7 @@ def unused_scopes(deployment: Deployment, token_id: str, *, days: int, as_json: 
     Some fields are rare at the providers: ask the administration before removing a scope.
     """
     token, now = lifecycle.find(deployment.key_store, token_id), datetime.now(UTC)
-    usage = scopes_used(deployment.audit, token, now - timedelta(days=days), now)
+    usage = scopes_used(deployment.reader, token, now - timedelta(days=days), now)
     described = {
         "id": token.id,
         "scopes": sorted(token.scopes),

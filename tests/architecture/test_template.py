@@ -14,6 +14,7 @@ from typing import Any, Final
 import pytest
 
 from api_particulier.api.response import RATE_LIMIT
+from api_particulier.audit import archive
 from api_particulier.audit.record import RETENTION
 from api_particulier.errors import AccessDenied, InternalError
 from api_particulier.keys.store import KEY_TAG
@@ -37,6 +38,7 @@ AUDITED = DATASETS | {"Introspect", "CitizenAccess", "TokenSuspension"}
 
 # ── Rights ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
+READ_BY_CITIZENS: Final = ("GetObject", "access")
 RIGHTS: Final[dict[str, dict[str, set[str] | frozenset[str]]]] = {
     "AuditTable": {
         "dynamodb:PutItem": AUDITED,
@@ -80,12 +82,13 @@ RIGHTS: Final[dict[str, dict[str, set[str] | frozenset[str]]]] = {
         "dynamodb:UpdateItem seal": {"AuditSeals"},
     },
     "SealsBucket": {
-        "s3:ListBucket": {"AuditSeals", "AuditArchive"},
+        "s3:ListBucket": {"AuditSeals", "AuditArchive", "CitizenAccess"},
         "s3:GetObject /seals/*": {"AuditSeals", "AuditArchive"},
         "s3:PutObject /seals/*": {"AuditSeals"},
         "s3:GetObject /records/*": {"AuditArchive"},
         **{
             f"s3:{action} /{folder}/*": {"AuditArchive"}
+            | ({"CitizenAccess"} if (action, folder) == READ_BY_CITIZENS else set())
             for action in ("GetObject", "PutObject", "PutObjectRetention")
             for folder in ("archive", "usage", "access")
         },
@@ -575,6 +578,12 @@ def test_only_the_audit_has_a_stream_and_it_brings_the_whole_record() -> None:
         if "StreamSpecification" in table
     }
     assert streams == {"AuditTable": {"StreamViewType": "NEW_IMAGE"}}
+
+
+def test_the_index_of_citizens_holds_what_a_row_shows() -> None:
+    (index,) = resources("AWS::DynamoDB::Table")["AuditTable"]["GlobalSecondaryIndexes"]
+    keys = {"token_day", "id", "citizen"}
+    assert {*index["Projection"]["NonKeyAttributes"]} | keys == {*archive.SHOWN, "citizen"}
 
 
 @pytest.mark.parametrize(

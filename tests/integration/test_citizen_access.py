@@ -8,18 +8,21 @@ from typing import Any
 
 import boto3
 import pytest
+import time_machine
 from click.testing import CliRunner, Result
 
 from api_particulier.audit import access_log, pseudonyms
-from api_particulier.audit.record import DATASET, RETENTION, AuditRecord, write
+from api_particulier.audit.bucket import Bucket
+from api_particulier.audit.record import DATASET, AuditRecord, write
 from api_particulier.dynamodb import Table
 from api_particulier.errors import UnknownNotice
 from ops.cli.main import main
 from ops.deployment import Deployment
 from tests.support import caf as family
 from tests.support.caf import Caf
-from tests.support.cloud import Cloud
+from tests.support.cloud import SEALS_BUCKET, Cloud
 from tests.support.function import Response, call_api, event, invoke, new_environment
+from tests.support.history import id_at
 from tests.support.tax_service import NOT_FOUND_PAGE, REFUSED_PAGE, TaxService
 
 CITIZEN: dict[str, Any] = {"numeroFiscal": "2690000000011", "referenceAvis": "2690000000022"}
@@ -41,7 +44,7 @@ def accesses(address: str = "203.0.113.7", **numbers: str) -> Response:
 def accesses_of(**numbers: str) -> list[dict[str, Any]]:
     answer = accesses(**numbers)
     assert answer.status == 200
-    assert answer.body["total"] == len(answer.body["acces"])
+    assert answer.body["total"] == sum(access["nombre"] for access in answer.body["acces"])
     found: list[dict[str, Any]] = answer.body["acces"]
     return found
 
@@ -67,6 +70,7 @@ def test_an_access_has_its_date_administration_purpose_and_fields(cloud: Cloud) 
         "jeuDeDonnees": "revenu_fiscal_reference",
         "champs": ["nombreParts", "anneeImpots"],
         "statut": 200,
+        "nombre": 1,
     }
 
 
@@ -102,40 +106,62 @@ def test_accesses_to_a_family_are_found_with_its_number_and_postcode(cloud: Clou
     assert (access["jeuDeDonnees"], access["champs"]) == ("quotient_familial", ["quotientFamilial", "mois", "annee"])
 
 
-def test_accesses_go_back_36_months_as_the_period_shows(cloud: Cloud) -> None:
-    now = datetime.now(UTC)
-    ages = [timedelta(0), timedelta(days=31), timedelta(days=500), RETENTION - timedelta(hours=1)]
-    for age in [*ages, RETENTION + timedelta(days=1)]:  # the time to live may be two days late
-        write_access(now - age)
-    body = accesses(**CITIZEN).body
-    assert body["total"] == len(ages)
-    assert [datetime.fromisoformat(access["date"]) for access in body["acces"]] == sorted(
-        (datetime.fromisoformat(access["date"]) for access in body["acces"]), reverse=True
-    )
-    first, last = (datetime.fromisoformat(body["periode"][name]).date() for name in ("debut", "fin"))
-    assert timedelta(days=3 * 365) <= last - first <= timedelta(days=3 * 366)
-    assert cloud.audit_records()
-
-
-def write_access(at: datetime) -> None:
+def write_access(at: datetime, **changes: Any) -> None:
     """Write the audit record of an access at a moment, as a dataset's function did then."""
     entry = AuditRecord(at, "r", "avis_imposition", "/api/impots/svair", "203.0.113.7", DATASET)
     entry.organisation, entry.siret, entry.token, entry.status = "VILLE EXEMPLE", "21000015400018", "jeton", 200
-    entry.citizen = pseudonyms.pseudonym(f"dgfip:{CITIZEN['numeroFiscal']}", at)
+    entry.citizen, entry.id = pseudonyms.pseudonym(f"dgfip:{CITIZEN['numeroFiscal']}", at), id_at(at)
+    for name, value in changes.items():
+        setattr(entry, name, value)
     write(entry)
 
 
+def test_accesses_that_differ_by_their_hour_alone_are_one_row(cloud: Cloud) -> None:
+    noon = datetime(2026, 11, 12, 12, tzinfo=UTC)
+    for minute in range(3):
+        write_access(noon + timedelta(minutes=minute))
+    write_access(noon + timedelta(minutes=5), released=["nombreParts"])
+    write_access(noon + timedelta(minutes=6), status=404)
+    write_access(noon + timedelta(minutes=7), organisation="AUTRE VILLE")
+    write_access(noon + timedelta(minutes=8), purpose="Autre fin")
+    write_access(noon - timedelta(days=1))
+    assert cloud.audit_records()
+    with time_machine.travel(noon + timedelta(days=10), tick=True):
+        body = accesses(**CITIZEN).body
+    assert (body["total"], [access["nombre"] for access in body["acces"]]) == (8, [1, 1, 1, 1, 3, 1])
+    assert datetime.fromisoformat(body["acces"][4]["date"]) == noon + timedelta(minutes=2)
+
+
 @pytest.mark.usefixtures("cloud")
-def test_of_thousands_of_accesses_the_latest_and_the_total_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(access_log, "_SHOWN", 3)
-    moments = [datetime.now(UTC) - timedelta(minutes=age) for age in range(5)]
-    for moment in moments:
-        write_access(moment)
-    body = accesses(**CITIZEN).body
-    assert body["total"] == 5
-    assert [datetime.fromisoformat(access["date"]) for access in body["acces"]] == [
-        moment.replace(microsecond=moment.microsecond // 1000 * 1000) for moment in moments[:3]
-    ]
+@pytest.mark.parametrize(
+    ("limit", "value", "pages"), [("_ROWS", 2, [2, 2, 1]), ("_RECORDS", 3, [3, 2]), ("_BYTES", 500, [3, 2])]
+)
+def test_a_page_ends_at_its_caps_and_the_next_one_follows(
+    limit: str, value: int, pages: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access_log, limit, value)
+    now = datetime.now(UTC)
+    moments = [now - timedelta(seconds=age + 1) for age in range(5)]
+    for number, moment in enumerate(moments):
+        write_access(moment, purpose=f"fin {number}")
+    shown: list[str] = []
+    body: dict[str, Any] = {}
+    cursor: dict[str, str] = {}
+    for expected in pages:
+        body = accesses(**CITIZEN, **cursor).body
+        assert (body["total"], len(body["acces"])) == (5, expected)
+        shown += [access["finalite"] for access in body["acces"]]
+        cursor = {"suivant": body["suivant"]}
+    assert (shown, body["suivant"]) == ([f"fin {number}" for number in range(5)], None)
+
+
+@pytest.mark.parametrize("cursor", ["x", "2026-11.x", "2026-11." + "0" * 37])
+def test_a_cursor_of_no_page_is_refused_before_the_provider_is_called(
+    cloud: Cloud, dgfip: TaxService, cursor: str
+) -> None:
+    answer = accesses(**CITIZEN, suivant=cursor)
+    assert (answer.status, answer.body["error"], dgfip.requests) == (400, "bad_request", [])
+    assert "citizen" not in cloud.audit_records()[0]
 
 
 # ── Other citizens ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -189,13 +215,17 @@ def test_a_provider_that_does_not_answer_is_an_error(monkeypatch: pytest.MonkeyP
 def test_an_audit_that_cannot_be_read_whole_is_an_error(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     call_api("avis_imposition/v2", key=town(cloud, "dgfip_nombre_parts"), **CITIZEN)
     derive = pseudonyms.derive_month_key
-    lost = f"{datetime.now(UTC) - timedelta(days=300):%Y-%m}"
-
-    def failing(kms: Any, key_id: str, month: str) -> bytes:
-        return derive(kms, "nowhere" if month == lost else key_id, month)
-
-    monkeypatch.setattr(pseudonyms, "derive_month_key", failing)
+    monkeypatch.setattr(pseudonyms, "derive_month_key", lambda kms, _, month: derive(kms, "nowhere", month))
     assert accesses(**CITIZEN).status == 500
+
+
+@pytest.mark.usefixtures("cloud")
+def test_an_archive_that_has_lost_its_last_months_is_an_error() -> None:
+    assert accesses(**CITIZEN).status == 200
+    boto3.client("s3").put_object(Bucket=SEALS_BUCKET, Key="access/2024-02/manifest.json", Body=b"{}")
+    answer = accesses(**CITIZEN)
+    assert (answer.status, answer.body["error"]) == (503, "audit_unavailable")
+    assert "Retry-After" in answer.headers
 
 
 @pytest.mark.usefixtures("cloud")
@@ -208,6 +238,14 @@ def test_the_response_is_json_for_a_browser_too(accept: str) -> None:
     assert response.headers["Content-Type"].startswith("application/json")
 
 
+def log_at(now: datetime) -> dict[str, Any]:
+    bucket = Bucket(boto3.client("s3"), SEALS_BUCKET)
+    table = Table(boto3.client("dynamodb"), "audit")
+    found = access_log.Accesses(table, bucket, boto3.client("kms"), [environ["PSEUDONYM_KEY_ID"]])
+    return access_log.access_log(found, f"dgfip:{CITIZEN['numeroFiscal']}", now)
+
+
+@pytest.mark.usefixtures("cloud")
 @pytest.mark.parametrize(
     ("now", "first", "last"),
     [
@@ -216,24 +254,17 @@ def test_the_response_is_json_for_a_browser_too(accept: str) -> None:
         ("2026-07-15T22:30", "2023-07-16", "2026-07-16"),
     ],
 )
-def test_the_period_is_in_days_of_paris(cloud: Cloud, now: str, first: str, last: str) -> None:
-    archive = access_log.AuditArchive(
-        Table(boto3.client("dynamodb"), cloud.audit.name), boto3.client("kms"), [environ["PSEUDONYM_KEY_ID"]]
-    )
-    found = access_log.access_log(archive, "dgfip:1", datetime.fromisoformat(f"{now}+00:00"))
-    assert found["periode"] == {"debut": first, "fin": last}
+def test_the_period_is_in_days_of_paris(now: str, first: str, last: str) -> None:
+    assert log_at(datetime.fromisoformat(f"{now}+00:00"))["periode"] == {"debut": first, "fin": last}
 
 
-def test_an_access_after_the_period_is_not_in_it(cloud: Cloud) -> None:
-    archive = access_log.AuditArchive(
-        Table(boto3.client("dynamodb"), cloud.audit.name), boto3.client("kms"), [environ["PSEUDONYM_KEY_ID"]]
-    )
+@pytest.mark.usefixtures("cloud")
+def test_an_access_after_the_period_is_not_in_it() -> None:
     at = datetime(2026, 7, 15, 12, tzinfo=UTC)
     write_access(at)
-    identifier = f"dgfip:{CITIZEN['numeroFiscal']}"
     hour = timedelta(hours=1)
-    periods = [(at - hour, at), (at, at + hour), (at + hour, at + 2 * hour)]
-    assert [len(archive.records(identifier, *period)) for period in periods] == [0, 1, 0]
+    assert [log_at(now)["total"] for now in (at - hour, at, at + hour)] == [0, 0, 1]
+    assert [len(log_at(now)["acces"]) for now in (at - hour, at, at + hour)] == [0, 0, 1]
 
 
 # ── Limits ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -323,7 +354,12 @@ def key_ids() -> list[str]:
 def operator(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:  # noqa: ARG001 - the tables
     def run(*command: str, typed: str | None = None) -> Result:
         on = Deployment(boto3.Session(), "api-particulier")
-        vars(on)["outputs"] = {"AuditTable": "audit", "PseudonymKeyIds": ",".join((*key_ids(), ""))}
+        vars(on)["outputs"] = {
+            "AuditTable": "audit",
+            "SealsBucket": SEALS_BUCKET,
+            "PseudonymKeyIds": ",".join((*key_ids(), "")),
+            "OperatorKeyId": environ["OPERATOR_KEY_ID"],
+        }
         monkeypatch.setattr(Deployment, "on_aws", lambda *_: on)
         return CliRunner().invoke(main, command, input=typed)
 
@@ -339,11 +375,12 @@ def test_accesses_are_found_after_each_rotation_of_the_key(
         rotate(monkeypatch)
     call_api("avis_imposition/v2", key=key, **CITIZEN)
     assert len({entry["citizen"] for entry in cloud.audit_records()}) == 4
-    assert len(accesses_of(**CITIZEN)) == 4
+    assert len(accesses_of(**CITIZEN)) == 1
+    assert accesses(**CITIZEN).body["total"] == 4
     assert accesses_of(**NEIGHBOUR) == []
     assert (
         json.loads(operator("citizen", "access", "--numero-fiscal", CITIZEN["numeroFiscal"], "--json").stdout)["total"]
-        == 4
+        == 5  # the operator's own look is shown too
     )
 
 

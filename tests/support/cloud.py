@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
 
 
+SEALS_BUCKET = "seals"
+"""The bucket of the audit."""
+
+
 @dataclass
 class Cloud:
     """The four tables of the template."""
@@ -89,6 +93,11 @@ def moto_cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
             monkeypatch.setenv(variable, key["KeyMetadata"]["KeyId"])
         queue = _client("sqs").create_queue(QueueName="suspicions")
         monkeypatch.setenv("SUSPICIONS_QUEUE", queue["QueueUrl"])
+        place = {"LocationConstraint": "eu-west-3"}
+        _client("s3").create_bucket(
+            Bucket=SEALS_BUCKET, CreateBucketConfiguration=place, ObjectLockEnabledForBucket=True
+        )
+        monkeypatch.setenv("SEALS_BUCKET", SEALS_BUCKET)
         # Calls that do not go through boto3, which moto intercepts, reach moto's server.
         monkeypatch.setenv("AWS_ENDPOINT_URL", url)
         monkeypatch.setenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true")

@@ -13,11 +13,11 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from api_particulier.audit.mac import MAC, sign
 from api_particulier.audit.seals import Seal, key_of
 from ops.deployment import Deployment
-from tests.support.cloud import Cloud
+from tests.support.cloud import SEALS_BUCKET, Cloud
 from tests.support.function import call_api
 from tests.support.template import ROOT
 
-BUCKET = "seals"
+BUCKET = SEALS_BUCKET
 EXAMPLE_RECORD: dict[str, Any] = json.loads((ROOT / "events/audit_seals/insert.json").read_text())["Records"][0]
 
 

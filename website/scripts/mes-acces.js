@@ -2,6 +2,8 @@
 import { DATASETS, ask, data, day, element, fill, judge, moment, number, tell } from "./parts/page.js";
 
 const form = document.getElementById("demande"), message = document.getElementById("message"), result = document.getElementById("resultat");
+const more = document.getElementById("suite");
+let shown = [];
 const RULES = {
   numeroFiscal: [/^\d{13}$/, "Le numéro fiscal a 13 chiffres."],
   referenceAvis: [/^[0-9A-Za-z]{13,14}$/, "La référence de l’avis a 13 ou 14 lettres ou chiffres."],
@@ -39,17 +41,33 @@ form.addEventListener("submit", async (event) => {
   result.hidden = true;
   if (wrong.length) return wrong[0].focus();
   try {
-    show(await ask(`api/citoyen/acces?${new URLSearchParams(asked().map((field) => [field.name, typed(field)]))}`));
+    show(await page());
   } catch (error) {
     refuse(error);
   }
 });
 
-function show({ periode, total, acces }) {
+more.addEventListener("click", async () => {
+  more.disabled = true;
+  try {
+    show(await page(more.dataset.suivant), true);
+  } catch (error) {
+    refuse(error);
+  }
+  more.disabled = false;
+});
+
+function page(suivant) {
+  const numbers = asked().map((field) => [field.name, typed(field)]);
+  return ask(`api/citoyen/acces?${new URLSearchParams(suivant ? [...numbers, ["suivant", suivant]] : numbers)}`);
+}
+
+function show({ periode, total, acces, suivant }, continued = false) {
   const times = total === 0 ? "Aucune consultation" : total === 1 ? "Une consultation" : `${number(total)} consultations`;
   document.getElementById("resume").textContent = `${times}, du ${day(periode.debut)} au ${day(periode.fin)}.`;
-  document.getElementById("tableau").hidden = acces.length === 0;
-  fill(document.getElementById("acces"), acces.map((one) => [
+  shown = continued ? [...shown, ...acces] : acces;
+  document.getElementById("tableau").hidden = shown.length === 0;
+  fill(document.getElementById("acces"), shown.map((one) => [
     one.nombre > 1 ? `${moment(one.date)}, et ${number(one.nombre - 1)} fois de plus ce jour-là` : moment(one.date),
     one.siret ? `${one.administration} (SIRET ${one.siret})` : one.administration,
     purpose(one),
@@ -57,8 +75,10 @@ function show({ periode, total, acces }) {
       ...(one.champs.length ? [element("ul", { class: "fr-text--xs fr-mb-0" }, ...released(one).map((name) => element("li", {}, name)))] : [])),
     outcome(one.statut),
   ]));
+  more.hidden = !suivant;
+  more.dataset.suivant = suivant ?? "";
   result.hidden = false;
-  document.getElementById("titre-resultat").focus();
+  if (!continued) document.getElementById("titre-resultat").focus();
 }
 
 function refuse(error) {

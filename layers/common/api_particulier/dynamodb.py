@@ -74,15 +74,30 @@ class Table:
         return _attempt(self.client.delete_item, request) is not None
 
     def query(
-        self, condition: str, values: Mapping[str, Any], *, index: str = "", consistent: bool = False
+        self,
+        condition: str,
+        values: Mapping[str, Any],
+        *,
+        index: str = "",
+        consistent: bool = False,
+        latest_first: bool = False,
     ) -> Iterator[Item]:
         """Yield the items of a partition, page after page, in the order of their sort keys."""
         request: dict[str, Any] = self._names(condition, values)
         request |= {"KeyConditionExpression": condition, "ConsistentRead": consistent}
+        request |= {"ScanIndexForward": False} if latest_first else {}
         if index:
             request["IndexName"] = index
         pages: Any = self.client.get_paginator("query").paginate(**request)
         yield from (deserialize(item) for page in pages for item in page["Items"])
+
+    def count(self, condition: str, values: Mapping[str, Any], only: str = "", *, index: str) -> int:
+        """Return how many items of an index's partition meet a condition on their other attributes."""
+        request: dict[str, Any] = self._names(f"{condition} {only}", values)
+        request |= {"KeyConditionExpression": condition, "IndexName": index, "Select": "COUNT"}
+        request |= {"FilterExpression": only} if only else {}
+        pages: Any = self.client.get_paginator("query").paginate(**request)
+        return sum(page["Count"] for page in pages)
 
     def scan(self, condition: str, values: Mapping[str, Any] | None = None) -> Iterator[Item]:
         """Yield every item of the table that meets a condition, by consistent reads."""

@@ -289,6 +289,16 @@ class AuditUnavailable(ApiError):
     retry_after = 10
 
 
+class AccessesUnavailable(ApiError):
+    """Le journal des consultations ne peut pas être lu en entier ; une partie n'en est jamais donnée pour le tout."""
+
+    status = 503
+    code = "audit_unavailable"
+    reason = "The access log cannot be read whole"
+    message = "Le journal des consultations ne peut pas être lu en entier pour le moment, veuillez réessayer plus tard"
+    retry_after = 3600
+
+
 class InternalError(ApiError):
     """Une erreur de notre côté, dont la cause n'est pas dite."""
 

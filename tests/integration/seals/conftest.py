@@ -19,17 +19,11 @@ def sealing(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Sealing:
     key = boto3.client("kms").create_key(KeySpec=properties["KeySpec"], KeyUsage=properties["KeyUsage"])
     key_id = key["KeyMetadata"]["KeyId"]
     s3 = boto3.client("s3")
-    s3.create_bucket(
-        Bucket=BUCKET,
-        CreateBucketConfiguration={"LocationConstraint": "eu-west-3"},
-        ObjectLockEnabledForBucket=True,
-    )
     lock = resources("AWS::S3::Bucket")["SealsBucket"]["ObjectLockConfiguration"]
     retention = lock["Rule"]["DefaultRetention"] | {"Mode": "GOVERNANCE"}
     s3.put_object_lock_configuration(
         Bucket=BUCKET, ObjectLockConfiguration=lock | {"Rule": {"DefaultRetention": retention}}
     )
-    monkeypatch.setenv("SEALS_BUCKET", BUCKET)
     monkeypatch.setenv("SEAL_KEY_ID", key_id)
     on = Deployment(boto3.Session(), "api-particulier")
     vars(on)["outputs"] = {

@@ -12,7 +12,6 @@ from moto.core.exceptions import JsonRESTError
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.dynamodb.models import DynamoDBBackend, dynamodb_backends
 from moto.dynamodb.models.table import RestoredPITTable
-from moto.dynamodb.responses import DynamoHandler
 
 from ops.cli.main import main
 from ops.deployment import Deployment
@@ -74,29 +73,6 @@ def test_a_restored_table_is_as_the_template_says(table: str, restore: Callable[
     assert living.get("AttributeName") == declared.get("TimeToLiveSpecification", {}).get("AttributeName")
     tags = dynamodb.list_tags_of_resource(ResourceArn=made["TableArn"])["Tags"]
     assert tags == [{"Key": "service", "Value": "aides"}]
-
-
-@pytest.mark.parametrize(("carried", "asked"), [("STANDARD", ["STANDARD_INFREQUENT_ACCESS"]), (None, [])])
-def test_the_restored_audit_has_the_table_class_of_infrequent_access(
-    carried: str | None, asked: list[str], restore: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """moto has no table classes: this adds them to its descriptions, and reads those that are requested."""
-    describe, update = RestoredPITTable.describe, DynamoHandler.update_table
-    classes: list[str] = []
-
-    def described(self: RestoredPITTable, base_key: str = "TableDescription") -> dict[str, Any]:
-        output: dict[str, Any] = describe(self, base_key)
-        output[base_key]["TableClassSummary"] = {"TableClass": carried or "STANDARD_INFREQUENT_ACCESS"}
-        return output
-
-    def updated(self: DynamoHandler) -> Any:
-        classes.extend([self.body["TableClass"]] if "TableClass" in self.body else [])
-        return update(self)
-
-    monkeypatch.setattr(RestoredPITTable, "describe", described)
-    monkeypatch.setattr(DynamoHandler, "update_table", updated)
-    assert restore("audit", "--name", "restored").exit_code == 0
-    assert classes == asked
 
 
 def test_the_command_describes_the_new_table_which_nothing_uses(

@@ -11,7 +11,7 @@ from uuid6 import UUID
 
 from api_particulier.audit.canonical_json import canonical_json
 from api_particulier.audit.merkle import root
-from api_particulier.audit.record import RETENTION
+from api_particulier.audit.record import KEPT_IN_TABLE
 from api_particulier.audit.seals import Seal, key_of
 from ops import audit
 from ops.audit import Period
@@ -124,7 +124,7 @@ def backdated(record: dict[str, Any], by: timedelta) -> dict[str, Any]:
         "id": str(made),
         "at": at.isoformat(timespec="milliseconds"),
         "token_day": f"{token}#{at:%Y-%m-%d}",
-        "expires_at": int((at + RETENTION).timestamp()),
+        "expires_at": int((at + KEPT_IN_TABLE).timestamp()),
     }
 
 
@@ -165,8 +165,8 @@ def test_an_inserted_record_without_a_uuid_is_named(sealing: Sealing, records: R
 
 def test_an_expired_record_is_not_missing_and_one_deleted_before_is(sealing: Sealing) -> None:
     (record,) = sealing.make_calls(1)
-    expired = with_mac(backdated(record, RETENTION + timedelta(hours=1)))
-    vanished = with_mac(backdated(record, RETENTION - timedelta(hours=1)))
+    expired = with_mac(backdated(record, KEPT_IN_TABLE + timedelta(hours=1)))
+    vanished = with_mac(backdated(record, KEPT_IN_TABLE - timedelta(hours=1)))
     sealing.deliver([stream_record(expired)])
     assert findings(sealing)[1:] == []  # the first is the record of the call itself
     sealing.deliver([stream_record(record)])

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 RETENTION = timedelta(days=36 * 30.4375)
 """36 months, the time during which an access can be contested."""
+KEPT_IN_TABLE = timedelta(days=45)
+"""How long the table keeps a record; the archive keeps it for the rest (docs/decisions/0039-archive.md)."""
 DATASET = "dataset"
 """The type of a dataset's records, which the statistics count; records of the services around them have no type."""
 SUSPENSION = "suspension"
@@ -92,7 +94,7 @@ class AuditRecord:
             "at": self.at.isoformat(timespec="milliseconds"),
             # A busy token makes 20 records a second, a fiftieth of what a partition takes; a day bounds its size.
             "token_day": f"{self.token or 'unknown'}#{self.at:%Y-%m-%d}",
-            "expires_at": int((self.at + RETENTION).timestamp()),
+            "expires_at": int((self.at + KEPT_IN_TABLE).timestamp()),
         }
 
 

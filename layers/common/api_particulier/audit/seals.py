@@ -88,6 +88,12 @@ def key_of(number: int) -> str:
     return f"seals/{number:012}.json"
 
 
+def id_at(moment: datetime) -> str:
+    """Return the beginning of the ids made at a moment: a UUIDv7 begins with its milliseconds."""
+    digits = f"{max(0, int(moment.timestamp() * 1000)):012x}"
+    return f"{digits[:8]}-{digits[8:]}"
+
+
 def time_of(record_id: str) -> datetime:
     """Return the time of a record's id; raise ``ValueError`` when the id is not a UUIDv7 (RFC 9562 §5.7)."""
     identifier = UUID(record_id)
