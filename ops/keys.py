@@ -3,7 +3,7 @@
 The audit has the records of a token by day, so a call writes nothing more for these.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -41,15 +41,20 @@ def last_uses(
             break
         usage = reader.usage(day)
         if usage is None:
-            with ThreadPoolExecutor(_THREADS) as pool:
-                last_calls = pool.map(lambda token_id: _last_call(reader.table, f"{token_id}#{day}"), unknown)  # noqa: B023
-                found = dict(zip(unknown, last_calls, strict=True))
+            found = _last_calls(reader.table, unknown, day)
         else:
             found = {token_id: usage.get(token_id, {}).get("last") for token_id in unknown}
         for token_id, last in found.items():
             if last is not None and (moment := datetime.fromisoformat(last)) >= max(since, created[token_id]):
                 uses[token_id] = moment
     return uses
+
+
+def _last_calls(audit: Table, token_ids: Sequence[str], day: date) -> dict[str, str | None]:
+    """Return when each token was last used on a day that the table holds."""
+    with ThreadPoolExecutor(_THREADS) as pool:
+        last_calls = pool.map(lambda token_id: _last_call(audit, f"{token_id}#{day}"), token_ids)
+        return dict(zip(token_ids, last_calls, strict=True))
 
 
 def _last_call(audit: Table, token_day: str) -> str | None:

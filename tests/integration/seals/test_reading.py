@@ -83,7 +83,7 @@ def test_answers_are_the_same_once_archived_and_gone_from_the_table(
     first_day = date(2026, 9, 28)
     for day in (first_day + timedelta(days=number) for number in range(3)):
         archive.archive_day(history.bucket, day)
-    archive._begin(history.bucket, first_day)  # noqa: SLF001 - September is older than what the table keeps
+    archive.begin(history.bucket, first_day)  # September is older than what the table keeps
     archive.archive_month(history.bucket, "2026-09", first_day)
     before = [run(*command) for command in ANSWERS]
     assert json.loads(before[0].stdout)["total"] == 18
@@ -137,8 +137,8 @@ def test_the_first_page_of_36_months_reads_37_objects(sealing: Sealing, monkeypa
         record = history.record(noon(f"{month}-28"), CITIZEN)
         rows = [row for _, row in archive.rows_of(canonical_json(record))]
         until = datetime.now(UTC)
-        archive._write(history.bucket, archive.month_key(month, "0.json.gz"), rows, until)  # noqa: SLF001
-        archive._write_month(history.bucket, month, 0, {"citizen": 1}, {"0": {}}, until)  # noqa: SLF001
+        archive.write_lines(history.bucket, archive.month_key(month, "0.json.gz"), rows, until)
+        archive.write_month(history.bucket, month, 0, {"citizen": 1}, {"0": {}}, until)
     assert len(history.object("access/2026-10/manifest.json")["months"]) == 36
     read: list[str] = []
     find = Bucket.find

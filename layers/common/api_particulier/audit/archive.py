@@ -121,7 +121,7 @@ def archive_day(bucket: Bucket, day: date) -> bool:
             lines = _first_of_each(path.read_bytes().splitlines())
             for line in lines:
                 totals.add(json.loads(line))
-            name = _write(bucket, day_key(day, f"{path.name}.json.gz"), lines, until)
+            name = write_lines(bucket, day_key(day, f"{path.name}.json.gz"), lines, until)
             objects[path.name] = {"sha256": name, "records": len(lines)}
     usage = canonical_json(totals.usage)
     _write_plain(bucket, usage_key(day), usage, until)
@@ -228,9 +228,9 @@ def archive_month(bucket: Bucket, month: str, first_day: date) -> bool:
             name = part_of(f"{number << (32 - bits):08x}", bits)
             path = Path(folder) / name
             lines = sorted(path.read_bytes().splitlines()) if path.exists() else []
-            digest = _write(bucket, month_key(month, f"{name}.json.gz"), lines, until)
+            digest = write_lines(bucket, month_key(month, f"{name}.json.gz"), lines, until)
             objects[name] = {"sha256": digest, "rows": len(lines)}
-    _write_month(bucket, month, bits, expected, objects, until)
+    write_month(bucket, month, bits, expected, objects, until)
     return True
 
 
@@ -262,7 +262,7 @@ def _flush(waiting: dict[str, list[bytes]], folder: Path) -> None:
     waiting.clear()
 
 
-def _write_month(  # noqa: PLR0913, PLR0917 - the parts of a manifest
+def write_month(  # noqa: PLR0913, PLR0917 - the parts of a manifest
     bucket: Bucket, month: str, bits: int, rows: Mapping[str, int], objects: Mapping[str, Any], until: datetime
 ) -> None:
     """Write the manifest of a month, which names the earlier months too: a reader finds them all with one object."""
@@ -355,7 +355,7 @@ def run(bucket: Bucket, now: datetime) -> list[date]:
         day -= timedelta(days=1)
     for due in reversed(days):
         archive_day(bucket, due)
-    _begin(bucket, first)
+    begin(bucket, first)
     months = []
     month = f"{last + timedelta(days=1):%Y-%m}"
     while (month := month_before(month)) >= f"{first:%Y-%m}" and bucket.find(month_key(month)) is None:
@@ -379,19 +379,19 @@ def last_due(now: datetime) -> date:
     return (now.astimezone(UTC) - STREAM_LIFETIME).date() - timedelta(days=1)
 
 
-def _begin(bucket: Bucket, first: date) -> None:
+def begin(bucket: Bucket, first: date) -> None:
     """Write that nothing was before the first month, so that no reader misses the months before it."""
     before = month_before(f"{first:%Y-%m}")
     if bucket.find(month_key(before)) is None:
         until = _midnight(first) + RETENTION
-        _write_month(bucket, before, 0, dict.fromkeys(PSEUDONYMS, 0), {}, until)
+        write_month(bucket, before, 0, dict.fromkeys(PSEUDONYMS, 0), {}, until)
 
 
 def _midnight(day: date) -> datetime:
     return datetime.combine(day, time(), UTC)
 
 
-def _write(bucket: Bucket, key: str, lines: Sequence[bytes], until: datetime) -> str:
+def write_lines(bucket: Bucket, key: str, lines: Sequence[bytes], until: datetime) -> str:
     """Write lines, compressed; return the SHA-256 of the object."""
     stored = bucket.put_once(key, compress(lines), until)
     try:
