@@ -5,7 +5,9 @@ from typing import Any
 
 from api_particulier.audit import archive
 from api_particulier.audit.bucket import Bucket, NotProven
+from api_particulier.aws import s3
 from api_particulier.observability import LogEvent, count_archive_run, log
+from api_particulier.settings import settings
 
 
 class NotArchived(Exception):
@@ -14,8 +16,9 @@ class NotArchived(Exception):
 
 def lambda_handler(_event: dict[str, Any], _context: object) -> list[str]:
     """Archive what is due; return the days. Raise ``NotArchived`` when something is not what was sealed."""
+    bucket = Bucket(s3(), settings().seals_bucket, settings().seal_lock_mode)
     try:
-        days = archive.run(Bucket.from_environment(), datetime.now(UTC))
+        days = archive.run(bucket, datetime.now(UTC))
     except NotProven as error:
         log(LogEvent.NOT_ARCHIVED, place=str(error))
         raise NotArchived from None

@@ -12,13 +12,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 from itertools import count
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from botocore.exceptions import ClientError
 
 from api_particulier.audit.seals import Seal, key_of
-from api_particulier.aws import s3
-from api_particulier.settings import settings
 
 AT_ONCE: Final = 16
 """Objects read at the same time."""
@@ -35,10 +33,6 @@ class Bucket:
     client: Any
     name: str
     lock_mode: str = "COMPLIANCE"
-
-    @classmethod
-    def from_environment(cls) -> Self:
-        return cls(s3(), settings().seals_bucket, settings().seal_lock_mode)
 
     def find(self, key: str) -> bytes | None:
         """Return the content of an object, or None."""
