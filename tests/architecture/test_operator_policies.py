@@ -66,7 +66,7 @@ def test_there_is_a_policy_to_deploy_and_one_to_operate() -> None:
 @pytest.mark.skipif(not PARLIAMENT.exists(), reason="parliament is not installed: `make test` installs it")
 def test_every_statement_is_valid() -> None:
     checked = subprocess.run(
-        [PARLIAMENT, "--directory", FOLDER, "--json"],
+        [PARLIAMENT, "--directory", FOLDER, "--config", FOLDER / "parliament.yaml", "--json"],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
