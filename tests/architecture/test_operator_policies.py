@@ -107,6 +107,8 @@ def test_to_operate_is_neither_to_change_the_system_nor_to_rewrite_the_audit() -
     for change in (
         "iam:*",
         "s3:Delete*",
+        "s3:Put?*Policy",
+        "s3:PutLifecycle*",
         "kms:Schedule*",
         "lambda:*Code",
         "cloudformation:*ChangeSet",

@@ -141,6 +141,8 @@ def places(resource: Any) -> list[tuple[str, str]]:
         return [place for each in resource for place in places(each)]
     if "Fn::If" in resource:
         return [place for branch in resource["Fn::If"][1:] for place in places(branch)]
+    if "Fn::Split" in resource:
+        return places(resource["Fn::Split"][1])
     if "Ref" in resource:
         return [(resource["Ref"], "")]
     if "Fn::GetAtt" in resource:
@@ -347,8 +349,7 @@ def holds(expression: Any, values: dict[str, Any]) -> Any:
         return expression
     ((function, argument),) = expression.items()
     if function == "Ref":
-        value = values[argument]
-        return value.split(",") if PARAMETERS[argument]["Type"] == "CommaDelimitedList" else value
+        return values[argument]
     if function == "Fn::Not":
         return not holds(argument[0], values)
     first, second = holds(argument, values)
@@ -416,6 +417,7 @@ def test_what_sam_builds_alone_is_refused_with_what_to_run_and_what_make_builds_
         ("DomainCertificateArn", ["", OF_ACM], [OF_KMS, "certificate"]),
         ("WebAclArn", ["", OF_WAF], [OF_KMS, OF_WAF.replace("regional", "global")]),
         ("PseudonymKeyArn", ["", OF_KMS], [OF_ACM, "alias/pseudonymes"]),
+        ("FormerPseudonymKeyArns", ["", OF_KMS, f"{OF_KMS},{OF_KMS}"], [f"{OF_KMS}, {OF_KMS}", f"{OF_KMS},", ","]),
         ("MailSender", ["", "nepasrepondre@exemple.fr"], ["exemple.fr", "A <a@exemple.fr>"]),
         ("AlarmMail", ["", "astreinte@exemple.fr"], ["a@b@c"]),
         ("PageUrl", ["", "https://astreinte.exemple.fr/x"], ["http://astreinte.exemple.fr"]),
