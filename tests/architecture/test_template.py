@@ -353,8 +353,6 @@ def holds(expression: Any, values: dict[str, Any]) -> Any:
     if function == "Fn::Not":
         return not holds(argument[0], values)
     first, second = holds(argument, values)
-    if function == "Fn::EachMemberEquals":
-        return all(member == second for member in first)
     return first == second if function == "Fn::Equals" else second in first
 
 
