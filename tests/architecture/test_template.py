@@ -141,8 +141,7 @@ def places(resource: Any) -> list[tuple[str, str]]:
         return [place for each in resource for place in places(each)]
     if "Fn::If" in resource:
         return [place for branch in resource["Fn::If"][1:] for place in places(branch)]
-    if "Fn::Split" in resource:
-        return places(resource["Fn::Split"][1])
+    resource = resource.get("Fn::Split", [None, resource])[1]
     if "Ref" in resource:
         return [(resource["Ref"], "")]
     if "Fn::GetAtt" in resource:
@@ -232,6 +231,12 @@ def test_there_is_no_other_role_than_the_functions_and_the_gateways() -> None:
 
 OPEN_TO_SERVICES: Final = ("AWS::SNS::TopicPolicy", "AWS::S3::BucketPolicy")
 """The policies of resources, which let in services of AWS and no account."""
+
+
+def test_no_name_is_declared_twice() -> None:
+    # The last would be taken, and the first lost without a word.
+    declared = (ROOT / "template.yaml").read_text().partition("\nResources:\n")[2].partition("\nOutputs:\n")[0]
+    assert len(re.findall(r"^  \w+:", declared, re.MULTILINE)) == len(template()["Resources"])
 
 
 def kinds() -> set[str]:
