@@ -148,12 +148,14 @@ def _aws(certificates: Certificates) -> dict[bytes, bytes]:
         "scopes": {"L": [{"S": "dgfip_avis_imposition"}, {"S": "cnaf_attestation_droits"}]},
         "state": {"S": "active"},
         "created": {"S": "2026-01-01T00:00:00+00:00"},
+        "mac": {"S": "00" * 32},  # this KMS finds it right
     }
     return {
         b"DynamoDB_20120810.GetItem": _json({"Item": token}),
         b"DynamoDB_20120810.PutItem": _NOTHING,
         b"DynamoDB_20120810.UpdateItem": _NOTHING,
         b"TrentService.GenerateMac": _json({"Mac": b64encode(bytes(32)).decode()}, version="1.1"),
+        b"TrentService.VerifyMac": _json({"MacValid": True}, version="1.1"),
         b"secretsmanager.GetSecretValue": _json({"SecretString": certificates.secret()}, version="1.1"),
     }
 

@@ -41,7 +41,8 @@ def _issued_keys(deployment: Deployment, towns: list[Town]) -> Iterator[dict[Tow
                 expires=now + timedelta(days=1),
             )
             tokens.append(lifecycle.issue(deployment.key_store, new, now))
-        yield {town: lifecycle.reveal(deployment.key_store, token) for town, token in zip(towns, tokens, strict=True)}
+        store = deployment.key_store
+        yield {town: lifecycle.draw(store, token, now) for town, token in zip(towns, tokens, strict=True)}
     finally:
         for token in tokens:
             lifecycle.revoke(deployment.key_store, token)

@@ -113,6 +113,8 @@ class Deployment:
             usage_plan=self.outputs["UsagePlanId"],
             tokens_table=self.outputs["TokensTable"],
             environment=self.outputs["Environment"],
+            kms=self.kms,
+            token_key_id=self.outputs["TokenKeyId"],
         )
 
     @cached_property

@@ -14,6 +14,7 @@ from api_particulier.habilitations.model import (
     Request,
     UnprocessableEvent,
 )
+from api_particulier.keys import lifecycle
 from api_particulier.keys.lifecycle import KeyNotActive
 from api_particulier.keys.token import Token
 from ops.deployment import Deployment
@@ -55,13 +56,20 @@ def decide(  # noqa: PLR0913 - the parts of a decision, each by its name
 
 
 def link(deployment: Deployment, habilitation_id: str, now: datetime) -> tuple[str, Token]:
-    """Make a one-time link to the latest key of a habilitation; raise ``KeyNotActive`` without an active key."""
+    """Make a one-time link to the latest key of a habilitation or, if it was shown before, to one that replaces it.
+
+    Raise ``KeyNotActive`` without an active key, ``TooManyActiveKeys`` when a third would be active.
+    """
     deployment.habilitations.find(habilitation_id)
     tokens = provisioning.active_keys(deployment.key_store, habilitation_id, now)
     if not tokens:
         raise KeyNotActive(f"of the habilitation {habilitation_id}")
-    secret = key_link.create(deployment.habilitations, habilitation_id, tokens[0].id, deployment.operator, now)
-    return key_link.link(deployment.base_url, secret), tokens[0]
+    token = tokens[0]
+    if not token.is_pending:
+        token = lifecycle.rotate(deployment.key_store, token, lifecycle.OVERLAP, now)
+        deployment.habilitations.add_history(habilitation_id, "key_rotated", deployment.operator, now)
+    secret = key_link.create(deployment.habilitations, habilitation_id, token.id, deployment.operator, now)
+    return key_link.link(deployment.base_url, secret), token
 
 
 def replay(deployment: Deployment, now: datetime) -> list[Replayed]:

@@ -10,8 +10,11 @@ from datetime import UTC, date, datetime, timedelta
 
 from api_particulier.audit.reader import AuditReader
 from api_particulier.dynamodb import Table, serialize
-from api_particulier.keys.token import Token
-from api_particulier.scopes import fields_of, is_granted
+from api_particulier.habilitations.model import Habilitation
+from api_particulier.habilitations.repository import HabilitationRepository
+from api_particulier.keys.store import KeyStore
+from api_particulier.keys.token import ACTIVE, Token
+from api_particulier.scopes import fields_of, includes, is_granted
 from ops.functions import datasets
 
 LOOKED_BACK = timedelta(days=90)
@@ -127,3 +130,47 @@ def forget_suspicions(stats: Table, token: Token) -> None:
     """Delete the enumeration history of a token, which would suspend it again at its next suspect call."""
     for item in stats.query("#pk = :pk", {"pk": f"watch#{token.id}"}, consistent=True):
         stats.delete({"pk": item["pk"], "sk": item["sk"]})
+
+
+@dataclass(frozen=True)
+class TokenProblem:
+    """A token that is not what was granted."""
+
+    token: str
+    text: str
+
+
+def check_tokens(store: KeyStore, habilitations: HabilitationRepository) -> list[TokenProblem]:
+    """Return what is wrong with the active tokens: their MAC, their habilitation's grant, their key at the gateway.
+
+    A table's writer can put back an older token, or make a suspended one active again: the grant and the gateway, which
+    this writer cannot change, tell.
+    """
+    granted = {habilitation.id: habilitation for habilitation in habilitations.list_all()}
+    gateway = store.enabled_gateway_keys()
+    active = [token for token in store.list_all() if token.state == ACTIVE]
+    return [
+        TokenProblem(token.id, text)
+        for token in active
+        for text in (*_of_itself(store, token, gateway), *_of_its_grant(token, granted))
+    ]
+
+
+def _of_itself(store: KeyStore, token: Token, gateway: frozenset[str]) -> Iterator[str]:
+    if not store.is_as_signed(token):
+        yield "is not as it was signed" if token.mac else "is not signed"
+    if token.gateway_key_id not in gateway:
+        yield "is active, and its key at the gateway is disabled or deleted"
+
+
+def _of_its_grant(token: Token, granted: dict[str, Habilitation]) -> Iterator[str]:
+    if token.habilitation is None:
+        return
+    habilitation = granted.get(token.habilitation)
+    if habilitation is None or not habilitation.is_open or habilitation.request is None:
+        yield f"belongs to the habilitation {token.habilitation}, which is not approved"
+        return
+    if added := sorted(scope for scope in token.scopes if not includes(habilitation.granted, scope)):
+        yield f"opens {', '.join(added)}, which its habilitation does not grant"
+    if (token.organisation, token.siret) != (habilitation.request.organisation, habilitation.request.siret):
+        yield "names another administration than its habilitation"

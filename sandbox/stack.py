@@ -227,7 +227,8 @@ class LocalStack:
                 scopes=frozenset(EVERY_SCOPE),
                 expires=now + lifecycle.LIFETIME,
             )
-            api_key = lifecycle.reveal(deployment.key_store, lifecycle.issue(deployment.key_store, demonstration, now))
+            token = lifecycle.issue(deployment.key_store, demonstration, now)
+            api_key = lifecycle.draw(deployment.key_store, token, now)
         return {
             "api_url": f"{deployed.base_url(outputs['ApiId'])}/api",
             "v3_url": deployed.base_url(outputs["ApiV3Id"]),
@@ -257,27 +258,23 @@ class LocalStack:
 
     @staticmethod
     def _town_keys(key_store: KeyStore) -> dict[str, str]:
-        """Return a key for each démarche: an active one of its scopes, or a new one."""
+        """Issue a key for each démarche, in place of the one before, which no place keeps."""
         now = datetime.now(UTC)
-        tokens = {
-            (token.purpose, token.scopes): token
-            for token in lifecycle.list_all(key_store)
-            if token.is_active(now) and token.siret == demarches.SIRET
-        }
+        purposes = {demarche.finalite for demarche in demarches.demarches()}
+        for token in lifecycle.list_all(key_store):
+            if token.is_active(now) and token.siret == demarches.SIRET and token.purpose in purposes:
+                lifecycle.revoke(key_store, token)
         keys = {}
         for demarche in demarches.demarches():
-            token = tokens.get((demarche.finalite, demarche.portees))
-            if token is None:
-                new = lifecycle.NewToken(
-                    id=lifecycle.NewToken.new_id(),
-                    organisation=demarches.ORGANISATION,
-                    siret=demarches.SIRET,
-                    scopes=demarche.portees,
-                    purpose=demarche.finalite,
-                    expires=now + lifecycle.LIFETIME,
-                )
-                token = lifecycle.issue(key_store, new, now)
-            keys[demarche.chemin] = lifecycle.reveal(key_store, token)
+            new = lifecycle.NewToken(
+                id=lifecycle.NewToken.new_id(),
+                organisation=demarches.ORGANISATION,
+                siret=demarches.SIRET,
+                scopes=demarche.portees,
+                purpose=demarche.finalite,
+                expires=now + lifecycle.LIFETIME,
+            )
+            keys[demarche.chemin] = lifecycle.draw(key_store, lifecycle.issue(key_store, new, now), now)
         return keys
 
     def _await_url(self, url: str, process: str) -> None:

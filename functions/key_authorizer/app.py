@@ -8,8 +8,8 @@ gateway is deleted (docs/decisions/0045-secrets-drawn-when-shown.md).
 from typing import Any, Final
 
 from api_particulier import aws
+from api_particulier.keys.lookup import find_usage_key
 from api_particulier.keys.presented import presented_key
-from api_particulier.keys.token import find_usage_key
 from api_particulier.observability import log_unexpected
 
 aws.prepare()

@@ -26,6 +26,16 @@ class Ouverture(BaseModel):
     """Le lien reçu."""
 
     lien: str = Field(min_length=1, max_length=256, repr=False, description="Ce qui suit # dans l'adresse du lien")
+    ouvreur: str | None = Field(
+        default=None,
+        min_length=16,
+        max_length=256,
+        repr=False,
+        description=(
+            "Un texte tiré au hasard : si la réponse se perd, le même lien et le même texte donnent une autre clé,"
+            " pendant dix minutes"
+        ),
+    )
 
 
 class CleRemise(BaseModel):
@@ -52,7 +62,7 @@ ROUTES = (
         method="POST",
         summary="Montrer, une seule fois, la clé d'un lien",
         body=Ouverture,
-        body_example={"lien": "0" * 43},
+        body_example={"lien": "0" * 43, "ouvreur": "0" * 32},
         answer=CleRemise,
         example={
             "cle": "0" * 64,
@@ -77,11 +87,11 @@ def _show_page(request: Request) -> Response:
 
 def _reveal_key(request: Request) -> Response:
     try:
-        secret = Ouverture.model_validate_json(request.body).lien
+        opening = Ouverture.model_validate_json(request.body)
     except ValidationError:
         raise BadRequest(_MALFORMED) from None
     habilitations, store = HabilitationRepository.from_environment(), KeyStore.from_environment()
-    revealed = key_link.redeem(habilitations, store, secret, datetime.now(UTC))
+    revealed = key_link.redeem(habilitations, store, opening.lien, opening.ouvreur, datetime.now(UTC))
     body = {
         "cle": revealed.key,
         "jeton": revealed.token,

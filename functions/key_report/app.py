@@ -15,11 +15,11 @@ from api_particulier.api.handler import handle_public
 from api_particulier.api.openapi import Route
 from api_particulier.api.request import Request
 from api_particulier.api.response import Response, success
-from api_particulier.errors import AccessDenied, BadRequest
+from api_particulier.errors import BadRequest
 from api_particulier.habilitations.repository import HabilitationRepository
 from api_particulier.keys import lifecycle
 from api_particulier.keys.store import KeyStore
-from api_particulier.keys.token import REVOKED, find_by_key
+from api_particulier.keys.token import REVOKED, hash_key
 from api_particulier.observability import LogEvent, alert
 
 _MALFORMED = 'Le corps de la requête doit être {"key": "…"}, en JSON.'
@@ -84,11 +84,8 @@ def _keys_in(text: str) -> set[str]:
 
 def _revoke(key: str, request: Request) -> None:
     store = KeyStore.from_environment()
-    try:
-        token = lifecycle.find(store, find_by_key(key).id)  # the current token, not the cached one
-    except AccessDenied:
-        return
-    if token.state != REVOKED:
+    token = store.read(hash_key(key))  # as it is now, and even if it is not as it was signed
+    if token is not None and token.state != REVOKED:
         lifecycle.revoke(store, token)
         if token.habilitation:
             habilitations = HabilitationRepository.from_environment()

@@ -1,5 +1,6 @@
 """``api-particulier keys``: the keys of administrations, from their issue to their end."""
 
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
 from typing import Any
@@ -8,7 +9,7 @@ import click
 
 from api_particulier.habilitations import expiry_reminders
 from api_particulier.keys import lifecycle
-from api_particulier.keys.token import Token
+from api_particulier.keys.token import REVOKED, Token
 from ops.cli.options import (
     Future,
     Moment,
@@ -21,7 +22,7 @@ from ops.cli.options import (
     with_deployment,
 )
 from ops.deployment import Deployment
-from ops.keys import LOOKED_BACK, forget_suspicions, last_use, last_uses, scopes_used
+from ops.keys import LOOKED_BACK, check_tokens, forget_suspicions, last_use, last_uses, scopes_used
 
 
 @click.group()
@@ -76,7 +77,8 @@ def issue(  # noqa: PLR0913 - one parameter an option
 ) -> None:
     """Issue a key and print it.
 
-    Send it through a secure channel and keep no copy.
+    Send it through a secure channel and keep no copy. With --id, a key that was lost on its way is drawn again, within
+    10 minutes.
     """
     now = datetime.now(UTC)
     token_id = token_id or lifecycle.NewToken.new_id()
@@ -277,6 +279,34 @@ def repair(deployment: Deployment, *, as_json: bool) -> None:
     (print_json if as_json else print_text)({"undone": undone, "revoked": [token.id for token in ended]})
 
 
+@keys.command()
+@with_deployment
+def check(deployment: Deployment, *, as_json: bool) -> None:
+    """Compare every key with what signed it, with its habilitation and with the gateway; exit code 1 for a difference.
+
+    To be run each night.
+    """
+    found = check_tokens(deployment.key_store, deployment.habilitations)
+    if as_json:
+        print_json([asdict(problem) for problem in found])
+    for problem in [] if as_json else found:
+        click.echo(f"{problem.token}  {problem.text}")
+    if found:
+        raise click.exceptions.Exit(1)
+
+
+@keys.command()
+@recorded
+def sign(deployment: Deployment, *, as_json: bool) -> None:
+    """Sign the keys that were issued before tokens were signed; once, after the deployment that signs them."""
+    signed = [
+        token.id
+        for token in lifecycle.list_all(deployment.key_store)
+        if token.version == 0 and token.mac is None and token.state != REVOKED and deployment.key_store.sign(token)
+    ]
+    (print_json if as_json else print_text)({"signed": signed})
+
+
 def _add_history(deployment: Deployment, token: Token, change: str) -> None:
     """Add a change of a key to the history of its habilitation, if it has one."""
     if token.habilitation:
@@ -284,7 +314,7 @@ def _add_history(deployment: Deployment, token: Token, change: str) -> None:
 
 
 def _print_key(deployment: Deployment, token: Token, *, as_json: bool) -> None:
-    key, described = lifecycle.reveal(deployment.key_store, token), _describe(token)
+    key, described = lifecycle.draw(deployment.key_store, token, datetime.now(UTC)), _describe(token)
     if as_json:
         print_json({"id": token.id, "key": key} | {name: described[name] for name in ("scopes", "expires")})
     else:

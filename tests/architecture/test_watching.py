@@ -19,7 +19,13 @@ FILTERS = resources("AWS::Logs::MetricFilter")
 API = resources("AWS::Serverless::Api")["Api"]
 PROVIDERS = {ban.PROVIDER, caf.PROVIDER, impot_particulier.PROVIDER, svair.PROVIDER}
 ENVIRONMENT: Final = "production"
-PER_MINUTE: Final = {"DatapassDeadLettersAlarm", "LinkReopenedAlarm", "KeyCompromisedAlarm", "AuditTamperingAlarm"}
+PER_MINUTE: Final = {
+    "DatapassDeadLettersAlarm",
+    "LinkReopenedAlarm",
+    "KeyCompromisedAlarm",
+    "AuditTamperingAlarm",
+    "TokenTamperedAlarm",
+}
 """What must be known at once, at its first occurrence."""
 HEARTBEATS: Final = {"ProbesSilentAlarm", "AuditArchiveAlarm"}
 """The alarms that ring when their metric is missing: what it measures has stopped."""

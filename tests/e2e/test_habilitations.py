@@ -288,7 +288,7 @@ def test_without_access_to_the_dead_letter_queue_an_unprocessable_event_is_refus
     assert datapass.post(payload).status_code == 200
 
 
-@pytest.mark.parametrize("sid", ["OpenLinks", "KeepHistory", "ReadTokens", "FindTokens", "RevealGatewayKeys"])
+@pytest.mark.parametrize("sid", ["OpenLinks", "KeepHistory", "DrawKeys", "SignTokens"])
 def test_without_a_statement_no_link_shows_a_key(stack: Stack, datapass: Datapass, sid: str) -> None:
     approved = datapass.approve("dgfip_nombre_parts")
     address = stack.run_cli("habilitations", "link", approved.habilitation)["link"]

@@ -100,15 +100,16 @@ def test_ten_issuances_of_one_id_at_once_make_one_key(stack: Stack) -> None:
     assert len(set(issued)) == 1
     found = gateway.api.get_api_keys(nameQuery=f"api-particulier-{new.id}")["items"]
     assert [key["id"] for key in found] == [issued[0].gateway_key_id]
-    assert stack.get("/introspect", key=lifecycle.reveal(gateway, issued[0])).status_code == 200
+    assert stack.get("/introspect", key=lifecycle.draw(gateway, issued[0], now)).status_code == 200
     assert lifecycle.stale_issuances(gateway, now + timedelta(hours=1)) == []
 
 
-def test_issuing_the_same_id_again_shows_the_same_key_and_a_repair_revokes_expired_ones(stack: Stack) -> None:
+def test_issuing_the_same_id_again_replaces_a_lost_key_and_a_repair_revokes_expired_ones(stack: Stack) -> None:
     token_id = lifecycle.NewToken.new_id()
-    first, again = (stack.issue_key("dgfip_nombre_parts", options=("--id", token_id)) for _ in range(2))
-    assert first == again
+    lost, first = (stack.issue_key("dgfip_nombre_parts", options=("--id", token_id)) for _ in range(2))
+    assert first == lost | {"key": first["key"]}
     assert first["id"] == token_id
+    assert stack.get("/introspect", key=lost["key"]).status_code == 401
     ended = stack.issue_expired_key("dgfip_nombre_parts")["id"]
     repaired = stack.run_cli("keys", "repair")
     assert repaired["undone"] == []

@@ -119,7 +119,7 @@ def put(cloud: Cloud, **changes: Any) -> Token:
         habilitation="42",
     )
     token = replace(token, **changes)
-    cloud.tokens.put_item(Item=token.to_item())
+    cloud.put_token(token.to_item())
     return token
 
 

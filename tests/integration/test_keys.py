@@ -14,7 +14,7 @@ import pytest
 
 from api_particulier.keys import lifecycle
 from api_particulier.keys.store import KEY_TAG, LEASE, KeyStore
-from api_particulier.keys.token import Token, hash_key
+from api_particulier.keys.token import Token
 from tests.support.cloud import Cloud
 from tests.support.function import call_api, new_environment
 
@@ -35,10 +35,11 @@ def new(**changes: Any) -> lifecycle.NewToken:
 
 
 @pytest.fixture
-def store(cloud: Cloud) -> KeyStore:
+def store(cloud: Cloud) -> KeyStore:  # noqa: ARG001 - its tables are used
     api = boto3.client("apigateway")
     plan = api.create_usage_plan(name="api-particulier-local")["id"]
-    return KeyStore(api, boto3.client("dynamodb"), plan, cloud.tokens.name, "essai")
+    own = KeyStore.from_environment()
+    return replace(own, api=api, dynamodb=boto3.client("dynamodb"), usage_plan=plan, environment="essai")
 
 
 def assert_complete(store: KeyStore, cloud: Cloud) -> Counter[str]:
@@ -50,26 +51,83 @@ def assert_complete(store: KeyStore, cloud: Cloud) -> Counter[str]:
     # AWS takes a key that is deleted out of its plans; moto leaves it there.
     ids = {key["id"] for key in made}
     assert {item["gateway_key_id"] for item in items} == ids == ids & {key["id"] for key in planned}
-    assert {item["key_hash"] for item in items} == {hash_key(key["value"]) for key in made}
+    assert {item["key_hash"] for item in items} == {f"token#{item['id']!s}" for item in items}
+    assert {key["value"] for key in made} == {item["usage_key"] for item in items}
     return Counter(str(item["id"]) for item in items)
 
 
-def status_of_call(store: KeyStore, token: Token) -> int:
+def status_of_call(token: Token) -> int:
     """Return the status of a call with the token's key, in an environment that has cached nothing."""
     new_environment()
-    return call_api("introspect/introspect", key=lifecycle.reveal(store, token)).status
+    return call_api("introspect/introspect", key=KEYS[token.id]).status
+
+
+KEYS: dict[str, str] = {}
+"""The keys drawn by tests, by the ids of their tokens: no place of the service keeps one."""
+
+
+def show(store: KeyStore, token: Token) -> Token:
+    """Draw the key of a token, and return the token as it is then."""
+    KEYS[token.id] = lifecycle.draw(store, token, NOW)
+    return lifecycle.find(store, token.id)
+
+
+def issue(store: KeyStore, new_token: lifecycle.NewToken) -> Token:
+    """Issue a key and draw it."""
+    return show(store, lifecycle.issue(store, new_token, NOW))
 
 
 # ── Issuing ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_key_opens_its_scopes_and_only_the_gateway_keeps_it(store: KeyStore, cloud: Cloud) -> None:
-    token = lifecycle.issue(store, new(), NOW)
-    key = lifecycle.reveal(store, token)
+def test_a_key_opens_its_scopes_and_no_place_keeps_it(store: KeyStore, cloud: Cloud) -> None:
+    token = issue(store, new())
+    key = KEYS[token.id]
     assert (len(key), int(key, 16) > 0) == (64, True)
     assert call_api("introspect/introspect", key=key).body["scopes"] == sorted(SCOPES)
-    assert key not in str(cloud.tokens.scan()["Items"])
-    assert lifecycle.find(store, token.id) == token
+    gateway = store.api.get_api_keys(includeValues=True)["items"]
+    assert key not in str(cloud.tokens.scan()["Items"]) + str(gateway)
+    assert [made["value"] for made in gateway] == [token.usage_key]
+
+
+def test_nothing_opens_a_token_whose_key_was_not_drawn(store: KeyStore) -> None:
+    token = lifecycle.issue(store, new(), NOW)
+    for guess in (token.key_hash, token.id, str(token.usage_key)):
+        new_environment()
+        assert call_api("introspect/introspect", key=guess).status == 401
+
+
+def test_a_key_lost_on_its_way_is_drawn_again_for_a_few_minutes_and_opens_nothing_more(store: KeyStore) -> None:
+    token = issue(store, new())
+    lost = KEYS[token.id]
+    KEYS[token.id] = lifecycle.draw(store, token, NOW + lifecycle.AGAIN)
+    assert status_of_call(token) == 200
+    new_environment()
+    assert call_api("introspect/introspect", key=lost).status == 401
+    with pytest.raises(lifecycle.KeyShown, match=token.id):
+        lifecycle.draw(store, token, NOW + 2 * lifecycle.AGAIN + timedelta(seconds=1))
+    assert status_of_call(token) == 200
+
+
+def test_ten_simultaneous_drawings_leave_one_key_that_opens(store: KeyStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    token = lifecycle.issue(store, new(), NOW)
+    lock = RLock()
+    client: Any = store.dynamodb
+    call = client._make_api_call  # noqa: SLF001 - the one way of every call
+
+    def alone(operation: str, arguments: Any) -> Any:
+        with lock:
+            return call(operation, arguments)
+
+    monkeypatch.setattr(client, "_make_api_call", alone)
+    monkeypatch.setattr(lifecycle, "_ATTEMPTS", 100)
+    with ThreadPoolExecutor(10) as pool:
+        keys = list(pool.map(lambda _: lifecycle.draw(store, token, NOW), range(10)))
+    statuses = []
+    for key in keys:
+        new_environment()
+        statuses.append(call_api("introspect/introspect", key=key).status)
+    assert sorted(statuses) == [200] + [401] * 9
 
 
 def test_a_key_at_the_gateway_has_the_tag_by_which_functions_may_use_it(store: KeyStore) -> None:
@@ -181,7 +239,7 @@ def test_a_killed_issue_can_be_undone(store: KeyStore, cloud: Cloud) -> None:
             break
         assert_complete(store, cloud)
     lifecycle.cancel_issuance(store, kept.id)
-    assert status_of_call(store, kept) == 200
+    assert status_of_call(show(store, kept)) == 200
 
 
 def test_ten_simultaneous_issues_of_an_id_make_one_key(
@@ -242,16 +300,16 @@ def test_a_duplicate_gateway_key_is_removed(store: KeyStore, cloud: Cloud) -> No
 
 def test_a_function_finds_its_usage_plan_by_its_name(store: KeyStore) -> None:
     assert KeyStore.from_environment().plan == store.usage_plan
-    assert status_of_call(store, lifecycle.issue(KeyStore.from_environment(), new(), NOW)) == 200
+    assert status_of_call(issue(KeyStore.from_environment(), new())) == 200
 
 
 # ── Rotating ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_both_keys_of_a_rotation_work_until_the_end_of_the_overlap(store: KeyStore) -> None:
-    old = lifecycle.issue(store, new(allowed=("203.0.113.0/24",), habilitation="42"), NOW)
-    fresh = lifecycle.rotate(store, old, timedelta(days=7), NOW)
-    assert (status_of_call(store, old), status_of_call(store, fresh)) == (200, 200)
+    old = issue(store, new(allowed=("203.0.113.0/24",), habilitation="42"))
+    fresh = show(store, lifecycle.rotate(store, old, timedelta(days=7), NOW))
+    assert (status_of_call(old), status_of_call(fresh)) == (200, 200)
     assert (fresh.scopes, fresh.allowed, fresh.habilitation) == (old.scopes, old.allowed, "42")
     assert fresh.expires == NOW + lifecycle.LIFETIME
     old = lifecycle.find(store, old.id)
@@ -260,19 +318,21 @@ def test_both_keys_of_a_rotation_work_until_the_end_of_the_overlap(store: KeySto
 
 
 def test_a_rotation_does_not_extend_the_old_key(store: KeyStore) -> None:
-    old = lifecycle.issue(store, new(expires=NOW + timedelta(days=2)), NOW)
+    old = issue(store, new(expires=NOW + timedelta(days=2)))
     lifecycle.rotate(store, old, timedelta(days=7), NOW)
     assert lifecycle.find(store, old.id).expires == old.expires
 
 
 @pytest.mark.parametrize("habilitation", [None, "42"])
-def test_a_habilitation_has_two_active_keys_at_most(store: KeyStore, cloud: Cloud, habilitation: str | None) -> None:
-    first = lifecycle.issue(store, new(habilitation=habilitation), NOW)
+def test_a_habilitation_has_two_active_keys_at_most(store: KeyStore, habilitation: str | None) -> None:
+    first = issue(store, new(habilitation=habilitation))
     second = lifecycle.rotate(store, first, timedelta(days=7), NOW)
+    assert lifecycle.rotate(store, first, timedelta(days=7), NOW) == second  # not shown yet: it may have been lost
+    show(store, second)
     for token in (first, second):
         with pytest.raises(lifecycle.TooManyActiveKeys, match=f"{first.id} and {second.id}"):
             lifecycle.rotate(store, token, timedelta(days=7), NOW)
-    assert len(assert_complete(store, cloud)) == 2
+
     after = NOW + timedelta(days=7)
     third = lifecycle.rotate(store, second, timedelta(days=7), after)
     with pytest.raises(lifecycle.KeyNotActive, match=first.id):
@@ -284,16 +344,16 @@ def test_a_habilitation_has_two_active_keys_at_most(store: KeyStore, cloud: Clou
 
 
 def test_a_rotation_can_be_done_again_after_its_new_key_is_revoked(store: KeyStore) -> None:
-    old = lifecycle.issue(store, new(), NOW)
+    old = issue(store, new())
     lost = lifecycle.rotate(store, old, timedelta(days=7), NOW)
     lifecycle.revoke(store, lost)
-    again = lifecycle.rotate(store, old, timedelta(days=7), NOW)
+    again = show(store, lifecycle.rotate(store, old, timedelta(days=7), NOW))
     assert again.id != lost.id
-    assert status_of_call(store, again) == 200
+    assert status_of_call(again) == 200
 
 
 def test_a_key_revoked_during_its_rotation_gets_no_successor(store: KeyStore) -> None:
-    old = lifecycle.issue(store, new(), NOW)
+    old = issue(store, new())
     process = Process(store, float("inf"))
 
     def revoke(model: Any, **_: Any) -> None:
@@ -312,18 +372,16 @@ def test_a_key_revoked_during_its_rotation_gets_no_successor(store: KeyStore) ->
 
 
 def test_an_expired_key_that_is_extended_works_again(store: KeyStore) -> None:
-    token = lifecycle.issue(store, new(expires=NOW - timedelta(days=1)), NOW)
-    assert status_of_call(store, token) == 401
+    token = issue(store, new(expires=NOW - timedelta(days=1)))
+    assert status_of_call(token) == 401
     token = lifecycle.extend(store, token, NOW + timedelta(days=1), NOW)
-    assert status_of_call(store, token) == 200
+    assert status_of_call(token) == 200
 
 
 def test_the_scopes_of_a_key_can_only_be_reduced(store: KeyStore) -> None:
-    token = lifecycle.issue(store, new(), NOW)
+    token = issue(store, new())
     reduced = lifecycle.reduce_scopes(store, token, frozenset({"dgfip_declarant1_nom", "dgfip_nombre_parts"}))
-    assert call_api("introspect/introspect", key=lifecycle.reveal(store, token)).body["scopes"] == sorted(
-        reduced.scopes
-    )
+    assert call_api("introspect/introspect", key=KEYS[token.id]).body["scopes"] == sorted(reduced.scopes)
     for wider in ("dgfip_declarant1_prenoms", "dgfip_adresse", "dgfip_avis_imposition", "cnaf_enfants", "unknown"):
         with pytest.raises(lifecycle.ScopesNotReduced, match=wider):
             lifecycle.reduce_scopes(store, token, frozenset({"dgfip_nombre_parts", wider}))
@@ -333,28 +391,28 @@ def test_the_scopes_of_a_key_can_only_be_reduced(store: KeyStore) -> None:
 
 
 def test_a_bundle_can_be_reduced_to_a_smaller_bundle(store: KeyStore) -> None:
-    token = lifecycle.issue(store, new(scopes=frozenset({"dgfip_avis_imposition"})), NOW)
+    token = issue(store, new(scopes=frozenset({"dgfip_avis_imposition"})))
     assert lifecycle.reduce_scopes(store, token, frozenset({"dgfip_adresse"})).scopes == {"dgfip_adresse"}
 
 
 def test_a_key_works_from_its_ranges_of_addresses_only(store: KeyStore) -> None:
-    token = lifecycle.issue(store, new(), NOW)
+    token = issue(store, new())
     lifecycle.set_allowed_ips(store, token, ["192.0.2.0/24"])
-    assert status_of_call(store, token) == 403
+    assert status_of_call(token) == 403
     lifecycle.set_allowed_ips(store, token, ["192.0.2.0/24", "203.0.113.0/24"])
-    assert status_of_call(store, token) == 200
+    assert status_of_call(token) == 200
     lifecycle.set_allowed_ips(store, token, [])
-    assert status_of_call(store, token) == 200
+    assert status_of_call(token) == 200
 
 
 def test_a_revoked_key_is_deleted_at_the_gateway_and_cannot_be_changed(store: KeyStore) -> None:
-    token = lifecycle.issue(store, new(), NOW)
-    key = lifecycle.reveal(store, token)
+    token = issue(store, new())
+    key = KEYS[token.id]
     assert lifecycle.revoke(store, token) == lifecycle.revoke(store, token)
     assert store.api.get_api_keys()["items"] == []
     assert call_api("introspect/introspect", key=key).status == 401
     for change in (
-        lambda: lifecycle.reveal(store, token),
+        lambda: lifecycle.draw(store, token, NOW),
         lambda: lifecycle.extend(store, token, NOW + timedelta(days=900), NOW),
         lambda: lifecycle.reduce_scopes(store, token, frozenset({"dgfip_nombre_parts"})),
         lambda: lifecycle.set_allowed_ips(store, token, []),
@@ -365,7 +423,7 @@ def test_a_revoked_key_is_deleted_at_the_gateway_and_cannot_be_changed(store: Ke
 
 
 def test_a_key_can_be_extended_for_90_days_before_its_place_is_taken_back(store: KeyStore) -> None:
-    ended, _ = lifecycle.issue(store, new(expires=NOW), NOW), lifecycle.issue(store, new(), NOW)
+    ended, _ = issue(store, new(expires=NOW)), issue(store, new())
     assert lifecycle.long_expired(store, NOW + lifecycle.KEPT - timedelta(seconds=1)) == []
     assert lifecycle.long_expired(store, NOW + lifecycle.KEPT) == [ended]
     lifecycle.revoke(store, ended)

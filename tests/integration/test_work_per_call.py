@@ -67,4 +67,4 @@ def test_a_first_call_reads_single_items_and_never_lists(
         called(door, key)
     assert providers() > 0
     operations = {operation for operation, _ in asked}
-    assert operations <= {"GetItem", "PutItem", "UpdateItem", "GenerateMac", "GetSecretValue"}
+    assert operations <= {"GetItem", "PutItem", "UpdateItem", "GenerateMac", "VerifyMac", "GetSecretValue"}

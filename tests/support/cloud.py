@@ -1,11 +1,12 @@
 """AWS in process, played by moto: the tables, the KMS keys and the queue that the template gives to functions."""
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from os import environ
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -13,7 +14,7 @@ import pytest
 from moto import mock_aws
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
-from api_particulier.keys import token
+from api_particulier.keys import mac, token
 from tests.support.template import resources
 from tests.support.wire import serve
 
@@ -35,7 +36,7 @@ class Cloud:
     habilitations: "Table"
 
     def issue_key(self, *scopes: str, key: str | None = None, **changes: Any) -> str:
-        """Store an active token with these scopes and return its key; ``changes`` replace attributes of the item."""
+        """Store a signed active token with these scopes and return its key; ``changes`` replace attributes of it."""
         key = key or secrets.token_hex(32)
         item = {
             "key_hash": token.hash_key(key),
@@ -47,8 +48,16 @@ class Cloud:
             "created": datetime.now(UTC).isoformat(),
             "expires": (datetime.now(UTC) + timedelta(days=1)).isoformat(),
         }
-        self.tokens.put_item(Item=item | changes)
+        self.put_token(item | changes)
         return key
+
+    def put_token(self, item: Mapping[str, Any]) -> None:
+        """Store the item of a token, signed as the issuing code signs it, unless it has a MAC."""
+        try:
+            signed = {"mac": mac.sign(_client("kms"), environ["TOKEN_KEY_ID"], token.Token.from_item(item))}
+        except (TypeError, ValueError):
+            signed = {}  # malformed: no code signs it
+        self.tokens.put_item(Item=signed | dict(item))
 
     def audit_records(self) -> list[dict[str, Any]]:
         """Return the items of the audit table, oldest first (their ids are UUIDv7)."""
@@ -86,7 +95,7 @@ def moto_cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
             tables[name] = dynamodb.create_table(TableName=name, **arguments)
         # moto generates an RSA pair for every key, a twentieth of a second each; a MAC key needs none.
         monkeypatch.setattr("moto.kms.models.generate_private_key", lambda _: None)
-        for logical_id in ("PseudonymKey", "EntryKey", "OperatorKey"):
+        for logical_id in ("PseudonymKey", "EntryKey", "OperatorKey", "TokenKey"):
             variable = f"{logical_id.removesuffix('Key').upper()}_KEY_ID"
             properties = resources("AWS::KMS::Key")[logical_id]
             key = _client("kms").create_key(KeySpec=properties["KeySpec"], KeyUsage=properties["KeyUsage"])

@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from threading import RLock
 from typing import TYPE_CHECKING, Any, cast
@@ -14,9 +15,9 @@ import pytest
 
 from api_particulier.aws import apigateway, dynamodb, sqs
 from api_particulier.habilitations.repository import HabilitationRepository
+from api_particulier.keys import lifecycle
 from api_particulier.keys.store import KeyStore
 from api_particulier.keys.token import Token
-from api_particulier.settings import settings
 from tests.support.cloud import Cloud
 from tests.support.function import Response, event, invoke, new_environment
 
@@ -79,7 +80,7 @@ class Town:
 
     @property
     def key_store(self) -> KeyStore:
-        return KeyStore(self.api, boto3.client("dynamodb"), self.plan, self.cloud.tokens.name, settings().environment)
+        return replace(KeyStore.from_environment(), api=self.api, usage_plan=self.plan)
 
     def gateway_keys(self) -> list[str]:
         """Return the values of the gateway's API keys that belong to the usage plan."""
@@ -88,7 +89,12 @@ class Town:
         return [key["value"] for key in keys if key["id"] in planned]
 
     def tokens(self) -> list[Token]:
-        return [Token.from_item(item) for item in self.cloud.tokens.scan()["Items"]]
+        return self.key_store.list_all()
+
+    def show_key(self) -> str:
+        """Draw the key of the only token, as its link does, and return it."""
+        (token,) = self.tokens()
+        return lifecycle.draw(self.key_store, token, datetime.now(UTC))
 
     def stored_items(self) -> list[dict[str, Any]]:
         """Return all items of the habilitations table."""

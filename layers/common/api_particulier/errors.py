@@ -2,7 +2,8 @@
 
 ApiError
 ├── AccessDenied 401          no key, or one that is unknown, disabled, expired or revoked
-│   └── BadSignature          the request is not signed, or not with the shared secret
+│   ├── BadSignature          the request is not signed, or not with the shared secret
+│   └── TokenTampered         the token's item is not as the issuing code signed it
 ├── Forbidden 403
 │   ├── InsufficientScopes    the token opens none of the dataset's fields
 │   └── AddressNotAllowed     the caller's address is outside the token's ranges
@@ -79,6 +80,16 @@ class BadSignature(AccessDenied):
 
     reason = "Signature missing or wrong"
     message = "La signature de l'appel est absente ou incorrecte"
+
+
+class TokenTampered(AccessDenied):
+    """La clé est absente, inconnue, désactivée, expirée ou révoquée."""
+
+    # A caller is not informed that the table was tampered with.
+
+    def __init__(self, token_id: str) -> None:
+        super().__init__()
+        self.token_id = token_id
 
 
 class Forbidden(ApiError):

@@ -62,6 +62,8 @@ class LogEvent(StrEnum):
     """A token asked, in a day, about half of the people that it may ask about, or of those that may be unknown."""
     SUSPICION_FORGED = "suspicion_forged"
     """A message of the queue of suspicions has no valid MAC: it was not sent by a dataset's function."""
+    TOKEN_TAMPERED = "token_tampered"  # noqa: S105 - a name
+    """The item of a token is not as the issuing code signed it; its calls are refused."""
     TOKEN_SUSPENDED = "token_suspended"  # noqa: S105 - a name
     """A token is suspended because its questions are an enumeration."""
     HABILITATION_RECEIVED = "habilitation_told"

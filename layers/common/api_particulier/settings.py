@@ -46,6 +46,10 @@ class Settings(BaseModel):
     """The KMS key from which the MAC of audit records is derived."""
     operator_key_id: str = ""
     """The same for the records of operators' commands; only the sealing function needs it."""
+    token_key_id: str = ""
+    """The KMS key of the MAC of tokens."""
+    unsigned_tokens: Literal["refused", "accepted"] = "refused"
+    """``accepted`` until an operator has signed the tokens that were issued before their MAC."""
     former_pseudonym_key_ids: str = ""
     """Those before its rotations, separated by commas; only the citizen's access log needs them."""
     enumeration_slowed_at: Annotated[int, Field(ge=2)] = 80

@@ -21,9 +21,9 @@ from api_particulier.api.request import Request, negotiate_format, preferred_for
 from api_particulier.api.response import Response, refusal, success
 from api_particulier.audit.pseudonyms import pseudonym
 from api_particulier.audit.record import DATASET, AuditRecord, write
-from api_particulier.errors import ApiError, AuditUnavailable, InsufficientScopes, InternalError
-from api_particulier.keys import token as tokens
-from api_particulier.keys.token import Token
+from api_particulier.errors import ApiError, AuditUnavailable, InsufficientScopes, InternalError, TokenTampered
+from api_particulier.keys import lookup
+from api_particulier.keys.token import Token, check_usable
 from api_particulier.observability import log_unexpected, record_call
 from api_particulier.scopes import allowed_fields, mask, scopes_of
 
@@ -106,13 +106,17 @@ def handle_public(
 
 
 def authenticate(request: Request, record: AuditRecord) -> Token:
-    """Return the caller's token; raise ``AccessDenied`` or ``AddressNotAllowed`` when it cannot be used.
+    """Return the caller's token; raise ``AccessDenied``, ``TokenTampered`` or ``AddressNotAllowed`` otherwise.
 
     The audit record names the token before it is checked, so that a refused key leaves a trace too.
     """
-    token = tokens.find_by_key(request.key)
+    try:
+        token = lookup.find_by_key(request.key)
+    except TokenTampered as error:  # the item's administration is not to be believed
+        record.token, record.suspicion = error.token_id, "tampered"
+        raise
     record.identify(token)
-    tokens.check_usable(token, request.address)
+    check_usable(token, request.address)
     return token
 
 

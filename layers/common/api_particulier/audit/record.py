@@ -71,7 +71,8 @@ class AuditRecord:
     warnings: list[str] = field(default_factory=list)
     """Why a part of the response is missing, in words of the project."""
     suspicion: str | None = None
-    """``slowed`` or ``suspended``, for a question refused because it looks like an enumeration."""
+    """``slowed`` or ``suspended``, for a question refused because it looks like an enumeration; ``tampered``, for a
+    token that is not as it was signed."""
     status: int = 500
     error: str | None = None
     target: str | None = None

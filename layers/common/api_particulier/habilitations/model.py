@@ -258,4 +258,6 @@ class OneTimeLink:
     token_id: str
     expires: int
     """Unix seconds."""
-    is_opened: bool = False
+    opened: datetime | None = None
+    opener: str | None = None
+    """The SHA-256 of what its opener drew to be recognised again, in hexadecimal."""

@@ -122,7 +122,7 @@ def _provision(store: KeyStore, habilitation: Habilitation, event: HabilitationE
     )
     # The index may be late to list the issued key. A suspended key is aligned too: its suspension stands, and what was
     # granted holds once an operator lifts it.
-    tokens = {token.key_hash: token for token in (*store.list_for_habilitation(habilitation.id), issued)}
+    tokens = {token.id: token for token in (*store.list_for_habilitation(habilitation.id), issued)}
     alive = [token for token in tokens.values() if not token.is_over(now)]
     for token in alive:
         _sync_key(store, token, habilitation, with_scopes=event.type == HabilitationEventType.APPROVE)
@@ -135,15 +135,15 @@ def _provision(store: KeyStore, habilitation: Habilitation, event: HabilitationE
 def _sync_key(store: KeyStore, token: Token, habilitation: Habilitation, *, with_scopes: bool) -> None:
     """Give a key the administration of the request and, after an approval, the granted scopes."""
     assert habilitation.request is not None  # noqa: S101 - it was approved
-    synced = store.set_holder(
+    scopes = {"scopes": frozenset(habilitation.granted)} if with_scopes else {}
+    lifecycle.set_granted(
+        store,
         token,
         organisation=habilitation.request.organisation,
         siret=habilitation.request.siret,
-        purpose=habilitation.request.purpose,
-        scopes=habilitation.granted if with_scopes else None,
+        purpose=habilitation.request.purpose or None,
+        **scopes,
     )
-    if synced is None:
-        raise lifecycle.UnknownToken(token.id)
 
 
 def _revoke_keys(store: KeyStore, habilitation: Habilitation) -> None:

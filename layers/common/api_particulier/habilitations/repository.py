@@ -134,17 +134,20 @@ class HabilitationRepository:
         item = self._table.get(_link_key(digest), consistent=True)
         if item is None:
             return None
-        return OneTimeLink(digest, item["of"], item["token"], item["until"], is_opened="opened" in item)
+        opened = datetime.fromisoformat(item["opened"]) if "opened" in item else None
+        return OneTimeLink(digest, item["of"], item["token"], item["until"], opened, item.get("opener"))
 
-    def mark_link_opened(self, link: OneTimeLink, now: datetime) -> bool:
-        """Record that a link was opened; return False when it was opened before."""
-        opened = self._table.update(
+    def marking_link_opened(
+        self, link: OneTimeLink, opener: str | None, now: datetime
+    ) -> "list[TransactWriteItemTypeDef]":
+        """Return the writes that record the opening of a link, unless another came first, and its history entry."""
+        opening = self._table.updating(
             _link_key(link.digest),
-            "SET opened = :now",
+            "SET opened = :now" + (", opener = :opener" if opener else ""),
             condition="attribute_exists(habilitation) AND attribute_not_exists(opened)",
-            values={"now": now.astimezone(UTC).isoformat()},
+            values={"now": now.astimezone(UTC).isoformat()} | ({"opener": opener} if opener else {}),
         )
-        return opened is not None
+        return [opening, self.adding_history(link.habilitation, "link_opened", "the link", now)]
 
     def acquire_mailing(self, habilitation_id: str, token_id: str) -> bool:
         """Reserve the message that carries the link of a key; return False when it is sent or being sent."""

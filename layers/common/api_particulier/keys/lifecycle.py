@@ -1,8 +1,9 @@
-"""The life of a key: issued, revealed, extended, rotated, reduced, suspended, revoked.
+"""The life of a key: issued, drawn, extended, rotated, reduced, suspended, revoked.
 
 A key has two parts, which live and die together: an API Gateway key in the usage plan, which counts the calls, and a
-token in the tokens table, which holds what it opens. API Gateway alone keeps the value of the key; the table keeps its
-SHA-256 (docs/decisions/0009-issuing-keys.md).
+token in the tokens table, which holds what it opens (docs/decisions/0009-issuing-keys.md). The secret that a caller
+presents is drawn when it is shown, and kept nowhere: the table has its SHA-256, and the value of the gateway key opens
+nothing (docs/decisions/0045-secrets-drawn-when-shown.md).
 
 The two parts are not written in one transaction, so ``issue`` can be interrupted between any two steps. Calling it
 again with the same id finishes the work: it finds by its name the gateway key that was made. A lease in the tokens
@@ -10,17 +11,18 @@ table lets one caller at a time work on an id; it is deleted in the transaction 
 """
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from time import monotonic, sleep
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from uuid6 import uuid7
 
 from api_particulier.dynamodb import TransactionCancelled
-from api_particulier.keys.store import LEASE, KeyRefused, KeyStore
-from api_particulier.keys.token import ACTIVE, REVOKED, SUSPENDED, Token, hash_key
+from api_particulier.keys.store import LEASE, KeyRefused, KeyStore, gateway_key_name
+from api_particulier.keys.token import ACTIVE, BY_ID, REVOKED, SUSPENDED, Token, hash_key
 from api_particulier.scopes import includes
 
 if TYPE_CHECKING:
@@ -32,6 +34,9 @@ OVERLAP: Final = timedelta(days=30)
 """How long a rotated key still works, by default."""
 KEPT: Final = timedelta(days=90)
 """How long an expired key can still be extended."""
+AGAIN: Final = timedelta(minutes=10)
+"""How long a secret may be drawn again, in place of one that was lost on its way."""
+_ATTEMPTS: Final = 10
 _PATIENCE: Final = 15.0
 """Seconds to wait for another issuer of the same id."""
 
@@ -69,6 +74,20 @@ class ScopesNotReduced(KeyRefused):
 
     def __init__(self, *scopes: str) -> None:
         super().__init__(f"narrowing cannot add {', '.join(sorted(scopes))}")
+
+
+class KeyShown(KeyRefused):
+    """The key was shown, and is kept nowhere: it cannot be shown again."""
+
+    def __init__(self, token_id: str) -> None:
+        super().__init__(f"the key {token_id} was shown, and no place keeps it: rotate or revoke it")
+
+
+class TokenBusy(KeyRefused):
+    """Other changes of the token keep coming first."""
+
+    def __init__(self, token_id: str) -> None:
+        super().__init__(f"the key {token_id} is being changed by others; try again")
 
 
 class IssuanceInProgress(KeyRefused):
@@ -141,7 +160,7 @@ def long_expired(store: KeyStore, now: datetime) -> list[Token]:
 
 
 def issue(store: KeyStore, new: NewToken, now: datetime) -> Token:
-    """Make a key of 256 random bits that opens ``new.scopes`` until ``new.expires``, and return its token.
+    """Make a key that opens ``new.scopes`` until ``new.expires``, and return its token; ``draw`` gives its secret.
 
     Idempotent by ``new.id``: called several times, at once or after a crash at any step, it makes one gateway key, in
     the usage plan, and one token, in any state that the token has reached since. Raise ``IssuanceInProgress`` when
@@ -150,38 +169,59 @@ def issue(store: KeyStore, new: NewToken, now: datetime) -> Token:
     return _issue(store, new, now, None)
 
 
-def reveal(store: KeyStore, token: Token) -> str:
-    """Return the key itself; raise ``KeyNotActive`` when API Gateway no longer has it."""
-    value = store.gateway_key_value(token.gateway_key_id or "-")
-    if value is None:
-        raise KeyNotActive(token.id)
-    return value
+def draw(store: KeyStore, token: Token, now: datetime, *others: "TransactWriteItemTypeDef") -> str:
+    """Draw the secret of a key, active or expired, and return it: 256 random bits, which no place keeps.
+
+    A secret lost on its way to its holder is drawn again within ``AGAIN``, and the one before opens nothing more.
+    ``others`` are written in the same transaction: when they cannot be, raise ``TransactionCancelled``, and nothing is
+    drawn. Raise ``KeyNotActive``, or ``KeyShown`` later on.
+    """
+    secret = secrets.token_hex(32)
+    for current in _attempts(store, token.id):
+        if current.state != ACTIVE:
+            raise KeyNotActive(current.id)
+        if not current.is_pending and (current.shown is None or now - current.shown > AGAIN):
+            raise KeyShown(current.id)
+        if store.draw(current, hash_key(secret), now, *others):
+            return secret
+    raise TokenBusy(token.id)
 
 
 def rotate(store: KeyStore, token: Token, overlap: timedelta, now: datetime) -> Token:
     """Issue a second key that opens the same, with a full lifetime; ``token`` works until the end of the overlap.
 
-    The new token and the end of the old one are written in one transaction; an interrupted rotation is finished by
-    calling again. Raise ``KeyNotActive``, or ``TooManyActiveKeys`` when two keys are already active.
+    The new token and the end of the old one are written in one transaction, on the condition that the old one has not
+    changed since it was copied; an interrupted rotation is finished by calling again. Raise ``KeyNotActive``, or
+    ``TooManyActiveKeys`` when two keys are already active.
     """
-    token = find(store, token.id)
-    if not token.is_active(now):
-        raise KeyNotActive(token.id)
-    if others := other_active_keys(store, token, now):
-        raise TooManyActiveKeys(token.id, *(other.id for other in others))
-    new = NewToken(
-        id=_reserve_successor(store, token),
-        organisation=token.organisation,
-        siret=token.siret,
-        scopes=token.scopes,
-        expires=now.replace(microsecond=0) + LIFETIME,
-        allowed=token.allowed,
-        habilitation=token.habilitation,
-        purpose=token.purpose,
-        replaces=token.id,
-    )
-    end = now.replace(microsecond=0) + overlap
-    return _issue(store, new, now, replace(token, expires=min(token.expires or end, end)))
+    for current in _attempts(store, token.id):
+        if not current.is_active(now):
+            raise KeyNotActive(current.id)
+        others = other_active_keys(store, current, now)
+        if len(others) == 1 and others[0].is_pending and others[0].id == current.successor:
+            return others[0]  # made before, and not shown yet
+        if others:
+            raise TooManyActiveKeys(current.id, *(other.id for other in others))
+        reserved = _reserve_successor(store, current)
+        if reserved is None:
+            continue
+        assert reserved.successor is not None  # noqa: S101 - just reserved
+        new = NewToken(
+            id=reserved.successor,
+            organisation=reserved.organisation,
+            siret=reserved.siret,
+            scopes=reserved.scopes,
+            expires=now.replace(microsecond=0) + LIFETIME,
+            allowed=reserved.allowed,
+            habilitation=reserved.habilitation,
+            purpose=reserved.purpose,
+            replaces=reserved.id,
+        )
+        end = now.replace(microsecond=0) + overlap
+        ended = replace(reserved, expires=min(reserved.expires or end, end), end_set=now.replace(microsecond=0))
+        with suppress(_ReplacedChangedError):
+            return _issue(store, new, now, (reserved, ended))
+    raise TokenBusy(token.id)
 
 
 def stale_issuances(store: KeyStore, now: datetime) -> list[str]:
@@ -197,8 +237,12 @@ def cancel_issuance(store: KeyStore, token_id: str) -> None:
     store.delete_lease(token_id)
 
 
-def _issue(store: KeyStore, new: NewToken, now: datetime, replaced: Token | None) -> Token:
-    """Issue a key; ``replaced`` is the token that it replaces, with its new end."""
+class _ReplacedChangedError(Exception):
+    """The token that a rotation copies has changed meanwhile."""
+
+
+def _issue(store: KeyStore, new: NewToken, now: datetime, replaced: tuple[Token, Token] | None) -> Token:
+    """Issue a key; ``replaced`` is the token that it replaces, as it is and as it shall be."""
     started, owner = monotonic(), secrets.token_hex(16)
     while True:
         waited = monotonic() - started
@@ -217,12 +261,14 @@ def _issue(store: KeyStore, new: NewToken, now: datetime, replaced: Token | None
         raise
 
 
-def _issue_alone(store: KeyStore, new: NewToken, now: datetime, replaced: Token | None, owner: str) -> Token:
+def _issue_alone(
+    store: KeyStore, new: NewToken, now: datetime, replaced: tuple[Token, Token] | None, owner: str
+) -> Token:
     """Issue a key while holding the lease of its id."""
-    gateway_key_id, key = _gateway_key(store, new)
+    gateway_key_id = _gateway_key(store, new)
     store.add_to_plan(gateway_key_id)
     token = Token(
-        key_hash=hash_key(key),
+        key_hash=f"{BY_ID}{new.id}",
         id=new.id,
         organisation=new.organisation,
         siret=new.siret,
@@ -234,43 +280,41 @@ def _issue_alone(store: KeyStore, new: NewToken, now: datetime, replaced: Token 
         habilitation=new.habilitation,
         purpose=new.purpose,
         gateway_key_id=gateway_key_id,
+        usage_key=gateway_key_name(new.id),
         replaces=new.replaces,
+        version=1,
     )
-    if store.add(token, owner, replaced):
-        return token
-    written = store.read(token.key_hash)
-    if written is not None:  # by the previous holder of the lease: the index of ids was late
+    if written := store.add(token, owner, replaced):
+        return written
+    if written := store.find(new.id):  # by the previous holder of the lease
         store.release_lease(new.id, owner)
         return written
-    if replaced is not None and not _is_still_active(store, replaced):
+    if replaced is None:
+        raise IssuanceInProgress(new.id)
+    if not _is_still_active(store, replaced[0]):
         cancel_issuance(store, new.id)
-        raise KeyNotActive(replaced.id)
-    raise IssuanceInProgress(new.id)
+        raise KeyNotActive(replaced[0].id)
+    raise _ReplacedChangedError
 
 
-def _gateway_key(store: KeyStore, new: NewToken) -> tuple[str, str]:
-    """Return the id and the value of the only gateway key of ``new``; make it unless it exists."""
-    found = store.gateway_keys(new.id)
-    if not found:
-        created = store.create_gateway_key(new.id, new.organisation, secrets.token_hex(32))
-        return created["id"], created["value"]
-    kept, *others = found
-    for other in others:  # an issuer's last request took effect after the end of its lease
-        store.delete_gateway_key(other["id"])
-    return kept["id"], kept["value"]
+def _gateway_key(store: KeyStore, new: NewToken) -> str:
+    """Return the id of the only gateway key of ``new``; make it unless it exists."""
+    value = gateway_key_name(new.id)
+    made = [key for key in store.gateway_keys(new.id) if key["value"] == value]
+    kept = made[0] if made else store.create_gateway_key(new.id, new.organisation)
+    if kept is None:  # the gateway has it, and does not list it yet
+        raise IssuanceInProgress(new.id)
+    for other in store.gateway_keys(new.id):
+        if other["id"] != kept["id"]:  # an issuer's last request took effect after the end of its lease
+            store.delete_gateway_key(other["id"])
+    return str(kept["id"])
 
 
-def _reserve_successor(store: KeyStore, token: Token) -> str:
-    """Return the id of the key that will replace a token: the same for every caller, before any key is made."""
+def _reserve_successor(store: KeyStore, token: Token) -> Token | None:
+    """Return a token with the id of the key that will replace it, the same for every caller; None if it has changed."""
     if token.successor and store.find(token.successor) is None:
-        return token.successor  # of an interrupted rotation, which this one finishes
-    new_id = NewToken.new_id()
-    if store.set_successor(token, new_id):
-        return new_id
-    current = find(store, token.id)
-    if current.state != ACTIVE or not current.successor:
-        raise KeyNotActive(token.id)
-    return current.successor
+        return token  # of an interrupted rotation, which this one finishes
+    return store.change(token, successor=NewToken.new_id())
 
 
 # ── Changing ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -282,11 +326,14 @@ def extend(store: KeyStore, token: Token, expires: datetime, now: datetime) -> T
 
     Raise ``KeyNotActive`` for a revoked key, ``TooManyActiveKeys`` when a third key would be active.
     """
-    token = find(store, token.id)
-    others = other_active_keys(store, token, now)
-    if not token.is_active(now) and len(others) > 1:
-        raise TooManyActiveKeys(*(other.id for other in others))
-    return _require(store.set_end(token, expires, now), token)
+    for current in _attempts(store, token.id):
+        _refuse_revoked(current)
+        others = other_active_keys(store, current, now)
+        if not current.is_active(now) and len(others) > 1:
+            raise TooManyActiveKeys(*(other.id for other in others))
+        if changed := store.change(current, expires=expires, end_set=now):
+            return changed
+    raise TokenBusy(token.id)
 
 
 def reduce_scopes(store: KeyStore, token: Token, scopes: frozenset[str]) -> Token:
@@ -294,23 +341,42 @@ def reduce_scopes(store: KeyStore, token: Token, scopes: frozenset[str]) -> Toke
 
     Raise ``ScopesNotReduced`` for a scope that it does not open, ``KeyNotActive`` for a revoked key.
     """
-    token = find(store, token.id)
-    added = {scope for scope in scopes if not includes(token.scopes, scope)}
-    if added or not scopes:
-        raise ScopesNotReduced(*(added or {"nothing: revoke the key instead"}))
-    return _require(store.set_scopes(token, scopes), token)
+    for current in _attempts(store, token.id):
+        added = {scope for scope in scopes if not includes(current.scopes, scope)}
+        if added or not scopes:
+            raise ScopesNotReduced(*(added or {"nothing: revoke the key instead"}))
+        _refuse_revoked(current)
+        if changed := store.change(current, scopes=scopes):
+            return changed
+    raise TokenBusy(token.id)
 
 
 def set_allowed_ips(store: KeyStore, token: Token, ranges: Sequence[str]) -> Token:
     """Let a key be used from these ranges (CIDR) only; from any address when there is none."""
-    token = find(store, token.id)
-    return _require(store.set_allowed(token, ranges), token)
+    for current in _attempts(store, token.id):
+        _refuse_revoked(current)
+        if changed := store.change(current, allowed=tuple(ranges)):
+            return changed
+    raise TokenBusy(token.id)
+
+
+def set_granted(store: KeyStore, token: Token, **granted: Any) -> Token:
+    """Give a key what its habilitation grants: administration, purpose, scopes; a revoked key is left as it is."""
+    for current in _attempts(store, token.id):
+        if current.state == REVOKED or all(getattr(current, name) == value for name, value in granted.items()):
+            return current
+        if changed := store.change(current, **granted):
+            return changed
+    raise TokenBusy(token.id)
 
 
 def set_daily_bounds(store: KeyStore, token: Token, people: int, unknown: int) -> Token:
     """Let a key ask about so many people in a day, of whom so many may be unknown to the provider."""
-    token = find(store, token.id)
-    return _require(store.set_daily_bounds(token, people, unknown), token)
+    for current in _attempts(store, token.id):
+        _refuse_revoked(current)
+        if changed := store.change(current, people_a_day=people, unknown_a_day=unknown):
+            return changed
+    raise TokenBusy(token.id)
 
 
 def revoke(store: KeyStore, token: Token) -> Token:
@@ -320,10 +386,12 @@ def revoke(store: KeyStore, token: Token) -> Token:
         # disabled: a key never comes back, and an account holds 10,000 of them
         # (https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html).
         store.delete_gateway_key(token.gateway_key_id)
-    revoked = store.mark_revoked(token)
-    if revoked is None:
-        raise UnknownToken(token.id)
-    return revoked
+    if revoked := store.mark_revoked(token):
+        return revoked
+    for current in _attempts(store, token.id):  # its key was drawn since
+        if revoked := store.mark_revoked(current):
+            return revoked
+    raise TokenBusy(token.id)
 
 
 def suspend(store: KeyStore, token: Token, *others: "TransactWriteItemTypeDef") -> None:
@@ -347,19 +415,26 @@ def resume(store: KeyStore, token: Token, now: datetime) -> Token:
         raise NotSuspended(token.id)
     if token.gateway_key_id:  # first: if this is interrupted, functions still refuse the key, and it can be done again
         store.enable_gateway_key(token.gateway_key_id, enabled=True)
-    resumed = store.mark_resumed(token, now)
-    if resumed is None:
-        raise NotSuspended(token.id)
-    return resumed
+    for current in _attempts(store, token.id):
+        if current.state != SUSPENDED:
+            raise NotSuspended(token.id)
+        if resumed := store.change(current, state=ACTIVE, resumed=now):
+            return resumed
+    raise TokenBusy(token.id)
 
 
-def _require(changed: Token | None, token: Token) -> Token:
-    """Return the changed token; raise ``KeyNotActive`` when its state did not allow the change."""
-    if changed is None:
+def _attempts(store: KeyStore, token_id: str) -> Iterator[Token]:
+    """Yield a token as it is now, as long as other changes of it come first; raise ``UnknownToken``."""
+    for attempt in range(_ATTEMPTS):
+        yield find(store, token_id)
+        sleep(secrets.randbelow(20 * (attempt + 1)) / 1000)
+
+
+def _refuse_revoked(token: Token) -> None:
+    if token.state == REVOKED:
         raise KeyNotActive(token.id)
-    return changed
 
 
 def _is_still_active(store: KeyStore, token: Token) -> bool:
-    current = store.read(token.key_hash)
+    current = store.find(token.id)
     return current is not None and current.state == ACTIVE

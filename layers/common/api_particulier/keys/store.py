@@ -1,26 +1,29 @@
 """The keys: the API Gateway keys of a usage plan, and the tokens table. Every write of a token's item is here.
 
-API Gateway alone keeps the value of a key; the table keeps its SHA-256. The item ``issuing#<id>`` of the table is a
-lease: one caller at a time makes the key of an id.
+No place keeps a key: the table has its SHA-256, and the value of its gateway key opens nothing. The item ``token#<id>``
+is the token of an id until a key is drawn, and then points to it. The item ``issuing#<id>`` is a lease: one caller at
+a time makes the key of an id.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from botocore.exceptions import ClientError
 
-from api_particulier.aws import apigateway, dynamodb
+from api_particulier.aws import apigateway, dynamodb, kms
 from api_particulier.dynamodb import Item, Table, TransactionCancelled, write_together
-from api_particulier.keys.token import ACTIVE, REVOKED, SUSPENDED, Token
+from api_particulier.keys import mac
+from api_particulier.keys.token import ACTIVE, BY_ID, REVOKED, SUSPENDED, Token
 from api_particulier.settings import settings
 
 if TYPE_CHECKING:
     from mypy_boto3_apigateway import APIGatewayClient
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
+    from mypy_boto3_kms import KMSClient
 
 LEASE: Final = timedelta(seconds=30)
 """Longer than a function lives: a lease that has ended belongs to a process that is dead."""
@@ -28,11 +31,17 @@ RESERVED: Final = "issuing#"
 KEY_TAG: Final = "api-particulier-environment"
 """The tag of our keys at the gateway, where an account may have others."""
 _IS_ACTIVE: Final = "#state = :active"
-_IS_NOT_REVOKED: Final = "#state IN (:active, :suspended)"
 
 
 class KeyRefused(Exception):
     """What was asked of a key cannot be done; the text gives the reason, and names ids only."""
+
+
+class TokenNotAsSigned(KeyRefused):
+    """A token whose MAC is not right is not signed again, except to revoke it."""
+
+    def __init__(self, token_id: str) -> None:
+        super().__init__(f"the token {token_id} is not as it was signed (docs/runbooks.md#tokentamperedalarm)")
 
 
 @dataclass(frozen=True)
@@ -40,7 +49,7 @@ class KeyStore:
     """The usage plan that lets keys in, and the table of what they open.
 
     Each change of a token is one conditional write, and returns the token as it is then, or None (False) when the
-    condition does not hold.
+    condition does not hold: when another change came first.
     """
 
     api: "APIGatewayClient"
@@ -50,6 +59,11 @@ class KeyStore:
     tokens_table: str
     environment: str
     """The deployment's name, which the gateway keys have as a tag: functions may use no others."""
+    kms: "KMSClient"
+    token_key_id: str
+    """The KMS key of the MAC of tokens; empty where none is signed."""
+    unsigned: str = "refused"
+    """``accepted`` while tokens issued before their MAC may be changed, and so signed."""
 
     @classmethod
     def from_environment(cls) -> Self:
@@ -58,7 +72,11 @@ class KeyStore:
         No variable names the usage plan, which would be a circular dependency in the stack: the plan needs the API,
         and the API needs the functions behind its routes.
         """
-        return cls(apigateway(), dynamodb(), "", settings().tokens_table, settings().environment)
+        now = settings()
+        return cls(
+            *(apigateway(), dynamodb(), "", now.tokens_table, now.environment),
+            *(kms(), now.token_key_id, now.unsigned_tokens),
+        )
 
     # ── API Gateway ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -81,15 +99,20 @@ class KeyStore:
         found = [key for page in pages for key in page["items"] if key["name"] == name]
         return sorted(found, key=lambda key: (key["createdDate"], key["id"]))
 
-    def create_gateway_key(self, token_id: str, description: str, value: str) -> Mapping[str, Any]:
-        """Make a gateway key, which no plan lets in yet."""
-        return self.api.create_api_key(
-            name=gateway_key_name(token_id),
-            description=description,
-            enabled=True,
-            value=value,
-            tags={KEY_TAG: self.environment},
-        )
+    def enabled_gateway_keys(self) -> frozenset[str]:
+        """Return the ids of the gateway keys that are enabled."""
+        pages = self.api.get_paginator("get_api_keys").paginate()
+        return frozenset(key["id"] for page in pages for key in page["items"] if key.get("enabled"))
+
+    def create_gateway_key(self, token_id: str, description: str) -> Mapping[str, Any] | None:
+        """Make the gateway key of an id, which no plan lets in yet; None when the gateway has one of this value."""
+        name, tags = gateway_key_name(token_id), {KEY_TAG: self.environment}
+        try:
+            return self.api.create_api_key(name=name, description=description, enabled=True, value=name, tags=tags)
+        except ClientError as error:
+            if not _is_error(error, "ConflictException"):
+                raise
+            return None
 
     def add_to_plan(self, gateway_key_id: str) -> None:
         """Let a gateway key in; nothing happens when the plan has it."""
@@ -98,15 +121,6 @@ class KeyStore:
         except ClientError as error:
             if not _is_error(error, "ConflictException"):
                 raise
-
-    def gateway_key_value(self, gateway_key_id: str) -> str | None:
-        """Return the key itself, or None when the gateway no longer has it."""
-        try:
-            return self.api.get_api_key(apiKey=gateway_key_id, includeValue=True)["value"]
-        except ClientError as error:
-            if not _is_error(error, "NotFoundException"):
-                raise
-            return None
 
     def delete_gateway_key(self, gateway_key_id: str) -> None:
         """Delete a gateway key; nothing happens when it is already deleted."""
@@ -129,8 +143,14 @@ class KeyStore:
 
     def find(self, token_id: str) -> Token | None:
         """Return a token by its id, in any state, or None."""
-        found = next(self._table.query("id = :id", {"id": token_id}, index="by_id"), None)
-        return self.read(found["key_hash"]) if found else None  # the index may be late; the item is not
+        item = self._table.get({"key_hash": f"{BY_ID}{token_id}"}, consistent=True)
+        if item is None:  # issued before tokens were found by an item of their own
+            found = next(self._table.query("id = :id", {"id": token_id}, index="by_id"), None)
+            return self.read(found["key_hash"]) if found else None
+        token = self.read(item["drawn"]) if "drawn" in item else Token.from_item(item)
+        if token is None:  # another key was drawn since
+            return self.find(token_id)
+        return token if token.id == token_id else None
 
     def read(self, key_hash: str) -> Token | None:
         """Return a token as it is now, by a consistent read, or None."""
@@ -182,72 +202,77 @@ class KeyStore:
 
     # ── Writing tokens ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    def add(self, token: Token, owner: str, replaced: Token | None = None) -> bool:
-        """Write a new token and delete its owner's lease in one transaction; return False when it wrote nothing.
+    def add(self, token: Token, owner: str, replaced: tuple[Token, Token] | None = None) -> Token | None:
+        """Write a new token, signed, and delete its owner's lease in one transaction; return None if it wrote nothing.
 
-        The same transaction gives ``replaced``, which must be active, its new end.
+        The same transaction changes the token that it replaces, given as it is and as it shall be.
         """
+        signed = self._sign(token)
         writes = [
-            self._table.putting(token.to_item(), condition="attribute_not_exists(key_hash)"),
+            self._table.putting(signed.to_item(), condition="attribute_not_exists(key_hash)"),
             self._table.deleting(_lease_key(token.id), condition="#owner = :owner", values={"owner": owner}),
         ]
-        if replaced is not None and replaced.expires is not None:
-            end = {"expires": replaced.expires.isoformat(), "now": token.created.isoformat()}
-            writes.append(
-                self._table.updating(
-                    _key(replaced),
-                    "SET expires = :expires, end_set = :now",
-                    condition=_IS_ACTIVE,
-                    values=end | {"active": ACTIVE},
-                )
-            )
+        if replaced is not None:
+            change = self._change(*replaced)
+            writes.append(self._table.updating(_key(replaced[0]), change.expression, **change.condition))
         try:
             write_together(self.dynamodb, writes)
         except TransactionCancelled:
-            return False
-        return True
+            return None
+        return signed
 
-    def set_successor(self, token: Token, successor: str) -> Token | None:
-        """Record the id of the key that will replace an active token, unless it has changed since it was read."""
-        unchanged = "successor = :before" if token.successor else "attribute_not_exists(successor)"
-        values = {"new": successor, "active": ACTIVE} | ({"before": token.successor} if token.successor else {})
-        return self._update(token, "SET successor = :new", f"{_IS_ACTIVE} AND {unchanged}", values)
+    def draw(self, token: Token, key_hash: str, now: datetime, *others: "TransactWriteItemTypeDef") -> Token | None:
+        """Give a token the hash of its key, in place of none or of the key before; make other writes with it, or none.
 
-    def set_end(self, token: Token, expires: datetime, now: datetime) -> Token | None:
-        """Change the end of a token that is not revoked."""
-        values = {"expires": expires.isoformat(), "now": now.isoformat(), "active": ACTIVE, "suspended": SUSPENDED}
-        return self._update(token, "SET expires = :expires, end_set = :now", _IS_NOT_REVOKED, values)
+        Return None when the token has changed since it was read; raise ``TransactionCancelled`` for another write.
+        """
+        drawn = self._sign(replace(token, key_hash=key_hash, shown=now, version=self._checked(token).version + 1))
+        pointer = {"key_hash": f"{BY_ID}{token.id}", "drawn": key_hash}
+        is_unchanged = "version = :version AND #state = :active"
+        values = {"version": token.version, "active": ACTIVE}
+        own = [self._table.putting(drawn.to_item(), condition="attribute_not_exists(key_hash)")]
+        if token.is_pending:
+            own.append(self._table.putting(pointer, condition=is_unchanged, values=values))
+        else:
+            own.append(self._table.putting(pointer))
+            own.append(self._table.deleting(_key(token), condition=is_unchanged, values=values))
+        try:
+            write_together(self.dynamodb, [*own, *others])
+        except TransactionCancelled as error:
+            if any(reason != "None" for reason in error.reasons[len(own) :]):
+                raise
+            return None
+        return drawn
 
-    def set_scopes(self, token: Token, scopes: frozenset[str]) -> Token | None:
-        """Change the scopes of a token that is not revoked."""
-        values = {"scopes": sorted(scopes), "active": ACTIVE, "suspended": SUSPENDED}
-        return self._update(token, "SET scopes = :scopes", _IS_NOT_REVOKED, values)
+    def change(self, token: Token, **changes: Any) -> Token | None:
+        """Change attributes of a token, and sign it; return None when it has changed since it was read.
 
-    def set_allowed(self, token: Token, ranges: Sequence[str]) -> Token | None:
-        """Change the ranges of addresses of a token that is not revoked."""
-        values = {"allowed": list(ranges), "active": ACTIVE, "suspended": SUSPENDED}
-        return self._update(token, "SET allowed = :allowed", _IS_NOT_REVOKED, values)
+        Raise ``TokenNotAsSigned`` for a token that is not as it was signed.
+        """
+        after = replace(token, **changes)
+        change = self._change(token, after)
+        item = self._table.update(_key(token), change.expression, **change.condition)
+        return Token.from_item(item) if item else None
 
-    def set_daily_bounds(self, token: Token, people: int, unknown: int) -> Token | None:
-        """Change the bounds of a day of a token that is not revoked."""
-        change = "SET people_a_day = :people, unknown_a_day = :unknown"
-        values = {"people": people, "unknown": unknown, "active": ACTIVE, "suspended": SUSPENDED}
-        return self._update(token, change, _IS_NOT_REVOKED, values)
+    def sign(self, token: Token) -> Token | None:
+        """Sign a token that was issued before tokens were; return None when it has changed since it was read."""
+        return replace(self, unsigned="accepted").change(token)
 
-    def set_holder(
-        self, token: Token, *, organisation: str, siret: str, purpose: str, scopes: Sequence[str] | None
-    ) -> Token | None:
-        """Change the administration that a token is issued to, and its scopes unless they are None, in any state."""
-        change = "SET organisation = :organisation, siret = :siret, purpose = :purpose"
-        values: dict[str, Any] = {"organisation": organisation, "siret": siret, "purpose": purpose}
-        if scopes is not None:
-            change += ", scopes = :scopes"
-            values["scopes"] = sorted(scopes)
-        return self._update(token, change, "attribute_exists(key_hash)", values)
+    def is_as_signed(self, token: Token) -> bool:
+        """Return whether a token is as it was signed; raise botocore's errors when KMS does not answer."""
+        return mac.sign(self.kms, self.token_key_id, token) == token.mac
+
+    # What takes away needs no right to sign: a MAC covers all but the state.
 
     def mark_revoked(self, token: Token) -> Token | None:
-        """Revoke a token, in any state."""
-        return self._update(token, "SET #state = :revoked", "attribute_exists(key_hash)", {"revoked": REVOKED})
+        """Revoke a token, in any state; without its MAC, it can never be active again."""
+        item = self._table.update(
+            _key(token),
+            "SET #state = :revoked REMOVE mac",
+            condition="attribute_exists(key_hash) AND attribute_not_exists(drawn)",
+            values={"revoked": REVOKED},
+        )
+        return Token.from_item(item) if item else None
 
     def mark_suspended(self, token: Token, *others: "TransactWriteItemTypeDef") -> None:
         """Suspend an active token and make other writes in one transaction; raise ``TransactionCancelled``."""
@@ -258,11 +283,6 @@ class KeyStore:
             values={"suspended": SUSPENDED, "active": ACTIVE},
         )
         write_together(self.dynamodb, [suspension, *others])
-
-    def mark_resumed(self, token: Token, now: datetime) -> Token | None:
-        """Make a suspended token active again."""
-        values = {"active": ACTIVE, "suspended": SUSPENDED, "now": now.isoformat()}
-        return self._update(token, "SET #state = :active, resumed = :now", "#state = :suspended", values)
 
     # ── Expiry reminders ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -309,9 +329,36 @@ class KeyStore:
     def _table(self) -> Table:
         return Table(self.dynamodb, self.tokens_table)
 
-    def _update(self, token: Token, change: str, condition: str, values: Mapping[str, Any]) -> Token | None:
-        item = self._table.update(_key(token), change, condition=condition, values=values)
-        return Token.from_item(item) if item else None
+    def _change(self, before: Token, after: Token) -> "_Change":
+        """Return the signed change of a token, on the condition that it is as it was read."""
+        after = self._sign(replace(after, version=self._checked(before).version + 1))
+        old, new = before.to_item(), after.to_item()
+        written = {name: value for name, value in new.items() if old.get(name) != value}
+        removed = old.keys() - new.keys()
+        expression = "SET " + ", ".join(f"#{name} = :{name}" for name in written)
+        expression += f" REMOVE {', '.join(f'#{name}' for name in sorted(removed))}" if removed else ""
+        is_unchanged = "version = :before" if before.version else "attribute_not_exists(version)"
+        values = written | {"was": before.state} | ({"before": before.version} if before.version else {})
+        condition = f"attribute_exists(key_hash) AND #state = :was AND {is_unchanged}"
+        return _Change(expression, {"condition": condition, "values": values})
+
+    def _sign(self, token: Token) -> Token:
+        return replace(token, mac=mac.sign(self.kms, self.token_key_id, token))
+
+    def _checked(self, token: Token) -> Token:
+        """Return a token that is as it was signed, or issued before tokens were; raise ``TokenNotAsSigned``."""
+        is_old = token.mac is None and token.version == 0 and self.unsigned == "accepted"
+        if not is_old and not self.is_as_signed(token):
+            raise TokenNotAsSigned(token.id)
+        return token
+
+
+@dataclass(frozen=True)
+class _Change:
+    """An update expression, and what ``Table`` needs besides."""
+
+    expression: str
+    condition: dict[str, Any]
 
 
 def gateway_key_name(token_id: str) -> str:

@@ -1,29 +1,23 @@
 """The token behind an API key: what it opens, until when, and from which addresses.
 
 The tokens table holds the SHA-256 of a key, never the key: keys are 256 random bits, so an unsalted hash cannot be
-reversed. An execution environment caches a token for 60 seconds. A revocation takes effect at once all the same,
-because it also deletes the key at API Gateway.
+reversed.
 """
 
 import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
 from ipaddress import ip_address, ip_network
-from typing import Any, Self
+from typing import Any, Final, Self
 
-from cachetools import TTLCache
-
-from api_particulier.aws import dynamodb
-from api_particulier.dynamodb import Item, Table
+from api_particulier.dynamodb import Item
 from api_particulier.errors import AccessDenied, AddressNotAllowed
-from api_particulier.settings import settings
 
+BY_ID: Final = "token#"
+"""Begins the primary key of a token without a key, which its id follows; once a key is drawn, of a pointer to it."""
 ACTIVE = "active"
 REVOKED = "revoked"
-_LONGEST = 256
-"""Characters; a longer key is none."""
 SUSPENDED = "suspended"
 """Stopped because its calls look like an enumeration, until an operator resumes it."""
 
@@ -61,6 +55,11 @@ class Token:
     """The people that it may ask about in a day; None for the default (``enumeration``)."""
     unknown_a_day: int | None = None
     """Those of them that the provider may not know; None for the default."""
+    shown: datetime | None = None
+    """When its key was drawn and shown; None before, and for keys issued before decision 0045."""
+    version: int = 0
+    """One more at each signed change."""
+    mac: str | None = None
 
     @classmethod
     def from_item(cls, item: Mapping[str, Any]) -> Self:
@@ -85,6 +84,9 @@ class Token:
             resumed=_moment(item.get("resumed")),
             people_a_day=_count(item.get("people_a_day")),
             unknown_a_day=_count(item.get("unknown_a_day")),
+            shown=_moment(item.get("shown")),
+            version=int(item.get("version", 0)),
+            mac=item.get("mac") or None,
         )
 
     def to_item(self) -> Item:
@@ -96,8 +98,15 @@ class Token:
             "end_set": self.end_set.isoformat() if self.end_set else None,
             "allowed": list(self.allowed) or None,
             "resumed": self.resumed.isoformat() if self.resumed else None,
+            "shown": self.shown.isoformat() if self.shown else None,
+            "version": self.version or None,
         }
         return {name: value for name, value in values.items() if value is not None}
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether no key was drawn for it yet: nothing opens it."""
+        return self.key_hash.startswith(BY_ID)
 
     def is_active(self, now: datetime) -> bool:
         """Return whether the key is accepted at ``now``."""
@@ -121,30 +130,6 @@ class Token:
 def hash_key(key: str) -> str:
     """Return the SHA-256 of a key, in hexadecimal: the primary key of the tokens table."""
     return hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()
-
-
-def find_by_key(key: str | None) -> Token:
-    """Return the token of a key, active or not; raise ``AccessDenied`` when there is none."""
-    token = _cached_or_read(hash_key(key)) if key else None
-    if token is None:
-        raise AccessDenied
-    return token
-
-
-def find_usage_key(key: str | None) -> str | None:
-    """Return the value of the gateway key that counts the calls of a key, or None for an unknown key."""
-    if not key or len(key) > _LONGEST:
-        return None
-    key_hash = hash_key(key)
-    if key_hash in _usage_keys():
-        return _usage_keys()[key_hash] or key
-    table = Table(dynamodb(), settings().tokens_table)
-    # Consistent: API Gateway remembers for a minute that a key is unknown.
-    item = table.get({"key_hash": key_hash}, consistent=True, attributes="#key_hash, #usage_key")
-    if item is None:
-        return None
-    _usage_keys()[key_hash] = item.get("usage_key", "")
-    return _usage_keys()[key_hash] or key
 
 
 def check_usable(token: Token, address: str) -> None:
@@ -176,25 +161,3 @@ def _strings(values: object) -> tuple[str, ...]:
     if not isinstance(values, list | set):
         raise TypeError
     return tuple(map(str, values))
-
-
-def _cached_or_read(key_hash: str) -> Token | None:
-    cached = _cache().get(key_hash)
-    if cached is not None:
-        return cached
-    # An eventually consistent read is enough: a key is minutes old when it is first used, and revoked at the gateway.
-    item = Table(dynamodb(), settings().tokens_table).get({"key_hash": key_hash})
-    if item is None:
-        return None
-    token = _cache()[key_hash] = Token.from_item(item)
-    return token
-
-
-@lru_cache(maxsize=1)
-def _usage_keys() -> TTLCache[str, str]:
-    return TTLCache(maxsize=4096, ttl=settings().token_cache_seconds)
-
-
-@lru_cache(maxsize=1)
-def _cache() -> TTLCache[str, Token]:
-    return TTLCache(maxsize=1024, ttl=settings().token_cache_seconds)
