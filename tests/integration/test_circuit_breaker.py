@@ -238,7 +238,7 @@ def test_our_own_error_during_a_probe_does_not_close_the_circuit_breaker(
         patched.setenv("DGFIP_PROVIDER", "impot_particulier")
         patched.setenv("IMPOT_PARTICULIER_URL", dgfip.url)
         patched.setenv("IMPOT_PARTICULIER_SECRET_ID", "missing")
-        assert call_from_another_environment(key).status == 500
+        assert call_from_another_environment(key).body["error"] == "not_configured"
     assert "open_until" in known(cloud)
     dgfip.status = 200
     assert call_from_another_environment(key).status == 503

@@ -10,6 +10,7 @@ from typing import Any
 import boto3
 import pytest
 
+from api_particulier.providers import caf as adapter
 from api_particulier.settings import settings
 from sandbox.certificates import Certificates, ensure
 from tests.support.caf import (
@@ -289,11 +290,23 @@ def test_the_private_key_is_read_from_a_private_file_that_is_deleted(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_certificate_is_read_once_by_an_environment(caf: Caf, key: str, caf_secret: str) -> None:
-    assert call_caf(key).status == 200
-    boto3.client("secretsmanager").delete_secret(SecretId=caf_secret, ForceDeleteWithoutRecovery=True)
-    assert call_caf(key, "quotient_familial/v1").status == 200
-    assert len(caf.requests) == 2
+def test_an_environment_reads_the_certificate_once_a_minute(
+    caf_secret: str, certificates: Certificates, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, played = boto3.client("secretsmanager"), Caf()
+    with played.serve(certificates.server_context()) as url:
+        monkeypatch.setenv("CAF_URL", url)
+        now = [1000.0]
+        monkeypatch.setattr(adapter, "monotonic", lambda: now[0])
+        assert call_caf(key).status == 200
+        client.put_secret_value(SecretId=caf_secret, SecretString="{}")
+        now[0] += 59
+        assert call_caf(key, "quotient_familial/v1").status == 200
+        now[0] += 2
+        assert call_caf(key).body == NOT_CONFIGURED
+        client.put_secret_value(SecretId=caf_secret, SecretString=certificates.secret())
+        assert call_caf(key).status == 200
+    assert len(played.requests) == 3
 
 
 def test_plain_http_on_loopback_needs_no_certificate(key: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,9 +6,9 @@ is none.
 
 Both documents are read by a parser that fetches nothing; a document type, which could declare entities, is refused.
 
-The client certificate, its key, and the authority that signs the CAF's server are one secret, read once in each
-environment: another certificate takes effect as environments are renewed. Where the CAF is plain ``http://``, which
-settings allow on loopback only, the secret is not read.
+The client certificate, its key, and the authority that signs the CAF's server are one secret, which an environment
+reads once a minute, and keeps while Secrets Manager does not answer. Where the CAF is plain ``http://``, which settings
+allow on loopback only, the secret is not read.
 """
 
 import re
@@ -19,6 +19,7 @@ from email.message import Message
 from email.parser import BytesParser
 from functools import lru_cache
 from tempfile import NamedTemporaryFile
+from time import monotonic
 from typing import Final
 
 from lxml import etree
@@ -49,42 +50,61 @@ _RETURN: Final = "{*}Body/{*}demanderDocumentWebResponse/{*}return/{*}beanRetour
 _GOOD: Final = 0
 _PEM_END: Final = "-----END CERTIFICATE-----"
 _BOUNDARY: Final = re.compile(rb"--([\w'()+,./:=?-]{1,70})[ \t]*\r?\n", re.ASCII)  # RFC 2046 §5.1.1
+_KEPT: Final = 60
+"""Seconds after which the secret is read again, so how long another certificate takes to be used."""
 _UNKNOWN_FILE: Final = AllocataireNumbers(numero="0000000", code_postal="00000")
 
 
 class _Caf:
-    """The client, which presents the certificate."""
+    """The client, which presents the certificate of the secret, read again once a minute."""
 
     def __init__(self) -> None:
         url = (settings().caf_url or "").removesuffix(_PATH)
         if not url:
             msg = "CAF_URL is not set"
             raise LookupError(msg)
-        self.client = ProviderClient(PROVIDER, url, tls=None if url.startswith("http://") else _tls())
+        self._url = url
+        self._client: ProviderClient | None = None
+        self._identity: Identity | None = None
+        self._read_at = 0.0
 
     def famille(self, numbers: AllocataireNumbers) -> ProviderData:
-        with self.client.question():
-            code, flux = self._request(numbers)
+        client = self._current()
+        with client.question():
+            code, flux = _request(client, numbers)
             if code != _GOOD:
                 raise refusal(code)
             return _read(flux)
 
     def ping(self) -> None:
-        with self.client.question():
-            self._request(_UNKNOWN_FILE)
+        client = self._current()
+        with client.question():
+            _request(client, _UNKNOWN_FILE)
 
-    def _request(self, numbers: AllocataireNumbers) -> tuple[int, str]:
-        """Return the service's ``codeRetour`` and ``fluxRetour``."""
-        response = self.client.send(
-            "POST",
-            _PATH,
-            body=_envelope(numbers),
-            headers={"Content-Type": "text/xml; charset=utf-8", "SOAPAction": '""'},
-        )
-        returned = _parse(_root_part(response)).find(_RETURN)
-        if returned is None:  # a SOAP fault among others
-            raise ProviderInvalidResponse
-        return _integer(_text(returned, "codeRetour")), _text(returned, "fluxRetour") or ""
+    def _current(self) -> ProviderClient:
+        """Return the client, made again for another certificate."""
+        if self._client is not None and monotonic() < self._read_at + _KEPT:
+            return self._client
+        identity = None if self._url.startswith("http://") else _identity(self._identity)
+        if self._client is None or identity != self._identity:
+            tls = None if identity is None else _tls(identity)
+            self._client, self._identity = ProviderClient(PROVIDER, self._url, tls=tls), identity
+        self._read_at = monotonic()
+        return self._client
+
+
+def _request(client: ProviderClient, numbers: AllocataireNumbers) -> tuple[int, str]:
+    """Return the service's ``codeRetour`` and ``fluxRetour``."""
+    response = client.send(
+        "POST",
+        _PATH,
+        body=_envelope(numbers),
+        headers={"Content-Type": "text/xml; charset=utf-8", "SOAPAction": '""'},
+    )
+    returned = _parse(_root_part(response)).find(_RETURN)
+    if returned is None:  # a SOAP fault among others
+        raise ProviderInvalidResponse
+    return _integer(_text(returned, "codeRetour")), _text(returned, "fluxRetour") or ""
 
 
 @lru_cache(maxsize=1)
@@ -152,22 +172,26 @@ class Identity(BaseModel):
         return end
 
 
-def _identity() -> Identity:
-    """Read the secret; raise ``NotConfigured``, or ``InternalError`` when it cannot be read: the log has the cause."""
+def _identity(known: Identity | None = None) -> Identity:
+    """Read the secret, or return the ``known`` identity when Secrets Manager does not answer.
+
+    Raise ``NotConfigured``, or ``InternalError`` when it cannot be read and none is known: the log has the cause.
+    """
     try:
         return json_secret("CafCertificate", settings().caf_secret_id, Identity)
     except SecretUnavailable as error:
+        if known is not None:
+            return known
         log(LogEvent.INTERNAL_ERROR, provider=PROVIDER, exception=str(error))
         raise InternalError from None
 
 
-def _tls() -> ssl.SSLContext:
+def _tls(identity: Identity) -> ssl.SSLContext:
     """Return the TLS context of the CAF.
 
-    Raise ``NotConfigured`` when the secret is not filled, or is no certificate; ``InternalError`` when it cannot be
-    read, or the file of the certificate not be written: the log has the cause.
+    Raise ``NotConfigured`` when the identity is no certificate; ``InternalError`` when its file cannot be written: the
+    log has the cause.
     """
-    identity = _identity()
     try:
         return identity.context()
     except (ssl.SSLError, ValueError):
