@@ -1,5 +1,5 @@
 # Everything one does with this project. `make help` lists it.
-# Needs make, git and a Python; the rest is installed in .venv and .local, nowhere else.
+# Needs make, git and a Python; the rest is installed in .venv and .local. uv keeps what it downloads in its cache (about 1 GB, UV_CACHE_DIR).
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -30,7 +30,7 @@ up: setup ## the same stack in the background; writes .local/stack.json
 	@$(PY) -m sandbox up
 
 down: ## stop all that `make up` started, and only that
-	@if [ -x $(PY) ]; then $(PY) -m sandbox down; fi
+	@if [ -e .venv/.ready ]; then $(PY) -m sandbox down; else echo "Nothing to stop: \`make setup\` has not ended."; fi
 
 invoke: setup ## one function in Lambda's image, on the stack that is up: FUNCTION=RevenuFiscalReference [EVENT=events/….json] [HERE=1: in this Python]
 	@$(PY) -m sandbox invoke $(FUNCTION) $(if $(EVENT),--event $(EVENT)) $(if $(HERE),--here) $(if $(ARGS),-- $(ARGS))
@@ -44,7 +44,7 @@ image: setup ## Lambda's image, from its registry or from Debian's packages
 check: setup lint ## lint and the fast tests, for while you write; ARGS=tests/unit
 	@$(PY) -m pytest --numprocesses logical --maxprocesses 8 -m "not slow and not e2e" $(or $(ARGS),$(FAST))
 
-test: setup lint $(TOOLS)/load/.ready $(TOOLS)/parliament/.ready ## every test, end-to-end ones included, on all cores; ARGS=tests/unit
+test: setup lint $(TOOLS)/load/.ready $(TOOLS)/parliament/.ready $(TOOLS)/client/.ready $(LOCAL)/newman/.ready ## every test, end-to-end ones included, on all cores; ARGS=tests/unit
 	@$(PY) -m pytest --numprocesses logical --maxprocesses 8 $(ARGS)
 
 lint: setup ## ruff (all rules), mypy (strict), cfn-lint through sam
@@ -96,15 +96,18 @@ clean: down ## remove what was built and installed
 	rm -rf .aws-sam .venv $(LOCAL)
 
 $(TOOLS)/uv/bin/uv:
+	@echo "· uv, which installs the rest, in $(TOOLS)/uv …" >&2
 	@python3 -m venv $(TOOLS)/uv && $@ --version >/dev/null 2>&1 || $(TOOLS)/uv/bin/python -m pip install --quiet --require-hashes -r requirements/uv.txt
 
 .venv/.ready: requirements/dev.txt pyproject.toml | $(UV)
+	@echo "· Python and this project's packages, in .venv …" >&2
 	@$(UV) venv --quiet --allow-existing --python $(PYTHON313) .venv
 	@$(UV) pip install --quiet --python .venv --require-hashes -r requirements/dev.txt
 	@$(UV) pip install --quiet --python .venv --no-deps --editable .
 	@touch $@
 
 $(TOOLS)/%/.ready: requirements/%.txt | $(UV)
+	@echo "· $*, in $(@D) …" >&2
 	@$(UV) venv --quiet --seed --allow-existing --python $(PYTHON313) $(@D)
 	@$(UV) pip install --quiet --python $(@D) --require-hashes -r requirements/$*.txt
 	@touch $@
@@ -117,6 +120,7 @@ $(LOCAL)/newman/.ready: clients/collection/package.json clients/collection/packa
 	$(NPM_CI)
 
 define NPM_CI
+@echo "· the npm packages of $<, in $(@D) …" >&2
 @mkdir -p $(@D) && cp $^ $(@D)
 @PATH="$(CURDIR)/$(TOOLS)/node/bin:$$PATH" npm ci --silent --prefix $(@D) --cache $(LOCAL)/npm-cache
 @touch $@

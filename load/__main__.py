@@ -22,6 +22,7 @@ from load.report import report, text
 from ops.deployment import Deployment, DeploymentError
 from release.build import ROOT, ToolError, run_tool
 from sandbox.stack import LocalStack
+from sandbox.steps import step
 
 FOLDER: Final = LocalStack.here().folder / "load"
 TOOLS: Final = ROOT / ".local/tools/load"
@@ -153,12 +154,16 @@ def main(  # noqa: PLR0913 - one parameter an option
     try:
         if url:
             keys = dict(zip(drawn_towns, given_keys, strict=False))
-            calls = _run_locust(plan(url, keys, requests, seconds, rng), seconds, in_flight)
+            planned = plan(url, keys, requests, seconds, rng)
+            with step(_title(count, seconds)):
+                calls = _run_locust(planned, seconds, in_flight)
         else:
             deployment = Deployment.on_local_stack("api-particulier")
+            click.echo(f"· issuing {count} keys, which are revoked at the end", err=True)
             with _issued_keys(deployment, drawn_towns) as keys:
                 planned = plan(str(deployment.local_api_url), keys, requests, seconds, rng)
-                calls = _run_locust(planned, seconds, in_flight)
+                with step(_title(count, seconds)):
+                    calls = _run_locust(planned, seconds, in_flight)
         result = report(calls)
     except (DeploymentError, ToolError, ValueError) as error:
         raise click.ClickException(str(error)) from None
@@ -171,6 +176,10 @@ def main(  # noqa: PLR0913 - one parameter an option
         raise click.ClickException(
             "keys within their limit were throttled: " + ", ".join(key.town for key in result.unfair)
         )
+
+
+def _title(towns: int, seconds: int) -> str:
+    return f"warming the functions, then {towns} towns for {seconds} s"
 
 
 def _requests(scenario: str, route: str | None, file: Path | None, *, is_local: bool) -> list[Request]:

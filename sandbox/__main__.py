@@ -6,6 +6,7 @@ The Makefile has targets for `run`, `up` and `down`.
 import json
 import signal
 import sys
+import time
 from pathlib import Path
 from types import FrameType
 from typing import Final, NoReturn
@@ -15,14 +16,17 @@ import requests
 
 from ops.deployment import Deployment, DeploymentError
 from release.build import ToolError
-from sandbox import bridges
+from sandbox import bridges, simulators
 from sandbox.cloud import CREDENTIALS
 from sandbox.container import image, invoke
 from sandbox.container.image import EngineMissing
 from sandbox.faults import CERTIFICATE, FAULTS
 from sandbox.simulators import PEOPLE, SIMULATORS, svair
-from sandbox.stack import STACK_NAME, LocalStack, StackError, architecture
+from sandbox.stack import STACK_NAME, LocalStack, StackAlreadyUpError, StackError, architecture
+from sandbox.steps import step
 
+_WATCHED_EVERY: Final = 1.0
+"""Seconds between two readings of the files of people."""
 _NO_ENGINE: Final = 3
 """The exit code where no container engine answers."""
 
@@ -44,7 +48,12 @@ def up() -> None:
 @main.command()
 def down() -> None:
     """Stop all that `up` started, and nothing else."""
-    LocalStack.here().down()
+    stack = LocalStack.here()
+    if not stack.processes.names:
+        click.echo("No stack of this checkout is up.")
+        return
+    with step("stopping the stack"):
+        stack.down()
 
 
 _simulator_argument = click.argument("name", type=click.Choice(list(SIMULATORS)))
@@ -155,17 +164,38 @@ def run() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
-        description = _up(stack)
+        description = stack.up(new=True)
         _play_journey(description)
         click.echo(f"\nServing at {description['api_url']} with the key {description['api_key']}")
         click.echo(_pages(description))
         click.echo(f"The fictional people, which you may edit: {PEOPLE / 'avis.toml'}\nCtrl-C stops everything.")
-        signal.pause()
+        _watch_people()
+    except StackAlreadyUpError as error:
+        raise click.ClickException(str(error)) from None
+    except (StackError, ToolError) as error:
+        stack.down()
+        raise click.ClickException(str(error)) from None
     except KeyboardInterrupt:
         click.echo("\nStopping …", err=True)
-    finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C would leave processes behind
-        stack.down()
+        _stop(stack)
+    except BaseException:
+        _stop(stack)
+        raise
+
+
+def _stop(stack: LocalStack) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C would leave processes behind
+    stack.down()
+
+
+def _watch_people() -> NoReturn:
+    """Say when a file of people cannot be read any more, and when it can again."""
+    known: list[str] = []
+    while True:
+        time.sleep(_WATCHED_EVERY)
+        if (found := simulators.unreadable()) != known:
+            known = found
+            click.echo("\n".join(found) or "The files of people can be read again.", err=True)
 
 
 def _up(stack: LocalStack) -> dict[str, str]:

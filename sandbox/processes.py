@@ -48,6 +48,11 @@ class Processes:
         recorded = json.loads(self._file.read_text()) if self._file.exists() else {}
         self._all = {name: Process(**fields) for name, fields in recorded.items()}
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The processes that were started and not stopped; they may have ended."""
+        return tuple(self._all)
+
     def running(self, name: str) -> Process | None:
         process = self._all.get(name)
         return process if process is not None and process.runs else None

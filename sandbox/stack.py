@@ -8,8 +8,10 @@ import shutil
 import socket
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -22,6 +24,7 @@ import requests
 from api_particulier.keys import lifecycle
 from api_particulier.keys.store import KeyStore
 from ops.deployment import Deployment
+from ops.functions import datasets
 from ops.template import template as declaration
 from release import website
 from release.build import ROOT, build, run_tool
@@ -29,6 +32,7 @@ from sandbox import bridges, cloud, simulators
 from sandbox.bridges import Deployed
 from sandbox.processes import Processes
 from sandbox.simulators import PEOPLE, SIMULATORS, Simulator, caf, impot_particulier, svair
+from sandbox.steps import step
 from sandbox.town import demarches, portail
 
 STACK_NAME = "api-particulier"
@@ -47,12 +51,17 @@ _PASSED_THROUGH = {
 }
 """Environment variables that ``make up`` passes to the template, with the template's parameter."""
 _TABLES = ("tokens", "audit", "stats", "habilitations")
+_WARMED_AT_ONCE = 4
 _TIMEOUT = 60.0
 """Seconds that a part of the stack may take to respond."""
 
 
 class StackError(Exception):
     """The local stack could not be brought up; the message names the part."""
+
+
+class StackAlreadyUpError(StackError):
+    """Another command runs the stack; the message has its address."""
 
 
 @dataclass(frozen=True)
@@ -79,13 +88,20 @@ class LocalStack:
         """Return the content of ``stack.json``; empty when the stack is not up."""
         return json.loads(self.file.read_text()) if self.file.exists() else {}
 
-    def up(self) -> dict[str, Any]:
+    def up(self, *, new: bool = False) -> dict[str, Any]:
         """Bring the stack up, or bring a running one up to date; return its description.
 
         Raise ``StackError`` or ``ToolError`` when it fails: a stack that was running still runs, a new one is removed.
+        With ``new``, a stack that runs is left alone, and is a failure: another command is about to stop it.
         """
         with self._locked():
             was_running = self.file.exists()
+            if new and was_running and self.processes.running("cloud"):
+                msg = (
+                    f"a stack of this checkout is up already, at {self.description()['api_url']}: use it, or stop it "
+                    "with Ctrl-C where it runs or `make down`"
+                )
+                raise StackAlreadyUpError(msg)
             try:
                 return self._up()
             except BaseException:
@@ -94,7 +110,9 @@ class LocalStack:
                 raise
 
     def _up(self) -> dict[str, Any]:
-        with _step("starting the embedded cloud and the simulated providers"):
+        if unreadable := simulators.unreadable():
+            raise StackError("\n".join(unreadable))
+        with step("starting the embedded cloud and the simulated providers"):
             url = self._start_cloud()
             addresses = {
                 simulator.parameter: self._start_simulator(name, simulator) for name, simulator in SIMULATORS.items()
@@ -102,17 +120,19 @@ class LocalStack:
             self._await_url(f"{url}/_ministack/health", "cloud")
             for name in SIMULATORS:
                 self._await_port(name)
-        with _step("building the site"):
+        with step("building the site"):
             website.build()
-        with _step("building the functions and the layer"):
+        with step("building the functions and the layer"):
             template = bridges.deployable(build(self.folder / "build", architecture()))
-        with _step("deploying template.yaml"):
+        with step("deploying template.yaml"):
             self._deploy(template, url, addresses)
         description = self._describe(url)
-        with _step("waiting for the first response"):
+        with step("waiting for the first response"):
             self._await_url(f"{description['api_url']}/ping", "cloud")
-        with _step("opening the town's portal"):
+        with step("opening the town's portal"):
             description |= {"portal_url": self._start_portal(url, description)}
+        with step("warming the functions"):
+            _warm(description)
         self.file.touch(mode=0o600)
         self.file.write_text(json.dumps(description, indent=2) + "\n")
         return description
@@ -154,6 +174,11 @@ class LocalStack:
         enforce_iam = os.environ.get("AUTH", "false").lower() == "true"
         running = self.processes.running("cloud")
         if running is None or self.description().get("iam_enforced", enforce_iam) != enforce_iam:
+            if running:
+                print(
+                    "· AUTH has changed: the embedded cloud starts again, without its keys and its audit",
+                    file=sys.stderr,
+                )
             self.processes.stop("cloud")
             self.file.unlink(missing_ok=True)  # its key and its tables no longer exist
             port = self.processes.free_port()
@@ -306,6 +331,24 @@ class LocalStack:
         raise StackError(msg)
 
 
+def _warm(description: Mapping[str, Any]) -> None:
+    """Call each dataset about the first fictional people, and the site: a first call starts a process and is slow."""
+    numbers = _probe_identities()
+    routes = [min(dataset.routes, key=len) for dataset in datasets()]
+    calls = [
+        *((f"{description['api_url'].removesuffix('/api')}{route}", numbers) for route in routes),
+        *((f"{description['api_url']}{route}", {}) for route in ("/introspect", "/stats", "/status")),
+        (description["site_url"], {}),
+    ]
+
+    def call(url: str, query: Mapping[str, str]) -> None:
+        with suppress(requests.RequestException):  # a provider of the caller's own may be down
+            requests.get(url, query, headers={"X-API-Key": description["api_key"]}, timeout=_TIMEOUT)
+
+    with ThreadPoolExecutor(_WARMED_AT_ONCE) as pool:
+        deque(pool.map(call, *zip(*calls, strict=True)), maxlen=0)
+
+
 def _probe_identities() -> dict[str, str]:
     """Return the numbers of the first fictional citizen and family."""
     citizen, family = svair.people(PEOPLE / "avis.toml")[0], caf.familles(PEOPLE / "familles.toml")[0]
@@ -320,15 +363,3 @@ def _probe_identities() -> dict[str, str]:
 def architecture() -> str:
     """Return this machine's, as Lambda names it."""
     return "arm64" if platform.machine() in {"arm64", "aarch64"} else "x86_64"
-
-
-@contextmanager
-def _step(title: str) -> Iterator[None]:
-    started = time.monotonic()
-    print(f"· {title} … ", end="", file=sys.stderr, flush=True)
-    try:
-        yield
-    except BaseException:
-        print("failed", file=sys.stderr)
-        raise
-    print(f"{time.monotonic() - started:.1f} s", file=sys.stderr)

@@ -1,8 +1,11 @@
-"""MiniStack with the two things that its API Gateway lacks of keys found by an authoriser.
+"""MiniStack with what its API Gateway lacks: keys found by an authoriser, and an address that an update keeps.
 
 AWS reads a caller's key where ``apiKeySource`` of the API says: in the header ``X-API-Key``, or in the
 ``usageIdentifierKey`` that the authoriser returned. MiniStack always reads the header; here, the authoriser's value
 takes its place where the source is AUTHORIZER.
+
+AWS replaces the content of an API that is updated, and keeps its id. MiniStack makes another API; here, its content
+goes to the one that there was.
 
 hypercorn loads this file in MiniStack's own environment: it imports nothing of the project.
 """
@@ -13,6 +16,7 @@ from typing import Any
 
 from ministack.app import app  # type: ignore[import-not-found]  # of MiniStack's environment
 from ministack.services import apigateway_v1 as gateway  # type: ignore[import-not-found]  # the same
+from ministack.services.cloudformation import provisioners  # type: ignore[import-not-found]  # the same
 
 __all__ = ["app"]
 
@@ -57,3 +61,24 @@ def _api_key(headers: Any) -> str:
 gateway._invoke_authorizer_lambda = _invoke_authorizer
 gateway._authorize_request_v1 = _authorize_request
 gateway._api_key_from_request = _api_key
+
+
+_API = provisioners._RESOURCE_HANDLERS["AWS::ApiGateway::RestApi"]
+_update_api = _API["update"]
+_CONTENT = (gateway._rest_apis, gateway._resources, gateway._authorizers_v1, gateway._models)
+
+
+def _update_in_place(api_id: str, old: Any, new: Any, stack_name: str, logical_id: str | None = None) -> Any:
+    if new.get("Body") == old.get("Body"):
+        return _update_api(api_id, old, new, stack_name, logical_id)
+    made, attributes = _API["create"](logical_id or api_id, new, stack_name)
+    for content in _CONTENT:
+        if made in content:
+            content[api_id] = content.pop(made)
+    gateway._rest_apis[api_id]["id"] = api_id
+    gateway._delete_rest_api(made)
+    named = {name: value.replace(made, api_id) for name, value in attributes.items() if isinstance(value, str)}
+    return api_id, attributes | named
+
+
+_API["update"] = _update_in_place

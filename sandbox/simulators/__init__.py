@@ -2,8 +2,9 @@
 
 import sys
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, override
+from typing import TYPE_CHECKING, Any, Final, override
 
 from werkzeug.serving import WSGIRequestHandler
 
@@ -41,6 +42,20 @@ SIMULATORS: Final = {
 def certificates_of(folder: Path) -> certificates.Certificates:
     """Return the certificates of a local stack, made at the first call."""
     return certificates.ensure(folder / "certificates")
+
+
+def unreadable(people: Path = PEOPLE) -> list[str]:
+    """Return a sentence for each file of people that cannot be read: which, and what is wrong in it."""
+    sentences: dict[str, str] = {}
+    for name, simulator in SIMULATORS.items():
+        if simulator.people and (fault := _module(name).fault_of(people / simulator.people)):
+            sentences.setdefault(simulator.people, f"sandbox/people/{simulator.people} cannot be read: {fault}")
+    return list(sentences.values())
+
+
+def _module(name: str) -> Any:
+    """Return the module that reads the people of a simulator: both interfaces of the tax service share a file."""
+    return import_module(f"sandbox.simulators.{'svair' if name == 'impot_particulier' else name}")
 
 
 def command(name: str, port: int, folder: Path, fault: str | None = None) -> list[str]:

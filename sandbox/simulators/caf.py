@@ -107,6 +107,15 @@ def familles(path: Path) -> list[Famille]:
     return list(_familles(path.read_bytes(), _last_month().month))
 
 
+def fault_of(path: Path) -> str | None:
+    """Return what is wrong in a file of families, with no value of it; None when it can be read."""
+    try:
+        familles(path)
+    except (OSError, ValueError) as error:
+        return _cause(error)
+    return None
+
+
 @lru_cache(maxsize=2)
 def _familles(content: bytes, _month: int) -> tuple[Famille, ...]:
     return tuple(_File.model_validate(tomllib.loads(content.decode())).famille)

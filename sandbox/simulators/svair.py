@@ -123,6 +123,15 @@ def people(path: Path) -> list[Person]:
     raise PeopleError(f"{path.name} : {cause}")
 
 
+def fault_of(path: Path) -> str | None:
+    """Return what is wrong in a file of people, with no value of it; None when it can be read."""
+    try:
+        people(path)
+    except PeopleError as error:
+        return str(error)
+    return None
+
+
 @lru_cache(maxsize=2)
 def _people(content: bytes, this_year: int) -> tuple[Person, ...]:
     file = tomllib.loads(content.decode())

@@ -26,6 +26,7 @@ from werkzeug.serving import make_server
 from api_particulier.public import site
 from release.usages import Source, donnees, fields
 from release.website import BUILT
+from sandbox import simulators
 from sandbox.simulators import Silent
 from sandbox.town.demarches import TOWN, Demarche, demarches
 
@@ -120,7 +121,8 @@ def app(portal: Portal, town: Path = TOWN) -> Flask:
             received = _fetch(portal, demarche, source, typed, consent)
             quotient = _checked_quotient(received) if demarche.grille else None
         except NoPrice as reason:
-            return render_template("refus.html", demarche=demarche, why=reason), 502
+            faults = simulators.unreadable()
+            return render_template("refus.html", demarche=demarche, why=reason, faults=faults), 502
         return render_template(
             "resultat.html",
             demarche=demarche,
