@@ -34,6 +34,7 @@ def environment(folder: Path, port: int, *, enforce_iam: bool) -> dict[str, str]
         **CREDENTIALS,
         "AUTH": "true" if enforce_iam else "false",
         "GATEWAY_PORT": str(port),
+        "LAMBDA_WARM_TTL_SECONDS": "3600",  # what `make up` warmed is warm after a coffee
         "IOT_MTLS_PORT": "0",  # else its MQTT listener binds every interface
         "MINISTACK_REGION": REGION,
         "S3_DATA_DIR": str(scratch / "s3"),

@@ -7,18 +7,28 @@ takes its place where the source is AUTHORIZER.
 AWS replaces the content of an API that is updated, and keeps its id. MiniStack makes another API; here, its content
 goes to the one that there was.
 
+MiniStack starts a process for each call in flight; here, a function has a few, and a burst waits for them.
+
 hypercorn loads this file in MiniStack's own environment: it imports nothing of the project.
 """
 
 import json
+import time
 from contextvars import ContextVar
 from typing import Any
 
 from ministack.app import app  # type: ignore[import-not-found]  # of MiniStack's environment
 from ministack.services import apigateway_v1 as gateway  # type: ignore[import-not-found]  # the same
+from ministack.services import lambda_svc as functions
 from ministack.services.cloudformation import provisioners  # type: ignore[import-not-found]  # the same
 
 __all__ = ["app"]
+
+_ENVIRONMENTS = 6
+"""Of one function, at the same time: a call more waits for one. Each is a process, and 30 of them take longer to start
+than the time limit of a call."""
+_WAIT = 0.005
+"""Seconds between two looks for a free environment."""
 
 _CARRIED = "usageIdentifierKey"
 """What MiniStack's cache of answers keeps of an authoriser's is its context: the value travels there."""
@@ -62,6 +72,19 @@ gateway._invoke_authorizer_lambda = _invoke_authorizer
 gateway._authorize_request_v1 = _authorize_request
 gateway._api_key_from_request = _api_key
 
+
+_acquire = functions.acquire_worker
+
+
+def _acquire_in_turn(name: str, config: Any, code: bytes, qualifier: str = "$LATEST") -> Any:
+    while True:
+        worker, reason = _acquire(name, config, code, qualifier, _ENVIRONMENTS)
+        if worker is not None:
+            return worker, reason
+        time.sleep(_WAIT)
+
+
+functions.acquire_worker = _acquire_in_turn
 
 _API = provisioners._RESOURCE_HANDLERS["AWS::ApiGateway::RestApi"]
 _update_api = _API["update"]

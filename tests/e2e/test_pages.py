@@ -75,14 +75,14 @@ def test_the_keyboard_reaches_the_content_first_and_opens_the_menu_of_a_phone(st
 
 def test_the_documentation_calls_the_api_that_serves_it(stack: Stack, visitor: Visit) -> None:
     page = visitor.open(site(stack, "documentation"))
-    page.get_by_role("button", name="Authorize").click()
+    page.get_by_role("button", name="S’identifier").click()
     page.locator(".auth-container input").fill(stack.api_key)
     visitor.check("site-documentation-cle")
     page.locator(".auth-btn-wrapper .authorize").click()
     page.locator(".btn-done").click()
     operation = page.locator(".opblock", has=page.locator('[data-path="/api/v2/revenu-fiscal-reference"]'))
     operation.locator(".opblock-summary-control").click()
-    operation.get_by_role("button", name="Execute").click()
+    operation.get_by_role("button", name="Interroger").click()
     response = operation.locator(".live-responses-table")
     expect(response.locator("pre").filter(has_text="revenuFiscalReference").first).to_be_visible()
     visitor.check("site-documentation-essai")
@@ -142,7 +142,7 @@ def test_an_administration_and_a_vendor_get_a_prefilled_datapass_request(
         "210 000 000 00013"
     )  # the check digit of the SIRET is right, that of its SIREN is wrong
     page.get_by_role("button", name="Préparer ma demande").click()
-    expect(page.get_by_text("Ce numéro n’est pas un SIRET")).to_be_visible()
+    expect(page.locator("#siret-messages")).to_contain_text("Ce numéro n’est pas un SIRET")
     visitor.check(f"site-demande-acces-{kind}-erreur")
     page.locator("#siret").fill("210 000 154 00018")
     more: dict[str, list[str]] = {}

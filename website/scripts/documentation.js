@@ -17,18 +17,45 @@ const InThisPage = ({ React }) => ({
   },
 });
 
+const FRENCH = {
+  Authorize: "S’identifier", Logout: "Oublier la clé", Close: "Fermer", Cancel: "Annuler", Clear: "Effacer",
+  "Available authorizations": "Clé d’accès", "Value:": "Valeur :", "Name:": "Nom :", "In:": "Dans :", "Authorized": "Clé donnée",
+  Parameters: "Paramètres", "No parameters": "Aucun paramètre", Name: "Nom", Examples: "Exemples", "Examples:": "Exemples :",
+  Responses: "Réponses", Links: "Liens", "No links": "Aucun lien", "Media type": "Format", "Headers:": "En-têtes :",
+  "Example Value": "Exemple", Schema: "Schéma", Execute: "Interroger", "Try it out": "Essayer", "Request body": "Corps de la requête",
+  "Request URL": "Adresse interrogée", "Server response": "Réponse du serveur", "Response body": "Corps de la réponse",
+  "Response headers": "En-têtes de la réponse", "Request duration": "Durée", Details: "Détails", Undocumented: "Non documenté",
+  Download: "Télécharger", "(query)": "(dans l’adresse)", "(header)": "(en-tête)", Reset: "Rétablir", "Reset ": "Rétablir ",
+  "Controls ": "Choisit l’en-tête ", " header.": ".", required: "obligatoire", "(no example available)": "(pas d’exemple)",
+};
+
+/** Put in French the words of the viewer; the texts of the document are in French already. */
+function translate(root) {
+  const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
+  for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+    const word = FRENCH[node.nodeValue] ?? FRENCH[node.nodeValue.trim()];
+    if (word && !node.parentElement.closest("pre, code")) node.nodeValue = word;
+  }
+}
+
 /** Name what the viewer leaves without a name, or names otherwise than it shows. */
 function name() {
   for (const one of reference.querySelectorAll(".examples-select-element:not([aria-label])")) one.setAttribute("aria-label", "Exemple");
   for (const one of reference.querySelectorAll(".close-modal:not([aria-label])")) one.setAttribute("aria-label", "Fermer");
+  for (const one of reference.querySelectorAll("pre:not([tabindex])")) one.setAttribute("tabindex", 0); // it may scroll
+  translate(reference);
   for (const one of reference.querySelectorAll(".modal-btn[aria-label]")) one.removeAttribute("aria-label");
 }
 
 const reference = document.getElementById("reference");
-new MutationObserver(name).observe(reference, { childList: true, subtree: true });
+new MutationObserver(name).observe(reference, { childList: true, characterData: true, subtree: true });
 
 SwaggerUI({
   url: "documentation-open-api.yaml",
+  onComplete: () => {
+    document.getElementById("chargement").hidden = true;
+    reference.hidden = false; // before, the viewer says in English that it has nothing to show
+  },
   domNode: reference,
   plugins: [InThisPage],
   layout: "Reference",
