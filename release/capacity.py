@@ -44,10 +44,12 @@ def quotas(rate: int) -> list[Quota]:
     concurrent = ceil(rate * SECONDS_PER_CALL)
     busiest = ceil(concurrent * BUSIEST_SHARE)
     share = int(template()["Parameters"]["DatasetConcurrency"]["Default"])
+    route = int(template()["Parameters"]["RouteRateLimit"]["Default"])
     key = int(resources("AWS::ApiGateway::UsagePlan")["UsagePlan"]["Throttle"]["RateLimit"])
     found = [
         # https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html
         Quota("API Gateway, calls a second", rate, 10_000, "Service Quotas: *Throttle rate*"),
+        Quota("The busiest route's limit", ceil(rate * BUSIEST_SHARE), route, "the parameter `RouteRateLimit`"),
         Quota("API keys, each at its limit", ceil(rate / key), 10_000, "Service Quotas: *API keys*"),
         # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
         Quota("Lambda, calls at once", concurrent, 1_000, "Service Quotas: *Concurrent executions*"),
