@@ -26,13 +26,16 @@ from api_particulier.errors import (
     AuditUnavailable,
     BadRequest,
     NotFound,
+    NotProvable,
     ProviderError,
     TooManyAttempts,
     UnavailableYear,
     UnknownNotice,
+    UnknownPerson,
 )
 from api_particulier.observability import LogEvent, log
 from api_particulier.providers import caf, dgfip
+from api_particulier.providers.proof import Proof
 from api_particulier.settings import settings
 
 _WHICH = "Donnez soit numeroFiscal et referenceAvis, soit numeroAllocataire et codePostal."
@@ -106,6 +109,7 @@ ROUTES = (
             BadRequest(_WHICH),
             UnknownNotice,
             UnavailableYear,
+            NotProvable,
             TooManyAttempts,
             *OF_PROVIDER,
             ProviderError,
@@ -148,7 +152,14 @@ def _numbers(query: Query) -> AvisNumbers | AllocataireNumbers:
 
 
 def _verify(numbers: AvisNumbers | AllocataireNumbers, record: AuditRecord) -> None:
-    """Check the numbers with the provider; raise ``UnknownNotice``, for any reason, when they are not a person's."""
+    """Check the numbers with the provider; raise ``UnknownNotice``, for any reason, when they are not a person's.
+
+    A family file that the CAF knows and has closed is a person's all the same. Raise ``NotProvable`` when the
+    provider's answer would not prove that the numbers are the caller's.
+    """
+    proof = dgfip.proves() if isinstance(numbers, AvisNumbers) else caf.PROVES
+    if proof is not Proof.POSSESSION:
+        raise NotProvable
     try:
         with time_provider(record, "dgfip" if isinstance(numbers, AvisNumbers) else "caf"):
             if isinstance(numbers, AvisNumbers):
@@ -157,9 +168,11 @@ def _verify(numbers: AvisNumbers | AllocataireNumbers, record: AuditRecord) -> N
                 caf.famille(numbers)
     except UnavailableYear:  # the notice's year is in its reference: this reveals nothing about a person
         raise
-    except (NotFound, BadRequest):
+    except (UnknownPerson, BadRequest):
         # Not in the provider's words, which may reveal which of the two numbers is right.
         raise UnknownNotice from None
+    except NotFound:
+        return  # the CAF knows the file, and has a reason to give nothing of it
 
 
 def _cursor(query: Query) -> str | None:

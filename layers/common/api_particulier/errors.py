@@ -132,6 +132,16 @@ class NotAcceptable(ApiError):
     message = "Les formats de réponse disponibles sont application/json et application/xml"
 
 
+class NotProvable(Forbidden):
+    """Le fournisseur ne peut pas vérifier que les numéros sont ceux de la personne qui les donne."""
+
+    reason = "The provider does not check that the numbers belong to the caller"
+    message = (
+        "Le service interrogé ne permet pas de vérifier que ces numéros sont les vôtres. Demandez vos accès par écrit, "
+        "à l'adresse de la page « Données personnelles »."
+    )
+
+
 class NotFound(ApiError):
     """Le fournisseur n'a rien à transmettre, et dit pourquoi."""
 

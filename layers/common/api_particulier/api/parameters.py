@@ -134,7 +134,20 @@ class AllocataireNumbers:
 
     @property
     def citizen_id(self) -> str:
-        return f"caf:{self.numero}:{self.code_postal}"  # two CAF may have given the same number
+        # Two CAF may have given the same number. There is one in each département: a family that moves within it keeps
+        # its number, and finds its earlier accesses; elsewhere another CAF gives another number.
+        return f"caf:{self.numero}:{self._departement}"
+
+    @property
+    def _departement(self) -> str:
+        """The first digits of the postcode; 2A and 2B in Corsica, three digits overseas."""
+        match self.code_postal[:2]:
+            case "97" | "98":
+                return self.code_postal[:3]
+            case "20":
+                return "2A" if self.code_postal[2] in "01" else "2B"
+            case metropolitan:
+                return metropolitan
 
     @property
     def number(self) -> str:
@@ -142,7 +155,7 @@ class AllocataireNumbers:
 
     @property
     def whole(self) -> str:
-        return self.citizen_id
+        return f"caf:{self.numero}:{self.code_postal}"
 
     @classmethod
     def parse(cls, query: Query) -> Self:

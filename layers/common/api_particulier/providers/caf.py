@@ -38,8 +38,12 @@ from api_particulier.errors import (
 )
 from api_particulier.observability import LogEvent, log
 from api_particulier.providers.http import ProviderClient, ProviderResponse
+from api_particulier.providers.proof import Proof
 from api_particulier.scopes import ProviderData
 from api_particulier.settings import settings
+
+PROVES: Final = Proof.POSSESSION
+"""The CAF checks the number of the file with the postcode of the family."""
 
 PROVIDER: Final = "caf"
 

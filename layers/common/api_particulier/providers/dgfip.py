@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 from api_particulier.api.parameters import AvisNumbers
 from api_particulier.errors import UnavailableYear, UnknownNotice
 from api_particulier.providers import impot_particulier, svair
+from api_particulier.providers.proof import Proof
 from api_particulier.scopes import ProviderData
 from api_particulier.settings import settings
 
@@ -15,6 +16,9 @@ _PARIS: Final = ZoneInfo("Europe/Paris")
 
 class _Interface(Protocol):
     """The functions that the module of each of the tax service's interfaces has."""
+
+    @property
+    def PROVES(self) -> Proof: ...  # noqa: N802 - a constant of the module
 
     def notice(self, numbers: AvisNumbers, /) -> ProviderData: ...
 
@@ -29,6 +33,11 @@ def avis(numbers: AvisNumbers) -> ProviderData:
     """
     _check_year(numbers.reference_avis)
     return _interface().notice(numbers)
+
+
+def proves() -> Proof:
+    """Return what the answer of ``avis`` proves about the holder of the numbers."""
+    return _interface().PROVES
 
 
 def probe(numbers: AvisNumbers) -> None:

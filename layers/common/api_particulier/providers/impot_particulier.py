@@ -29,8 +29,12 @@ from api_particulier.aws import SecretUnavailable, json_secret
 from api_particulier.errors import InternalError, ProviderInvalidResponse, ProviderRateLimited, UnknownNotice
 from api_particulier.observability import LogEvent, log
 from api_particulier.providers.http import ProviderClient, ProviderResponse
+from api_particulier.providers.proof import Proof
 from api_particulier.scopes import ProviderData
 from api_particulier.settings import settings
+
+PROVES: Final = Proof.EXISTENCE
+"""It finds a notice by the tax number alone, which employers and banks know too."""
 
 PROVIDER: Final = "dgfip"
 

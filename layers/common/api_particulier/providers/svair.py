@@ -22,8 +22,12 @@ from lxml import etree
 from api_particulier.api.parameters import AvisNumbers
 from api_particulier.errors import ProviderInvalidResponse, ProviderRateLimited, UnknownNotice
 from api_particulier.providers.http import OK, ProviderClient, ProviderResponse
+from api_particulier.providers.proof import Proof
 from api_particulier.scopes import EMPTY, ProviderData
 from api_particulier.settings import settings
+
+PROVES: Final = Proof.POSSESSION
+"""The tax service checks the reference printed on the notice."""
 
 PROVIDER: Final = "dgfip"
 
