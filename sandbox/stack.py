@@ -332,8 +332,12 @@ class LocalStack:
 
 
 def _warm(description: Mapping[str, Any]) -> None:
-    """Call each dataset about the first fictional people, and the site: a first call starts a process and is slow."""
-    numbers = _probe_identities()
+    """Call each dataset about the first fictional citizen, and the site: a first call starts a process and is slow.
+
+    The CAF's datasets refuse it before they read their certificate, which they would keep for a minute: a test of
+    another value begins at once.
+    """
+    numbers = {name: value for name, value in _probe_identities().items() if name in {"numeroFiscal", "referenceAvis"}}
     routes = [min(dataset.routes, key=len) for dataset in datasets()]
     calls = [
         *((f"{description['api_url'].removesuffix('/api')}{route}", numbers) for route in routes),
