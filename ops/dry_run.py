@@ -8,10 +8,18 @@ from api_particulier.api.parameters import Parameters
 from api_particulier.errors import InsufficientScopes
 from api_particulier.habilitations.known_scopes import known_scopes
 from api_particulier.scopes import ProviderData, allowed_fields, mask
+from api_particulier.v3_errors import in_v3
 from ops.functions import datasets
 
 _NAME: Final = {"nom": "EXEMPLE", "nomNaissance": "EXEMPLE", "prenoms": "Alix", "dateNaissance": "01/01/1980"}
 _ADDRESS: Final = "1 RUE DE L'EXEMPLE 01234 BOURG-EXEMPLE"
+_PERSON: Final = {
+    "nom_naissance": "EXEMPLE",
+    "nom_usage": None,
+    "prenoms": "ALIX",
+    "date_naissance": "1980-01-01",
+    "sexe": "F",
+}
 FICTITIOUS: Final[dict[str, ProviderData]] = {
     "dgfip": {
         "declarant1": _NAME,
@@ -58,12 +66,43 @@ FICTITIOUS: Final[dict[str, ProviderData]] = {
         "mois": 10,
         "annee": 2026,
     },
+    "dss": {
+        "quotient_familial": {
+            "fournisseur": "CNAF",
+            "valeur": 650,
+            "annee": 2026,
+            "mois": 11,
+            "annee_calcul": 2026,
+            "mois_calcul": 11,
+        },
+        "allocataires": [_PERSON],
+        "enfants": [_PERSON | {"prenoms": "NOA", "date_naissance": "2023-01-01", "sexe": "M"}],
+        "adresse": {
+            "destinataire": "Madame ALIX EXEMPLE",
+            "complement_information": None,
+            "complement_information_geographique": None,
+            "numero_libelle_voie": "1 RUE DE L'EXEMPLE",
+            "lieu_dit": None,
+            "code_postal_ville": "01234 BOURG-EXEMPLE",
+            "pays": "FRANCE",
+        },
+        "parametres_calcul_participation_familiale": {
+            "nombre_enfants_a_charge": 1,
+            "nombre_enfants_beneficiaire_aeeh": 0,
+            "base_ressources_annuelles": {"valeur": 24000, "annee_calcul": 2024},
+        },
+        "est_beneficiaire": True,
+        "avec_participation": False,
+        "avec_majoration": False,
+        "status": "allocataire",
+        "date_debut_droit": "2026-01-01",
+    },
 }
 """Provider data with a value for every field of the datasets, by provider."""
 
 
 def dry_run(scopes: Iterable[str], dataset: str | None = None) -> dict[str, Any]:
-    """Return the response of each v2 route, or of one dataset, to a key with these scopes.
+    """Return the response of each route of v2 and v3, or of one dataset, to a key with these scopes.
 
     ``{"unknown": [scope…], "datasets": {name: {"route", "status", "body"}}}``, where ``unknown`` lists the scopes that
     the API does not have.
@@ -76,10 +115,13 @@ def dry_run(scopes: Iterable[str], dataset: str | None = None) -> dict[str, Any]
 
 
 def _response(dataset: Dataset[Parameters], scopes: frozenset[str]) -> dict[str, Any]:
-    route = next(route for route in dataset.routes if "/v2/" in route)
+    route = next(route for route in dataset.routes if route.startswith(("/api/v2/", "/v3/")))
     model = dataset.routes[route]
     fields = allowed_fields(model, scopes)
+    is_v3 = dataset.provider == "dss"
     if not fields:
-        return {"route": route, "status": InsufficientScopes.status, "body": InsufficientScopes().body}
+        refused = InsufficientScopes()
+        body = in_v3(refused, dataset.name).body if is_v3 else refused.body
+        return {"route": route, "status": refused.status, "body": body}
     body = mask(FICTITIOUS[dataset.provider], model, fields, keep_empty=True).body
-    return {"route": route, "status": 200, "body": body}
+    return {"route": route, "status": 200, "body": {"data": body, "links": {}, "meta": {}} if is_v3 else body}

@@ -15,8 +15,8 @@ def modules() -> dict[str, Any]:
 
 
 def datasets() -> list[Dataset[Parameters]]:
-    """Return every dataset, those of the tax service first."""
+    """Return every dataset: of the tax service, of the CAF, then of v3."""
     declared: list[Dataset[Parameters]] = [
         module.DATASET for module in modules().values() if hasattr(module, "DATASET")
     ]
-    return sorted(declared, key=lambda dataset: (dataset.provider != "dgfip", min(dataset.routes)))
+    return sorted(declared, key=lambda dataset: (("dgfip", "caf", "dss").index(dataset.provider), min(dataset.routes)))

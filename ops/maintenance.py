@@ -31,18 +31,19 @@ class MaintenanceSchedule:
 
     def announce(self, provider: str, maintenance: Maintenance) -> None:
         """Add a maintenance, in place of one that begins at the same time; remove those that have ended."""
-        known = self._announced(provider)
         now = datetime.now(UTC)
-        kept = [other for other in known if other.end > now and other.start != maintenance.start]
-        self._write(provider, known, [*kept, maintenance])
+        for circuit in health.circuits_of(provider):
+            known = self._announced(circuit)
+            kept = [other for other in known if other.end > now and other.start != maintenance.start]
+            self._write(circuit, known, [*kept, maintenance])
 
     def withdraw(self, provider: str, start: datetime) -> None:
         """Remove a maintenance, which may have begun; raise ``NotAnnouncedError`` when there is none."""
-        known = self._announced(provider)
-        kept = [maintenance for maintenance in known if maintenance.start != start]
-        if len(kept) == len(known):
+        if start not in {maintenance.start for maintenance in self._announced(provider)}:
             raise NotAnnouncedError
-        self._write(provider, known, kept)
+        for circuit in health.circuits_of(provider):
+            known = self._announced(circuit)
+            self._write(circuit, known, [maintenance for maintenance in known if maintenance.start != start])
 
     def _announced(self, provider: str) -> tuple[Maintenance, ...]:
         return health.read(self._stats, provider).maintenances

@@ -18,7 +18,7 @@ FOLDER: Final = ROOT / "clients/python"
 PACKAGE: Final = "api_particulier_client"
 TOOLS: Final = ROOT / ".local/tools/client/bin"
 _LEFT_OUT: Final = ("/api/cles/", "/api/datapass/", "/api/open-api.yml", "/documentation-open-api.yaml")
-_MODULES: Final = {"Données fiscales": "dgfip", "Données familiales": "caf"}
+_MODULES: Final = {"Données fiscales": "dgfip", "Données familiales": "caf", "Prestations sociales (v3)": "dss"}
 """The module of each part of the documentation, where its name is no identifier."""
 _SETTINGS: Final = {"package_name_override": PACKAGE, "literal_enums": True, "post_hooks": []}
 

@@ -1,7 +1,7 @@
 """``docs/collection.json``: the requests of the API for Postman, Bruno and Newman, with the sandbox's people.
 
 The format is Postman's v2.1, which all three read. Its variables are ``url``, what comes before ``/api`` (production by
-default), and ``cle``, the key.
+default), ``url_v3``, what comes before ``/v3``, and ``cle``, the key.
 """
 
 import json
@@ -48,7 +48,11 @@ def collection() -> Object:
     ]
     return {
         "info": {"name": about["title"], "schema": _SCHEMA, "description": about["description"]},
-        "variable": [{"key": "url", "value": HOST}, {"key": "cle", "value": ""}],
+        "variable": [
+            {"key": "url", "value": HOST},
+            {"key": "url_v3", "value": HOST},
+            {"key": "cle", "value": ""},
+        ],
         "event": [_event("prerequest", *_SCRIPT)],
         "item": [
             *({"name": name, "item": requests} for name, requests in folders.items() if requests),
@@ -58,6 +62,7 @@ def collection() -> Object:
 
 
 def _request(path: str, operation: Object, query: Mapping[str, str], name: str = "") -> Object:
+    host = "url_v3" if path.startswith("/v3/") else "url"
     keys = [{"key": "X-API-Key", "value": "{{cle}}"}] if operation.get("security") else []
     pairs = [{"key": key, "value": value} for key, value in query.items()]
     text = "&".join(f"{key}={value}" for key, value in query.items())
@@ -69,8 +74,8 @@ def _request(path: str, operation: Object, query: Mapping[str, str], name: str =
             "description": operation.get("description", ""),
             "header": keys,
             "url": {
-                "raw": f"{{{{url}}}}{path}" + (f"?{text}" if text else ""),
-                "host": ["{{url}}"],
+                "raw": f"{{{{{host}}}}}{path}" + (f"?{text}" if text else ""),
+                "host": [f"{{{{{host}}}}}"],
                 "path": path.strip("/").split("/"),
                 "query": pairs,
             },
@@ -84,11 +89,23 @@ def _event(moment: str, *lines: str) -> Object:
 
 def _query_of(operation: Object) -> dict[str, str]:
     """Return the parameters of the first person that the operation takes: a notice's numbers, or else a family's."""
+    if operation["operationId"].startswith("api_particulier_v3"):
+        return _identity_of(operation)
     names = {parameter["name"] for parameter in operation.get("parameters", ())}
     for _, _, query in (*_notices(), *_families()):
         if query.keys() <= names:
             return query
     return {}
+
+
+def _identity_of(operation: Object) -> dict[str, str]:
+    """Return the identity of the documentation's examples; a quotient is that of the current month by default."""
+    found = {}
+    for parameter in operation["parameters"]:
+        for example in parameter.get("examples", {}).values():
+            value = example["value"]
+            found[parameter["name"]] = value[0] if isinstance(value, list) else value
+    return {name: value for name, value in found.items() if name not in {"annee", "mois", "nomUsage"}}
 
 
 def _notices() -> Iterator[tuple[str, str, dict[str, str]]]:

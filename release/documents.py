@@ -16,18 +16,18 @@ from ops.template import ROOT
 from release import capacity, collection, commands, local_stack, performance, scopes, usages
 from release.openapi import generator
 
-_PROVIDERS: Final = {"dgfip": "DGFIP", "caf": "CAF"}
+_PROVIDERS: Final = {"dgfip": "DGFIP", "caf": "CAF", "dss": "CNAF, MSA (API-SECU)"}
 
 
 def readme() -> str:
     """Return the README with its table of datasets."""
     rows = ["| dataset | route | v1 route | provider | data |", "|---|---|---|---|---|"]
     for dataset in datasets():
-        v2 = " ".join(f"`{route}`" for route in dataset.routes if "/v2/" in route)
-        v1 = " ".join(f"`{route}`" for route in dataset.routes if "/v2/" not in route)
+        current = " ".join(f"`{route}`" for route in dataset.routes if route.startswith(("/api/v2/", "/v3/")))
+        v1 = " ".join(f"`{route}`" for route in dataset.routes if not route.startswith(("/api/v2/", "/v3/")))
         model = next(iter(dataset.routes.values()))
         summary = (model.__doc__ or "").splitlines()[0]
-        rows.append(f"| `{dataset.name}` | {v2} | {v1} | {_PROVIDERS[dataset.provider]} | {summary} |")
+        rows.append(f"| `{dataset.name}` | {current} | {v1} | {_PROVIDERS[dataset.provider]} | {summary} |")
     table = "\n".join(rows)
     page = (ROOT / "README.md").read_text()
     return re.sub(r"(<!-- datasets[^\n]*\n).*?(?=\n\n)", lambda mark: mark[1] + table, page, flags=re.DOTALL)

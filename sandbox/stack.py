@@ -21,8 +21,10 @@ from typing import Any
 
 import requests
 
+from api_particulier.habilitations.known_scopes import known_scopes
 from api_particulier.keys import lifecycle
 from api_particulier.keys.store import KeyStore
+from api_particulier.providers import health
 from ops.deployment import Deployment
 from ops.functions import datasets
 from ops.template import template as declaration
@@ -31,18 +33,19 @@ from release.build import ROOT, build, run_tool
 from sandbox import bridges, cloud, simulators
 from sandbox.bridges import Deployed
 from sandbox.processes import Processes
-from sandbox.simulators import PEOPLE, SIMULATORS, Simulator, caf, impot_particulier, svair
+from sandbox.simulators import PEOPLE, SIMULATORS, Simulator, api_secu, caf, impot_particulier, svair
 from sandbox.steps import step
 from sandbox.town import demarches, portail
 
 STACK_NAME = "api-particulier"
-EVERY_SCOPE = ("dgfip_avis_imposition", "cnaf_attestation_droits")
+EVERY_SCOPE = tuple(sorted(known_scopes()))
 _PASSED_THROUGH = {
     "DGFIP_SVAIR_URL": "DgfipSvairUrl",
     "DGFIP_PROVIDER": "DgfipProvider",
     "DGFIP_AVAILABLE_YEARS": "DgfipAvailableYears",
     "CAF_URL": "CafUrl",
     "BAN_URL": "BanUrl",
+    "API_SECU_URL": "ApiSecuUrl",
     "PSEUDONYM_KEY_ARN": "PseudonymKeyArn",
     "FORMER_PSEUDONYM_KEY_ARNS": "FormerPseudonymKeyArns",
     "ENUMERATION_SLOWED_AT": "EnumerationSlowedAt",
@@ -227,6 +230,8 @@ class LocalStack:
         }
         for output, value in values.items():
             secrets.put_secret_value(SecretId=outputs[output], SecretString=value)
+        for benefit, secret_id in zip(health.BENEFITS, outputs["ApiSecuClients"].split(","), strict=True):
+            secrets.put_secret_value(SecretId=secret_id, SecretString=json.dumps(api_secu.client(benefit)))
 
     @cached_property
     def _datapass_secret(self) -> str:
@@ -339,8 +344,9 @@ def _warm(description: Mapping[str, Any]) -> None:
     """
     numbers = {name: value for name, value in _probe_identities().items() if name in {"numeroFiscal", "referenceAvis"}}
     routes = [min(dataset.routes, key=len) for dataset in datasets()]
+    bases = {False: description["api_url"].removesuffix("/api"), True: description["v3_url"]}
     calls = [
-        *((f"{description['api_url'].removesuffix('/api')}{route}", numbers) for route in routes),
+        *((f"{bases[route.startswith('/v3/')]}{route}", numbers) for route in routes),
         *((f"{description['api_url']}{route}", {}) for route in ("/introspect", "/stats", "/status")),
         (description["site_url"], {}),
     ]

@@ -15,7 +15,7 @@ from api_particulier.api.response import Response, success
 from api_particulier.aws import dynamodb
 from api_particulier.dynamodb import Table
 from api_particulier.errors import ApiError, NotAcceptable, NotConfigured, ProviderInMaintenance, ProviderUnavailable
-from api_particulier.providers import caf, dgfip, health
+from api_particulier.providers import api_secu, caf, dgfip, health
 from api_particulier.providers.health import Verdict
 from api_particulier.settings import settings
 
@@ -43,12 +43,16 @@ ROUTES = (
             xml=True,
             errors=(NotAcceptable, ProviderUnavailable, ProviderInMaintenance, NotConfigured),
         )
-        for provider, label, path in (("dgfip", "La DGFIP", "/api/impots/ping"), ("caf", "La CAF", "/api/caf/ping"))
+        for provider, label, path in (
+            ("dgfip", "La DGFIP", "/api/impots/ping"),
+            ("caf", "La CAF", "/api/caf/ping"),
+            ("dss", "API-SECU, derrière les neuf prestations de la v3,", "/api/dss/ping"),
+        )
     ),
 )
 
 
-PROVIDERS: Final = {"/api/impots/ping": "dgfip", "/api/caf/ping": "caf"}
+PROVIDERS: Final = {"/api/impots/ping": "dgfip", "/api/caf/ping": "caf", "/api/dss/ping": "dss"}
 """Each route with its provider; ``/api/ping`` has none."""
 
 
@@ -85,7 +89,7 @@ def _check(provider: str) -> None:
 
 def _ping(provider: str) -> Verdict:
     try:
-        (dgfip if provider == "dgfip" else caf).ping()
+        {"dgfip": dgfip.ping, "caf": caf.ping, "dss": api_secu.ping}[provider]()
     except NotConfigured:
         return "not_configured"
     except ApiError:

@@ -15,7 +15,7 @@ from api_particulier.aws import dynamodb, json_secret
 from api_particulier.dynamodb import Table
 from api_particulier.errors import ApiError, BadRequest, NotConfigured, NotFound
 from api_particulier.observability import LogEvent, count_probe_run, log, measure_certificate
-from api_particulier.providers import caf, dgfip, health, uptime
+from api_particulier.providers import api_secu, caf, dgfip, health, uptime
 from api_particulier.providers.health import Verdict
 from api_particulier.settings import settings
 
@@ -41,7 +41,15 @@ def _ask_caf(identities: Identities | None) -> None:
     caf.famille(AllocataireNumbers.parse(identities.query)) if identities else caf.ping()
 
 
-PROBES: Final[Mapping[str, Callable[[Identities | None], None]]] = {"dgfip": _ask_dgfip, "caf": _ask_caf}
+def _ask_dss(_identities: Identities | None) -> None:
+    api_secu.ping()
+
+
+PROBES: Final[Mapping[str, Callable[[Identities | None], None]]] = {
+    "dgfip": _ask_dgfip,
+    "caf": _ask_caf,
+    "dss": _ask_dss,
+}
 
 
 def lambda_handler(_event: dict[str, Any], _context: object) -> None:

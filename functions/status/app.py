@@ -13,7 +13,7 @@ from api_particulier.public import status
 
 type NiveauDuService = Literal["disponible", "perturbe", "indisponible", "maintenance"]
 type NiveauDeFournisseur = Literal["disponible", "indisponible", "maintenance", "non_configure", "inconnu"]
-type NomDeFournisseur = Literal["dgfip", "caf"]
+type NomDeFournisseur = Literal["dgfip", "caf", "dss"]
 _DISPONIBILITE: Final = "Sondes réussies sur 30 jours, en pour cent ; null sans sonde"
 
 

@@ -12,7 +12,7 @@ from ops.deployment import Deployment
 from ops.maintenance import ConcurrentChangeError, MaintenanceSchedule, NotAnnouncedError
 
 _of_a_provider = click.option(
-    "--provider", required=True, type=click.Choice(["dgfip", "caf", "ban"]), help="The provider in maintenance."
+    "--provider", required=True, type=click.Choice(["dgfip", "caf", "dss", "ban"]), help="The provider in maintenance."
 )
 
 _TRY_AGAIN = "another command changed the maintenances at the same time; try again"

@@ -18,9 +18,10 @@ from api_particulier.api.parameters import Parameter, Parameters
 from api_particulier.api.request import CONSENT
 from api_particulier.api.response import RATE_LIMIT, in_xml
 from api_particulier.scopes import scopes_of
+from api_particulier.v3_errors import MEDIA_TYPE
 from ops.functions import modules
 from ops.template import ROOT, resources
-from release.openapi import refusals
+from release.openapi import refusals, v3
 from release.openapi.examples import examples
 
 type Object = dict[str, Any]
@@ -35,6 +36,10 @@ HOST: Final = "https://particulier.api.gouv.fr"
 _TAGS: Final = {
     "dgfip": {"name": "Données fiscales", "description": "Ce que la DGFIP sait d'un foyer fiscal"},
     "caf": {"name": "Données familiales", "description": "Ce que la CAF sait d'une famille"},
+    "dss": {
+        "name": "Prestations sociales (v3)",
+        "description": "Ce que la CNAF, la MSA et le RNCPS savent d'une personne",
+    },
     "services": {"name": "Services", "description": "Ce qui entoure les jeux de données"},
 }
 _DESCRIPTION: Final = f"""\
@@ -46,6 +51,9 @@ n'ouvre pas est absent de la réponse. Chaque appel laisse une trace, que le cit
 
 Les adresses en `/api/v2/` sont à préférer ; les autres, qui datent de 2020, sont maintenues telles quelles. Celles-ci
 répondent aussi en XML : racine `<result>` (`<error>` pour une erreur), une liste répète son élément, `null` est vide.
+
+Les adresses en `/v3/` sont celles de la génération de 2026 : elles interrogent par l'identité civile, répondent en
+JSON:API, et prennent aussi la clé comme `Bearer`. Le catalogue de leurs codes d'erreur est à `/api/errors`.
 
 La clé va dans l'en-tête `{KEY}`, jamais dans l'adresse. {RATE_LIMIT} appels par seconde et par jeton.
 """
@@ -119,10 +127,10 @@ def openapi() -> Object:
         "paths": paths,
         "components": {
             "schemas": dict(sorted(schemas.definitions.items())),
-            "securitySchemes": {KEY: _SCHEME},
+            "securitySchemes": {KEY: _SCHEME, v3.BEARER: v3.SCHEME},
             "headers": {
                 name: {"description": what, "required": required, "schema": schema}
-                for name, (what, schema, required) in _HEADERS.items()
+                for name, (what, schema, required) in (_HEADERS | v3.HEADERS).items()
             },
             "responses": dict(sorted(responses.items())),
         },
@@ -175,7 +183,10 @@ def _operations(folder: str, module: Any, schemas: _Schemas) -> Iterator[tuple[s
     routes = _routes_of(folder)
     if hasattr(module, "DATASET"):
         for path in module.DATASET.routes:
-            yield path, "get", _of_dataset(module.DATASET, path, schemas)
+            if path.startswith("/v3/"):
+                yield path, "get", v3.of_dataset(module.DATASET, path, schemas, _TAGS["dss"]["name"])
+            else:
+                yield path, "get", _of_dataset(module.DATASET, path, schemas)
         return
     declared = {(route.method, route.path): route for route in getattr(module, "ROUTES", ())}
     if routes and declared.keys() != routes.keys():
@@ -290,6 +301,11 @@ def _share_errors(operations: list[Object]) -> dict[str, Object]:
     for operation in operations:
         for status, response in operation["responses"].items():
             if int(status) >= HTTPStatus.BAD_REQUEST:
+                if MEDIA_TYPE in response["content"]:
+                    codes = response["content"][MEDIA_TYPE]["examples"]
+                    name = f"V3-{status}-{len(codes)}-from-{next(iter(codes))}"
+                    places.setdefault(name, []).append((operation["responses"], status))
+                    continue
                 cases = response["content"]["application/json"]["examples"]
                 kind = ["Xml"] if "application/xml" in response["content"] else []
                 name = "-".join([status, *dict.fromkeys(_NUMBER.sub("", case) for case in cases), *kind])

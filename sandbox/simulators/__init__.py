@@ -36,6 +36,7 @@ SIMULATORS: Final = {
     "impot_particulier": Simulator("ImpotParticulierUrl", people="avis.toml"),
     "caf": Simulator("CafUrl", people="familles.toml", mutual_tls=True),
     "ban": Simulator("BanUrl"),
+    "api_secu": Simulator("ApiSecuUrl", people="assures.toml"),
 }
 
 

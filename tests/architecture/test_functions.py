@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from api_particulier.api.dataset import Dataset
 from api_particulier.scopes import fields_of
-from tests.support.scopes import CNAF, DGFIP
+from tests.support.scopes import CNAF, DGFIP, DSS
 from tests.support.template import ROOT, resources
 
 FOLDERS = sorted(path.name for path in (ROOT / "functions").iterdir() if path.name != "__pycache__")
@@ -106,17 +106,18 @@ def test_a_dataset_declares_the_routes_that_the_template_gives_it(folder: str) -
 
 
 @pytest.mark.parametrize("folder", DATASETS)
-def test_a_dataset_is_named_as_its_folder_and_has_one_v2_route(folder: str) -> None:
+def test_a_dataset_is_named_as_its_folder_and_has_one_current_route(folder: str) -> None:
     dataset = DATASETS[folder]
     assert dataset.name == folder
     assert module(folder).lambda_handler.args == (dataset,)
-    assert sum(route.startswith("/api/v2/") for route in dataset.routes) == 1
+    assert sum(route.startswith(("/api/v2/", "/v3/")) for route in dataset.routes) == 1
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_tests_name_it(folder: str) -> None:
     tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("*.py") if "architecture" not in path.parts)
-    called = (f'"{folder}/', f'"{folder}"', f"functions.{folder}.app")
+    benefit = folder.removeprefix("dss_")  # what the tests of v3 call
+    called = (f'"{folder}/', f'"{folder}"', f"functions.{folder}.app", f'"{benefit}"')
     assert any(call in tests for call in called), f'no test calls ask("{folder}/…")'
 
 
@@ -152,7 +153,7 @@ def imports(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
 def test_every_field_has_the_scope_of_the_contract(model: type[BaseModel]) -> None:
-    opens = {**DGFIP, **CNAF}
+    opens = DSS if model.__module__.startswith("functions.dss_") else {**DGFIP, **CNAF}
     for path, scope in fields_of(model):
         assert path in opens.get(scope, ()), f"{model.__name__}.{path} has {scope}"
 
@@ -166,7 +167,7 @@ def test_every_model_and_field_is_described_in_words(model: type[BaseModel]) -> 
         assert described, f"{model.__name__}.{name} has no description"
 
 
-@pytest.mark.parametrize(("provider", "scopes"), [("dgfip", DGFIP), ("caf", CNAF)])
+@pytest.mark.parametrize(("provider", "scopes"), [("dgfip", DGFIP), ("caf", CNAF), ("dss", DSS)])
 def test_every_scope_of_the_contract_opens_something(provider: str, scopes: dict[str, list[str]]) -> None:
     models = [
         model for dataset in DATASETS.values() if dataset.provider == provider for model in dataset.routes.values()

@@ -45,10 +45,17 @@ def read_in(function: str) -> frozenset[str]:
     return frozenset(settings_read_by(ROOT / FUNCTIONS[function]["CodeUri"] / "app.py") - OF_LAMBDA)
 
 
-OF_RESOURCES: Final = {
-    name: named(value) for function in FUNCTIONS for name, value in variables(function).items() if named(value)
-}
-"""The variables that name a resource."""
+def resources_named() -> dict[str, set[str]]:
+    """Return the variables that name a resource, with what they name in any function."""
+    found: dict[str, set[str]] = {}
+    for function in FUNCTIONS:
+        for name, value in variables(function).items():
+            if named(value):
+                found[name] = found.get(name, set()) | named(value)
+    return found
+
+
+OF_RESOURCES: Final = resources_named()
 
 
 def test_only_the_deployments_name_and_release_are_everywhere() -> None:

@@ -34,6 +34,7 @@ DGFIP = frozenset(
     name for name, function in FUNCTIONS.items() if {"Ref": "DgfipPolicy"} in function.get("Policies", [])
 )
 CAF = frozenset(name for name, function in FUNCTIONS.items() if {"Ref": "CafPolicy"} in function.get("Policies", []))
+DSS = frozenset(name for name in DATASETS if name.startswith("Dss"))
 AUDITED = DATASETS | {"Introspect", "CitizenAccess", "TokenSuspension"}
 
 # ── Rights ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -74,9 +75,11 @@ RIGHTS: Final[dict[str, dict[str, set[str] | frozenset[str]]]] = {
         "dynamodb:UpdateItem provider#caf": CAF,
         "dynamodb:GetItem provider#ban": {"AdresseFiscale"},
         "dynamodb:UpdateItem provider#ban": {"AdresseFiscale"},
-        "dynamodb:GetItem provider#dgfip provider#caf": {"Status"},
-        "dynamodb:Query probes#dgfip probes#caf": {"Status"},
-        "dynamodb:UpdateItem probes#dgfip probes#caf": {"ProviderProbes"},
+        "dynamodb:GetItem provider#dss provider#dss#*": DSS | {"Ping", "ProviderProbes"},
+        "dynamodb:UpdateItem provider#dss provider#dss#*": DSS | {"Ping", "ProviderProbes"},
+        "dynamodb:GetItem provider#dgfip provider#caf provider#dss": {"Status"},
+        "dynamodb:Query probes#dgfip probes#caf probes#dss": {"Status"},
+        "dynamodb:UpdateItem probes#dgfip probes#caf probes#dss": {"ProviderProbes"},
         "dynamodb:UpdateItem limit#*": {"CitizenAccess"},
         "dynamodb:Query counters": {"Stats"},
         "dynamodb:PutItem counters counted#*": {"StatsStream"},
@@ -105,6 +108,8 @@ RIGHTS: Final[dict[str, dict[str, set[str] | frozenset[str]]]] = {
     "FormerPseudonymKeyArns": {"kms:GenerateMac": {"CitizenAccess"}},
     "CafCertificate": {"secretsmanager:GetSecretValue": CAF},
     "ImpotParticulierClient": {"secretsmanager:GetSecretValue": DGFIP},
+    **{name.replace("Dss", "ApiSecu"): {"secretsmanager:GetSecretValue": {name}} for name in DSS},
+    "ApiSecuQuotientFamilial": {"secretsmanager:GetSecretValue": {"DssQuotientFamilial", "Ping", "ProviderProbes"}},
     "DatapassSecret": {"secretsmanager:GetSecretValue": {"DatapassWebhook"}},
     "ProbeIdentities": {"secretsmanager:GetSecretValue": {"ProviderProbes"}},
     "Suspicions": {"sqs:SendMessage": DATASETS},
@@ -253,6 +258,8 @@ WITHOUT_A_KEY: Final = {
     "/api/ping",
     "/api/impots/ping",
     "/api/caf/ping",
+    "/api/dss/ping",
+    "/api/errors",
     "/api/datapass/v2/api_particulier/webhook",  # signed
     "/api/cles/remise",  # by a secret of its own
     "/api/keys/compromised",  # the key is what it is about

@@ -10,14 +10,14 @@ from moto.events.models import EventPattern
 
 from api_particulier import observability
 from api_particulier.observability import FIELDS, LogEvent
-from api_particulier.providers import ban, caf, impot_particulier, svair
+from api_particulier.providers import api_secu, ban, caf, impot_particulier, svair
 from tests.support.template import ROOT, resources, template
 
 ALARMS = resources("AWS::CloudWatch::Alarm")
 COMPOSITE = resources("AWS::CloudWatch::CompositeAlarm")
 FILTERS = resources("AWS::Logs::MetricFilter")
 API = resources("AWS::Serverless::Api")["Api"]
-PROVIDERS = {ban.PROVIDER, caf.PROVIDER, impot_particulier.PROVIDER, svair.PROVIDER}
+PROVIDERS = {api_secu.PROVIDER, ban.PROVIDER, caf.PROVIDER, impot_particulier.PROVIDER, svair.PROVIDER}
 ENVIRONMENT: Final = "production"
 PER_MINUTE: Final = {
     "DatapassDeadLettersAlarm",

@@ -8,7 +8,10 @@ from openapi_schema_validator import OAS31Validator
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
+from api_particulier.v3_errors import MEDIA_TYPE
 from tests.support.template import ROOT
+
+OK = 200
 
 
 @lru_cache(maxsize=1)
@@ -74,9 +77,15 @@ def check_response(method: str, path: str, response: Response) -> None:
     media_type = headers["Content-Type"].split(";")[0]
     call = f"{method} {path} {status}"
     assert media_type in documented["content"], f"{call}: {media_type}"
-    expected = {"X-Request-Id"} | documented["headers"].keys() & {"RateLimit-Limit", "RateLimit-Policy"}
+    expected = {"X-Request-Id"} | documented["headers"].keys() - {"Retry-After", "Access-Control-Allow-Origin"}
     assert expected <= headers.keys(), f"{call}: {expected - headers.keys()}"
     assert "Retry-After" not in headers or "Retry-After" in documented["headers"], f"{call}: Retry-After"
+    if media_type == MEDIA_TYPE and status != OK:
+        codes = {error["code"] for error in response.body["errors"]}
+        assert codes <= documented["content"][media_type]["examples"].keys(), f"{call}: {codes}"
+    if media_type == MEDIA_TYPE:
+        found = schema_errors(f"{where}{pointer('content', media_type, 'schema')}", response.body)
+        assert not found, f"{call}: {found}"
     if media_type == "application/json":
         found = schema_errors(f"{where}/content/application~1json/schema", response.body)
         assert not found, f"{call}: {found}"

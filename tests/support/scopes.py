@@ -40,6 +40,27 @@ CNAF = {
     "cnaf_adresse": ["adresse"],
     "cnaf_quotient_familial": ["quotientFamilial", "mois", "annee"],
 }
+_EAJE = "cnav_participation_familiale_eaje"
+DSS = {
+    "cnaf_quotient_familial": ["quotient_familial"],
+    "cnaf_allocataires": ["allocataires"],
+    "cnaf_enfants": ["enfants"],
+    "cnaf_adresse": ["adresse"],
+    f"{_EAJE}_allocataires": ["allocataires"],
+    f"{_EAJE}_enfants": ["enfants"],
+    f"{_EAJE}_adresse": ["adresse"],
+    f"{_EAJE}_parametres_calcul": ["parametres_calcul_participation_familiale"],
+    "complementaire_sante_solidaire": ["est_beneficiaire", "avec_participation", "date_debut_droit"],
+    "revenu_solidarite_active": ["est_beneficiaire", "date_debut_droit"],
+    "revenu_solidarite_active_majoration": ["avec_majoration"],
+    "prime_activite": ["est_beneficiaire", "date_debut_droit"],
+    "prime_activite_majoration": ["avec_majoration"],
+    "allocation_adulte_handicape": ["est_beneficiaire", "date_debut_droit"],
+    "allocation_soutien_familial": ["est_beneficiaire", "date_debut_droit"],
+    "cnav_allocation_enfant_handicape": ["status", "date_debut_droit"],
+    "cnav_allocation_rentree_scolaire": ["status", "date_debut_droit"],
+}
+"""Those of v3."""
 EVERY_SCOPE = ("dgfip_avis_imposition", "cnaf_attestation_droits")
 """Two scopes that open all fields between them."""
 BUNDLES = {

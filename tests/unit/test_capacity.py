@@ -14,12 +14,12 @@ from release.capacity import Quota, page, quotas
     ],
 )
 def test_the_use_of_each_quota_at_a_rate(rate: int, used: tuple[int, ...]) -> None:
-    names = ("API Gateway", "API keys", "Lambda", "The busiest", "The audit", "One key")
+    names = ("API Gateway", "API keys", "Lambda", "The busiest dataset", "The audit", "One key")
     found = [quota for name in names for quota in quotas(rate) if quota.name.startswith(name)]
     assert tuple(quota.used for quota in found) == used
 
 
-@pytest.mark.parametrize(("rate", "share"), [(10, 0.05), (1_000, 5), (100_000, 500)])
+@pytest.mark.parametrize(("rate", "share"), [(10, 5 / 45), (1_000, 500 / 45), (100_000, 50_000 / 45)])
 def test_the_concurrency_of_the_busiest_dataset_is_the_first_limit(rate: int, share: float) -> None:
     first = quotas(rate)[0]
     assert (first.name, first.share) == ("The busiest dataset's own share", share)

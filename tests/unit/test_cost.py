@@ -136,7 +136,7 @@ def test_alarms_metrics_keys_and_secrets_cost_without_a_call(monkeypatch: pytest
         return bill(Calls(1, 512))["Metrics, alarms, keys and secrets"]
 
     assert fixed(keys=1) == 5
-    assert fixed(secrets=1) == 4
+    assert fixed(secrets=1) == 13
     assert fixed(dashboards=1) == 1
     assert fixed(metrics=1) > 2 * 4 + 6 + 9  # and those of the log metric filters
 

@@ -7,13 +7,14 @@ from api_particulier.api.parameters import Parameters
 from api_particulier.scopes import BUNDLES, fields_of
 from ops.dry_run import dry_run
 from ops.functions import datasets
+from tests.support.api_secu import EVERY_SCOPE
 
 
 @pytest.mark.parametrize("dataset", datasets(), ids=lambda dataset: dataset.name)
 def test_the_fictitious_citizen_has_every_field_of_a_dataset(dataset: Dataset[Parameters]) -> None:
-    response = dry_run(BUNDLES, dataset.name)["datasets"][dataset.name]
+    response = dry_run([*BUNDLES, *EVERY_SCOPE], dataset.name)["datasets"][dataset.name]
     for path, _ in fields_of(dataset.routes[response["route"]]):
-        value = response["body"]
+        value = response["body"].get("data", response["body"])
         for name in path.split("."):
             value = value[name]
 

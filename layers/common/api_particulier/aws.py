@@ -49,7 +49,9 @@ def _secrets() -> SecretsProvider:
     return SecretsProvider(boto3_client=cast("SecretsManagerClient", _client("secretsmanager")))
 
 
-type SecretName = Literal["CafCertificate", "DatapassSecret", "ImpotParticulierClient", "ProbeIdentities"]
+type SecretName = Literal[
+    "ApiSecuClient", "CafCertificate", "DatapassSecret", "ImpotParticulierClient", "ProbeIdentities"
+]
 """The secrets of the template, which an operator fills."""
 _NO_VALUE: Final = frozenset({"ResourceNotFoundException", "InvalidRequestException", "KeyError"})
 """Reading a secret that CloudFormation made and nothing filled, that is being deleted, and whose value has no text."""

@@ -40,14 +40,14 @@ The docstring of an error that a caller can get is in French: the documentation 
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from math import ceil
-from typing import ClassVar
+from typing import Literal, Self
 
 
 class ApiError(Exception):
     """A response that is not data: its HTTP status, its code, a reason for the log, a message for people (French)."""
 
-    status: ClassVar[int]
-    code: ClassVar[str]
+    status: int
+    code: str
     reason: str = ""
     message: str = ""
     retry_after: int | None = None
@@ -237,6 +237,10 @@ class ProviderRateLimited(ProviderFailure):
     retry_after = 60
 
 
+type Failure = Literal["unreachable", "timeout", "dns", "tls", "no_network", "internal"]
+"""How a provider failed: v3 has a code for each, v1 and v2 one for all."""
+
+
 class ProviderUnavailable(ProviderFailure):
     """Le fournisseur ne répond pas, ou pas à temps."""
 
@@ -245,6 +249,14 @@ class ProviderUnavailable(ProviderFailure):
     reason = "The data provider cannot be reached"
     message = "Le fournisseur de données ne répond pas, veuillez réessayer plus tard"
     retry_after = 10
+    failure: Failure = "unreachable"
+
+    @classmethod
+    def of(cls, failure: Failure) -> Self:
+        """Return the error of a kind of failure."""
+        error = cls()
+        error.failure = failure
+        return error
 
 
 class CircuitOpen(ProviderUnavailable):

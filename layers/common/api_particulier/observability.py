@@ -16,12 +16,14 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
 from os import environ
 from time import monotonic
 from typing import Any, Final, TextIO, override
+from uuid import uuid4
 
 from aws_lambda_powertools import Logger, Tracer
 from aws_lambda_powertools.logging.formatter import BasePowertoolsFormatter
@@ -64,6 +66,8 @@ class LogEvent(StrEnum):
     """A message of the queue of suspicions has no valid MAC: it was not sent by a dataset's function."""
     TOKEN_TAMPERED = "token_tampered"  # noqa: S105 - a name
     """The item of a token is not as the issuing code signed it; its calls are refused."""
+    VAGUE_QUESTION = "vague_question"
+    """A question of v3 without a first name or a month of birth, which finds more people than a whole one."""
     TOKEN_SUSPENDED = "token_suspended"  # noqa: S105 - a name
     """A token is suspended because its questions are an enumeration."""
     HABILITATION_RECEIVED = "habilitation_told"
@@ -124,7 +128,7 @@ _EXPECTED: Final = frozenset(
     {
         *(LogEvent.ANSWERED, LogEvent.PROVIDER_ANSWERED, LogEvent.CIRCUIT_CLOSED),
         *(LogEvent.HABILITATION_RECEIVED, LogEvent.LINK_OPENED, LogEvent.REMINDER_SENT, LogEvent.SEALED),
-        *(LogEvent.ARCHIVED, LogEvent.VERIFIED),
+        *(LogEvent.ARCHIVED, LogEvent.VERIFIED, LogEvent.VAGUE_QUESTION),
     }
 )
 """The events of level INFO; the others are errors."""
@@ -211,6 +215,24 @@ def log_unexpected(error: Exception, request_id: str) -> None:
 def record_call(name: str, status: int, duration_ms: int, **fields: str | int | None) -> None:
     """Log a call of a function, with its duration; CloudWatch counts the line by status, which must be a text."""
     log(LogEvent.ANSWERED, dataset=name, status=str(status), duration_ms=duration_ms, **fields)
+
+
+_CALL: Final[ContextVar[str]] = ContextVar("id of the call")
+
+
+@contextmanager
+def handling(request_id: str) -> Iterator[None]:
+    """Give the id of the call that is handled within to the questions that it leads to."""
+    previous = _CALL.set(request_id)
+    try:
+        yield
+    finally:
+        _CALL.reset(previous)
+
+
+def correlation_id() -> str:
+    """Return the id of the call, a UUID, that a provider is given; outside a call a new one."""
+    return _CALL.get("") or str(uuid4())
 
 
 # ── Metrics ──────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -100,6 +100,11 @@ class Settings(BaseModel):
     caf_secret_id: str | None = None
     """The secret that holds the client certificate; not read where the CAF is plain ``http://``."""
 
+    api_secu_url: ProviderUrl | None = None
+    """API-SECU: tokens at ``/token``, each benefit at ``/<benefit>`` below it; a secret may replace both addresses."""
+    api_secu_secret_id: str | None = None
+    """The secret of the benefit's OAuth2 client."""
+
     probe_secret_id: str | None = None
     """The secret of the identities that the probes use."""
 

@@ -1,4 +1,4 @@
-"""Enumeration: a token that walks through people's numbers is slowed down, then suspended.
+"""Enumeration: a token that walks through people's numbers, or guesses at an identity, is slowed down, then suspended.
 
 Two signs: in a day, many people whose numbers are neighbours or follow each other by one step; in an hour, many people
 unknown to the provider. Each such cluster is a set of people and a count of calls, in the statistics table,
@@ -9,6 +9,10 @@ Unknown people alone do not suspend a token: strangers may be typing numbers in 
 on, their 404 becomes a 429, and the town's families are still answered. A caller that names its end user
 (``X-End-User``) has that user alone refused. Beside the ratios, each token has two absolute bounds a day: the people
 that it asks about, and those of them that the provider does not know (docs/decisions/0048-daily-bounds.md).
+
+An identity has no number to walk. There the signs are one birth name, first name and place with many dates in a day,
+and one birth name and place with many first names. Where homonyms are many - first names, and births in a country
+without a commune - only people unknown to the provider count (docs/decisions/0044-v3.md).
 
 No number is stored: people, and the names of clusters, which roughly show the numbers, are pseudonyms of the
 month (docs/decisions/0015-enumeration.md).
@@ -21,12 +25,13 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from json import dumps
 from time import monotonic
-from typing import Any, Final, Literal, NoReturn
+from typing import Any, Final, Literal, NoReturn, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
 from cachetools import LRUCache
 
-from api_particulier.api.parameters import Parameters
+from api_particulier.api.identity import Identity
+from api_particulier.api.parameters import Numbers, Parameters
 from api_particulier.audit.mac import MAC, sign
 from api_particulier.audit.pseudonyms import pseudonym
 from api_particulier.audit.record import AuditRecord
@@ -56,6 +61,11 @@ _PEOPLE_REMEMBERED: Final = 1024
 _SENT_A_DAY: Final = 200
 """An environment sends its count of people this many times, at most, before a token reaches its bound."""
 
+_DATES: Final = (8, 16)
+"""Dates of birth tried for one name and place from which a token is slowed down, and suspended."""
+_FIRST_NAMES: Final = (40, 80)
+"""The same of first names."""
+
 type Suspicion = Literal["slowed", "suspended", "bounded"]
 
 
@@ -65,6 +75,8 @@ class _Cluster:
 
     name: str
     """In clear, which is why it does not leave the memory."""
+    limits: tuple[int, int] | None = None
+    """Of guesses: how many slow the token down and suspend it, of however many calls; else the settings decide."""
     people: set[str] = field(default_factory=set)
     """The beginnings of their pseudonyms; also those that other environments wrote to the table."""
     unsent: set[str] = field(default_factory=set)
@@ -109,10 +121,10 @@ class _TokenHistory:
         self._last: dict[str, tuple[int, int, int]] = {}
         """Of each kind of number: the last, its distance to the one before, and how often that distance came."""
 
-    def cluster(self, name: str) -> _Cluster:
+    def cluster(self, name: str, limits: tuple[int, int] | None = None) -> _Cluster:
         """Return a cluster by its name, an empty one at first."""
         if name not in self._clusters:
-            self._clusters[name] = _Cluster(name)
+            self._clusters[name] = _Cluster(name, limits)
         return self._clusters[name]
 
     def day(self, at: datetime) -> _Day:
@@ -129,7 +141,17 @@ class _TokenHistory:
         """Return the cluster of the unknown people that one end user of the caller asked about."""
         return self.cluster(f"{at:%Y-%m-%dT%H}@{end_user}")
 
-    def neighbours(self, parameters: Parameters, at: datetime) -> list[_Cluster]:
+    def guesses(self, identity: Identity, at: datetime) -> tuple[_Cluster, _Cluster]:
+        """Return an identity's clusters: of dates for one name, and of first names for one birth name."""
+        place = identity.place
+        family = f"{identity.nom_naissance.casefold()}|{place.country}|{place.known_commune.casefold()}"
+        day = f"{at:%Y-%m-%d}#"
+        return (
+            self.cluster(f"{day}dates of {family}|{identity.first_name.casefold()}", _DATES),
+            self.cluster(f"{day}first names of {family}", _FIRST_NAMES),
+        )
+
+    def neighbours(self, parameters: Numbers, at: datetime) -> list[_Cluster]:
         """Return a number's clusters: two ranges that overlap, so that no walk is cut in half, and a step."""
         kind, number = parameters.documented[0].name, int(parameters.number)
         half = number // (parameters.neighbourhood // 2)
@@ -161,6 +183,10 @@ def _history(token_id: str) -> _TokenHistory:
     return histories[token_id]
 
 
+type _Sighting = tuple[_Cluster, str]
+"""A cluster, and the member of it that a question adds."""
+
+
 @contextmanager
 def guard(token: Token, parameters: Parameters, record: AuditRecord, end_user: str | None = None) -> Iterator[None]:
     """Let the provider be asked within, unless the token's questions are an enumeration; learn from the outcome.
@@ -176,11 +202,9 @@ def guard(token: Token, parameters: Parameters, record: AuditRecord, end_user: s
     _count_person(token, history.day(record.at), person, record)
     unknown = history.unknown(record.at)
     unknown.calls += 1
-    walks = history.neighbours(parameters, record.at)
-    for cluster in walks:
-        cluster.add(person)
-    # One person alone in a cluster is not yet a coincidence.
-    _evaluate(token, [cluster for cluster in walks if len(cluster.people) > 1], record)
+    asked, if_unknown = _sightings(history, parameters, record)
+    asked += [sighting for sighting in if_unknown if sighting[0].is_refused]
+    _evaluate(token, _add(asked), record)
     try:
         yield
     except UnknownPerson:  # and not a person of whom it has nothing to say
@@ -190,11 +214,36 @@ def guard(token: Token, parameters: Parameters, record: AuditRecord, end_user: s
         strangers = [unknown, of_user] if of_user else [unknown]
         for cluster in strangers:
             cluster.add(stranger)
-        _evaluate(token, strangers, record)
+        _evaluate(token, strangers + _add(if_unknown), record)
         _count_unknown(token, history.day(record.at), stranger, record)
         raise
-    for cluster in walks:
-        cluster.found.add(person)
+    for cluster, member in asked:
+        cluster.found.add(member)
+
+
+def _add(sightings: list[_Sighting]) -> list[_Cluster]:
+    """Add to clusters, and return those to evaluate: one person alone in a cluster is not yet a coincidence."""
+    for cluster, member in sightings:
+        cluster.add(member)
+    return [cluster for cluster, _ in sightings if len(cluster.people) > 1]
+
+
+def _sightings(
+    history: _TokenHistory, parameters: Parameters, record: AuditRecord
+) -> tuple[list[_Sighting], list[_Sighting]]:
+    """Return what a question adds to clusters as soon as it is asked, and what it adds if the person is unknown."""
+    person = str(record.citizen)[:8]
+    if not isinstance(parameters, Identity):
+        numbers = cast("Numbers", parameters)
+        return [(cluster, person) for cluster in history.neighbours(numbers, record.at)], []
+    if parameters.is_vague:
+        log(LogEvent.VAGUE_QUESTION, dataset=record.dataset, request_id=record.request_id)
+    dates, first_names = history.guesses(parameters, record.at)
+    of_dates = (dates, person)
+    of_first_names = (first_names, pseudonym(parameters.first_name, record.at)[:8])
+    if parameters.place.known_commune:
+        return [of_dates], [of_first_names]
+    return [], [of_dates, of_first_names]
 
 
 # ── Bounds of a day ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -275,7 +324,10 @@ def _suspicion(token_id: str, cluster: _Cluster, record: AuditRecord) -> Suspici
     cluster.unsent.clear()
     cluster.found.clear()
     cluster.calls = 0
-    suspicion = classify(cluster.name, len(stored["people"]), int(stored["calls"]), len(stored.get("found", ())))
+    if cluster.limits:
+        suspicion = _reached(len(stored["people"]), *cluster.limits)
+    else:
+        suspicion = classify(cluster.name, len(stored["people"]), int(stored["calls"]), len(stored.get("found", ())))
     cluster.refused_until = monotonic() + RETRY_AFTER if suspicion else 0.0
     return suspicion
 
@@ -297,6 +349,12 @@ def classify(name: str, people: int, calls: int, found: int) -> Suspicion | None
     if has_found and people >= thresholds.enumeration_suspended_at:
         return "suspended"
     return "slowed" if people >= thresholds.enumeration_slowed_at else None
+
+
+def _reached(people: int, slowed_at: int, suspended_at: int) -> Suspicion | None:
+    if people >= suspended_at:
+        return "suspended"
+    return "slowed" if people >= slowed_at else None
 
 
 def _update(token_id: str, name: str, at: datetime, adding: str, values: dict[str, Any]) -> Item:

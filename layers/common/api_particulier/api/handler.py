@@ -14,18 +14,20 @@ from typing import Any
 from pydantic import BaseModel
 
 from api_particulier import aws
-from api_particulier.api import deadline, enumeration
+from api_particulier.api import deadline, enumeration, v3_headers
 from api_particulier.api.dataset import Dataset
+from api_particulier.api.identity import recipient_of
 from api_particulier.api.parameters import Parameters
 from api_particulier.api.request import Request, negotiate_format, preferred_format
-from api_particulier.api.response import Response, refusal, success
+from api_particulier.api.response import Response, refusal, success, with_headers
 from api_particulier.audit.pseudonyms import pseudonym
 from api_particulier.audit.record import DATASET, AuditRecord, write
 from api_particulier.errors import ApiError, AuditUnavailable, InsufficientScopes, InternalError, TokenTampered
 from api_particulier.keys import lookup
 from api_particulier.keys.token import Token, check_usable
-from api_particulier.observability import log_unexpected, record_call
+from api_particulier.observability import handling, log_unexpected, record_call
 from api_particulier.scopes import allowed_fields, mask, scopes_of
+from api_particulier.v3_errors import in_v3
 
 type Handler = Callable[[dict[str, Any], Any], Response]
 
@@ -42,18 +44,20 @@ def handle[P: Parameters](dataset: Dataset[P], event: Mapping[str, Any], context
     request = Request.from_event(event)
     record = _start_record(request, dataset.name, DATASET)
     try:
-        with deadline.of_call(context):
+        with deadline.of_call(context), handling(request.id):
             token = authenticate(request, record)  # 401, 403
             output = negotiate_format(request)  # 406
             model = dataset.routes[request.route]
             fields = authorize(model, token)  # 403
-            parameters = dataset.parameters.parse(request.query)  # 400
+            if request.is_v3:
+                record.recipient = recipient_of(request.query, token.siret)  # 403, 422
+            parameters = dataset.parameters.parse(request.query)  # 400, or 422 on v3
             record.consent = request.consent  # 400
             record.citizen = pseudonym(parameters.citizen_id, record.at)  # 503 without KMS
             guarded = enumeration.guard(token, parameters, record, request.end_user)  # 429
             with guarded, time_provider(record, dataset.provider):
                 data, record.warnings = dataset.fetch(parameters, fields)  # 404, 502, 503
-            masked = mask(data, model, fields, keep_empty=request.is_v2)
+            masked = mask(data, model, fields, keep_empty=request.is_v2 or request.is_v3)
             record.released, record.withheld = masked.released, masked.withheld
             response = success(masked.body, request.id, output)
             record.status = 200
@@ -160,6 +164,8 @@ def _known(error: Exception, request: Request) -> ApiError:
 
 
 def _refuse(error: ApiError, request: Request, record: AuditRecord) -> Response:
+    if request.is_v3:
+        error = in_v3(error, record.dataset)
     record.status, record.error = error.status, error.code
     record.released, record.withheld = [], []
     return refusal(error, request.id, preferred_format(request) or "json")
@@ -171,6 +177,8 @@ def _release(response: Response, request: Request, record: AuditRecord, started:
         write(record)
     except AuditUnavailable as error:  # no audit record, no data
         response = _refuse(error, request, record)
+    if request.is_v3:
+        response = with_headers(response, v3_headers.of_call(request.key))
     duration_ms = round((monotonic() - started) * 1000)
     record_call(
         record.dataset,

@@ -27,24 +27,29 @@ class Parameters(Protocol):
     """The parameters of one dataset."""
 
     documented: ClassVar[tuple[Parameter, ...]]
-    neighbourhood: ClassVar[int]
-    """The width of a range of numbers in which a town knows a few people; an enumeration meets all of them."""
 
     @property
     def citizen_id(self) -> str:
         """The normalised identifier from which the audit makes a pseudonym."""
 
     @property
-    def number(self) -> str:
-        """The number that an attacker could count up, or try many values of the other number against."""
-
-    @property
     def whole(self) -> str:
-        """All the numbers, normalised."""
+        """All that identifies a file, normalised."""
 
     @classmethod
     def parse(cls, query: Query) -> Self:
         """Read and normalise; raise ``BadRequest`` with the name of a missing or malformed parameter."""
+
+
+class Numbers(Parameters, Protocol):
+    """Parameters of which one is a number that could be counted up."""
+
+    neighbourhood: ClassVar[int]
+    """The width of a range of numbers in which a town knows a few people; an enumeration meets all of them."""
+
+    @property
+    def number(self) -> str:
+        """The number that an attacker could count up, or try many values of the other number against."""
 
 
 def _values(query: Query, documented: tuple[Parameter, ...], if_missing: str) -> Mapping[str, str]:

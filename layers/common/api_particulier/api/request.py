@@ -10,7 +10,7 @@ from api_particulier.api.parameters import Query
 from api_particulier.errors import BadRequest, NotAcceptable
 from api_particulier.keys.presented import presented_key
 
-type Format = Literal["json", "xml"]
+type Format = Literal["json", "xml", "jsonapi"]
 
 MALFORMED_CONSENT: Final = "L'en-tête X-Consent doit comporter 1 à 64 lettres sans accent, chiffres ou signes . _ : -"
 TELLING_CONSENT: Final = "L'en-tête X-Consent ne doit pas contenir un numéro de l'usager : il est gardé dans la trace."
@@ -21,6 +21,7 @@ CONSENT: Final = "[A-Za-z0-9._:-]{1,64}"
 _TELLING: Final = 7
 """A value of the query of this many characters must not be in the reference: the audit would keep it."""
 _END_USER_LENGTH: Final = 64
+_V3: Final = "/v3/"
 _JSON_ONLY: Final = ("/api/v2/", "/api/citoyen/", "/api/cles/", "/api/datapass/", "/api/keys/", "/api/status")
 _RANGES: Final[Mapping[Format, tuple[str, ...]]] = {
     "json": ("application/json", "application/*", "*/*"),
@@ -98,6 +99,10 @@ class Request:
         return self.headers.get("x-end-user", "")[:_END_USER_LENGTH].strip() or None
 
     @property
+    def is_v3(self) -> bool:
+        return self.route.startswith(_V3)
+
+    @property
     def accepts_gzip(self) -> bool:
         """Whether a compressed body will do (RFC 9110 §12.5.3).
 
@@ -113,6 +118,8 @@ def preferred_format(request: Request) -> Format | None:
 
     Only v1 routes, ``introspect``, the pings and the statistics have XML (contract §3.5).
     """
+    if request.is_v3:
+        return "jsonapi"
     if request.route.startswith(_JSON_ONLY):
         return "json"
     for asked in reversed(request.query.get("format") or ()):

@@ -1,12 +1,13 @@
-"""Responses as API Gateway takes them: JSON everywhere, XML on v1 where the caller prefers it (contract §3.5)."""
+"""Responses as API Gateway takes them: JSON everywhere, XML on v1 where the caller prefers it, JSON:API on v3."""
 
 import json
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from api_particulier.api.request import Format
 from api_particulier.errors import ApiError
+from api_particulier.v3_errors import MEDIA_TYPE
 
 if TYPE_CHECKING:
     from xml.dom.minidom import Document, Element
@@ -22,12 +23,19 @@ HEADERS = {
     "RateLimit-Limit": str(RATE_LIMIT),
     "RateLimit-Policy": f"{RATE_LIMIT};w=1",
 }
+_CONTENT_TYPES: Final[Mapping[Format, str]] = {
+    "json": "application/json; charset=utf-8",
+    "xml": "application/xml; charset=utf-8",
+    "jsonapi": MEDIA_TYPE,
+}
 # What XML 1.0 cannot hold, escaped or not (https://www.w3.org/TR/xml/#charsets).
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def success(body: object, request_id: str, output: Format = "json") -> Response:
     """Return the response 200 that holds ``body``."""
+    if output == "jsonapi":
+        body = {"data": body, "links": {}, "meta": {}}
     return _response(200, body, request_id, output, root="result")
 
 
@@ -59,7 +67,7 @@ def for_any_page(response: Response, seconds: int) -> Response:
 def _response(status: int, body: object, request_id: str, output: Format, *, root: str) -> Response:
     return {
         "statusCode": status,
-        "headers": HEADERS | {"Content-Type": f"application/{output}; charset=utf-8", "X-Request-Id": request_id},
+        "headers": HEADERS | {"Content-Type": _CONTENT_TYPES[output], "X-Request-Id": request_id},
         "body": in_xml(root, body) if output == "xml" else _json(body),
     }
 

@@ -62,6 +62,8 @@ class AuditRecord:
     """Of the habilitation."""
     consent: str | None = None
     """The caller's reference to the citizen's consent, from ``X-Consent``."""
+    recipient: str | None = None
+    """The SIRET of the body that receives the data, where the caller names it (v3)."""
     citizen: str | None = None
     """A pseudonym; the index ``by_citizen`` finds a citizen's records, in order."""
     provider: str | None = None

@@ -5,14 +5,14 @@ from functools import lru_cache
 
 from pydantic import BaseModel
 
-from api_particulier.providers import caf_fields, dgfip_fields
+from api_particulier.providers import caf_fields, dgfip_fields, dss_fields
 from api_particulier.scopes import BUNDLES, Scope, is_granted
 
 
 @lru_cache(maxsize=1)
 def known_scopes() -> frozenset[str]:
     """Return the scopes of the fields that the providers' modules declare, and the bundles of them."""
-    declared = [*vars(dgfip_fields).values(), *vars(caf_fields).values()]
+    declared = [*vars(dgfip_fields).values(), *vars(caf_fields).values(), *vars(dss_fields).values()]
     return frozenset(scope for value in declared for scope in _scopes_of(value)) | frozenset(BUNDLES)
 
 

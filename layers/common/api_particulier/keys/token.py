@@ -12,7 +12,8 @@ from ipaddress import ip_address, ip_network
 from typing import Any, Final, Self
 
 from api_particulier.dynamodb import Item
-from api_particulier.errors import AccessDenied, AddressNotAllowed
+from api_particulier.errors import AddressNotAllowed
+from api_particulier.v3_errors import ExpiredToken, WithdrawnToken
 
 BY_ID: Final = "token#"
 """Begins the primary key of a token without a key, which its id follows; once a key is drawn, of a pointer to it."""
@@ -135,7 +136,7 @@ def hash_key(key: str) -> str:
 def check_usable(token: Token, address: str) -> None:
     """Raise ``AccessDenied`` for an inactive token, ``AddressNotAllowed`` for an address outside its ranges."""
     if not token.is_active(datetime.now(UTC)):
-        raise AccessDenied
+        raise ExpiredToken if token.state == ACTIVE else WithdrawnToken
     if not token.allows(address):
         raise AddressNotAllowed
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import time
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from api_particulier.dynamodb import Item, Table
 
@@ -66,6 +66,24 @@ class Health:
         """Return the maintenance of a moment; of several, the one that ends last."""
         current = [maintenance for maintenance in self.maintenances if maintenance.start <= at < maintenance.end]
         return max(current, key=lambda maintenance: maintenance.end, default=None)
+
+
+BENEFITS: Final = (
+    *("quotient_familial", "participation_familiale_eaje", "complementaire_sante_solidaire"),
+    *("revenu_solidarite_active", "prime_activite", "allocation_adulte_handicape", "allocation_soutien_familial"),
+    *("allocation_enfant_handicape", "allocation_rentree_scolaire"),
+)
+"""The benefits of ``dss``, each of which has a circuit breaker besides that of the tokens."""
+
+
+def circuit_of(provider: str, benefit: str) -> str:
+    """Return the name of the circuit breaker of a benefit."""
+    return f"{provider}#{benefit}"
+
+
+def circuits_of(provider: str) -> list[str]:
+    """Return the names of the circuit breakers of a provider, whose items hold its maintenances."""
+    return [provider, *(circuit_of(provider, benefit) for benefit in BENEFITS if provider == "dss")]
 
 
 def key_of(provider: str) -> dict[str, str]:

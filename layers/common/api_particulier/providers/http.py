@@ -17,6 +17,7 @@ import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from errno import ENETDOWN, ENETUNREACH
 from functools import lru_cache
 from http.client import HTTPException, RemoteDisconnected
 from random import uniform
@@ -28,10 +29,10 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import NewConnectionError, ProtocolError
+from urllib3.exceptions import NameResolutionError, NewConnectionError, ProtocolError
 
 from api_particulier.api import deadline
-from api_particulier.errors import ProviderInvalidResponse, ProviderRateLimited, ProviderUnavailable
+from api_particulier.errors import Failure, ProviderInvalidResponse, ProviderRateLimited, ProviderUnavailable
 from api_particulier.observability import provider_call
 from api_particulier.providers.circuit_breaker import CircuitBreaker
 from api_particulier.providers.time_limit import current_limit, time_limit
@@ -59,11 +60,17 @@ class ProviderResponse:
 class ProviderClient:
     """A provider's session. It asks one question at a time, as Lambda gives an environment one call at a time."""
 
-    def __init__(self, provider: str, base_url: str, *, tls: ssl.SSLContext | None = None) -> None:
-        """Reach ``provider`` at ``base_url``; ``tls`` carries a client certificate where the provider needs one."""
+    def __init__(
+        self, provider: str, base_url: str, *, tls: ssl.SSLContext | None = None, circuit: str | None = None
+    ) -> None:
+        """Reach ``provider`` at ``base_url``.
+
+        ``tls`` carries a client certificate where the provider needs one; ``circuit`` is the name of the circuit
+        breaker, for a provider that has several.
+        """
         self._provider = provider
         self._base_url = base_url
-        self._circuit_breaker = CircuitBreaker(provider)
+        self._circuit_breaker = CircuitBreaker(circuit or provider)
         self._retries = RetryBudget()
         self.tls = tls or _public_authorities()
         self._session = _Session(self.tls)
@@ -76,7 +83,7 @@ class ProviderClient:
         """
         left = deadline.left()
         if left <= 0:  # too late for a response, which is not the provider's fault
-            raise ProviderUnavailable
+            raise ProviderUnavailable.of("timeout")
         limit = min(settings().provider_deadline if seconds is None else seconds, left)
         with self._circuit_breaker.guard(), provider_call(self._provider), time_limit(limit):
             yield
@@ -105,13 +112,13 @@ class ProviderClient:
         self._retries.earn()
         try:
             return self._send(request, expected)
-        except _ConnectionLost:
+        except _ConnectionLost as lost:
             if not self._retries.take():
-                raise ProviderUnavailable from None
+                raise ProviderUnavailable.of(lost.failure) from None
         try:
             return self._send(request, expected)
-        except _ConnectionLost:
-            raise ProviderUnavailable from None
+        except _ConnectionLost as lost:
+            raise ProviderUnavailable.of(lost.failure) from None
 
     def _send(self, request: requests.PreparedRequest, expected: frozenset[int]) -> ProviderResponse:
         limit = current_limit()
@@ -122,10 +129,10 @@ class ProviderClient:
                 content = _read(response, expected)
         except (requests.RequestException, OSError, ValueError) as error:
             if limit.expired:
-                raise ProviderUnavailable from None
+                raise ProviderUnavailable.of("timeout") from None
             raise _mapped(error) from None
         if limit.expired:  # the end of what was read may be that of the time, not of the response
-            raise ProviderUnavailable
+            raise ProviderUnavailable.of("timeout")
         return ProviderResponse(response.status_code, response.headers, content)
 
     def forget_session(self) -> None:
@@ -167,17 +174,28 @@ def _check_status(status: int, expected: frozenset[int]) -> None:
 class _ConnectionLost(Exception):
     """The connection was refused, or closed before a response began: the request may be sent again."""
 
+    def __init__(self, failure: Failure = "unreachable") -> None:
+        super().__init__()
+        self.failure: Failure = failure
+
 
 def _mapped(error: Exception) -> Exception:
     """Return the error that stands for one of requests', urllib3's or the system's."""
     cause = _cause(error)
     if isinstance(cause, RemoteDisconnected | NewConnectionError):
-        return _ConnectionLost()
+        return _ConnectionLost(_failure_of(cause))
     if isinstance(error, requests.Timeout | requests.exceptions.SSLError):
-        return ProviderUnavailable()
+        return ProviderUnavailable.of("timeout" if isinstance(error, requests.Timeout) else "tls")
     if isinstance(error, requests.ConnectionError) and not isinstance(cause, HTTPException):
         return ProviderUnavailable()
     return ProviderInvalidResponse()
+
+
+def _failure_of(cause: RemoteDisconnected | NewConnectionError) -> Failure:
+    if isinstance(cause, NameResolutionError):
+        return "dns"
+    system = cause.__cause__
+    return "no_network" if isinstance(system, OSError) and system.errno in {ENETUNREACH, ENETDOWN} else "unreachable"
 
 
 def _cause(error: Exception) -> object:

@@ -28,7 +28,7 @@ class TimeLimit:
         """Return a timeout that ends no later than this limit; raise ``ProviderUnavailable`` at its end."""
         left = self.end - monotonic()
         if left <= 0:
-            raise ProviderUnavailable
+            raise ProviderUnavailable.of("timeout")
         return min(left, timeout)
 
     def expire(self) -> None:

@@ -16,7 +16,7 @@ from api_particulier.providers.health import Health
 from api_particulier.providers.uptime import Day
 from api_particulier.settings import settings
 
-PROVIDERS: Final = ("dgfip", "caf")
+PROVIDERS: Final = ("dgfip", "caf", "dss")
 PROMISE: Final = 95
 """Percent of the probes of 30 days that succeed, of each provider: what the DINUM promises."""
 CACHE_SECONDS: Final = 5
