@@ -7,25 +7,19 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
-from hashlib import sha256
-from itertools import batched
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 
 from api_particulier.audit import access_log
 from api_particulier.audit.bucket import AT_ONCE
-from api_particulier.audit.canonical_json import canonical_json
-from api_particulier.audit.merkle import leaf, root
+from api_particulier.audit.merkle import leaf
 from api_particulier.audit.record import KEPT_IN_TABLE
-from api_particulier.audit.seals import MAX_SEAL_DELAY, RecordKey, Seal, id_at, key_of, time_of
+from api_particulier.audit.sealing import COUNTED
+from api_particulier.audit.seals import MAX_SEAL_DELAY, RecordKey, Seal, id_at, number_of, time_of
 from api_particulier.dynamodb import Item
-from ops import verify_file
+from ops import chain, verify_file
 from ops.deployment import Deployment
-from ops.verify_file import NotProvenError
-
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
 _PAUSE: Final = 2.0
 """Seconds between two verifications of the records that have no seal yet."""
@@ -110,22 +104,17 @@ def _stored_seals(deployment: Deployment) -> dict[int, _StoredSeal]:
     pages = deployment.s3.get_paginator("list_object_versions")
     for page in pages.paginate(Bucket=deployment.outputs["SealsBucket"], Prefix="seals/"):
         for version in page.get("Versions", []):
-            number = _number(version["Key"])
+            number = number_of(version["Key"])
             seal = stored.get(number)
             if seal is None:
                 stored[number] = _StoredSeal(version["VersionId"], version["LastModified"])
             else:  # S3 lists the latest version first
                 seal.first, seal.written = version["VersionId"], version["LastModified"]
                 seal.versions += 1
-        deleted |= {_number(marker["Key"]) for marker in page.get("DeleteMarkers", [])}
+        deleted |= {number_of(marker["Key"]) for marker in page.get("DeleteMarkers", [])}
     for number in deleted & stored.keys():
         stored[number].deleted = True
     return dict(sorted(stored.items()))
-
-
-def _number(key: str) -> int:
-    digits = key.removeprefix("seals/").removesuffix(".json")
-    return int(digits) if digits.isdigit() and key == key_of(int(digits)) else 0
 
 
 def _within(stored: Mapping[int, _StoredSeal], period: Period) -> dict[int, _StoredSeal]:
@@ -142,26 +131,14 @@ def _within(stored: Mapping[int, _StoredSeal], period: Period) -> dict[int, _Sto
     return {number: stored[number] for number in (*before, *numbers) if number}
 
 
-def _read(deployment: Deployment, stored: Mapping[int, _StoredSeal]) -> Iterator[tuple[int, Seal | None]]:
-    """Yield the seals with their numbers, in order; None for a seal that cannot be read."""
-    bucket = deployment.outputs["SealsBucket"]
-
-    def read(number: int) -> tuple[int, Seal | None]:
-        version = deployment.s3.get_object(Bucket=bucket, Key=key_of(number), VersionId=stored[number].first)
-        try:
-            return number, Seal.from_bytes(version["Body"].read())
-        except ValueError:
-            return number, None
-
-    with ThreadPoolExecutor(8) as pool:
-        for numbers in batched(stored, 256, strict=False):
-            yield from pool.map(read, numbers)
+def _firsts(stored: Mapping[int, _StoredSeal]) -> dict[int, str]:
+    return {number: seal.first for number, seal in stored.items()}
 
 
 def seals_of(deployment: Deployment, period: Period) -> dict[int, Seal]:
     """Return the readable seals that may hold records of a period, by number."""
     stored = _within(_stored_seals(deployment), period)
-    return {number: seal for number, seal in _read(deployment, stored) if seal is not None}
+    return {found.number: found.seal for found in chain.read(deployment, _firsts(stored)) if found.seal is not None}
 
 
 # ── Verifying ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -186,6 +163,8 @@ class Verification:
     pending: int
     """Records of the last minute that have no seal yet."""
     findings: list[Finding]
+    stepped_over: list[int]
+    """Objects of the bucket that are no seals, and that the next seal names: they were reported when it was made."""
 
 
 def verify(deployment: Deployment, period: Period) -> Verification:
@@ -194,24 +173,27 @@ def verify(deployment: Deployment, period: Period) -> Verification:
     key = verify_file.read_key(public_key(deployment).encode())
     # The head is read before the list: it moves after its seal is written, so a seal made between the two
     # readings does not look missing.
-    head = deployment.stats.get({"pk": "seal", "sk": "head"}, consistent=True) or {}
+    counted = deployment.stats.get(COUNTED, consistent=True) or {}
     stored = _stored_seals(deployment)
     chosen = _within(stored, period)
     sealed: dict[RecordKey, tuple[str, int]] = {}
-    last_number = max([head.get("number", 0), *stored])
-    about_seals = [
-        (number, Finding(f"seal {number}", "it is missing"))
-        for number in range(1, last_number + 1)
-        if number not in stored
-    ]
+    number = counted.get("number")
+    last_number = max([0, *stored, number if isinstance(number, int) else 0])
+    about_seals = [(lost, Finding(*gap)) for lost, *gap in chain.gaps({0, *stored, last_number + 1})]
     if 0 in stored:
         about_seals.append((0, Finding("bucket", "it holds an object that is no seal")))
-    about_seals += _check_chain(deployment, key, chosen, sealed)
+    about_seals += _check_versions(chosen)
+    checked = chain.Checked()
+    for seal in checked.seals(key, chain.read(deployment, _firsts(chosen))):
+        for token_day, record_id, sealed_leaf in seal.entries:
+            # The first seal of a record counts: a later seal cannot change its leaf.
+            sealed.setdefault((token_day, record_id), (sealed_leaf, seal.number))
+    about_seals += [(number, Finding(f"seal {number}", what)) for number, what in checked.findings]
     about_seals.sort(key=lambda numbered: numbered[0])
     records = _check_records(scan(deployment, period), sealed, period, now)
     about_records = sorted(records.findings, key=lambda identified: identified[0])
     findings = [finding for _, finding in (*about_seals, *about_records)]
-    return Verification(len(chosen), records.count, records.pending, findings)
+    return Verification(len(chosen), records.count, records.pending, findings, checked.stepped_over)
 
 
 def verify_settled(deployment: Deployment, period: Period, wait: Callable[[float], None]) -> Verification:
@@ -266,47 +248,13 @@ def _check_records(
     return checked
 
 
-def _check_chain(
-    deployment: Deployment,
-    key: "EllipticCurvePublicKey",
-    stored: Mapping[int, _StoredSeal],
-    sealed: dict[RecordKey, tuple[str, int]],
-) -> Iterator[tuple[int, Finding]]:
-    """Check seals in order, and add their records to ``sealed``; yield findings with their numbers."""
-    previous: Seal | None = None
-    for number, seal in _read(deployment, stored):
-        place = f"seal {number}"
-        if stored[number].deleted:
-            yield number, Finding(place, "it was deleted (the version that is locked remains)")
-        elif stored[number].versions > 1:
-            yield number, Finding(place, "it was written again (the version that is locked remains)")
-        if seal is None:
-            yield number, Finding(place, "it cannot be read")
-        else:
-            if what := _check_seal(key, number, seal, previous):
-                yield number, Finding(place, what)
-            for token_day, record_id, sealed_leaf in seal.entries:
-                # The first seal of a record counts: a later seal cannot change its leaf.
-                sealed.setdefault((token_day, record_id), (sealed_leaf, number))
-        previous = seal
-
-
-def _check_seal(key: "EllipticCurvePublicKey", number: int, seal: Seal, previous: Seal | None) -> str | None:
-    """Return what is wrong with a seal, or None."""
-    try:
-        before = previous.hash if previous is not None and previous.number == number - 1 else None
-        verify_file.check_header(key, seal.header, seal.signature, number, before)
-    except NotProvenError as error:
-        return str(error).partition(": ")[2]
-    leaves = [sealed_leaf for _, _, sealed_leaf in seal.entries]
-    listed = sha256(canonical_json(seal.entries)).hexdigest()
-    if listed != seal.header["entries"] or len(leaves) != seal.header["count"]:
-        return "its list of entries is not the one that was signed"
-    if root(leaves) != seal.header["root"]:
-        return "its root is not the one of its entries"
-    if previous is not None and seal.at < previous.at:
-        return "it is older than the seal before it"
-    return None
+def _check_versions(stored: Mapping[int, _StoredSeal]) -> Iterator[tuple[int, Finding]]:
+    """Yield what was done to seals after they were written, with their numbers."""
+    for number, seal in stored.items():
+        if seal.deleted:
+            yield number, Finding(f"seal {number}", "it was deleted (the version that is locked remains)")
+        elif seal.versions > 1:
+            yield number, Finding(f"seal {number}", "it was written again (the version that is locked remains)")
 
 
 def leaf_of(item: Item) -> str:

@@ -141,15 +141,15 @@ def _audit(calls: Calls) -> float:
 
 
 def _batches(calls: Calls) -> float:
-    counted, sealed = calls.batches("StatsStream"), calls.batches("AuditSeals")
-    gb = int(template()["Globals"]["Function"]["MemorySize"]) / 1024
+    sealed = calls.batches("AuditSeals")
+    gb = int(resources("AWS::Serverless::Function")["AuditSeals"]["MemorySize"]) / 1024
     return (
-        price("function_requests", (counted + sealed) / 1e6)
-        + price("function_gb_seconds", (counted + sealed) * BATCH_MS / 1000 * gb)
-        # A write of a transaction costs two units: a mark a record, a counter a batch. A seal moves the head.
-        + price("table_writes", (2 * (calls.number + counted) + sealed) / 1e6)
+        price("function_requests", sealed / 1e6)
+        + price("function_gb_seconds", sealed * BATCH_MS / 1000 * gb)
+        # A write of a transaction costs two units: a counter a batch, and the number of the last seal counted.
+        + price("table_writes", 2 * 2 * sealed / 1e6)
         + price("signatures", sealed / 1e6)
-        + price("object_writes", sealed / 1e6)
+        + price("object_writes", 2 * sealed / 1e6)  # the records, and their seal
     )
 
 

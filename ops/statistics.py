@@ -1,87 +1,97 @@
-"""Statistics compared with the audit: calls counted again, counters corrected, failed batches counted.
+"""Statistics compared with the seals: counters corrected, figures proven.
 
-Each audit record of a counted call has a mark in the statistics table. A record without a mark is counted by the code
-of the stream's function, exactly once even if both run together. A counter is wrong when it differs from its marked
-records.
+A counter is the sum of the counts of the seals, up to the last one counted. Seals are signed, so the figures are
+proven by them alone.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import Any, Final
 
-from api_particulier.dynamodb import Table, deserialize
+from api_particulier.audit.sealing import COUNTED
+from api_particulier.audit.seals import COUNTERS, MAX_SEAL_DELAY
+from api_particulier.dynamodb import Item, Table, TransactionCancelled, write_together
 from api_particulier.paris_time import PARIS, today
 from api_particulier.public import statistics
-from api_particulier.public.statistics import CountedCall, Figures, Key, UnreadableRecord
+from api_particulier.public.statistics import Figures
+from ops import chain, verify_file
+from ops.audit import public_key
 from ops.deployment import Deployment
 
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
-    from mypy_boto3_sqs import SQSClient
+_TRIES: Final = 20
+"""Readings of the counters, while seals are counted."""
+_MOST_CORRECTED: Final = 99
+"""Counters of a transaction."""
 
-LATE = timedelta(minutes=5)
-"""A record without a mark is expected to be counted within this time."""
 
-_TRANSACTION = 100
-"""Writes of a DynamoDB transaction, at most."""
+class StatisticsMove(Exception):
+    """Seals are counted all the time: the counters could not be read, or corrected, between two of them."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A counter that differs from the audit."""
+    """A counter that differs from the seals."""
 
-    key: Key
+    counter: str
+    """``<day>#<dataset>#<status>``, as in a seal."""
     counted: int
     audited: int
-    at_rest: bool
-    """Whether the counter stayed the same during the recount; a correction of a changing counter would lose calls."""
+
+    def described(self) -> dict[str, Any]:
+        """Return the difference as the command prints it."""
+        day, dataset, status = self.counter.split("#")
+        counts = {"counted": self.counted, "audited": self.audited}
+        return {"day": day, "dataset": dataset, "status": int(status), **counts}
 
 
 @dataclass(frozen=True)
 class Recount:
-    """The audit of a period compared with the counters."""
+    """The seals of a period compared with the counters."""
 
     first: date
     last: date
-    audited: int
-    """Number of audit records of datasets."""
-    uncounted: Sequence[CountedCall]
+    seals: int
+    sums: Mapping[str, int]
+    """The calls of the seals counted so far, by counter."""
+    uncounted: int
+    """Calls of the seals that are not counted yet."""
     differences: Sequence[Difference]
-    unreadable: Sequence[str]
-    """Keys of the items of the audit table that are not records, and cannot be counted."""
+    findings: Sequence[str]
+    """Seals that are missing, or not as they were signed: what they held is not in the sums."""
+    stored: Item | None = field(repr=False)
+    """What the table holds of the last seal counted."""
+    end: tuple[int, str] = field(repr=False)
+    """The number and the hash of the last seal of the sums."""
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether the number of the last seal counted is that of a seal."""
+        stored = self.stored or {"number": 0, "hash": ""}
+        return (stored.get("number"), stored.get("hash")) == self.end
+
+    @property
+    def figures(self) -> Figures:
+        """The public figures, by the seals alone."""
+        return statistics.summed(self.sums, self.first, self.last)
 
     def described(self) -> dict[str, Any]:
         """Return the output of ``stats rebuild --json``."""
         return {
             "period": {"first": f"{self.first}", "last": f"{self.last}"},
-            "audited": self.audited,
-            "uncounted": len(self.uncounted),
-            "differences": [
-                {"day": f"{wrong.key.day}", "dataset": wrong.key.dataset, "status": wrong.key.status}
-                | {"counted": wrong.counted, "audited": wrong.audited}
-                for wrong in self.differences
-            ],
-            "unreadable": list(self.unreadable),
+            "seals": self.seals,
+            "audited": sum(self.sums.values()),
+            "uncounted": self.uncounted,
+            "differences": [difference.described() for difference in self.differences],
+            "findings": list(self.findings),
         }
 
 
 @dataclass(frozen=True)
-class Replayed:
-    """The result of counting the batches in the dead-letter queue."""
-
-    messages: int
-    counted: int
-    unreadable: Sequence[str]
-    kept: bool
-    """Whether the messages are still in the queue."""
-
-
-@dataclass(frozen=True)
 class StatisticsAudit:
-    """The statistics of a deployment, checked against its audit."""
+    """The statistics of a deployment, checked against its seals."""
 
     deployment: Deployment
 
@@ -90,133 +100,96 @@ class StatisticsAudit:
         return statistics.read(self._stats, today())
 
     def recount(self) -> Recount:
-        """Count the audit records of the period again, and compare them with the counters.
+        """Add up the counts of the seals of the period, and compare the sums with the counters.
 
-        Correct while calls go on: a counter only grows, so the number of marked records lies between a reading of the
-        counter before the marks and another after them.
+        Correct while calls go on: the counters are read between two readings of the number of the last seal counted.
+        Raise ``StatisticsMove`` when that number never rests.
         """
         last = today()
         first = last - timedelta(statistics.PERIOD - 1)
-        before = self._counters(first, last)
-        calls, unreadable = self._audited(first)
-        marks = {
-            mark
-            for number in range(statistics.PERIOD)
-            for mark in statistics.counted_ids(self._stats, first + timedelta(number))
-        }
-        late = datetime.now(UTC) - LATE
-        audited = Counter(call.key for call in calls if call.id in marks or call.at < late)
-        after = self._counters(first, last)
+        stored, counters = self._read_counters(first, last)
+        since = datetime.combine(first, time(), PARIS).astimezone(UTC) - MAX_SEAL_DELAY
+        versions = chain.first_versions(self.deployment, since)
+        checked, so_far = chain.Checked(), Counter[str]()
+        seals, sums, end = 0, None, (0, "")
+        for seal in checked.seals(self._key, chain.read(self.deployment, versions)):
+            seals += 1
+            so_far.update(seal.counts)
+            if sums is None:
+                end = (seal.number, seal.hash)
+                if stored is not None and end == (stored.get("number"), stored.get("hash")):
+                    sums = Counter(so_far)
+        sums = so_far if sums is None else sums  # when the table names no seal, all of them are to be counted
+        within = Counter({counter: calls for counter, calls in sums.items() if f"{first}" <= counter <= f"{last}$"})
         return Recount(
             first=first,
             last=last,
-            audited=len(calls),
-            uncounted=[call for call in calls if call.id not in marks],
+            seals=seals,
+            sums=within,
+            uncounted=sum((so_far - sums).values()),
             differences=[
-                Difference(key, after.get(key, 0), audited[key], at_rest=before.get(key, 0) == after.get(key, 0))
-                for key in sorted({*before, *audited, *after})
-                if not before.get(key, 0) <= audited[key] <= after.get(key, 0)
+                Difference(counter, counters.get(counter, 0), within[counter])
+                for counter in sorted({*within, *counters})
+                if counters.get(counter, 0) != within[counter]
             ],
-            unreadable=unreadable,
+            findings=[
+                *(f"{place}: {what}" for _, place, what in chain.gaps(versions)),
+                *(f"seal {number}: {what}" for number, what in checked.findings),
+            ],
+            stored=stored,
+            end=end,
         )
 
     def rebuild(self) -> Recount:
-        """Count the records without a mark, correct the counters, and return the recount made before that.
+        """Set the wrong counters to the sums of the seals, and return the recount made before that.
 
-        A counter that changes during the recount is not corrected. Raise botocore's error, without any correction, when
-        a counter changes at the same time as the correction.
+        Raise ``StatisticsMove``, without any correction, when a seal is counted at the same time.
         """
         found = self.recount()
-        statistics.count(self._stats, found.uncounted)
-        wrong = [difference for difference in self.recount().differences if difference.at_rest]
-        for start in range(0, len(wrong), _TRANSACTION):
-            self._dynamodb.transact_write_items(
-                TransactItems=[self._repair(counter) for counter in wrong[start : start + _TRANSACTION]]
-            )
+        wrong = found.differences
+        for start in range(0, len(wrong) or int(not found.is_sound), _MOST_CORRECTED):
+            try:
+                self._correct(found, wrong[start : start + _MOST_CORRECTED])
+            except TransactionCancelled:
+                raise StatisticsMove from None
         return found
 
-    def replay(self, *, discard: bool) -> Replayed:
-        """Count the calls of the batches in the dead-letter queue, and delete the messages.
-
-        The calls are read from the audit: the stream keeps a record for a day, and messages live longer. With an item
-        that cannot be counted in the audit, the messages are kept unless ``discard``.
-        """
-        sqs, queue = self.deployment.sqs, self.deployment.outputs["StatisticsFailures"]
-        receipts = list(_receipts(sqs, queue))
-        found = self.recount()
-        counted = statistics.count(self._stats, found.uncounted) if receipts else 0
-        kept = bool(receipts and found.unreadable and not discard)
-        for receipt in receipts:
-            if kept:
-                sqs.change_message_visibility(QueueUrl=queue, ReceiptHandle=receipt, VisibilityTimeout=0)
-            else:
-                sqs.delete_message(QueueUrl=queue, ReceiptHandle=receipt)
-        return Replayed(len(receipts), counted, found.unreadable, kept)
-
-    def _repair(self, wrong: Difference) -> "TransactWriteItemTypeDef":
-        return {
-            "Update": {
-                "TableName": self._table,
-                "Key": {"pk": {"S": statistics.COUNTERS}, "sk": {"S": wrong.key.sort_key}},
-                "UpdateExpression": "SET calls = :audited",
-                "ConditionExpression": "calls = :counted"
-                if wrong.counted
-                else "attribute_not_exists(pk) OR calls = :counted",
-                "ExpressionAttributeValues": {
-                    ":audited": {"N": f"{wrong.audited}"},
-                    ":counted": {"N": f"{wrong.counted}"},
-                },
-            }
-        }
-
-    def _audited(self, first: date) -> tuple[list[CountedCall], list[str]]:
-        """Return the calls of datasets since a day, and the keys of the items that are not records.
-
-        The table has no key by day, so it is scanned.
-        """
-        calls, unreadable = dict[str, CountedCall](), list[str]()
-        since = datetime.combine(first, time(), PARIS).astimezone(UTC)
-        pages = self._dynamodb.get_paginator("scan").paginate(
-            TableName=self.deployment.outputs["AuditTable"],
-            ConsistentRead=True,
-            FilterExpression="NOT #at < :since",  # keeps the items without a date, which are reported
-            ProjectionExpression="#id, #at, #dataset, #status, #kind, #token_day",
-            ExpressionAttributeNames={
-                f"#{name}": name for name in ("id", "at", "dataset", "status", "kind", "token_day")
-            },
-            ExpressionAttributeValues={":since": {"S": since.isoformat(timespec="milliseconds")}},
+    def _correct(self, found: Recount, wrong: Sequence[Difference]) -> None:
+        table = self._stats
+        number = (found.stored or {}).get("number")
+        moved = table.updating(
+            COUNTED,
+            "SET #number = :number, #hash = :hash",
+            condition="attribute_not_exists(#number)" if number is None else "#number = :seen",
+            values=dict(zip(("number", "hash"), found.end, strict=True)) | ({} if number is None else {"seen": number}),
         )
-        for item in (item for page in pages for item in page["Items"]):
-            try:
-                call = CountedCall.from_item(deserialize(item))
-            except UnreadableRecord:
-                unreadable.append(" ".join(_text(item.get(name)) for name in ("token_day", "id")))
-            else:
-                if call is not None:
-                    calls[call.id] = call
-        return list(calls.values()), sorted(unreadable)
+        corrected = [
+            table.updating(
+                {"pk": COUNTERS, "sk": difference.counter},
+                "SET #calls = :audited",
+                condition="#calls = :counted"
+                if difference.counted
+                else "attribute_not_exists(#calls) OR #calls = :counted",
+                values={"audited": difference.audited, "counted": difference.counted},
+            )
+            for difference in wrong
+        ]
+        write_together(table.client, [moved, *corrected])
 
-    def _counters(self, first: date, last: date) -> Mapping[Key, int]:
-        return statistics.counters(self._stats, first, last, consistent=True)
+    def _read_counters(self, first: date, last: date) -> tuple[Item | None, Mapping[str, int]]:
+        """Return what is stored of the last seal counted, and the counters as that seal left them."""
+        stored = self._stats.get(COUNTED, consistent=True)
+        for _ in range(_TRIES):
+            counters = statistics.counters(self._stats, first, last, consistent=True)
+            before, stored = stored, self._stats.get(COUNTED, consistent=True)
+            if stored == before:
+                return stored, counters
+        raise StatisticsMove
+
+    @cached_property
+    def _key(self) -> Any:
+        return verify_file.read_key(public_key(self.deployment).encode())
 
     @property
     def _stats(self) -> Table:
-        return Table(self._dynamodb, self._table)
-
-    @property
-    def _table(self) -> str:
-        return self.deployment.outputs["StatsTable"]
-
-    @property
-    def _dynamodb(self) -> "DynamoDBClient":
-        return self.deployment.dynamodb
-
-
-def _receipts(sqs: "SQSClient", queue: str) -> Iterator[str]:
-    """Receive every message of a queue, and yield their receipt handles; the messages are then hidden for a while."""
-    while messages := sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages"):
-        yield from (message["ReceiptHandle"] for message in messages)
-
-
-def _text(value: Mapping[str, Any] | None) -> str:
-    return str(value.get("S", "?")) if value else "?"
+        return self.deployment.stats

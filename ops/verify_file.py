@@ -13,9 +13,11 @@ from binascii import Error as NotBase64Error
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, EllipticCurvePublicKey
@@ -23,8 +25,10 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
 EXPORT: Final = "api-particulier/audit-export/1"
-SEAL: Final = "api-particulier/seal/1"
+SEALS: Final = ("api-particulier/seal/1", "api-particulier/seal/2")
+"""The formats of a seal; both may stand in one chain."""
 SIGNATURE: Final = "api-particulier/signature/1"
+_PARIS: Final = ZoneInfo("Europe/Paris")
 GENESIS_HASH: Final = "0" * 64
 """The hash that the first seal names as the previous one."""
 
@@ -48,6 +52,8 @@ class Report:
     """SHA-256 of the public key (DER), to compare with the published one."""
     given_key: bool
     """False when the key came with the file: then the origin of the file is not proven."""
+    figures: Mapping[str, int]
+    """The calls of datasets that the seals count, by ``<day in Paris>#<dataset>#<status>``."""
 
 
 def canonical(value: object) -> bytes:
@@ -105,11 +111,20 @@ def check_header(
 ) -> None:
     """Check a seal and its link to ``previous``, a hash (None: unknown); raise ``NotProvenError``."""
     what = f"seal {number}"
-    if header.get("format") != SEAL or header.get("number") != number:
+    if header.get("format") not in SEALS or header.get("number") != number:
         raise NotProvenError(f"{what}: another seal is in its place")
     check_signature(key, signature, canonical(header), what)
-    if header["previous"] != (GENESIS_HASH if number == 1 else previous or header["previous"]):
+    if header["previous"] != (GENESIS_HASH if before(header) == 0 else previous or header["previous"]):
         raise NotProvenError(f"{what}: it does not follow the seal before it")
+
+
+def before(header: Mapping[str, Any]) -> int:
+    """Return the number of the seal that a seal follows: foreign objects that it names may stand between them."""
+    skipped = [step["number"] for step in header.get("skipped", [])]
+    first = int(header["number"]) - len(skipped)
+    if skipped != [*range(first, header["number"])]:
+        raise NotProvenError(f"seal {header['number']}: it does not follow the seal before it")
+    return first - 1
 
 
 def verify(file: Path, public_key: Path | None = None) -> Report:
@@ -125,6 +140,7 @@ def verify(file: Path, public_key: Path | None = None) -> Report:
         raise NotProvenError("a CSV file is proven by its signature file, which is not beside it")
     try:  # before the file's own signature: a record that was changed is named
         entries, seals, complete = _verify_export(key, export) if export else (content.count(b"\r\n") - 1, 0, 0)
+        figures = _figures(export) if export else {}
     except (LookupError, TypeError, ValueError, AttributeError):
         raise NotProvenError("the file is not laid out as an export is") from None
     if signature is not None:
@@ -132,7 +148,8 @@ def verify(file: Path, public_key: Path | None = None) -> Report:
         what = "the file (each of its entries is as it was sealed)" if export else "the file"
         check_signature(key, str(signature.get("signature")), f"{SIGNATURE}\n{digest}".encode(), what)
     der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return Report(entries, seals, complete, signature is not None, sha256(der).hexdigest(), public_key is not None)
+    fingerprint = sha256(der).hexdigest()
+    return Report(entries, seals, complete, signature is not None, fingerprint, public_key is not None, figures)
 
 
 def signature_of(file: Path) -> Path:
@@ -147,7 +164,7 @@ def _verify_export(key: EllipticCurvePublicKey, export: Mapping[str, Any]) -> tu
     previous: str | None = None
     for seal in export["seals"]:
         number = int(seal["header"]["number"])
-        if headers and number != max(headers) + 1:
+        if headers and before(seal["header"]) != max(headers):
             raise NotProvenError(f"seal {max(headers) + 1}: it is missing")
         check_header(key, seal["header"], seal["signature"], number, previous)
         if headers and seal["header"]["at"] < headers[number - 1]["at"]:
@@ -165,9 +182,34 @@ def _verify_export(key: EllipticCurvePublicKey, export: Mapping[str, Any]) -> tu
         last = place
         if root_from(leaf_of(record), entry["index"], header["count"], entry["path"]) != header["root"]:
             raise NotProvenError(f"{what}: it is not what was sealed")
-    counts = Counter(entry["seal"] for entry in export["entries"])
-    complete = sum(counts[number] == header["count"] for number, header in headers.items())
+    complete = _check_counts(headers, export["entries"])
     return len(export["entries"]), len(headers), complete
+
+
+def _check_counts(headers: Mapping[int, Mapping[str, Any]], entries: Sequence[Mapping[str, Any]]) -> int:
+    """Check the counts of the seals with all their records in the file; return how many seals these are."""
+    present = Counter(entry["seal"] for entry in entries)
+    counted = {number: Counter[str]() for number, header in headers.items() if present[number] == header["count"]}
+    for entry in entries:
+        if entry["seal"] in counted and entry["entry"].get("kind") == "dataset":
+            counted[entry["seal"]][_counter_of(entry["entry"])] += 1
+    for number, counts in counted.items():
+        if headers[number].get("counts", counts) != counts:
+            raise NotProvenError(f"seal {number}: its counts are not those of its entries")
+    return len(counted)
+
+
+def _counter_of(record: Mapping[str, Any]) -> str:
+    day = datetime.fromisoformat(record["at"]).astimezone(_PARIS).date()
+    return f"{day}#{record['dataset']}#{record['status']}"
+
+
+def _figures(export: Mapping[str, Any]) -> dict[str, int]:
+    """Add up the counts of the seals."""
+    figures = Counter[str]()
+    for seal in export["seals"]:
+        figures.update(seal["header"].get("counts", {}))
+    return dict(sorted(figures.items()))
 
 
 def _object(content: bytes) -> dict[str, Any]:
@@ -211,13 +253,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Verify an export of the audit, offline.")
     parser.add_argument("file", type=Path)
     parser.add_argument("--public-key", type=Path, metavar="PEM")
+    parser.add_argument("--figures", action="store_true", help="Print the calls that the seals count.")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     try:
         report = verify(options.file, options.public_key)
     except (NotProvenError, OSError) as error:
         sys.exit(f"Not proven: {error}")
-    print(json.dumps(asdict(report)) if options.json else describe(report))  # noqa: T201 - a command
+    figures = [f"{name.replace('#', '  ')}  {calls}" for name, calls in report.figures.items() if options.figures]
+    print(json.dumps(asdict(report)) if options.json else "\n".join([*figures, describe(report)]))  # noqa: T201 - a command
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Seals: puts the records of the audit table's stream under Object Lock (docs/decisions/0012-seals.md)."""
+"""Seals: puts the records of the audit table under Object Lock, and counts them."""
 
 from typing import Any
 
-from api_particulier.audit import seals
+from api_particulier.audit import sealing
 
 
 def lambda_handler(event: dict[str, Any], _context: object) -> dict[str, list[object]]:
     """Seal a batch of the stream, whole or not at all: Lambda delivers it again when it raises."""
-    seals.seal(event["Records"])
+    sealing.seal(event["Records"])
     return {"batchItemFailures": []}

@@ -21,6 +21,7 @@ from ops.cli.citizens import citizen_of, with_citizen
 from ops.cli.options import print_json, print_table, print_text, with_deployment
 from ops.deployment import Deployment
 from ops.export import export as export_audit
+from ops.statistics import StatisticsAudit, StatisticsMove
 
 _PARIS = ZoneInfo("Europe/Paris")
 
@@ -206,6 +207,29 @@ def archive_days(deployment: Deployment, *, day: date | None, as_json: bool) -> 
     days = archive.run(bucket, now) if day is None else [day] * archive.archive_day(bucket, day)
     described = {"archived": [f"{done}" for done in days]}
     (print_json if as_json else print_text)(described)
+
+
+@audit.command(name="verify-figures")
+@with_deployment
+def verify_figures(deployment: Deployment, *, as_json: bool) -> None:
+    """Prove the public figures of the last 30 days by the seals alone, and name the first one that differs."""
+    try:
+        recount = StatisticsAudit(deployment).recount()
+    except StatisticsMove:
+        raise click.ClickException("seals were counted during the verification: try again") from None
+    proven = not recount.differences and not recount.findings and recount.is_sound
+    if as_json:
+        print_json({"ok": proven} | recount.described() | {"figures": recount.figures.to_dict()})
+    else:
+        click.echo(f"{recount.figures.total} answers, {recount.seals} seals, {recount.uncounted} calls not counted.")
+        for finding in recount.findings:
+            click.echo(finding)
+    for difference in recount.differences:
+        raise click.ClickException(
+            f"{difference.counter} is {difference.counted} in the statistics, {difference.audited} in the seals"
+        )
+    if not proven:
+        raise click.ClickException("the seals are not as they were signed, or the last one counted is none of them")
 
 
 @audit.command(name="public-key")

@@ -73,8 +73,9 @@ def resolved(value: Any) -> str:
 def emitted(capsys: pytest.CaptureFixture[str]) -> set[Metric]:
     """Return what our code counts, as CloudWatch reads it from the lines that it writes."""
     observability.alert(LogEvent.LINK_REOPENED)
-    observability.count_seal(3, 1.5)
-    observability.count_tampering()
+    observability.count_seal(3, 1.5, 1)
+    observability.count_counted(1)
+    observability.report_tampering("changed")
     observability.count_archive_run()
     observability.measure_certificate("caf", 90)
     observability.count_probe_run()

@@ -156,7 +156,7 @@ def test_an_export_is_verified_without_a_network(
 
 
 # FindSeals is left out: without it S3 responds 403 for a missing object, MiniStack 404.
-@pytest.mark.parametrize("sid", ["SignSeals", "WriteSeals", "MoveHead"])
+@pytest.mark.parametrize("sid", ["SignSeals", "WriteSeals", "WriteRecords"])
 def test_without_a_statement_sealing_fails_and_later_catches_up(stack: Stack, sid: str) -> None:
     verified(stack)
     function = stack.function("AuditSeals")["FunctionName"]

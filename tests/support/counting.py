@@ -1,23 +1,20 @@
-"""The counting function in process: audit records delivered by their stream, and the figures that it makes."""
+"""Calls counted in process: their audit records delivered by the stream, sealed, and the figures that this makes."""
 
-import importlib
-import json
+import secrets
 from datetime import UTC, date, datetime, timedelta
-from itertools import count
 from typing import Any
-from uuid import uuid4
 
 import boto3
+from uuid6 import UUID
 
 from api_particulier.audit.record import DATASET, AuditRecord
-from api_particulier.dynamodb import Table, serialize
+from api_particulier.dynamodb import Table
 from api_particulier.public import statistics
-from api_particulier.public.statistics import Key
 from tests.support.function import call_api, new_environment
+from tests.support.sealing import Sealing, stream_record
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 TODAY = date(2026, 11, 23)
-_SEQUENCE_NUMBERS = count(10**20)
 
 
 class Clock:
@@ -30,34 +27,25 @@ class Clock:
         self.now, self.seconds = self.now + timedelta(seconds=seconds), self.seconds + seconds
 
 
+def id_at(moment: datetime) -> str:
+    """Return a UUIDv7 of a moment."""
+    return str(UUID(int=int(moment.timestamp() * 1000) << 80 | 7 << 76 | 2 << 62 | secrets.randbits(62)))
+
+
 def audit_record(
-    at: datetime = NOW,
-    dataset: str = "declarants",
-    status: int = 200,
-    record_type: str | None = DATASET,
-    record_id: str | None = None,
+    at: datetime = NOW, dataset: str = "declarants", status: int = 200, record_type: str | None = DATASET
 ) -> AuditRecord:
-    return AuditRecord(
-        at, "r", dataset, "/api", "203.0.113.7", record_type, id=record_id or str(uuid4()), status=status
-    )
-
-
-def stream_record(image: dict[str, Any], event_name: str = "INSERT") -> dict[str, Any]:
-    """Return the stream record of an item, as DynamoDB writes it."""
-    change = {"SequenceNumber": str(next(_SEQUENCE_NUMBERS)), "NewImage": image}
-    return {"eventName": event_name, "dynamodb": change}
+    return AuditRecord(at, "r", dataset, "/api", "203.0.113.7", record_type, id=id_at(at), status=status)
 
 
 def stream_records(*records: AuditRecord) -> list[dict[str, Any]]:
-    """Return the stream records of audit records, without a table: thousands of them take a second."""
-    return [stream_record(serialize(record.to_item())) for record in records]
+    """Return the stream records of audit records."""
+    return [stream_record(record.to_item()) for record in records]
 
 
-def deliver(batch: list[dict[str, Any]]) -> list[str]:
-    """Invoke the function with a batch, in JSON as Lambda does; return the sequence numbers that failed."""
-    function = importlib.import_module("functions.stats_stream.app")
-    response = function.lambda_handler(json.loads(json.dumps({"Records": batch})), None)
-    return [failure["itemIdentifier"] for failure in response["batchItemFailures"]]
+def count(sealing: Sealing, *records: AuditRecord) -> None:
+    """Deliver the stream records of audit records to the function."""
+    assert sealing.deliver(stream_records(*records)) == {"batchItemFailures": []}
 
 
 def figures() -> Any:
@@ -74,6 +62,6 @@ def stats_table() -> Table:
     return Table(boto3.client("dynamodb"), "stats")
 
 
-def counters() -> dict[Key, int]:
+def counters() -> dict[str, int]:
     """Return every counter of the statistics table."""
     return statistics.counters(stats_table(), date(2000, 1, 1), date(2100, 1, 1))

@@ -6,16 +6,25 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from os import environ
 from typing import Any
 
+import boto3
+import moto.kms.utils
+import pytest
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from cryptography.hazmat.primitives.hashes import SHA256
+from moto.s3.models import S3Backend
 
 from api_particulier.audit.mac import MAC, sign
 from api_particulier.audit.seals import Seal, key_of
 from ops.deployment import Deployment
 from tests.support.cloud import SEALS_BUCKET, Cloud
 from tests.support.function import call_api
-from tests.support.template import ROOT
+from tests.support.template import ROOT, resources
 
 BUCKET = SEALS_BUCKET
 EXAMPLE_RECORD: dict[str, Any] = json.loads((ROOT / "events/audit_seals/insert.json").read_text())["Records"][0]
@@ -69,7 +78,7 @@ class Sealing:
         return records
 
     def seals(self) -> list[Seal]:
-        found = self.s3.list_objects_v2(Bucket=BUCKET).get("Contents", [])
+        found = self.s3.list_objects_v2(Bucket=BUCKET, Prefix="seals/").get("Contents", [])
         return [Seal.from_bytes(self.s3.get_object(Bucket=BUCKET, Key=item["Key"])["Body"].read()) for item in found]
 
     def replace_seal(self, number: int, content: bytes | None) -> None:
@@ -81,3 +90,72 @@ class Sealing:
             )
         if content is not None:
             self.s3.put_object(Bucket=BUCKET, Key=key_of(number), Body=content)
+
+
+def play_sealing(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Sealing:
+    """Create the template's bucket of seals and its key in moto, and set the variables that name them."""
+    monkeypatch.setattr("moto.kms.models.generate_private_key", moto.kms.utils.generate_private_key)
+    monkeypatch.setattr("moto.kms.utils.ECDSAPrivateKey.sign", _sign)
+    monkeypatch.setattr("moto.kms.utils.ECDSAPrivateKey.verify", _verify)
+    monkeypatch.setattr(S3Backend, "list_object_versions", _list_object_versions)
+    properties = resources("AWS::KMS::Key")["SealKey"]
+    key = boto3.client("kms").create_key(KeySpec=properties["KeySpec"], KeyUsage=properties["KeyUsage"])
+    key_id = key["KeyMetadata"]["KeyId"]
+    s3 = boto3.client("s3")
+    lock = resources("AWS::S3::Bucket")["SealsBucket"]["ObjectLockConfiguration"]
+    retention = lock["Rule"]["DefaultRetention"] | {"Mode": "GOVERNANCE"}
+    s3.put_object_lock_configuration(
+        Bucket=BUCKET, ObjectLockConfiguration=lock | {"Rule": {"DefaultRetention": retention}}
+    )
+    monkeypatch.setenv("SEAL_KEY_ID", key_id)
+    monkeypatch.setenv("SEAL_LOCK_MODE", "GOVERNANCE")
+    on = Deployment(boto3.Session(), "api-particulier")
+    vars(on)["outputs"] = {
+        "Environment": "local",
+        "TokensTable": "tokens",
+        "AuditTable": "audit",
+        "StatsTable": "stats",
+        "SealsBucket": BUCKET,
+        "SealKeyId": key_id,
+        "PseudonymKeyIds": environ["PSEUDONYM_KEY_ID"],
+    }
+    return Sealing(cloud, on, s3)
+
+
+# moto lists the versions after a key without the first of them, unless the key is an object's.
+
+_LISTED = S3Backend.list_object_versions
+
+
+def _list_object_versions(backend: S3Backend, bucket_name: str, *arguments: Any, **options: Any) -> Any:
+    if not (marker := options.get("key_marker")) or options.get("version_id_marker"):
+        return _LISTED(backend, bucket_name, *arguments, **options)
+    versions, prefixes, markers, *following = _LISTED(
+        backend, bucket_name, *arguments, **options | {"key_marker": None, "max_keys": 1_000_000}
+    )
+    return [
+        [version for version in versions if version.name > marker],
+        prefixes,
+        [version for version in markers if version.name > marker],
+        *following,
+    ]
+
+
+# moto takes a digest for a message, and hashes it again.
+
+
+def _algorithm(message: bytes) -> ECDSA:
+    return ECDSA(Prehashed(SHA256())) if len(message) == SHA256.digest_size else ECDSA(SHA256())
+
+
+def _sign(key: Any, message: bytes, _: str) -> bytes:
+    signature: bytes = key.private_key.sign(message, _algorithm(message))
+    return signature
+
+
+def _verify(key: Any, message: bytes, signature: bytes, _: str) -> bool:
+    try:
+        key.private_key.public_key().verify(signature, message, _algorithm(message))
+    except InvalidSignature:
+        return False
+    return True

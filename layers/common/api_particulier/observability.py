@@ -84,13 +84,13 @@ class LogEvent(StrEnum):
     REMINDER_NOT_SENT = "notice_not_sent"
     """A reminder was not sent: the message did not leave, or the key has no contact."""
     NOT_COUNTED = "not_counted"
-    """A batch of the audit's stream, or a record of it, is not in the statistics yet."""
+    """Seals are not in the statistics yet; the next batch counts them."""
     SEALED = "sealed"
     """A batch of the audit's stream is in a seal."""
     SEAL_FAILED = "seal_failed"
     """A batch is in no seal yet; Lambda delivers it again."""
     AUDIT_TAMPERED = "audit_tampered"
-    """The audit table holds a change that no call makes: changed, removed, late or unreadable."""
+    """The audit table or the bucket of seals holds a change that no function makes; the outcome is its kind."""
     ARCHIVED = "archived"
     """The days of the audit that were due are archived; ``entries`` counts them."""
     NOT_ARCHIVED = "not_archived"
@@ -268,11 +268,13 @@ def count_probe_run() -> None:
     metrics.flush_metrics()
 
 
-def count_seal(records: int, lag_seconds: float) -> None:
+def count_seal(records: int, lag_seconds: float, heartbeats: int) -> None:
     """Count the records of a seal, and measure how long the oldest of them waited for it."""
     metrics = _metrics()
     metrics.add_metric("SealedEntries", MetricUnit.Count, records)
     metrics.add_metric("SealLag", MetricUnit.Seconds, lag_seconds)
+    if heartbeats:
+        metrics.add_metric("HeartbeatsSealed", MetricUnit.Count, heartbeats)
     metrics.flush_metrics()
 
 
@@ -290,8 +292,16 @@ def count_verified(days: int) -> None:
     metrics.flush_metrics()
 
 
-def count_tampering() -> None:
-    """Count a change of the audit table that no call makes."""
+def count_counted(seals: int) -> None:
+    """Count the seals whose counts were added to the statistics."""
+    metrics = _metrics()
+    metrics.add_metric("SealsCounted", MetricUnit.Count, seals)
+    metrics.flush_metrics()
+
+
+def report_tampering(kind: str) -> None:
+    """Log a change of the audit that no function makes, and count it for the alarm."""
+    log(LogEvent.AUDIT_TAMPERED, outcome=kind)
     metrics = _metrics()
     metrics.add_metric("AuditTampering", MetricUnit.Count, 1)
     metrics.flush_metrics()

@@ -76,7 +76,6 @@ class Settings(BaseModel):
     seal_lock_mode: Literal["COMPLIANCE", "GOVERNANCE"] = "COMPLIANCE"
     """How the audit's objects that name their own end of lock are locked."""
     seal_key_id: str = ""
-    """Of the sealing function only."""
 
     dgfip_provider: Literal["svair", "impot_particulier"] = "svair"
     dgfip_svair_url: ProviderUrl = "https://cfsmsp.impots.gouv.fr"

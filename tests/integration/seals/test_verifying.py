@@ -307,14 +307,33 @@ def test_a_period_is_verified_alone(sealing: Sealing, records: Records) -> None:
     assert (after.seals, after.entries, after.findings) == (0, 0, [])
 
 
-def test_a_record_sealed_twice_is_compared_with_its_first_seal(sealing: Sealing) -> None:
+def test_a_hidden_seal_still_holds_its_records(sealing: Sealing) -> None:
     (record,) = sealing.make_sealed_calls(1)
-    marker = sealing.s3.delete_object(Bucket=BUCKET, Key=key_of(1))  # the function no longer sees the first seal
+    marker = sealing.s3.delete_object(Bucket=BUCKET, Key=key_of(1))
     new_environment()
     changed = with_mac(record | {"organisation": "x"})
     sealing.cloud.audit.put_item(Item=changed)
     sealing.deliver([stream_record(changed)])
     sealing.s3.delete_object(Bucket=BUCKET, Key=key_of(1), VersionId=marker["VersionId"])
-    first_seal, second_seal = sealing.seals()
-    assert [entry[:2] for entry in first_seal.entries] == [entry[:2] for entry in second_seal.entries]
+    assert [seal.number for seal in sealing.seals()] == [1]
     assert findings(sealing) == [f"{named(record)}: it was changed since seal 1"]
+
+
+# ── Objects that are no seals, in the way of the chain ───────────────────────────────────────────────────────────────
+
+
+def test_an_object_that_the_next_seal_names_is_no_finding_and_any_other_is(sealing: Sealing, records: Records) -> None:
+    sealing.s3.put_object(Bucket=BUCKET, Key=key_of(4), Body=b"x")
+    assert findings(sealing) == ["seal 4: it cannot be read"]
+    sealing.make_sealed_calls(1)
+    verified = audit.verify(sealing.deployment, EVER)
+    assert (verified.findings, verified.stepped_over) == ([], [4])
+    assert (verified.seals, verified.entries) == (5, len(records) + 1)
+    sealing.replace_seal(4, b"y")
+    assert findings(sealing) == ["seal 4: it cannot be read"]
+
+
+def test_a_poisoned_number_of_the_last_seal_is_one_finding(sealing: Sealing, records: Records) -> None:
+    assert records
+    sealing.cloud.stats.put_item(Item={"pk": "seal", "sk": "counted", "number": 10**15, "hash": "00" * 32})
+    assert findings(sealing) == [f"seals 4 to {10**15}: they are missing"]

@@ -7,12 +7,14 @@ import pytest
 
 from api_particulier import paris_time
 from api_particulier.public import statistics
+from tests.support.cloud import Cloud
 from tests.support.counting import Clock
+from tests.support.sealing import Sealing, play_sealing
 
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """Have the statistics and their command read a clock that the test sets, and retry without waiting."""
+    """Have the statistics read a clock that the test sets."""
     set_clock = Clock()
 
     class SetTime(datetime):
@@ -21,9 +23,11 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
         def now(cls, tz: Any = None) -> Any:
             return set_clock.now.astimezone(tz)
 
-    for module in (statistics, paris_time):
-        monkeypatch.setattr(module, "datetime", SetTime)
-    monkeypatch.setattr("ops.statistics.datetime", SetTime)
+    monkeypatch.setattr(paris_time, "datetime", SetTime)
     monkeypatch.setattr(statistics, "monotonic", lambda: set_clock.seconds)
-    monkeypatch.setattr(statistics, "sleep", lambda _: None)
     return set_clock
+
+
+@pytest.fixture
+def sealing(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Sealing:
+    return play_sealing(cloud, monkeypatch)

@@ -6,8 +6,9 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from tests.support.cloud import Cloud
-from tests.support.counting import NOW, Clock, audit_record, deliver, figures, stream_records
+from tests.support.counting import NOW, Clock, audit_record, count, figures
 from tests.support.function import call_api, new_environment
+from tests.support.sealing import Sealing
 
 pytestmark = pytest.mark.usefixtures("cloud")
 
@@ -34,17 +35,17 @@ pytestmark = pytest.mark.usefixtures("cloud")
         ("2026-10-25T23:00", "2026-10-26"),
     ],
 )
-def test_a_day_begins_at_midnight_in_paris(clock: Clock, moment: str, day: str) -> None:
+def test_a_day_begins_at_midnight_in_paris(sealing: Sealing, clock: Clock, moment: str, day: str) -> None:
     clock.now = datetime.fromisoformat(moment).replace(tzinfo=UTC)
-    assert deliver(stream_records(audit_record(clock.now))) == []
+    count(sealing, audit_record(clock.now))
     details = figures()
     assert details["periode"]["fin"] == day
     assert details["parJour"][-1] == {"date": day, "total": 1}
 
 
-def test_a_call_counts_for_30_days_with_its_own(clock: Clock) -> None:
+def test_a_call_counts_for_30_days_with_its_own(sealing: Sealing, clock: Clock) -> None:
     clock.now = datetime(2026, 9, 26, 21, 59, tzinfo=UTC)  # one minute before midnight, summer time
-    assert deliver(stream_records(audit_record(clock.now))) == []
+    count(sealing, audit_record(clock.now))
     totals = []
     for _ in range(32):
         totals.append(figures()["total"])
@@ -52,9 +53,9 @@ def test_a_call_counts_for_30_days_with_its_own(clock: Clock) -> None:
     assert totals == [1] * 30 + [0, 0]
 
 
-def test_the_details_have_every_day_of_the_period() -> None:
+def test_the_details_have_every_day_of_the_period(sealing: Sealing) -> None:
     old, too_old = (audit_record(NOW - timedelta(days=age)) for age in (3, 30))
-    deliver(stream_records(old, too_old, audit_record(status=404)))
+    count(sealing, old, too_old, audit_record(status=404))
     details = figures()
     assert list(details) == ["periode", "total", "parJour", "parJeuDeDonnees"]
     assert details["periode"] == {"debut": "2026-10-25", "fin": "2026-11-23"}
@@ -75,8 +76,8 @@ def test_any_page_may_read_the_figures_and_keep_them_a_minute(route: str) -> Non
     assert response.headers["Content-Type"] == "application/json; charset=utf-8"
 
 
-def test_the_figures_are_available_in_xml() -> None:
-    deliver(stream_records(audit_record()))
+def test_the_figures_are_available_in_xml(sealing: Sealing) -> None:
+    count(sealing, audit_record())
     new_environment()
     assert call_api("stats/stats", format="xml").text.endswith("<result>\n\t<data>1</data>\n</result>")
     text = call_api("stats/details", headers={"Accept": "application/xml"}).text
@@ -98,10 +99,10 @@ def test_figures_that_cannot_be_read_are_an_error_that_no_cache_keeps(cloud: Clo
     assert response.headers["Cache-Control"] == "no-store"
 
 
-def test_an_environment_reads_the_counters_once_a_minute_and_at_midnight(clock: Clock) -> None:
+def test_an_environment_reads_the_counters_once_a_minute_and_at_midnight(sealing: Sealing, clock: Clock) -> None:
     clock.now = datetime(2026, 11, 23, 22, 58, 30, tzinfo=UTC)
     assert call_api("stats/stats").text == "0"
-    deliver(stream_records(audit_record(clock.now), audit_record(NOW - timedelta(days=29))))
+    count(sealing, audit_record(clock.now), audit_record(NOW - timedelta(days=29)))
     clock.advance(59)
     assert call_api("stats/stats").text == "0"
     clock.advance(1)

@@ -8,7 +8,7 @@ What is stored is described attribute by attribute in docs/dynamodb-items.md and
 """
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from uuid6 import uuid7
@@ -34,6 +34,9 @@ SUSPENSION = "suspension"
 """The type of the record of a token's suspension, which no call made."""
 CITIZEN = "citizen"
 """The type of the records of citizens' requests for their own access log."""
+
+HEARTBEAT = "heartbeat"
+"""The type and the dataset of the record that a schedule writes each minute: its seal shows that sealing works."""
 
 _STORED_NAMES = {"record_type": "kind", "warnings": "notes"}
 """Attributes stored under another name: the audit's format is older than the code's names."""
@@ -113,6 +116,20 @@ def write(record: AuditRecord) -> None:
             request_id=record.request_id,
         )
         raise AuditUnavailable from None
+
+
+def write_heartbeat() -> None:
+    """Write the record of a minute: no call, no token; raise botocore's errors when it may not be written."""
+    now = datetime.now(UTC)
+    item = {
+        "token_day": f"{HEARTBEAT}#{now:%Y-%m-%d}",
+        "id": str(uuid7()),
+        "at": now.isoformat(timespec="milliseconds"),
+        "kind": HEARTBEAT,
+        "dataset": HEARTBEAT,
+        "expires_at": int((now + KEPT_IN_TABLE).timestamp()),
+    }
+    _table().put(item | {MAC: sign(item, now)})
 
 
 def writing(record: AuditRecord) -> "TransactWriteItemTypeDef":
