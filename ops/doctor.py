@@ -290,7 +290,7 @@ def _schedules(deployment: Deployment) -> Iterator[Finding]:
 
 def _stream_lag(deployment: Deployment) -> Iterator[Finding]:
     metrics, now = deployment.client("cloudwatch"), datetime.now(UTC)
-    for name in ("AuditSeals", "StatsStream"):
+    for name in ("AuditSeals",):
         measured = metrics.get_metric_statistics(
             Namespace="AWS/Lambda",
             MetricName="IteratorAge",

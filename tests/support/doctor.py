@@ -92,7 +92,6 @@ def healthy_deployment(account: Account, secrets: dict[str, str]) -> PlayedDeplo
             "Api": Resource("AWS::ApiGateway::RestApi", "api"),
             "RevenuFiscalReference": Resource("AWS::Lambda::Function", "rfr"),
             "AuditSeals": Resource("AWS::Lambda::Function", "seals"),
-            "StatsStream": Resource("AWS::Lambda::Function", "stats"),
             "AuditSealsAudit": Resource("AWS::Lambda::EventSourceMapping", "0000-1"),
             "ProviderProbesEveryFiveMinutes": Resource("AWS::Events::Rule", "probes"),
             "InternalErrorsAlarm": Resource("AWS::CloudWatch::Alarm", "internal-errors"),
