@@ -1,13 +1,10 @@
-"""MiniStack with what its API Gateway lacks: keys found by an authoriser, and an address that an update keeps.
+"""MiniStack with keys found by an authoriser, addresses that an update keeps, and a few environments a function.
 
 AWS reads a caller's key where ``apiKeySource`` of the API says: in the header ``X-API-Key``, or in the
 ``usageIdentifierKey`` that the authoriser returned. MiniStack always reads the header; here, the authoriser's value
-takes its place where the source is AUTHORIZER.
-
-AWS replaces the content of an API that is updated, and keeps its id. MiniStack makes another API; here, its content
-goes to the one that there was.
-
-MiniStack starts a process for each call in flight; here, a function has a few, and a burst waits for them.
+takes its place where the source is AUTHORIZER. AWS replaces the content of an API that is updated, and keeps its id.
+MiniStack makes another API; here, its content goes to the one that there was. MiniStack starts a process for each call
+in flight; here, a burst waits for those that there are.
 
 hypercorn loads this file in MiniStack's own environment: it imports nothing of the project.
 """

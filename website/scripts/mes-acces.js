@@ -11,7 +11,7 @@ const RULES = {
   codePostal: [/^\d{5}$/, "Le code postal a 5 chiffres."],
 };
 
-const FIELDS = data("champs");
+const FIELDS = data("champs"), NAMES = { ...DATASETS, operator: "La liste de vos consultations" };
 
 /** Name in French what was released: fields of one scope have one name. */
 const released = (access) => [...new Set(access.champs.map((field) => FIELDS[access.jeuDeDonnees]?.[field] ?? field))];
@@ -71,7 +71,7 @@ function show({ periode, total, acces, suivant }, continued = false) {
     one.nombre > 1 ? `${moment(one.date)}, et ${number(one.nombre - 1)} fois de plus ce jour-là` : moment(one.date),
     one.siret ? `${one.administration} (SIRET ${one.siret})` : one.administration,
     purpose(one),
-    element("div", {}, DATASETS[one.jeuDeDonnees] ?? one.jeuDeDonnees,
+    element("div", {}, NAMES[one.jeuDeDonnees] ?? one.jeuDeDonnees,
       ...(one.champs.length ? [element("ul", { class: "fr-text--xs fr-mb-0" }, ...released(one).map((name) => element("li", {}, name)))] : [])),
     outcome(one.statut),
   ]));
