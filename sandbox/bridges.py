@@ -232,7 +232,8 @@ ONLY_ON_AWS: Final = (
     "metric filters, metrics of AWS's services, and so alarms that ring",
     "the several shards of a stream: consumers of a table that is written to much run side by side",
     "who may use an alias, a topic or a key, unless `AUTH=true`; conditions on DynamoDB's leading keys, even so",
-    "a web ACL, a domain and its certificate; a mail that leaves",
+    "the limits of routes and stages; a web ACL, a domain and its certificate; a mail that leaves",
+    "a budget, a trail, and the rules that watch what a trail shows",
 )
 """What MiniStack accepts and does nothing with."""
 

@@ -65,3 +65,14 @@ def test_everything_that_the_functions_import_is_in_the_package(tmp_path: Path) 
         assert line in done.stdout
     for line in ("from lxml import etree", "from aws_lambda_powertools import Logger, Tracer"):
         assert line in done.stdout
+
+
+def test_the_built_template_has_no_error_for_cloudformation() -> None:
+    # With the checks that are still experimental; of the template as deployed, anchors and dashboard written out.
+    checked = subprocess.run(
+        [ROOT / ".local/tools/sam/bin/cfn-lint", "-e", "-t", BUILT / "template.yaml", "-r", "eu-west-3"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (checked.stdout, checked.returncode) == ("", 0)
