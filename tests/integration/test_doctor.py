@@ -14,6 +14,7 @@ from ops.deployment import Deployment, Resource
 from sandbox.certificates import Certificates
 from tests.support.cloud import Cloud
 from tests.support.doctor import Account, PlayedDeployment, healthy_deployment
+from tests.support.template import resources
 from tests.support.wire import serve
 
 if TYPE_CHECKING:
@@ -108,6 +109,12 @@ def test_a_healthy_deployment_has_nothing_to_mend(doctor: Doctor) -> None:
     result = doctor.run()
     assert result.exit_code == 0
     assert result.output.splitlines()[-1].endswith("checks: 0 wrong, 0 not checked.")
+
+
+def test_every_secret_of_the_template_is_read(doctor: Doctor) -> None:
+    findings = json.loads(doctor.run("--json").output)["findings"]
+    read = {each["text"].partition(" ")[0] for each in findings if each["check"] == "secrets"}
+    assert read == resources("AWS::SecretsManager::Secret").keys()
 
 
 def empty(name: str) -> None:
