@@ -5,7 +5,8 @@ not even whether the person exists. Attempts are limited by address and by citiz
 """
 
 from datetime import UTC, date, datetime
-from typing import Any
+from http import HTTPStatus
+from typing import Any, Final
 
 from pydantic import BaseModel, Field
 
@@ -23,6 +24,7 @@ from api_particulier.aws import dynamodb, kms, s3
 from api_particulier.dynamodb import Table
 from api_particulier.errors import (
     AccessesUnavailable,
+    ApiError,
     AuditUnavailable,
     BadRequest,
     NotFound,
@@ -38,6 +40,10 @@ from api_particulier.providers import caf, dgfip
 from api_particulier.providers.proof import Proof
 from api_particulier.settings import settings
 
+_FEW: Final = 10
+"""Tries an hour for a citizen's number from an address, once it was tried more often than one address may."""
+_MANY: Final = 10
+"""Times what one address may try for a number: what all addresses may together."""
 _WHICH = "Donnez soit numeroFiscal et referenceAvis, soit numeroAllocataire et codePostal."
 
 
@@ -128,16 +134,39 @@ def lambda_handler(event: dict[str, Any], context: object) -> Response:
 def _build_body(request: Request, record: AuditRecord) -> dict[str, Any]:
     record.address = ""  # a person's own address: it is kept as a pseudonym, or not at all
     record.address = pseudonym(f"address:{rate_limit.network_of(request.address)}", record.at)
+    try:
+        return _read_accesses(request, record)
+    except ApiError as error:
+        if error.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+            # A try costs its author nothing, and a record is kept for 36 months: the first of an address and hour is,
+            # and those after it are counted.
+            error.is_recorded = rate_limit.count(f"refusals:{record.address}") == 1
+        raise
+
+
+def _read_accesses(request: Request, record: AuditRecord) -> dict[str, Any]:
     rate_limit.hit(record.address, settings().citizen_tries_by_address)
     numbers, cursor = _numbers(request.query), _cursor(request.query)
     record.citizen = pseudonym(numbers.citizen_id, record.at)
-    rate_limit.hit(pseudonym(f"number:{numbers.number}", record.at), settings().citizen_tries_by_citizen)
+    _limit_tries(numbers.number, record)
     _verify(numbers, record)
     try:
         return access_log.access_log(_accesses(), numbers.citizen_id, datetime.now(UTC), cursor)
     except NotProven as error:  # a month is missing: a part is never shown for the whole
         log(LogEvent.AUDIT_FAILED, dataset=record.dataset, place=str(error), request_id=record.request_id)
         raise AccessesUnavailable from None
+
+
+def _limit_tries(number: str, record: AuditRecord) -> None:
+    """Limit the tries of a number by address first, so that those of a stranger leave the citizen their own.
+
+    A postcode can be guessed: all addresses together have a limit too, which takes a stranger many addresses to reach.
+    """
+    allowed = settings().citizen_tries_by_citizen
+    tried = rate_limit.hit(pseudonym(f"number:{number}", record.at), _MANY * allowed)
+    if tried > allowed:
+        allowed = min(allowed, _FEW)
+    rate_limit.hit(pseudonym(f"number:{number}|{record.address}", record.at), allowed)
 
 
 def _numbers(query: Query) -> AvisNumbers | AllocataireNumbers:

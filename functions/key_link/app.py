@@ -9,15 +9,17 @@ from typing import Any, Final
 
 from pydantic import BaseModel, Field, ValidationError
 
+from api_particulier.api import rate_limit
 from api_particulier.api.handler import handle_public
 from api_particulier.api.openapi import Route
 from api_particulier.api.request import Request
 from api_particulier.api.response import HEADERS, Response, success, with_headers
-from api_particulier.errors import BadRequest, LinkExpired, LinkOpened, UnknownLink
+from api_particulier.errors import BadRequest, LinkExpired, LinkOpened, TooManyAttempts, UnknownLink
 from api_particulier.habilitations import key_link
 from api_particulier.habilitations.repository import HabilitationRepository
 from api_particulier.keys.store import KeyStore
 from api_particulier.public import site
+from api_particulier.settings import settings
 
 _MALFORMED: Final = 'Le corps de la requête doit être {"lien": "…"}, en JSON.'
 
@@ -70,7 +72,7 @@ ROUTES = (
             "organisation": "Ville de Fictive",
             "expire": "2027-11-25T00:00:00+00:00",
         },
-        errors=(BadRequest(_MALFORMED), UnknownLink, LinkOpened, LinkExpired),
+        errors=(BadRequest(_MALFORMED), UnknownLink, LinkOpened, LinkExpired, TooManyAttempts),
     ),
 )
 
@@ -86,6 +88,7 @@ def _show_page(request: Request) -> Response:
 
 
 def _reveal_key(request: Request) -> Response:
+    rate_limit.hit_from(request.address, "key_link", settings().key_tries_by_address)
     try:
         opening = Ouverture.model_validate_json(request.body)
     except ValidationError:

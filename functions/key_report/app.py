@@ -11,16 +11,18 @@ from typing import Any, Final
 
 from pydantic import BaseModel, Field, ValidationError
 
+from api_particulier.api import rate_limit
 from api_particulier.api.handler import handle_public
 from api_particulier.api.openapi import Route
 from api_particulier.api.request import Request
 from api_particulier.api.response import Response, success
-from api_particulier.errors import BadRequest
+from api_particulier.errors import BadRequest, TooManyAttempts
 from api_particulier.habilitations.repository import HabilitationRepository
 from api_particulier.keys import lifecycle
 from api_particulier.keys.store import KeyStore
 from api_particulier.keys.token import REVOKED, hash_key
 from api_particulier.observability import LogEvent, alert
+from api_particulier.settings import settings
 
 _MALFORMED = 'Le corps de la requête doit être {"key": "…"}, en JSON.'
 _NO_KEY = "Ce texte ne contient pas de clé : une clé est faite de 64 chiffres ou lettres de a à f."
@@ -53,7 +55,7 @@ ROUTES = (
         body_example={"key": "0" * 64},
         answer=Remerciement,
         example=_SEEN,
-        errors=(BadRequest(_MALFORMED), BadRequest(_NO_KEY)),
+        errors=(BadRequest(_MALFORMED), BadRequest(_NO_KEY), TooManyAttempts),
     ),
 )
 
@@ -64,6 +66,7 @@ def lambda_handler(event: dict[str, Any], context: object) -> Response:
 
 
 def _build_response(request: Request) -> Response:
+    rate_limit.hit_from(request.address, "key_report", settings().key_tries_by_address)
     try:  # JSON has no line break within a text, and people leave some
         text = Signalement.model_validate_json(_CONTROL.sub(b" ", request.body)).key
     except ValidationError:

@@ -23,7 +23,7 @@ OF_LAMBDA: Final = {"aws_default_region", "aws_endpoint_url", "environment"}
 """What Lambda or the local stack sets, and the deployment's name, which every log line has."""
 TUNED_IN_CODE: Final = {
     *("ban_deadline", "circuit_seconds", "citizen_tries_by_address", "citizen_tries_by_citizen"),
-    *("enumeration_people_a_day", "enumeration_unknown_a_day"),
+    *("enumeration_people_a_day", "enumeration_unknown_a_day", "key_tries_by_address"),
     *("provider_connect_timeout", "provider_deadline", "provider_read_timeout", "token_cache_seconds"),
 }
 """Settings that keep their default in the template; tests change them."""

@@ -300,19 +300,42 @@ def test_an_access_after_the_period_is_not_in_it() -> None:
 # ── Limits ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_the_attempts_on_a_number_are_limited_from_all_addresses_together(
+def guesses(count: int, address: str = "198.51.100.{}") -> list[int]:
+    """Try wrong references for the citizen's number, from one address or from one each; return the statuses."""
+    wrong = [CITIZEN | {"referenceAvis": f"26900000000{number:02}"} for number in range(count)]
+    return [accesses(address.format(number), **query).status for number, query in enumerate(wrong)]
+
+
+def test_a_strangers_tries_for_a_number_do_not_lock_the_citizen_out(
     cloud: Cloud, dgfip: TaxService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CITIZEN_TRIES_BY_CITIZEN", "3")
+    page, dgfip.page = dgfip.page, NOT_FOUND_PAGE
+    assert guesses(6, "203.0.113.9") == [404] * 3 + [429] * 3
+    refused = accesses("203.0.113.9", **CITIZEN)
+    assert (refused.body["error"], int(refused.headers["Retry-After"]) <= 3600) == ("rate_limited", True)
+    dgfip.page = page
+    assert [accesses(**CITIZEN).status for _ in range(4)] == [200] * 3 + [429]
+    assert cloud.audit_records()
+
+
+def test_the_tries_for_a_number_are_limited_from_all_addresses_together(
+    dgfip: TaxService, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CITIZEN_TRIES_BY_CITIZEN", "3")
     dgfip.page = NOT_FOUND_PAGE
-    tried = [
-        accesses(f"203.0.113.{number}", **CITIZEN | {"referenceAvis": f"26900000000{number:02}"}) for number in range(5)
-    ]
-    assert [response.status for response in tried] == [404, 404, 404, 429, 429]
-    assert tried[-1].body["error"] == "rate_limited"
-    assert 0 < int(tried[-1].headers["Retry-After"]) <= 3600
+    assert guesses(32) == [404] * 30 + [429] * 2
     assert accesses(**NEIGHBOUR).status == 404
-    assert [entry["status"] for entry in cloud.audit_records()] == [404, 404, 404, 429, 429, 404]
+    assert len(cloud.audit_records()) == 33  # the first refusal of each address
+
+
+def test_the_refusals_of_an_address_and_an_hour_leave_one_record(cloud: Cloud, dgfip: TaxService) -> None:
+    dgfip.page = NOT_FOUND_PAGE
+    assert guesses(5, "203.0.113.9") == [404] * 5
+    assert accesses("203.0.113.9").status == 400
+    assert [record["status"] for record in cloud.audit_records()] == [404]
+    accesses("203.0.113.10", **CITIZEN)
+    assert [record["status"] for record in cloud.audit_records()] == [404] * 2
 
 
 @pytest.mark.usefixtures("cloud")

@@ -13,7 +13,7 @@ from api_particulier.habilitations import key_link
 from api_particulier.keys import lifecycle
 from tests.support.cloud import Cloud
 from tests.support.datapass import FIRED_AT, SCOPES, Town
-from tests.support.function import Response, call_api, event, invoke
+from tests.support.function import Response, call_api, event, invoke, new_environment
 from tests.support.mailbox import Mailbox, install_mailbox
 from tests.support.site import decode_page
 
@@ -148,6 +148,18 @@ def test_a_failure_of_the_tables_does_not_use_up_the_link(town: Town, monkeypatc
         assert show(secret).status == 500
     assert history(town) == ["approve", "link"]
     assert show(secret).status == 200
+
+
+def test_the_openings_from_an_address_are_limited_and_those_of_others_are_not(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KEY_TRIES_BY_ADDRESS", "3")
+    new_environment()
+    secret = link(town)
+    assert [show("0" * 43).status for _ in range(4)] == [404] * 3 + [429]
+    request = event("key_link/show") | {"body": json.dumps({"lien": secret})}
+    request["requestContext"]["identity"]["sourceIp"] = "203.0.113.200"
+    assert invoke(request, "key_link").status == 200
 
 
 @pytest.mark.parametrize("secret", ["0" * 43, "é", " "], ids=ascii)

@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.cloud import Cloud
 from tests.support.datapass import Town
-from tests.support.function import Response, event, invoke
+from tests.support.function import Response, event, invoke, new_environment
 
 
 @pytest.fixture
@@ -106,3 +106,16 @@ def test_every_key_of_a_text_is_stopped(cloud: Cloud) -> None:
     keys = [cloud.issue_key("dgfip_nombre_parts") for _ in range(2)]
     assert report({"key": "\n".join(keys)}).status == 200
     assert {item["state"] for item in cloud.tokens.scan()["Items"]} == {"revoked"}
+
+
+def test_the_reports_from_an_address_are_limited_and_those_of_others_are_not(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KEY_TRIES_BY_ADDRESS", "3")
+    new_environment()
+    key = town.show_key()
+    assert [report({"key": "0" * 64}).status for _ in range(4)] == [200] * 3 + [429]
+    request = event("key_report/report") | {"body": json.dumps({"key": key})}
+    request["requestContext"]["identity"]["sourceIp"] = "203.0.113.200"
+    assert invoke(request, "key_report").status == 200
+    assert [token.state for token in town.tokens()] == ["revoked"]

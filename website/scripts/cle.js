@@ -5,6 +5,8 @@ const NO_SECRET = "L’adresse de cette page est incomplète : ouvrez le lien du
   "Si la clé a déjà été affichée, elle ne peut pas l’être une seconde fois : demandez un nouveau lien à la personne qui suit votre demande d’accès.";
 const button = document.getElementById("montrer"), key = document.getElementById("cle"), message = document.getElementById("message");
 let secret = location.hash.slice(1);
+// If the answer is lost, the service recognises this page, and gives it another key.
+const opener = crypto.randomUUID();
 
 /** Take what follows `#` out of the address once it has been used: a reload cannot ask again by mistake. */
 const forget = () => history.replaceState(null, "", location.pathname);
@@ -23,7 +25,7 @@ async function show() {
     const response = await fetch(location.pathname, {
       method: "POST",
       headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ lien: secret }),
+      body: JSON.stringify({ lien: secret, ouvreur: opener }),
     });
     const body = await response.json();
     if (response.ok) {

@@ -52,6 +52,8 @@ class ApiError(Exception):
     message: str = ""
     retry_after: int | None = None
     """Seconds, for the header of that name."""
+    is_recorded: bool = True
+    """False for a refusal that an audit record of the same hour counts already."""
 
     def __init__(
         self, reason: str | None = None, message: str | None = None, *, retry_after: int | None = None

@@ -68,6 +68,8 @@ class Settings(BaseModel):
     """Attempts an hour to read access logs from one address; all desks of a town hall share one."""
     citizen_tries_by_citizen: Annotated[int, Field(ge=1)] = 30
     """Attempts an hour for one citizen's number, right or wrong."""
+    key_tries_by_address: Annotated[int, Field(ge=1)] = 60
+    """Attempts an hour, from one address, to open one-time links, and as many to report keys."""
     public_url: str | None = None
     """What callers put before ``/api``: the service's domain. By default, the address that a request was sent to."""
     mail_sender: str | None = None

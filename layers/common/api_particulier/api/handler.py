@@ -85,7 +85,10 @@ def handle_audited(
             response = success(build_body(request, record), request.id, negotiate_format(request))
             record.status = 200
     except Exception as error:  # noqa: BLE001 - every failure has its response, without its cause
-        response = _refuse(_known(error, request), request, record)
+        known = _known(error, request)
+        response = _refuse(known, request, record)
+        if not known.is_recorded:
+            return _answer(response, record, started)
     return _release(response, request, record, started)
 
 
@@ -179,6 +182,11 @@ def _release(response: Response, request: Request, record: AuditRecord, started:
         response = _refuse(error, request, record)
     if request.is_v3:
         response = with_headers(response, v3_headers.of_call(request.key))
+    return _answer(response, record, started)
+
+
+def _answer(response: Response, record: AuditRecord, started: float) -> Response:
+    """Write the log line of a call, and return its response."""
     duration_ms = round((monotonic() - started) * 1000)
     record_call(
         record.dataset,
