@@ -23,7 +23,7 @@ from zoneinfo import ZoneInfo
 
 from flask import Flask, Request, request
 from flask.typing import ResponseReturnValue
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 TOKEN_SECONDS: Final = 3600
@@ -177,6 +177,20 @@ class _File(_Model):
 def personnes(path: Path) -> list[Personne]:
     """Return the people of a file, in its order; raise ``ValueError`` or ``OSError`` when it cannot be read."""
     return list(_personnes(path.read_bytes()))
+
+
+def fault_of(path: Path) -> str | None:
+    """Return what is wrong in a file of people, with no value of it; None when it can be read."""
+    try:
+        personnes(path)
+    except ValidationError as error:
+        details = error.errors(include_input=False, include_url=False, include_context=False)
+        return " ; ".join(f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}" for detail in details)
+    except (OSError, ValueError) as error:
+        return (
+            f"{type(error).__name__}: {error}" if isinstance(error, tomllib.TOMLDecodeError) else type(error).__name__
+        )
+    return None
 
 
 @lru_cache(maxsize=2)

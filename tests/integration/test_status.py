@@ -1,6 +1,7 @@
 """Status: the history of probes, and the uptime and incidents computed from it."""
 
 import json
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -17,6 +18,7 @@ from api_particulier.providers.uptime import PROBE_INTERVAL, Day, incidents, per
 from api_particulier.public import status
 from ops.functions import datasets
 from sandbox.certificates import Certificates
+from tests.support.api_secu import play_gate
 from tests.support.caf import Caf
 from tests.support.cloud import Cloud
 from tests.support.function import Response, call_api, new_environment
@@ -41,6 +43,14 @@ def status_now() -> dict[str, Any]:
 def status_answer() -> Response:
     new_environment()
     return call_api("status/status")
+
+
+@pytest.fixture(autouse=True)
+def _gate(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:  # noqa: ARG001 - moto
+    """Serve API-SECU, which is up in all these tests, and give the probes the client of the quotient."""
+    with play_gate(monkeypatch):
+        monkeypatch.setenv("API_SECU_SECRET_ID", "quotient_familial")
+        yield
 
 
 @pytest.fixture
@@ -149,7 +159,7 @@ def test_before_any_probe_the_service_is_up_and_its_providers_unknown() -> None:
     assert found["etat"] == "disponible"
     assert found["fournisseurs"]["dgfip"] == {"etat": "inconnu", "verifieA": None, "disponibilite30j": None}
     assert found["engagement"] == {"seuil": 95, "tenu": None}
-    assert [len(days) for days in found["historique"].values()] == [30, 30]
+    assert [len(days) for days in found["historique"].values()] == [30, 30, 30]
     assert found["incidents"] == found["maintenances"] == []
 
 
@@ -163,9 +173,9 @@ def test_the_status_follows_an_outage_and_back(dgfip: TaxService, caf: Caf) -> N
         probe()
     found = status_now()
     assert found["etat"] == "perturbe"
-    states = {"dgfip": "indisponible", "caf": "disponible"}
+    states = {"dgfip": "indisponible", "caf": "disponible", "dss": "disponible"}
     assert {name: dataset["etat"] for name, dataset in found["jeuxDeDonnees"].items()} == {
-        dataset.name: states[dataset.provider] for dataset in datasets() if dataset.provider in states
+        dataset.name: states[dataset.provider] for dataset in datasets()
     }
     assert [(incident["fournisseur"], incident["fin"]) for incident in found["incidents"]] == [("dgfip", None)]
     assert found["fournisseurs"]["dgfip"]["disponibilite30j"] == 33.333

@@ -357,3 +357,34 @@ def _period(reader: _Reader) -> tuple[int, int]:
     if not wrong_year and not wrong_month and months_back > _MONTHS_BACK:
         reader.refuse("00355")
     return year, month
+
+
+# ── Under which identities a person may have been asked about ────────────────────────────────────────────────────────
+
+
+def forms(identity: Identity) -> dict[str, str]:
+    """Return the 36 identifiers under which a caller may have asked about a person, each with what it leaves out.
+
+    A caller may know the date in part, the first names in part, and the commune by its code, by its name or not at all.
+    """
+    year, month, _ = identity.birth
+    dates = {
+        "": identity.birth,
+        "day": BirthDate(year, month),
+        "day, month": BirthDate(year),
+        "date": BirthDate(),
+    }
+    first = identity.first_name
+    first_names = {"": first, "other words of the first name": first.partition(" ")[0], "first name": ""}
+    place = identity.place
+    by_name = place._replace(commune="").known_commune
+    communes = {"": place._replace(commune_name="", department="").known_commune, "code of the commune": by_name}
+    communes["commune"] = ""
+    found: dict[str, str] = {}
+    for without_date, birth in dates.items():
+        for without_name, first_name in first_names.items():
+            for without_place, commune in communes.items():
+                words = ", ".join(filter(None, (without_date, without_name, without_place)))
+                person = identifier(identity.nom_naissance, first_name, str(birth), identity.pays, commune)
+                found.setdefault(person, f"without {words}" if words else "whole identity")
+    return found
