@@ -142,7 +142,10 @@ def replay(deployment: Deployment, *, as_json: bool) -> None:
 @_of_a_habilitation
 @recorded
 def link(deployment: Deployment, habilitation_id: str, *, as_json: bool) -> None:
-    """Make a one-time link and print it: it shows the latest key once, within 4 hours, to its first visitor."""
+    """Make a one-time link and print it: it shows the latest key once, within 4 hours, to its first visitor.
+
+    A key that was shown before cannot be shown again: the link is then to a new key, which replaces it in 30 days.
+    """
     now = datetime.now(UTC)
     address, token = operators.link(deployment, habilitation_id, now)
     (print_json if as_json else print_text)(

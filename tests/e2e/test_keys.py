@@ -9,6 +9,7 @@ from threading import Condition, Event, Thread
 from typing import Any
 
 import pytest
+import requests
 
 from api_particulier.keys import lifecycle
 from sandbox import cloud
@@ -83,6 +84,46 @@ def test_the_first_call_after_a_revocation_is_refused(stack: Stack) -> None:
     )  # the functions have the token in their cache
     lifecycle.revoke(gateway, token)
     assert stack.get(RFR_ROUTE, key=issued["key"], **NUMBERS).status_code == 401
+
+
+def test_a_key_opens_both_apis_in_either_header_until_it_is_revoked(stack: Stack) -> None:
+    issued = stack.issue_key("dgfip_nombre_parts")
+    urls = [f"{stack.description['api_url']}/introspect", f"{stack.description['v3_url']}/api/introspect"]
+    headers = ({"X-Api-Key": issued["key"]}, {"Authorization": f"Bearer {issued['key']}"})
+
+    def statuses() -> set[int]:
+        return {requests.get(url, headers=header, timeout=30).status_code for url in urls for header in headers}
+
+    assert statuses() == {200}
+    stack.run_cli("keys", "revoke", issued["id"])
+    assert statuses() == {401}
+    refused = [requests.get(url, headers=headers[1], timeout=30) for url in urls]
+    assert [list(response.json()) for response in refused] == [["error", "reason", "message"], ["errors"]]
+
+
+def test_no_place_of_the_stack_keeps_a_key(stack: Stack) -> None:
+    issued = stack.issue_key("dgfip_nombre_parts")
+    rotated = stack.run_cli("keys", "rotate", issued["id"])
+    gateway = stack.client("apigateway").get_api_keys(includeValues=True, limit=500)["items"]
+    assert f"api-particulier-{rotated['id']}" in {key["value"] for key in gateway}
+    scan = stack.client("dynamodb").scan
+    kept = [scan(TableName=name)["Items"] for name in stack.description["tables"].values()]
+    for key in (issued["key"], rotated["key"]):
+        assert key not in f"{gateway}{kept}{cloud.mailbox(str(stack.description['cloud_url']))}"
+
+
+def test_a_token_changed_in_the_table_is_refused_and_found_by_the_check(stack: Stack) -> None:
+    issued = stack.issue_key("dgfip_nombre_parts")
+    token = lifecycle.find(stack.deployment.key_store, issued["id"])
+    stack.client("dynamodb").update_item(
+        TableName=stack.description["tables"]["tokens"],
+        Key={"key_hash": {"S": token.key_hash}},
+        UpdateExpression="SET scopes = :scopes",
+        ExpressionAttributeValues={":scopes": {"L": [{"S": "dgfip_avis_imposition"}]}},
+    )
+    assert stack.get("/introspect", key=issued["key"]).status_code == 401
+    assert issued["id"] in stack.run_cli("keys", "check", expect=1)
+    stack.run_cli("keys", "revoke", issued["id"])
 
 
 def test_ten_issuances_of_one_id_at_once_make_one_key(stack: Stack) -> None:
