@@ -38,3 +38,10 @@ def resources(kind: str) -> dict[str, dict[str, Any]]:
     """Return the properties of each resource of a type such as ``AWS::KMS::Key``, by logical name."""
     declared = template()["Resources"].items()
     return {name: resource.get("Properties", {}) for name, resource in declared if resource["Type"] == kind}
+
+
+def described_routes(function: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the routes of a function's properties as callers know them: ``any`` is GET, and HEAD is GET's."""
+    events = [event["Properties"] for event in function.get("Events", {}).values() if event["Type"] == "Api"]
+    routes = [event | {"Method": "get" if event["Method"] == "any" else event["Method"]} for event in events]
+    return [route for route in routes if route["Method"] != "head"]

@@ -6,7 +6,7 @@ paragraph, the difference between MiniStack and AWS.
 
 import ast
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -31,6 +31,8 @@ _UNSUPPORTED: Final = {
 }
 """Types of resources that are not deployed, with the reason."""
 _DEPLOYMENTS: Final = ("DeploymentPreference", "MiniStack has no CodeDeploy: the alias moves at once")
+_METHODS: Final = ("get", "head", "options")
+_ANY: Final = ("Method: any", f"written as {', '.join(_METHODS)}", "MiniStack does not import the method ANY")
 _APIS: Final = ("Api", "ApiV3")
 _TABLES: Final = ("TokensTable", "AuditTable", "StatsTable", "HabilitationsTable")
 _BUCKET: Final = "SealsBucket"
@@ -55,9 +57,22 @@ def deployable(built: Path) -> Path:
     del template["Globals"]["Function"][_DEPLOYMENTS[0]]
     for name in left_out(template):
         del template["Resources"][name]
+    for resource in template["Resources"].values():
+        if resource["Type"] == "AWS::Serverless::Function" and "Events" in resource["Properties"]:
+            resource["Properties"]["Events"] = dict(_events(resource["Properties"]["Events"]))
     written = built.with_name("local.yaml")
     written.write_text(yaml.safe_dump(template, sort_keys=False))
     return written
+
+
+def _events(declared: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the events of a function, with one for each method of a route that takes any."""
+    for name, event in declared.items():
+        if event["Properties"].get("Method") != "any":
+            yield name, event
+            continue
+        for method in _METHODS:
+            yield f"{name}{method.title()}", event | {"Properties": event["Properties"] | {"Method": method}}
 
 
 # ── After a deployment ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -254,6 +269,7 @@ def listed() -> list[tuple[str, str, str]]:
     bridges.append((cloud.BRIDGED.stem, ast.get_docstring(ast.parse(cloud.BRIDGED.read_text())) or ""))
     return [
         (_DEPLOYMENTS[0], "left out", _DEPLOYMENTS[1]),
+        _ANY,
         *absent,
         *((name, *_parts(text)) for name, text in bridges),
     ]

@@ -18,6 +18,6 @@ DATASET = Dataset(
     provider="caf",
     routes={"/api/v2/adresse": AdresseCaf, "/api/caf/adresse": AdresseCaf},
     parameters=AllocataireNumbers,
-    fetch=lambda numbers, _fields: (caf.famille(numbers), []),
+    fetch=caf.fetch,
 )
 lambda_handler = dataset_handler(DATASET)

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 
-from api_particulier.api.dataset import Dataset, Fetched
+from api_particulier.api.dataset import Dataset
 from api_particulier.api.handler import dataset_handler
 from api_particulier.api.parameters import AvisNumbers
 from api_particulier.providers import ban, dgfip, dgfip_fields
-from api_particulier.scopes import DatasetModel
+from api_particulier.scopes import DatasetModel, Fetched
 
 
 class AdresseFiscale(DatasetModel):
@@ -30,21 +30,22 @@ class AdresseFiscaleV1(DatasetModel):
 
 
 def _fetch(numbers: AvisNumbers, fields: frozenset[str]) -> Fetched:
-    avis = dgfip.avis(numbers)
+    avis, notes = dgfip.fetch(numbers, fields)
     household = avis.get("foyerFiscal")
     address = dict(household) if isinstance(household, Mapping) else {}
     if "annee" in address:
         address["dateReference"] = f"01/01/{address['annee']}"
     location, warnings = _locate(address.get("adresse"), fields)
-    return {**avis, **address, **location}, warnings
+    return {**avis, **address, **location}, [*notes, *warnings]
 
 
 def _locate(address: object, fields: frozenset[str]) -> Fetched:
     """Ask the geocoder, for tokens that open its fields; a response without it is whole but for these."""
     if not fields & ban.NOWHERE.keys():
         return ban.NOWHERE, []
+    locate = ban.candidates if "adresses" in fields else ban.locate
     try:
-        return ban.locate(address if isinstance(address, str) else ""), []
+        return locate(address if isinstance(address, str) else ""), []
     except ban.NotLocated as reason:
         return ban.NOWHERE, [f"{ban.PROVIDER}: {reason}"]
 

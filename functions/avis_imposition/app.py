@@ -34,6 +34,6 @@ DATASET = Dataset(
     provider="dgfip",
     routes={"/api/v2/avis-imposition": AvisImposition, "/api/impots/svair": AvisImposition},
     parameters=AvisNumbers,
-    fetch=lambda numbers, _fields: (dgfip.avis(numbers), []),
+    fetch=dgfip.fetch,
 )
 lambda_handler = dataset_handler(DATASET)

@@ -11,11 +11,12 @@ from typing import Any, Final
 from pydantic import BaseModel, Field
 
 from api_particulier.api import rate_limit
+from api_particulier.api.asker import asking
 from api_particulier.api.handler import handle_audited, time_provider
 from api_particulier.api.openapi import OF_PROVIDER, Route
 from api_particulier.api.parameters import AllocataireNumbers, AvisNumbers, Parameter, Query
 from api_particulier.api.request import Request
-from api_particulier.api.response import Response
+from api_particulier.api.response import Response, without_body
 from api_particulier.audit import access_log
 from api_particulier.audit.bucket import Bucket, NotProven
 from api_particulier.audit.pseudonyms import pseudonym
@@ -127,8 +128,9 @@ ROUTES = (
 
 
 def lambda_handler(event: dict[str, Any], context: object) -> Response:
-    """Answer ``GET /api/citoyen/acces``."""
-    return handle_audited(event, context, "citizen_access", _build_body, CITIZEN)
+    """Answer ``GET /api/citoyen/acces``, and HEAD."""
+    response = handle_audited(event, context, "citizen_access", _build_body, CITIZEN)
+    return without_body(response) if event["httpMethod"] == "HEAD" else response
 
 
 def _build_body(request: Request, record: AuditRecord) -> dict[str, Any]:
@@ -190,7 +192,10 @@ def _verify(numbers: AvisNumbers | AllocataireNumbers, record: AuditRecord) -> N
     if proof is not Proof.POSSESSION:
         raise NotProvable
     try:
-        with time_provider(record, "dgfip" if isinstance(numbers, AvisNumbers) else "caf"):
+        with (
+            asking(CITIZEN, str(record.citizen)),  # people without a key are one caller
+            time_provider(record, "dgfip" if isinstance(numbers, AvisNumbers) else "caf"),
+        ):
             if isinstance(numbers, AvisNumbers):
                 dgfip.avis(numbers)
             else:

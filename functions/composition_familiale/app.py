@@ -23,6 +23,6 @@ DATASET = Dataset(
     provider="caf",
     routes={"/api/v2/composition-familiale": CompositionFamiliale, "/api/caf/famille": CompositionFamiliale},
     parameters=AllocataireNumbers,
-    fetch=lambda numbers, _fields: (caf.famille(numbers), []),
+    fetch=caf.fetch,
 )
 lambda_handler = dataset_handler(DATASET)

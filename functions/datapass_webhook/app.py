@@ -6,9 +6,11 @@ alarm watches. When the failure is the service's own, the event goes to the queu
 delivery, and its response can give the id of the key (docs/operations/habilitations.md).
 """
 
+import re
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
+from botocore.exceptions import ClientError
 from pydantic import BaseModel, Field
 
 from api_particulier.api.handler import handle_public
@@ -28,6 +30,11 @@ from api_particulier.habilitations.repository import HabilitationRepository
 from api_particulier.keys.store import KeyStore
 from api_particulier.observability import LogEvent, alert, log
 from api_particulier.settings import settings
+
+_LONGEST_MESSAGE: Final = 262_144
+"""Bytes of a message: the least that the maximum of an SQS queue has been."""
+# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
+_NOT_FOR_A_QUEUE: Final = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 class Recu(BaseModel):
@@ -75,6 +82,8 @@ def _receive(request: Request) -> dict[str, str]:
         raise
     except Exception as error:
         _set_aside(request, type(error).__name__)
+        if isinstance(error, ClientError) and error.response["Error"]["Code"] == "ValidationException":
+            return {}  # too large for the table: another delivery would be too
         raise
 
 
@@ -125,8 +134,13 @@ def _send_link(
 
 
 def _set_aside(request: Request, reason: str) -> None:
-    """Send an event, as it was signed, to the dead-letter queue, for an operator to look at and replay."""
-    sqs().send_message(
-        QueueUrl=settings().datapass_dead_letters or "", MessageBody=request.body.decode(errors="replace")
-    )
+    """Send an event, as it was signed, to the dead-letter queue, for an operator to look at and replay.
+
+    What the queue cannot hold, which is nothing or too much, is refused: the alarm rings all the same.
+    """
+    message = _NOT_FOR_A_QUEUE.sub("\ufffd", request.body.decode(errors="replace"))
+    if 0 < len(message.encode()) <= _LONGEST_MESSAGE:
+        sqs().send_message(QueueUrl=settings().datapass_dead_letters or "", MessageBody=message)
+    else:
+        reason += ", not kept: the queue takes from 1 to 262144 bytes"
     alert(LogEvent.HABILITATION_UNPROCESSABLE, exception=reason, request_id=request.id)

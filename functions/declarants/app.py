@@ -19,6 +19,6 @@ DATASET = Dataset(
     provider="dgfip",
     routes={"/api/v2/declarants": Declarants},
     parameters=AvisNumbers,
-    fetch=lambda numbers, _fields: (dgfip.avis(numbers), []),
+    fetch=dgfip.fetch,
 )
 lambda_handler = dataset_handler(DATASET)

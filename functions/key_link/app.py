@@ -10,7 +10,7 @@ from typing import Any, Final
 from pydantic import BaseModel, Field, ValidationError
 
 from api_particulier.api import rate_limit
-from api_particulier.api.handler import handle_public
+from api_particulier.api.handler import handle_public, handle_read
 from api_particulier.api.openapi import Route
 from api_particulier.api.request import Request
 from api_particulier.api.response import HEADERS, Response, success, with_headers
@@ -79,7 +79,9 @@ ROUTES = (
 
 def lambda_handler(event: dict[str, Any], context: object) -> Response:
     """Answer ``GET`` with the page, and ``POST`` with the key."""
-    return handle_public(event, context, "key_link", _show_page if event["httpMethod"] == "GET" else _reveal_key)
+    if event["httpMethod"] == "POST":
+        return handle_public(event, context, "key_link", _reveal_key)
+    return handle_read(event, context, "key_link", _show_page)
 
 
 def _show_page(request: Request) -> Response:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from time import time
 from typing import Any, Final, Literal
 
-from api_particulier.api.handler import handle_public
+from api_particulier.api.handler import handle_read
 from api_particulier.api.openapi import Route
 from api_particulier.api.request import Request, negotiate_format
 from api_particulier.api.response import Response, success
@@ -58,7 +58,7 @@ PROVIDERS: Final = {"/api/impots/ping": "dgfip", "/api/caf/ping": "caf", "/api/d
 
 def lambda_handler(event: dict[str, Any], context: object) -> Response:
     """Answer a ping: the string "pong", or the error that a dataset of this provider would answer."""
-    return handle_public(event, context, "ping", _build_response)
+    return handle_read(event, context, "ping", _build_response)
 
 
 def _build_response(request: Request) -> Response:

@@ -20,6 +20,6 @@ DATASET = Dataset(
     provider="caf",
     routes={"/api/v2/quotient-familial": QuotientFamilial, "/api/caf/qf": QuotientFamilial},
     parameters=AllocataireNumbers,
-    fetch=lambda numbers, _fields: (caf.famille(numbers), []),
+    fetch=caf.fetch,
 )
 lambda_handler = dataset_handler(DATASET)

@@ -21,6 +21,6 @@ DATASET = Dataset(
     provider="dgfip",
     routes={"/api/v2/revenu-fiscal-reference": RevenuFiscalReference},
     parameters=AvisNumbers,
-    fetch=lambda numbers, _fields: (dgfip.avis(numbers), []),
+    fetch=dgfip.fetch,
 )
 lambda_handler = dataset_handler(DATASET)

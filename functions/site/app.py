@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, Field
 
-from api_particulier.api.handler import handle_public
+from api_particulier.api.handler import handle_read
 from api_particulier.api.openapi import Route
 from api_particulier.api.request import Request
 from api_particulier.api.response import Response, for_any_page, success, text, with_headers
@@ -17,6 +17,7 @@ _HOME: Final = "/"
 _ERRORS: Final = "/api/errors"
 _OPENAPI: Final = "/api/open-api.yml"
 _OPENAPI_V1: Final = "/documentation-open-api.yaml"
+_DOCUMENTS: Final = frozenset({_OPENAPI, _OPENAPI_V1})
 _MAX_AGE: Final = 3600
 _OPENAPI_HEADERS: Final = {"Access-Control-Allow-Origin": "*", "Cache-Control": f"public, max-age={_MAX_AGE}"}
 _MEDIA_TYPE: Final = "application/yaml"
@@ -63,13 +64,13 @@ ROUTES = (
 
 def lambda_handler(event: dict[str, Any], context: object) -> Response:
     """Answer a page, an asset or the OpenAPI document; nothing of the reader is kept."""
-    return handle_public(event, context, "site", _build_response)
+    return handle_read(event, context, "site", _build_response, any_origin=event["resource"] in {*_DOCUMENTS, _ERRORS})
 
 
 def _build_response(request: Request) -> Response:
     if request.route == _ERRORS:
         return for_any_page(success([asdict(kind) for kind in KINDS.values()], request.id), _MAX_AGE)
-    if request.route in {_OPENAPI, _OPENAPI_V1}:
+    if request.route in _DOCUMENTS:
         response = text(_document(request.route), _MEDIA_TYPE, request.id)
         return with_headers(response, _OPENAPI_HEADERS)
     if request.route == _HOME and not request.full_path.endswith("/"):

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, Field
 
-from api_particulier.api.handler import handle_public
+from api_particulier.api.handler import handle_read
 from api_particulier.api.openapi import Route
 from api_particulier.api.request import Request, negotiate_format
 from api_particulier.api.response import Response, for_any_page, success
@@ -71,7 +71,9 @@ ROUTES = (
 
 def lambda_handler(event: dict[str, Any], context: object) -> Response:
     """Answer the total, or its details by day and by dataset; public, and readable from any page."""
-    return for_any_page(handle_public(event, context, "stats", _build_response), statistics.CACHE_SECONDS)
+    return for_any_page(
+        handle_read(event, context, "stats", _build_response, any_origin=True), statistics.CACHE_SECONDS
+    )
 
 
 def _build_response(request: Request) -> Response:

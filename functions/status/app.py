@@ -5,7 +5,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, Field
 
-from api_particulier.api.handler import handle_public
+from api_particulier.api.handler import handle_read
 from api_particulier.api.openapi import Route
 from api_particulier.api.request import Request
 from api_particulier.api.response import Response, for_any_page, success
@@ -118,7 +118,7 @@ ROUTES = (
 
 def lambda_handler(event: dict[str, Any], context: object) -> Response:
     """Answer ``GET /api/status``."""
-    return for_any_page(handle_public(event, context, "status", _build_response), status.CACHE_SECONDS)
+    return for_any_page(handle_read(event, context, "status", _build_response, any_origin=True), status.CACHE_SECONDS)
 
 
 def _build_response(request: Request) -> Response:

@@ -20,7 +20,7 @@ from api_particulier.api.response import RATE_LIMIT, in_xml
 from api_particulier.scopes import scopes_of
 from api_particulier.v3_errors import MEDIA_TYPE
 from ops.functions import modules
-from ops.template import ROOT, resources
+from ops.template import ROOT, described_routes, resources
 from release.openapi import refusals, v3
 from release.openapi.examples import examples
 
@@ -170,10 +170,9 @@ def _routes_of(folder: str) -> dict[tuple[str, str], bool]:
     """
     functions = resources("AWS::Serverless::Function").values()
     (function,) = (function for function in functions if function["CodeUri"] == f"functions/{folder}/")
-    events = [event["Properties"] for event in function.get("Events", {}).values() if event["Type"] == "Api"]
     return {
         (event["Method"].upper(), event["Path"]): event.get("Auth", {}).get("ApiKeyRequired", True)
-        for event in events
+        for event in described_routes(function)
         if event["Path"].startswith("/api/") or event["Path"] == "/documentation-open-api.yaml"
     }
 

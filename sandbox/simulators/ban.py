@@ -46,7 +46,7 @@ def app() -> Flask:
         if "panne" in words:
             return {"code": 503, "message": "Service indisponible"}, 503
         if "charabia" in words:
-            return "<!doctype html><title>Maintenance</title>"
+            return "<!doctype html><title>Bienvenue</title>"
         features = [] if "introuvable" in words else [_feature(text)]
         return {"type": "FeatureCollection", "features": features, "query": text}
 

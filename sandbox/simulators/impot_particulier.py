@@ -87,7 +87,7 @@ def _response(person: Person) -> ResponseReturnValue:
     if person.reponse == "panne":
         return _error(503, "service indisponible")
     if person.reponse == "illisible":
-        return "<!doctype html><title>Maintenance</title>"
+        return "<!doctype html><title>Bienvenue</title>"
     if person.reponse == "lent":
         time.sleep(person.secondes)
     return Response(json.dumps(situation_of(person), ensure_ascii=False), content_type=_MEDIA_TYPE)

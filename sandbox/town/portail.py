@@ -100,7 +100,8 @@ def app(portal: Portal, town: Path = TOWN) -> Flask:
         response: Any = site.serve_file(
             f"assets/{name}", "portail", accepts_gzip=request.accept_encodings.quality("gzip") > 0
         )
-        return Response(b64decode(response["body"]), response["statusCode"], response["headers"])
+        body = b64decode(response["body"]) if response["isBase64Encoded"] else response["body"]
+        return Response(body, response["statusCode"], response["headers"])
 
     @service.get("/<path>")
     def form(path: str) -> ResponseReturnValue:

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from api_particulier.api.dataset import Dataset
 from api_particulier.scopes import fields_of
 from tests.support.scopes import CNAF, DGFIP, DSS
-from tests.support.template import ROOT, resources
+from tests.support.template import ROOT, described_routes, resources
 
 FOLDERS = sorted(path.name for path in (ROOT / "functions").iterdir() if path.name != "__pycache__")
 FUNCTIONS = resources("AWS::Serverless::Function")
@@ -47,8 +47,7 @@ def resource_of(folder: str) -> dict[str, Any]:
 
 def doors_of(folder: str) -> set[tuple[str, str]]:
     """Return the routes that the template gives to a function, each with its method."""
-    declared = resource_of(folder).get("Events", {}).values()
-    events = [event["Properties"] for event in declared if event["Type"] == "Api"]
+    events = described_routes(resource_of(folder))
     assert all(event["RestApiId"] in ({"Ref": "Api"}, {"Ref": "ApiV3"}) for event in events)
     return {(event["Method"].upper(), event["Path"]) for event in events}
 

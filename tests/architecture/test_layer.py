@@ -96,7 +96,7 @@ def test_the_package_has_at_most_nine_modules_outside_its_rooms() -> None:
 @pytest.mark.parametrize("module", [module for module in sorted(GRAPH) if room_of(module) == "providers"])
 def test_a_provider_knows_the_parameters_and_the_deadline_of_a_request_and_not_its_caller(module: str) -> None:
     caller = {"keys", "audit", "api", "habilitations", "public"}
-    allowed = {f"api_particulier.api.{name}" for name in ("parameters", "identity", "deadline")}
+    allowed = {f"api_particulier.api.{name}" for name in ("asker", "parameters", "identity", "deadline")}
     assert {other for other in GRAPH[module] if room_of(other) in caller} <= allowed
 
 

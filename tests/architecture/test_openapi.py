@@ -14,16 +14,13 @@ from ops.functions import datasets, modules
 from release.openapi.generator import UndocumentedRouteError, openapi
 from sandbox.simulators import PEOPLE, caf, svair
 from tests.support.openapi import document, pointer, schema_errors
-from tests.support.template import resources
+from tests.support.template import described_routes, resources
 
 
 def routes() -> set[tuple[str, str]]:
     """Return the method and path of each route of the template, except the pages of the website."""
     events = [
-        event["Properties"]
-        for function in resources("AWS::Serverless::Function").values()
-        for event in function.get("Events", {}).values()
-        if event["Type"] == "Api"
+        event for function in resources("AWS::Serverless::Function").values() for event in described_routes(function)
     ]
     prefixes = ("/api/", "/v3/", "/documentation-open-api.yaml")
     return {(event["Method"], event["Path"]) for event in events if event["Path"].startswith(prefixes)}

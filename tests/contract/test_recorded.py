@@ -121,7 +121,8 @@ class Line:
     """A recorded call with its response."""
 
     path: str
-    query: dict[str, str]
+    query: dict[str, Any]
+    """Each parameter with its value, or its values."""
     scopes: list[str] | None
     """The scopes of the key; None without a key."""
     accept: str
@@ -169,15 +170,21 @@ def _gateway_response(kind: str) -> Response:
     return Response(declared["StatusCode"], {"Content-Type": content_type}, body)
 
 
+def _route(path: str) -> Route | None:
+    """Return the route that the gateway finds, which takes one more slash at the end and no other letter."""
+    return _routes().get(path.removesuffix("/") or "/")
+
+
 def _replay(line: Line, key: str | None) -> Response:
-    route = _routes().get(line.path)
+    route = _route(line.path)
     if route is None:
         return _gateway_response("MISSING_AUTHENTICATION_TOKEN")
     if key is None and route.needs_key:
         return _gateway_response("INVALID_API_KEY")
     request = event(route.event, key=key, headers={"Accept": line.accept})
-    request["queryStringParameters"] = line.query or None
-    request["multiValueQueryStringParameters"] = {name: [value] for name, value in line.query.items()} or None
+    query = {name: value if isinstance(value, list) else [value] for name, value in line.query.items()}
+    request["queryStringParameters"] = {name: values[-1] for name, values in query.items()} or None
+    request["multiValueQueryStringParameters"] = query or None
     return invoke(request, route.function)
 
 
@@ -187,12 +194,26 @@ def _is_the_same(line: Line, response: Response) -> bool:
         return False
     if kind == "application/xml":
         return bool(_tree(line.body) == _tree(response.text))
-    return bool(line.body == _data(response))
+    return bool(line.body == _body(response))
 
 
-def _data(response: Response) -> Any:
-    """Return the data of a JSON response, or the text of another."""
-    return response.body if response.headers["Content-Type"].startswith("application/json") else response.text
+def _data(content: Any) -> Any:
+    """Return the data of a body in JSON, those of one in XML as nested texts, or the text of another."""
+    if isinstance(content, str) and content.lstrip().startswith("<?xml"):
+        return _texts(etree.fromstring(content.encode(), etree.XMLParser(resolve_entities=False, no_network=True)))
+    return content
+
+
+def _body(response: Response) -> Any:
+    return _data(response.body if response.headers["Content-Type"].startswith("application/json") else response.text)
+
+
+def _texts(element: etree._Element) -> Any:
+    """Return an element's text, or its children by name; repeated ones are a list."""
+    found: dict[str, Any] = {}
+    for child in element:
+        found.setdefault(str(child.tag), []).append(_texts(child))
+    return {tag: texts if len(texts) > 1 else texts[0] for tag, texts in found.items()} or (element.text or "").strip()
 
 
 def _tree(xml: str) -> Any:
@@ -205,17 +226,38 @@ def _tree(xml: str) -> Any:
 # ── Documented differences ────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _without_empty_lines(body: Any) -> Any:
+def _without_empty_lines(body: Any, _: Line, __: Any) -> Any:
     return body | {"adresse": {name: line for name, line in body["adresse"].items() if line}}
 
 
-def _with_a_quotient_in_numbers(body: Any) -> Any:
+def _with_a_quotient_in_numbers(body: Any, _: Line, __: Any) -> Any:
     return body | {name: int(body[name]) for name in ("quotientFamilial", "mois", "annee")}
 
 
-REWRITTEN: Final[Mapping[str, Callable[[Any], Any]]] = {
+def _without_empty_cells(body: Any, line: Line, _: Any) -> Any:
+    """Leave out the empty cells of a declarant (v1), or make them null (v2); an absent second declarant keeps four."""
+    rewritten = dict(body)
+    for name in ("declarant1", "declarant2"):
+        cells = body.get(name) or {}
+        if not any(cells.values()) and name == "declarant2":
+            continue
+        kept = {cell: text or None for cell, text in cells.items() if text or line.path.startswith("/api/v2/")}
+        rewritten |= {name: kept}
+        if not kept:
+            del rewritten[name]
+    return rewritten
+
+
+def _with_the_scopes_of_bundles(body: Any, _: Line, ours: Any) -> Any:
+    """Take our names and scopes, if all of those recorded are there."""
+    return ours if set(body["scopes"]) <= set(ours["scopes"]) else body
+
+
+REWRITTEN: Final[Mapping[str, Callable[[Any, Line, Any], Any]]] = {
     "without empty address lines": _without_empty_lines,
     "with a quotient in numbers": _with_a_quotient_in_numbers,
+    "without empty cells of a declarant": _without_empty_cells,
+    "with the scopes of bundles": _with_the_scopes_of_bundles,
 }
 
 
@@ -229,35 +271,45 @@ class Deviation:
     """The section that requires it."""
     differs: str
     recorded: Mapping[str, Any]
-    """The recorded calls with this difference: allowed values of attributes, and patterns of query parameters."""
+    """The recorded calls with this difference, by rule: ``path``, ``accept`` and each parameter of ``query`` match a
+    pattern whole, ``status`` is one of a list, ``key`` and ``route`` are whether there is one."""
     ours: Mapping[str, Any]
     """The new response: a status and an error code, or the name in ``REWRITTEN`` of the change to the recorded data."""
+    rare: bool = False
+    """Whether the lines held here may have none of this kind."""
     used: list[Line] = field(default_factory=list)
 
     def covers(self, line: Line) -> bool:
-        patterns: Mapping[str, str] = self.recorded.get("query", {})
-        values = {name: wanted for name, wanted in self.recorded.items() if name != "query"}
-        return all(getattr(line, name) in wanted for name, wanted in values.items()) and all(
-            re.fullmatch(pattern, line.query.get(name, "")) for name, pattern in patterns.items()
-        )
+        texts = {"path": line.path, "accept": line.accept}
+        facts = {"status": line.status, "key": line.scopes is not None, "route": _route(line.path) is not None}
+        queries: Mapping[str, str] = self.recorded.get("query", {})
+        texts |= {f"query.{name}": str(line.query.get(name, "")) for name in queries}
+        patterns = {name: self.recorded[name] for name in ("path", "accept") if name in self.recorded}
+        patterns |= {f"query.{name}": pattern for name, pattern in queries.items()}
+        return all(
+            fact in (self.recorded[name] if isinstance(self.recorded[name], list) else [self.recorded[name]])
+            for name, fact in facts.items()
+            if name in self.recorded
+        ) and all(re.fullmatch(pattern, texts[name], re.DOTALL) for name, pattern in patterns.items())
 
 
 def _reasons(line: Line, response: Response, deviations: list[Deviation]) -> list[Deviation]:
     """Return the deviations that explain the whole difference together; none if a part is unexplained."""
     covering = [deviation for deviation in deviations if deviation.covers(line)]
-    data = _data(response)
-    refusal = {"status": response.status, "error": data.get("error")} if isinstance(data, dict) else None
+    ours, recorded = _body(response), _data(line.body)
+    refusal = {"status": response.status, "error": ours.get("error")} if isinstance(ours, dict) else None
     refusals = [deviation for deviation in covering if deviation.ours == refusal]
     if refusals:
         return refusals
+    if response.status != line.status or not isinstance(recorded, dict):
+        return []
     rewriting = []
-    body = line.body
     for deviation in covering:
-        rewritten = REWRITTEN[deviation.ours["data"]](body) if "data" in deviation.ours else body
-        if rewritten != body:
+        rewritten = REWRITTEN[deviation.ours["data"]](recorded, line, ours) if "data" in deviation.ours else recorded
+        if rewritten != recorded:
             rewriting.append(deviation)
-            body = rewritten
-    return rewriting if (response.status, data) == (line.status, body) else []
+            recorded = rewritten
+    return rewriting if ours == recorded else []
 
 
 def _deviations() -> list[Deviation]:
@@ -291,4 +343,55 @@ def test_every_recorded_response_is_the_same_or_differs_for_a_documented_reason(
     explained = {deviation.id: len(deviation.used) for deviation in deviations}
     print(f"{len(lines)} calls replayed, unexplained differences: {len(unexplained)}; explained: {explained}")  # noqa: T201 - for -s
     assert unexplained == []
-    assert [deviation.id for deviation in deviations if not deviation.used] == []
+    assert [deviation.id for deviation in deviations if not deviation.used and not deviation.rare] == []
+
+
+AVIS, FAMILLE = "/api/impots/svair", "/api/v2/composition-familiale"
+GOOD: Final = {"numeroFiscal": "2600000000001", "referenceAvis": "2000000000001"}
+ELSEWHERE: Final[Mapping[str, tuple[dict[str, Any], set[str]]]] = {
+    "a path in capitals": ({"path": "/API/Impots/SVAIR"}, {"no-such-route"}),
+    "a path with two slashes": ({"path": "/api//ping"}, {"no-such-route"}),
+    "a path with a slash at its end": ({"path": "/api/impots/svair/"}, set()),
+    "an Accept of images": ({"accept": "image/png, image/*;q=0.8"}, {"not-acceptable"}),
+    "an Accept that excludes": ({"accept": "application/json;q=0"}, {"excluded-format"}),
+    "an Accept of anything": ({"accept": "text/html, */*;q=0.1"}, set()),
+    "no number": ({"query": {"referenceAvis": "2000000000001"}}, {"malformed-tax-number"}),
+    "letters": ({"query": GOOD | {"numeroFiscal": "26000000O0001"}}, {"malformed-tax-number"}),
+    "a number in groups": ({"query": GOOD | {"numeroFiscal": " 26 00 000 000 001 99"}}, set()),
+    "a number twice": ({"query": GOOD | {"numeroFiscal": ["2600000000001", "1"]}}, {"malformed-tax-number"}),
+    "a short reference": ({"query": GOOD | {"referenceAvis": "20"}}, {"malformed-reference"}),
+    "an old reference": ({"query": GOOD | {"referenceAvis": "0900000000001"}}, {"no-such-year"}),
+    "a reference without a year": ({"query": GOOD | {"referenceAvis": "A900000000001"}}, {"no-such-year"}),
+    "no postcode": ({"path": FAMILLE, "query": {"numeroAllocataire": "12"}}, {"malformed-postcode"}),
+    "a long file number": (
+        {"path": FAMILLE, "query": {"numeroAllocataire": "12345678", "codePostal": "75001"}},
+        {"malformed-file-number"},
+    ),
+    "no key": ({"scopes": None, "status": 401}, {"missing-key"}),
+    "no scope": ({"scopes": [], "status": 403}, {"insufficient-scopes"}),
+}
+
+
+@pytest.mark.parametrize("what", ELSEWHERE)
+def test_a_deviation_covers_its_kind_and_no_other(what: str) -> None:
+    """The whole record has lines that are not held here."""
+    changes, covering = ELSEWHERE[what]
+    usual = {"path": AVIS, "query": GOOD, "scopes": ["a"], "accept": "application/json", "status": 400, "body": {}}
+    line = Line(**{**usual, "content_type": "application/json", **changes})
+    refusing = (deviation for deviation in _deviations() if "status" in deviation.ours)
+    assert {deviation.id for deviation in refusing if deviation.covers(line)} == covering
+
+
+EMPTY_CELLS = (
+    "<?xml version='1.0'?><result><declarant1><nom>A</nom><prenoms/></declarant1>"
+    "<declarant2><nom/></declarant2></result>"
+)
+
+
+def test_a_line_in_xml_is_explained_as_one_in_json() -> None:
+    line = Line(AVIS, GOOD, ["a"], "application/xml", 200, "application/xml; charset=utf-8", EMPTY_CELLS)
+    ours = EMPTY_CELLS.replace("<prenoms/>", "")
+    response = Response(200, {"Content-Type": "application/xml; charset=utf-8"}, ours)
+    assert [reason.id for reason in _reasons(line, response, _deviations())] == ["empty-cells"]
+    wrong = Response(200, response.headers, ours.replace("A", "B"))
+    assert _reasons(line, wrong, _deviations()) == []

@@ -216,7 +216,6 @@ def test_a_match_with_a_score_under_a_half_is_discarded(
     assert answer.status == 200
     assert (answer.body["score"] == score) is located
     assert (answer.body == WHOLE) is not located
-    assert (call_api("adresse_fiscale/v1", key=key).body["adresses"] == []) is not located
     assert cloud.audit_records()[0]["notes"] == ([] if located else ["ban: score under 0.5"])
 
 
@@ -252,9 +251,9 @@ def test_a_notice_without_an_address_row_returns_nulls(
     [
         "1 rue A&B?limit=50#c 75001 X",
         "12 + 12 rue “É” 75001 ÇA",
-        "%2e%2e/../search",
+        "2e%2e/../search",
         "q=1&q=2",
-        "<rue>;\x7f",
+        "rue>;\x7f",
         "漢字 🏠",
     ],
 )
@@ -264,6 +263,40 @@ def test_special_characters_of_an_address_reach_the_geocoder_unchanged(
     prints(dgfip, address)
     printed = call_api("adresse_fiscale/v2", key=key).body["adresse"]
     assert geocoder.asked == [("/search/", {"q": [printed], "limit": ["1"]})]
+
+
+@pytest.mark.parametrize(
+    ("printed", "asked"),
+    [
+        ("(CHEZ MME X) 12 RUE DU BAC 75007 PARIS", "CHEZ MME X) 12 RUE DU BAC 75007 PARIS"),
+        ("- APT 12 3 RUE DU BAC", "APT 12 3 RUE DU BAC"),
+        ("«LES PINS» 1 AV DU LAC", "LES PINS» 1 AV DU LAC"),
+        ("__ 'É", ""),
+        ("É 1", "É 1"),
+        ("A" * 53 + " (" + "B" * 198, "B" * 198),
+        ("1 " + "C" * 253, "C" * 200),
+    ],
+)
+def test_the_geocoder_is_asked_what_it_takes_and_nothing_else(
+    dgfip: TaxService, geocoder: Geocoder, cloud: Cloud, printed: str, asked: str
+) -> None:
+    prints(dgfip, printed)
+    key = cloud.issue_key("dgfip_avis_imposition")
+    assert call_api("adresse_fiscale/v2", key=key).body["adresse"] == printed
+    assert [query["q"] for _, query in geocoder.asked] == ([[asked]] if asked else [])
+    assert cloud.audit_records()[0]["notes"] == ([] if asked else ["ban: no address"])
+
+
+def test_v1_has_every_candidate_without_a_threshold_and_those_that_can_be_read(
+    cloud: Cloud, key: str, geocoder: Geocoder
+) -> None:
+    found = [without(score=score) for score in (0.9, 0.3, 0, 0.2, 0.1, 0.1)]
+    features = [collection(properties)["features"][0] for properties in found]
+    geocoder.returns(collection() | {"features": [features[0], {"geometry": None}, *features[1:]]})
+    candidates = call_api("adresse_fiscale/v1", key=key).body["adresses"]
+    assert [candidate["adresse"]["score"] for candidate in candidates] == [0.9, 0.3, 0, 0.2, 0.1]
+    assert [query["limit"] for _, query in geocoder.asked] == [["5"]]
+    assert cloud.audit_records()[0]["notes"] == []
 
 
 @pytest.mark.parametrize(
@@ -296,7 +329,7 @@ def test_a_failing_geocoder_does_not_fail_the_call(
 
 MALFORMED: dict[str, bytes] = {
     "nothing": b"",
-    "HTML": b"<!doctype html><title>Maintenance</title>",
+    "HTML": b"<!doctype html><title>Bienvenue</title>",
     "another encoding": json.dumps(collection(), ensure_ascii=False).encode("latin-1"),
     "a truncated document": json.dumps(collection()).encode()[:-9],
     "a bottomless document": b'{"features":' + b"[" * 100_000,
@@ -423,7 +456,7 @@ def test_the_simulated_geocoder_derives_every_part_from_the_printed_address(dgfi
         ("2 rue de la Panne 59000 LILLE", "network_error"),
         ("2 rue du Charabia 59000 LILLE", "invalid_response"),
         ("2 rue de la Lenteur 59000 LILLE", "network_error"),
-        ("x", "invalid_response"),
+        ("x", "no address"),
     ],
 )
 @pytest.mark.usefixtures("simulated")
@@ -442,6 +475,8 @@ def test_a_recorded_geocoder_response_is_read(cloud: Cloud, key: str, geocoder: 
     geocoder.returns(real)
     assert call_api("adresse_fiscale/v2", key=key).body == WHOLE
     assert cloud.audit_records()[0]["notes"] == ["ban: score under 0.5"]
+    assert len(call_api("adresse_fiscale/v1", key=key).body["adresses"]) == len(real["features"][:5])
+    real["features"] = real["features"][:1]
     properties = real["features"][0]["properties"]
     properties["score"] = 0.8
     geocoder.returns(real)

@@ -1,5 +1,7 @@
 """The circuit breaker of a provider: open in every environment while it is down, closed once it is back."""
 
+import itertools
+import random
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,7 +22,7 @@ from tests.support.tax_service import NOT_FOUND_PAGE, REFUSED_PAGE, TaxService
 pytestmark = pytest.mark.slow
 
 
-NUMBERS: dict[str, Any] = {"numeroFiscal": "2690000000095", "referenceAvis": "2690000000096"}
+PEOPLE = random.Random(1)  # noqa: S311 - people who are no neighbours
 REFUSALS = {404: NOT_FOUND_PAGE, 503: REFUSED_PAGE, 502: "<p>?</p>"}
 PERIOD = Settings.model_fields["circuit_seconds"].default
 
@@ -43,21 +45,39 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
+class Callers:
+    """Keys that call by turns."""
+
+    def __init__(self, *keys: str) -> None:
+        self._turns = itertools.cycle(keys)
+
+    def __next__(self) -> str:
+        return next(self._turns)
+
+
 @pytest.fixture
-def key(cloud: Cloud) -> str:
-    return cloud.issue_key("dgfip_avis_imposition", "cnaf_attestation_droits")
+def key(cloud: Cloud) -> Callers:
+    return Callers(*(cloud.issue_key("dgfip_avis_imposition", "cnaf_attestation_droits") for _ in range(2)))
 
 
-def call(key: str, event: str = "avis_imposition/v2") -> Response:
-    return call_api(event, key=key, **NUMBERS)
+def call(key: Callers, event: str = "avis_imposition/v2", person: int | None = None) -> Response:
+    """Call about a person, or about one that no call was about."""
+    return call_api(
+        event,
+        key=next(key),
+        numeroFiscal=f"{person or PEOPLE.randrange(10**12, 3 * 10**12)}",
+        referenceAvis="2690000000096",
+    )
 
 
-def call_from_another_environment(key: str, event: str = "avis_imposition/v2") -> Response:
+def call_from_another_environment(
+    key: Callers, event: str = "avis_imposition/v2", person: int | None = None
+) -> Response:
     new_environment()
-    return call(key, event)
+    return call(key, event, person)
 
 
-def open_circuit(key: str, dgfip: TaxService, failures: int = circuit_breaker.FAILURES) -> None:
+def open_circuit(key: Callers, dgfip: TaxService, failures: int = circuit_breaker.FAILURES) -> None:
     """Make the tax service fail until it is no longer called."""
     dgfip.status = 503
     for _ in range(failures):
@@ -69,7 +89,7 @@ def known(cloud: Cloud, provider: str = "dgfip") -> dict[str, Any]:
     """Return the attributes of a circuit breaker in the table; empty when the provider is healthy."""
     client: Any = boto3.client("dynamodb")
     item = client.get_item(TableName=cloud.stats.name, Key=serialize(key_of(provider))).get("Item", {})
-    return {name: value for name, value in item.items() if name in {"failures", "open_until"}}
+    return {name: value for name, value in item.items() if name in {"failed", "open_until"}}
 
 
 def verdict(cloud: Cloud) -> str:
@@ -84,7 +104,9 @@ def test_the_open_period_is_longer_than_the_deadline_of_a_probe(monkeypatch: pyt
     assert circuit_breaker.REMEMBERED <= 1
 
 
-def test_a_provider_that_is_down_is_called_five_times_by_all_environments_together(key: str, dgfip: TaxService) -> None:
+def test_a_provider_that_is_down_is_called_five_times_by_all_environments_together(
+    key: Callers, dgfip: TaxService
+) -> None:
     dgfip.status = 503
     answers = [call_from_another_environment(key) for _ in range(60)]
     assert len(dgfip.requests) == circuit_breaker.FAILURES == 5
@@ -92,7 +114,7 @@ def test_a_provider_that_is_down_is_called_five_times_by_all_environments_togeth
 
 
 def test_a_call_refused_by_an_open_circuit_breaker_has_a_retry_after_and_an_audit_record(
-    key: str, dgfip: TaxService, cloud: Cloud, clock: Clock
+    key: Callers, dgfip: TaxService, cloud: Cloud, clock: Clock
 ) -> None:
     open_circuit(key, dgfip)
     clock.now += 5
@@ -106,7 +128,7 @@ def test_a_call_refused_by_an_open_circuit_breaker_has_a_retry_after_and_an_audi
 
 
 def test_an_opened_circuit_breaker_raises_one_alert(
-    key: str, dgfip: TaxService, capfd: pytest.CaptureFixture[str]
+    key: Callers, dgfip: TaxService, capfd: pytest.CaptureFixture[str]
 ) -> None:
     open_circuit(key, dgfip)
     for _ in range(3):
@@ -125,7 +147,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("slow")
 def test_one_call_probes_while_others_are_refused_and_its_success_closes_the_circuit_breaker(
-    key: str, dgfip: TaxService, cloud: Cloud, clock: Clock, capfd: pytest.CaptureFixture[str]
+    key: Callers, dgfip: TaxService, cloud: Cloud, clock: Clock, capfd: pytest.CaptureFixture[str]
 ) -> None:
     open_circuit(key, dgfip)
     assert verdict(cloud) == "down"
@@ -150,7 +172,7 @@ def test_one_call_probes_while_others_are_refused_and_its_success_closes_the_cir
 @pytest.mark.usefixtures("slow")
 @pytest.mark.parametrize("back", [True, False], ids=["back", "still down"])
 def test_one_environment_probes_when_all_of_them_find_the_circuit_breaker_half_open(
-    key: str, dgfip: TaxService, clock: Clock, monkeypatch: pytest.MonkeyPatch, *, back: bool
+    key: Callers, dgfip: TaxService, clock: Clock, monkeypatch: pytest.MonkeyPatch, *, back: bool
 ) -> None:
     open_circuit(key, dgfip)
     dgfip.status = 200 if back else 503
@@ -174,7 +196,7 @@ def test_one_environment_probes_when_all_of_them_find_the_circuit_breaker_half_o
 
 
 def test_an_environment_that_lost_the_race_to_probe_reads_the_table_again(
-    key: str, dgfip: TaxService, cloud: Cloud, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    key: Callers, dgfip: TaxService, cloud: Cloud, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     open_circuit(key, dgfip)
     dgfip.status = 200
@@ -189,7 +211,7 @@ def test_an_environment_that_lost_the_race_to_probe_reads_the_table_again(
         if request == ("UpdateItem", "stats") and not is_closed:
             is_closed = True
             cloud.stats.update_item(
-                Key={"pk": "provider#dgfip", "sk": "health"}, UpdateExpression="REMOVE open_until, failures"
+                Key={"pk": "provider#dgfip", "sk": "health"}, UpdateExpression="REMOVE open_until, failed"
             )
 
     before_each(monkeypatch, close)
@@ -198,7 +220,7 @@ def test_an_environment_that_lost_the_race_to_probe_reads_the_table_again(
 
 
 def test_a_failed_probe_keeps_the_circuit_breaker_open_for_another_period(
-    key: str, dgfip: TaxService, clock: Clock
+    key: Callers, dgfip: TaxService, clock: Clock
 ) -> None:
     open_circuit(key, dgfip)
     for probes in (1, 2, 3):
@@ -207,7 +229,9 @@ def test_a_failed_probe_keeps_the_circuit_breaker_open_for_another_period(
         assert len(dgfip.requests) == probes
 
 
-def test_a_failed_probe_writes_once(key: str, dgfip: TaxService, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_probe_writes_once(
+    key: Callers, dgfip: TaxService, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     open_circuit(key, dgfip)
     clock.now += PERIOD
     new_environment()
@@ -217,7 +241,7 @@ def test_a_failed_probe_writes_once(key: str, dgfip: TaxService, clock: Clock, m
 
 
 def test_a_failed_probe_keeps_the_circuit_breaker_open_for_the_whole_period(
-    key: str, dgfip: TaxService, clock: Clock
+    key: Callers, dgfip: TaxService, clock: Clock
 ) -> None:
     open_circuit(key, dgfip)
     clock.now += PERIOD
@@ -230,7 +254,7 @@ def test_a_failed_probe_keeps_the_circuit_breaker_open_for_the_whole_period(
 
 
 def test_our_own_error_during_a_probe_does_not_close_the_circuit_breaker(
-    key: str, dgfip: TaxService, cloud: Cloud, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    key: Callers, dgfip: TaxService, cloud: Cloud, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     open_circuit(key, dgfip)
     clock.now += PERIOD
@@ -247,7 +271,7 @@ def test_our_own_error_during_a_probe_does_not_close_the_circuit_breaker(
 
 @pytest.mark.usefixtures("slow")
 def test_a_success_that_ends_after_the_circuit_breaker_opened_does_not_change_it(
-    key: str, dgfip: TaxService, cloud: Cloud
+    key: Callers, dgfip: TaxService, cloud: Cloud
 ) -> None:
     dgfip.status = 503
     assert call_from_another_environment(key).status == 503
@@ -267,7 +291,7 @@ def test_a_success_that_ends_after_the_circuit_breaker_opened_does_not_change_it
 
 
 def test_after_a_probe_that_never_reports_another_probe_follows_a_period_later(
-    key: str, dgfip: TaxService, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    key: Callers, dgfip: TaxService, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     open_circuit(key, dgfip)
     dgfip.status = 200
@@ -290,7 +314,7 @@ def test_after_a_probe_that_never_reports_another_probe_follows_a_period_later(
 
 
 def test_the_environment_that_opens_or_closes_a_circuit_breaker_applies_it_at_once(
-    key: str, dgfip: TaxService, clock: Clock
+    key: Callers, dgfip: TaxService, clock: Clock
 ) -> None:
     dgfip.status = 503
     assert [call(key).status for _ in range(10)] == [503] * 10
@@ -300,7 +324,7 @@ def test_the_environment_that_opens_or_closes_a_circuit_breaker_applies_it_at_on
     assert [call(key).status for _ in range(10)] == [200] * 10
 
 
-def test_a_success_resets_the_count_of_failures(key: str, dgfip: TaxService, cloud: Cloud) -> None:
+def test_a_success_resets_the_count_of_failures(key: Callers, dgfip: TaxService, cloud: Cloud) -> None:
     for _ in range(3):
         dgfip.status = 503
         assert [call_from_another_environment(key).status for _ in range(4)] == [503] * 4
@@ -311,7 +335,7 @@ def test_a_success_resets_the_count_of_failures(key: str, dgfip: TaxService, clo
 
 @pytest.mark.parametrize("status", REFUSALS)
 def test_a_refusal_by_the_provider_closes_the_circuit_breaker(
-    key: str, dgfip: TaxService, cloud: Cloud, clock: Clock, status: int
+    key: Callers, dgfip: TaxService, cloud: Cloud, clock: Clock, status: int
 ) -> None:
     open_circuit(key, dgfip)
     dgfip.status, dgfip.page = 200, REFUSALS[status]
@@ -322,7 +346,7 @@ def test_a_refusal_by_the_provider_closes_the_circuit_breaker(
 
 @pytest.mark.usefixtures("slow")
 def test_a_failure_that_ends_after_the_circuit_breaker_opened_does_not_extend_it(
-    key: str, dgfip: TaxService, cloud: Cloud
+    key: Callers, dgfip: TaxService, cloud: Cloud
 ) -> None:
     dgfip.status = 503
 
@@ -339,7 +363,7 @@ def test_a_failure_that_ends_after_the_circuit_breaker_opened_does_not_extend_it
 
 
 def test_a_healthy_provider_costs_one_read_a_second_and_no_write(
-    key: str, dgfip: TaxService, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    key: Callers, dgfip: TaxService, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     requests = record(monkeypatch)
     for _ in range(30):
@@ -350,15 +374,15 @@ def test_a_healthy_provider_costs_one_read_a_second_and_no_write(
     assert requests.count(("GetItem", "stats")) == 3
 
 
-def test_each_provider_has_its_own_circuit_breaker(key: str, dgfip: TaxService, cloud: Cloud) -> None:
+def test_each_provider_has_its_own_circuit_breaker(key: Callers, dgfip: TaxService, cloud: Cloud) -> None:
     open_circuit(key, dgfip)
-    caf = call_api("quotient_familial/v2", key=key, numeroAllocataire="2600095", codePostal="75096")
+    caf = call_api("quotient_familial/v2", key=next(key), numeroAllocataire="2600095", codePostal="75096")
     assert (caf.status, caf.body["error"]) == (503, "network_error")  # no server listens there
-    assert known(cloud, "caf")["failures"] == {"N": "1"}
+    assert len(known(cloud, "caf")["failed"]["SS"]) == 1
 
 
 def test_a_silent_geocoder_is_called_five_times_and_no_more(
-    key: str, dgfip: TaxService, monkeypatch: pytest.MonkeyPatch, cloud: Cloud
+    key: Callers, dgfip: TaxService, monkeypatch: pytest.MonkeyPatch, cloud: Cloud
 ) -> None:
     waited: list[object] = []
 
@@ -376,11 +400,102 @@ def test_a_silent_geocoder_is_called_five_times_and_no_more(
     assert dgfip.requests
 
 
+# ── What one caller meets ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def broken_files(dgfip: TaxService) -> set[str]:
+    """The tax numbers that the tax service fails on; it answers about every other."""
+    broken: set[str] = set()
+
+    def fail_on_them() -> None:
+        _, form = dgfip.requests[-1]
+        dgfip.status = 503 if form.get("j_id_7:spi") in broken else 200
+
+    dgfip.before_response = fail_on_them
+    return broken
+
+
+BROKEN = 2690000999999
+
+
+def test_one_broken_file_asked_60_times_leaves_the_other_callers_their_answers(
+    cloud: Cloud, broken_files: set[str], dgfip: TaxService
+) -> None:
+    first, other = (Callers(cloud.issue_key("dgfip_avis_imposition")) for _ in range(2))
+    broken_files.add(f"{BROKEN}")
+    answers = []
+    for turn in range(60):
+        assert call_from_another_environment(first, person=BROKEN).status == 503
+        if turn % 10 == 9:
+            answers.append(call_from_another_environment(other).status)
+            answers.append(call_from_another_environment(first).status)
+    assert answers == [200] * 12
+    asked = [form["j_id_7:spi"] for method, form in dgfip.requests if method == "POST"]
+    assert 5 <= asked.count(f"{BROKEN}") <= 30  # five in a row, until an answer
+
+
+def test_one_broken_file_asked_by_many_callers_does_not_open_the_circuit_breaker(
+    cloud: Cloud, broken_files: set[str]
+) -> None:
+    broken_files.add(f"{BROKEN}")
+    keys = Callers(*(cloud.issue_key("dgfip_avis_imposition") for _ in range(12)))
+    assert {call_from_another_environment(keys, person=BROKEN).status for _ in range(12)} == {503}
+    assert call_from_another_environment(keys).status == 200
+
+
+def test_a_caller_that_fails_about_many_people_waits_alone(
+    cloud: Cloud, broken_files: set[str], dgfip: TaxService, clock: Clock
+) -> None:
+    first, other = (Callers(cloud.issue_key("dgfip_avis_imposition")) for _ in range(2))
+    broken = range(BROKEN, BROKEN + 40)
+    broken_files |= set(map(str, broken))
+    assert {call_from_another_environment(first, person=person).status for person in broken} == {503}
+    asked = [form for method, form in dgfip.requests if method == "POST"]
+    assert len(asked) == circuit_breaker.FAILURES
+    assert "open_until" not in known(cloud)
+    refused = call_from_another_environment(first)
+    assert (refused.status, refused.body["error"]) == (503, "network_error")
+    assert 0 < int(refused.headers["Retry-After"]) <= PERIOD
+    clock.now += PERIOD
+    assert call_from_another_environment(first).status == 200
+    assert call_from_another_environment(other).status == 200
+
+
+def test_a_broken_file_does_not_take_the_turns_of_the_question_that_tests_the_provider(
+    key: Callers, dgfip: TaxService, broken_files: set[str], clock: Clock
+) -> None:
+    before, dgfip.before_response = dgfip.before_response, lambda: None
+    broken_files.add(f"{BROKEN}")
+    dgfip.status = 503
+    for _ in range(2):
+        call_from_another_environment(key, person=BROKEN)
+    open_circuit(key, dgfip)
+    dgfip.before_response = before
+    clock.now += PERIOD
+    assert call_from_another_environment(key, person=BROKEN).status == 503
+    assert dgfip.requests == []
+    assert call_from_another_environment(key).status == 200
+
+
+def test_what_is_kept_of_failures_is_bounded_and_names_no_one(
+    cloud: Cloud, broken_files: set[str], clock: Clock
+) -> None:
+    first = Callers(cloud.issue_key("dgfip_avis_imposition"))
+    for person in range(BROKEN, BROKEN + 90):
+        broken_files.add(f"{person}")
+        call_from_another_environment(first, person=person)
+        clock.now += PERIOD
+    kept = known(cloud)["failed"]["SS"]
+    assert len(kept) == 64
+    assert not [question for question in kept if str(BROKEN)[:10] in question]
+
+
 # ── The table cannot be read ────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_without_the_table_calls_go_on_and_the_table_is_read_once_a_second(
-    key: str, dgfip: TaxService, cloud: Cloud, clock: Clock, capfd: pytest.CaptureFixture[str]
+    key: Callers, dgfip: TaxService, cloud: Cloud, clock: Clock, capfd: pytest.CaptureFixture[str]
 ) -> None:
     cloud.stats.delete()
     assert [call(key).status for _ in range(5)] == [200] * 5
@@ -394,7 +509,7 @@ def test_without_the_table_calls_go_on_and_the_table_is_read_once_a_second(
 
 
 def test_failures_are_not_written_while_the_table_cannot_be_read(
-    key: str, dgfip: TaxService, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+    key: Callers, dgfip: TaxService, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cloud.stats.delete()
     dgfip.status = 503
@@ -404,7 +519,7 @@ def test_failures_are_not_written_while_the_table_cannot_be_read(
 
 
 def test_calls_go_on_when_the_table_is_lost_while_the_circuit_breaker_is_open(
-    key: str, dgfip: TaxService, cloud: Cloud, clock: Clock
+    key: Callers, dgfip: TaxService, cloud: Cloud, clock: Clock
 ) -> None:
     open_circuit(key, dgfip)
     dgfip.status = 200
@@ -416,7 +531,7 @@ def test_calls_go_on_when_the_table_is_lost_while_the_circuit_breaker_is_open(
 
 @pytest.mark.parametrize("ahead", [3600, 10**9])
 def test_an_open_time_written_by_a_wrong_clock_is_ignored(
-    key: str, dgfip: TaxService, clock: Clock, cloud: Cloud, ahead: float
+    key: Callers, dgfip: TaxService, clock: Clock, cloud: Cloud, ahead: float
 ) -> None:
     clock.now += ahead
     open_circuit(key, dgfip)
@@ -442,7 +557,7 @@ def maintenance(cloud: Cloud) -> Maintenance:
 
 
 def test_a_provider_in_maintenance_is_not_called_and_the_response_gives_its_end(
-    key: str, dgfip: TaxService, maintenance: Maintenance, cloud: Cloud
+    key: Callers, dgfip: TaxService, maintenance: Maintenance, cloud: Cloud
 ) -> None:
     answer = call(key)
     assert (answer.status, answer.body["error"]) == (503, "network_error")
@@ -464,7 +579,7 @@ def test_a_ping_during_a_maintenance_gives_its_end_too(dgfip: TaxService) -> Non
 
 
 def test_before_and_after_a_maintenance_the_provider_is_called(
-    key: str, dgfip: TaxService, cloud: Cloud, maintenance: Maintenance
+    key: Callers, dgfip: TaxService, cloud: Cloud, maintenance: Maintenance
 ) -> None:
     for start, end in ((-2, -1), (1, 2)):
         moved = Maintenance(

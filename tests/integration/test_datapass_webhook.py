@@ -132,6 +132,65 @@ def test_an_event_that_cannot_be_processed_goes_to_the_dead_letter_queue(
     assert "habilitation_unprocessable" in {line.get("event") for line in lines}
 
 
+NOT_FOR_THE_QUEUE = {
+    "ending in NUL": (BODY + b"\0", 1),
+    "with a control character": (b'{"a": "\x01"}', 1),
+    "empty": (b"", 0),
+    "as large as the queue takes": (b'"' + b"a" * 262_142 + b'"', 1),
+    "over what the queue takes": (b'"' + b"a" * 262_143 + b'"', 0),
+    "of 3 MB": (json.dumps(datapass_event("another") | {"x": "é" * 1_500_000}).encode(), 0),
+    "unknown, and too large for its history": (json.dumps(datapass_event("another", x="a" * 150_000)).encode(), 1),
+    "too large for the table": (json.dumps(datapass_event(intitule="a" * 450_000)).encode(), 0),
+}
+
+
+@pytest.mark.parametrize(("body", "kept"), NOT_FOR_THE_QUEUE.values(), ids=NOT_FOR_THE_QUEUE)
+def test_whatever_is_signed_is_answered_200_and_set_aside_or_refused_with_an_alarm(
+    town: Town, capfd: pytest.CaptureFixture[str], body: bytes, kept: int
+) -> None:
+    answer = town.send(body)
+    assert (answer.status, answer.body) == (200, {})
+    assert len(town.dead_letters()) == kept
+    lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert "habilitation_unprocessable" in {line.get("event") for line in lines}
+
+
+ORGANIZATION = datapass_event()["data"]["organization"]
+APPLICANT = datapass_event()["data"]["applicant"]
+LEFT_OUT = {
+    **{f"{name} null": {"applicant": APPLICANT | {name: None}} for name in ("job_title", "given_name", "family_name")},
+    "applicant's mail null": {"applicant": APPLICANT | {"email": None}},
+    "no applicant": {"applicant": None},
+    "form_uid null": {"form_uid": None},
+    "name null": {"organization": ORGANIZATION | {"name": None}},
+    "raison_sociale null": {"organization": ORGANIZATION | {"raison_sociale": None, "name": "VILLE DE FICTIVE"}},
+    "no name at all": {"organization": {"siret": ORGANIZATION["siret"]}},
+    "intitule null": {"intitule": None},
+    "description null": {"description": None},
+    "no legal basis": {"cadre_juridique_nature": None, "cadre_juridique_url": None},
+    "a scope null": {"scopes": ["dgfip_nombre_parts", None]},
+    "no contact": {f"contact_technique_{name}": None for name in ("email", "given_name", "family_name", "job")},
+    "service_provider null": {"service_provider": None},
+    "service_provider's null": {"service_provider": {"siret": None, "name": None}},
+}
+
+
+@pytest.mark.parametrize("what", LEFT_OUT)
+def test_what_datapass_leaves_out_does_not_stop_an_approval(town: Town, what: str) -> None:
+    answer = town.notify(**LEFT_OUT[what])
+    assert (answer.status, answer.body.keys()) == (200, {"token_id"})
+    assert town.dead_letters() == []
+    [token] = town.tokens()
+    assert token.organisation
+
+
+def test_an_event_without_data_still_revokes(town: Town) -> None:
+    town.notify()
+    assert town.send(datapass_event("revoke", FIRED_AT + 1) | {"data": None}).body == {}
+    assert town.gateway_keys() == []
+    assert town.dead_letters() == []
+
+
 def test_an_approval_after_the_end_goes_to_the_dead_letter_queue(town: Town) -> None:
     town.notify("revoke")
     assert town.notify("approve", FIRED_AT + 1).body == {}

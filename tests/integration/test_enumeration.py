@@ -12,6 +12,7 @@ import boto3
 import pytest
 import time_machine
 from cachetools import LRUCache
+from flask import Response as FlaskResponse
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -472,6 +473,16 @@ def test_many_typing_mistakes_among_good_calls_are_not_slowed(cloud: Cloud, dgfi
 def test_one_mistake_repeated_is_counted_once(cloud: Cloud, dgfip: TaxService) -> None:
     dgfip.page = NOT_FOUND_PAGE
     assert set(walk(of_tax, everything(cloud), [START] * 100)) == {404}
+
+
+@pytest.mark.parametrize("code", ["101", "141", "151", "161"])
+def test_known_families_without_data_are_not_counted_as_unknown_people(cloud: Cloud, caf: Caf, code: str) -> None:
+    """A yearly refresh of 200 families whose file gives no quotient."""
+    key = everything(cloud)
+    caf.override = FlaskResponse(family.multipart(family.envelope("", code=code)), content_type="multipart/related")
+    numbers = random.Random(int(code)).sample(range(10_000_000), 200)  # noqa: S311 - an order
+    assert set(walk(of_family, key, numbers)) == {404}
+    assert suspicions() == []
 
 
 def test_notices_of_unavailable_years_are_not_counted_as_unknown_people(

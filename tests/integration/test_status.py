@@ -212,10 +212,11 @@ def test_the_promise_is_kept_when_each_provider_answered_95_probes_of_100(
 
 @pytest.mark.usefixtures("caf")
 def test_calls_reveal_an_outage_before_the_next_probe(dgfip: TaxService, cloud: Cloud) -> None:
-    key = cloud.issue_key("dgfip_avis_imposition")
+    keys = [cloud.issue_key("dgfip_avis_imposition") for _ in range(2)]
     dgfip.status = 503
-    for _ in range(5):
-        call_api("avis_imposition/v2", key=key, numeroFiscal="2690000000095", referenceAvis="2690000000096")
+    for person in range(5):
+        number = f"26900000001{person:02}"
+        call_api("avis_imposition/v2", key=keys[person % 2], numeroFiscal=number, referenceAvis="2690000000096")
     assert status_now()["fournisseurs"]["dgfip"]["etat"] == "indisponible"
 
 

@@ -1,6 +1,6 @@
 """The CAF on the wire, played by the simulator: families, or a response that a test writes."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from html import escape
@@ -109,13 +109,18 @@ def expected_data(family: Famille) -> dict[str, object]:
     latest = max(family.quotients, key=lambda quotient: (quotient.annee, quotient.mois), default=None)
     lines = family.adresse.model_dump(by_alias=True)
     return {
-        "allocataires": [_person(person) for person in family.allocataires],
-        "enfants": [_person(person) for person in family.enfants],
+        "allocataires": _people(family.allocataires),
+        "enfants": _people(family.enfants),
         "adresse": {name: line for name, line in lines.items() if line.strip()},
         "quotientFamilial": latest.quotient_familial if latest else None,
         "mois": latest.mois if latest else None,
         "annee": latest.annee if latest else None,
     }
+
+
+def _people(people: Iterable[Personne]) -> list[dict[str, str]]:
+    """Return the people whose element is not empty."""
+    return [person for person in map(_person, people) if person]
 
 
 def _person(person: Personne) -> dict[str, str]:

@@ -54,7 +54,7 @@ def invoke(gateway_event: dict[str, Any], function: str) -> Response:
     handler = importlib.import_module(f"functions.{function}.app").lambda_handler
     returned = handler(gateway_event, None)
     response = Response(returned["statusCode"], returned["headers"], returned["body"])
-    if openapi.is_documented(gateway_event["resource"]):
+    if openapi.is_documented(gateway_event["httpMethod"], gateway_event["resource"]):
         openapi.check_response(gateway_event["httpMethod"], gateway_event["resource"], response)
     return response
 

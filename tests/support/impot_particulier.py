@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 NUMBERS = {"numeroFiscal": "2690000000001", "referenceAvis": "2690000000001"}
 PATH = "/impotparticulier/1.0/spi/2690000000001/situations/ir/assiettes/annrev/2025"
 _NOT_PROVIDED = {"erreurCorrectif", "situationPartielle"}
-BODY = {name: value for name, value in NOTICE.items() if name not in _NOT_PROVIDED} | {"montantImpot": 0}
+_PRINTED = {name: value for name, value in NOTICE.items() if name not in _NOT_PROVIDED} | {"montantImpot": 0}
+BODY = _PRINTED | {"montantImpot": None}
 _DERIVED = {"foyerFiscal", "anneeImpots", "anneeRevenus"}
 PERSON = Person.model_validate(
-    {name: value for name, value in BODY.items() if name not in _DERIVED}
+    {name: value for name, value in _PRINTED.items() if name not in _DERIVED}
     | NUMBERS
     | {"adresse": ["BAT C", "3 allée des Frênes", "01234 BOURG-EXEMPLE"]}
 )

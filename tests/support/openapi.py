@@ -56,8 +56,9 @@ def documented_response(method: str, path: str, status: int) -> tuple[dict[str, 
     return response, pointer("paths", path, method.lower(), "responses", str(status))
 
 
-def is_documented(path: str) -> bool:
-    return path in document()["paths"]
+def is_documented(method: str, path: str) -> bool:
+    """Return whether an operation has its responses there; HEAD and preflights have those of GET."""
+    return method.lower() in document()["paths"].get(path, {})
 
 
 class Response(Protocol):

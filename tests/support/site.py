@@ -46,6 +46,8 @@ def serve_site(folder: Path, api: Flask) -> Iterator[str]:
 
 def decode_page(response: FunctionResponse) -> FunctionResponse:
     """Return a response of the site with its text decoded, as a browser decodes it."""
+    if response.headers.get("Content-Encoding") != "gzip" and "charset" in response.headers["Content-Type"]:
+        return response
     content = base64.b64decode(response.text)
     if response.headers.get("Content-Encoding") == "gzip":
         content = gzip.decompress(content)

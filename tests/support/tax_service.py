@@ -40,7 +40,7 @@ NOTICE: dict[str, Any] = {
 }
 """The body of a response of v2 about ``notice_page(NOTICE)``, for a key that opens every field."""
 
-BLANK_PAGE = "<html><body><p>Service en maintenance</p></body></html>"
+BLANK_PAGE = "<html><body><p>Bienvenue sur ce service</p></body></html>"
 NOT_FOUND_PAGE = "<html><body><div id='nonTrouve'>Vous devez vérifier les identifiants saisis.</div></body></html>"
 REFUSED_PAGE = "<html><body><div class='interdit'>Accès interdit</div></body></html>"
 FORM_PAGE = """<html><body><form id="j_id_7" method="post" action="/secavis/faces/commun/index.jsf">

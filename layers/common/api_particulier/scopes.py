@@ -15,12 +15,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import BaseModel, ConfigDict
 
+from api_particulier.errors import ProviderInvalidResponse
+
 if TYPE_CHECKING:
     from pydantic import GetJsonSchemaHandler
     from pydantic_core import CoreSchema
 
 type ProviderData = dict[str, object]
 """A provider's data, by the API's field names. A field that the provider does not show is absent."""
+type Fetched = tuple[ProviderData, list[str]]
+"""The provider's data, and what is missing or odd in it, in words of the project: the audit record keeps these."""
 
 
 class _Empty:
@@ -32,6 +36,17 @@ class _Empty:
 
 EMPTY: Final = _Empty()
 """A field that the provider shows without a value: ``null`` in v2, absent in v1 (contract §3.2)."""
+
+
+class _Unreadable:
+    """The type of ``UNREADABLE``."""
+
+    def __repr__(self) -> str:
+        return "UNREADABLE"
+
+
+UNREADABLE: Final = _Unreadable()
+"""A field whose value cannot be understood: it fails the response of a token that opens it, and of no other."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +142,8 @@ def mask(data: ProviderData, model: type[BaseModel], fields: frozenset[str], *, 
     """Keep the allowed ``fields`` of a provider's data, in the order of ``model``.
 
     With ``keep_empty`` a field without a value is ``null`` (v2), else it is absent (v1). A field that is not allowed is
-    always absent, and so is an object of which nothing is left.
+    always absent, and so is an object of which nothing is left. Raise ``ProviderInvalidResponse`` for an allowed field
+    that is ``UNREADABLE``.
     """
     masked = MaskedData({}, [], [])
     for path, parents, leaf in _steps(model):
@@ -140,6 +156,8 @@ def mask(data: ProviderData, model: type[BaseModel], fields: frozenset[str], *, 
             masked.withheld.append(path)
             continue
         value = source[leaf]
+        if value is UNREADABLE:
+            raise ProviderInvalidResponse
         if value is EMPTY and not keep_empty:
             continue
         target = masked.body

@@ -107,6 +107,12 @@ def test_a_missing_element_of_a_person_is_absent_and_an_empty_one_is_empty(caf: 
     assert call_caf(key).body["enfants"] == [{"dateDeNaissance": ""}]
 
 
+def test_an_empty_element_is_no_child(caf: Caf, key: str) -> None:
+    child = Personne(nom_prenom=None)
+    caf.families = [FAMILY.model_copy(update={"enfants": [child]})]
+    assert call_caf(key).body["enfants"] == []
+
+
 def test_the_same_number_under_another_postcode_is_another_family(caf: Caf, key: str, cloud: Cloud) -> None:
     other = FAMILY.model_copy(update={"code_postal": "29200", "quotients": [Quotient(quotient_familial=1)]})
     caf.families = [FAMILY, other]

@@ -2,7 +2,9 @@
 
 import json
 import os
+from datetime import datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from flask import Response
@@ -25,6 +27,7 @@ from tests.support.caf import (
     multipart,
 )
 from tests.support.cloud import Cloud
+from tests.support.function import call_api
 from tests.support.template import ROOT
 
 REFERENCE = Path(os.environ.get("REFERENCE_DATA", ROOT.parent / "shared" / "data")) / "cnaf-soap"
@@ -64,6 +67,56 @@ def test_each_kind_of_refusal_has_its_error(caf: Caf, key: str, family: Famille)
         case _:
             assert (answer.status, answer.body) == (503, FAILED)
             assert "Retry-After" not in answer.headers
+
+
+DATA = (
+    "<drtData><identePersonnes><UNEPERSONNE><NOMPRENOM>A B</NOMPRENOM></UNEPERSONNE></identePersonnes>"
+    "<identeEnfants><UNENFANT/></identeEnfants><adresse><LIBLIG4ADR>1 RUE</LIBLIG4ADR></adresse><quotients>"
+    "<QFMOIS><DUMOIS>9</DUMOIS><DELANNEE>2026</DELANNEE><QUOTIENTF>?</QUOTIENTF></QFMOIS>"
+    "<QFMOIS><DUMOIS>10</DUMOIS><DELANNEE>2026</DELANNEE><QUOTIENTF>523</QUOTIENTF></QFMOIS></quotients></drtData>"
+)
+PARTS: dict[str, tuple[str, str, set[str]]] = {
+    "a quotient with cents": ("523", "523.40", {"cnaf_quotient_familial"}),
+    "a quotient in words": ("523", "Néant", {"cnaf_quotient_familial"}),
+    "a month in words": (">10<", ">octobre<", {"cnaf_quotient_familial"}),
+    "no people": ("identePersonnes", "autre", {"cnaf_allocataires"}),
+    "a name of elements": ("A B", "<b>A</b>", {"cnaf_allocataires"}),
+    "a child of elements": ("<UNENFANT/>", "<UNENFANT><SEXE><b/></SEXE></UNENFANT>", {"cnaf_enfants"}),
+    "a line of elements": ("1 RUE", "<b>1</b> RUE", {"cnaf_adresse"}),
+    "an older quotient in words": ("A B", "C D", set()),
+}
+
+
+@pytest.mark.parametrize("what", PARTS)
+def test_a_part_that_cannot_be_read_fails_the_tokens_that_open_it_and_no_other(
+    caf: Caf, cloud: Cloud, what: str
+) -> None:
+    part, odd, failing = PARTS[what]
+    caf.respond_with(multipart(envelope(DATA.replace(part, odd))))
+    statuses = {scope: call_caf(cloud.issue_key(scope)).status for scope in dict.fromkeys(SCOPES.values())}
+    assert statuses == {scope: 502 if scope in failing else 200 for scope in statuses}
+
+
+def test_a_quotient_of_another_month_is_noted_by_the_audit(caf: Caf, cloud: Cloud) -> None:
+    last = datetime.now(ZoneInfo("Europe/Paris")).replace(day=1) - timedelta(days=1)
+    notes = []
+    for month in (last, last - timedelta(days=40)):
+        quotient = f"<DUMOIS>{month.month}</DUMOIS><DELANNEE>{month.year}</DELANNEE><QUOTIENTF>5</QUOTIENTF>"
+        caf.respond_with(
+            multipart(envelope(drt_document(f"{PEOPLE}<quotients><QFMOIS>{quotient}</QFMOIS></quotients>")))
+        )
+        for scope in ("cnaf_quotient_familial", "cnaf_enfants"):
+            assert call_caf(cloud.issue_key(scope)).status == 200
+            notes.append(cloud.audit_records()[-1]["notes"])
+    assert notes == [[], [], ["caf: the quotient is not the previous month's"], []]
+
+
+@pytest.mark.parametrize("page", ["<html><title>Maintenance</title>", "<p>Service momentanément indisponible</p>"])
+def test_an_outage_in_html_is_a_network_error(caf: Caf, key: str, page: str) -> None:
+    caf.respond_with(page, "text/html")
+    answer = call_caf(key)
+    assert (answer.status, answer.body) == (503, UNREACHABLE)
+    assert call_api("ping/caf").status == 503
 
 
 def test_an_unknown_file_is_404_with_the_sentence_of_the_caf(caf: Caf, key: str) -> None:
@@ -163,7 +216,7 @@ GARBAGE: dict[str, str | bytes] = {
     "nothing": "",
     "text": "Bonjour",
     "JSON": '{"codeRetour": 0}',
-    "HTML": "<html><body><p>Maintenance</body></html>",
+    "HTML": "<html><body><p>Bienvenue</body></html>",
     "a boundary alone": "--MIMEBoundary_1\r\n",
     "a boundary without end": "--" + "M" * 100_000,
     "an endless boundary": "--" + "M" * 100_000 + "\r\n\r\n<a/>",

@@ -35,7 +35,8 @@ def refusal(message: str, codeapp: object = None) -> bytes:
         (400, b'{"rfr": 1}', (502, "invalid_response")),
         (301, b"{}", (502, "invalid_response")),
         (406, b"{}", (502, "invalid_response")),
-        (403, refusal("accès refusé", "4031"), (503, "rate_limited")),
+        (403, refusal("accès refusé", "4031"), (404, "not_found")),
+        (200, b"<!doctype html><title>Maintenance</title>", (503, "network_error")),
         (429, b"{}", (503, "rate_limited")),
         (500, b"{}", (503, "network_error")),
         (503, b"{}", (503, "network_error")),
@@ -142,7 +143,7 @@ def test_a_service_that_fails_after_its_token_is_a_provider_error(
 
 MALFORMED: dict[str, bytes] = {
     "nothing": b"",
-    "HTML": b"<!doctype html><title>Maintenance</title>",
+    "HTML": b"<!doctype html><title>Bienvenue</title>",
     "another encoding": json.dumps(SITUATION, ensure_ascii=False).encode("latin-1"),
     "a truncated document": json.dumps(SITUATION).encode()[:-1],
     "a bottomless document": b'{"rev":' + b"[" * 100_000,
@@ -161,7 +162,6 @@ MALFORMED: dict[str, bytes] = {
             ("nbPart", -1),
             ("nbPart", float("nan")),
             ("nbPart", float("inf")),
-            ("sitFam", "Z"),
             ("sitFam", 1),
             ("pac", 1),
             ("pac", {"nbPac": 1.5}),
@@ -215,7 +215,7 @@ def test_missing_members_are_absent_fields(key: str, service: ImpotParticulier, 
     if missing:
         service.answer_with({name: value for name, value in SITUATION.items() if name in known})
     assert call_api("avis_imposition/v2", key=key).body == {
-        "declarant1": {"nomNaissance": "CHARME"},
+        "declarant1": {"nom": "CHARME", "nomNaissance": "CHARME"},
         "declarant2": dict.fromkeys(("nom", "nomNaissance", "prenoms", "dateNaissance"), ""),
         "revenuFiscalReference": 39119,
         "foyerFiscal": {"annee": 2026},
@@ -224,10 +224,45 @@ def test_missing_members_are_absent_fields(key: str, service: ImpotParticulier, 
     }
 
 
-def test_an_amount_of_zero_is_zero_and_not_null(key: str, service: ImpotParticulier) -> None:
-    service.answer_with(SITUATION | {"montTotIr": 0, "impAvImput": -1350})
+def test_a_tax_that_is_nothing_or_less_is_null_and_an_income_of_zero_is_zero(
+    key: str, service: ImpotParticulier
+) -> None:
+    """A notice prints "Non imposable"."""
+    service.answer_with(SITUATION | {"montTotIr": 0, "impAvImput": -1350, "rfr": 0, "revImposable": -12})
     body = call_api("avis_imposition/v2", key=key).body
-    assert (body["montantImpot"], body["impotRevenuNetAvantCorrections"]) == (0, -1350)
+    assert (body["montantImpot"], body["impotRevenuNetAvantCorrections"]) == (None, None)
+    assert (body["revenuFiscalReference"], body["revenuImposable"]) == (0, -12)
+
+
+BLANK = [("datRec", "-"), ("datEtab", ""), ("sitFam", "Z"), ("sitFam", " "), ("datRec", " - ")]
+
+
+@pytest.mark.parametrize(("member", "value"), BLANK)
+def test_a_blank_a_dash_or_an_unlisted_code_is_null_in_v2_and_absent_in_v1(
+    key: str, service: ImpotParticulier, member: str, value: str
+) -> None:
+    service.answer_with(SITUATION | {member: value})
+    name = {"datRec": "dateRecouvrement", "datEtab": "dateEtablissement", "sitFam": "situationFamille"}[member]
+    assert call_api("avis_imposition/v2", key=key).body == BODY | {name: None}
+    assert call_api("avis_imposition/v1", key=key).body == {key: BODY[key] for key in BODY if key != name}
+
+
+@pytest.mark.parametrize("name", [None, "", " ", "-"])
+def test_a_missing_use_name_is_the_birth_name_as_a_notice_prints_it(
+    key: str, service: ImpotParticulier, name: str | None
+) -> None:
+    service.answer_with(SITUATION | {"nmUsaDec1": name, "nmUsaDec2": name})
+    body = call_api("declarants/v2", key=key).body
+    assert (body["declarant1"]["nom"], body["declarant2"]["nom"]) == ("CHARME", "ORME")
+
+
+def test_a_member_that_the_token_does_not_open_never_fails_its_response(
+    cloud: Cloud, service: ImpotParticulier
+) -> None:
+    key = cloud.issue_key("dgfip_declarant1_nom")
+    service.answer_with(SITUATION | {"rfr": "?", "datEtab": "hier", "nbPart": [], "pac": 1, "aft": {}, "sitFam": 3})
+    answer = call_api("avis_imposition/v2", key=key)
+    assert (answer.status, answer.body) == (200, {"declarant1": {"nom": "TILLEUL"}})
 
 
 def test_unused_members_of_a_response_are_not_validated(key: str, service: ImpotParticulier) -> None:

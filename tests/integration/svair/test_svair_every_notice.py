@@ -139,9 +139,13 @@ def _masked(answered: Mapping[str, Any], scopes: set[str], if_blank: Any) -> dic
         value = answered[name]
         if scope not in scopes or value is ABSENT:
             continue
-        if inner:
-            body.setdefault(name, {})[inner] = value[inner]
-        elif value != "" or if_blank is not ABSENT:
+        kept = value[inner] if inner else value
+        is_nobody = name == "declarant2" and not any(value.values())
+        if inner and (kept != "" or is_nobody or name == "foyerFiscal"):
+            body.setdefault(name, {})[inner] = kept
+        elif inner and if_blank is not ABSENT:
+            body.setdefault(name, {})[inner] = if_blank
+        elif not inner and (value != "" or if_blank is not ABSENT):
             body[name] = if_blank if value == "" else value
     return body
 

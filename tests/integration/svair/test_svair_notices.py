@@ -40,7 +40,10 @@ NOTICES: Final[Mapping[str, tuple[Change, tuple[Change, Change]]]] = {
     "a single declarant": (SINGLE, both(declarant2=EMPTY_DECLARANT)),
     "a second declarant with an empty cell": (
         {"declarant2": Declarant(nom="SITTELLE", nom_naissance="", prenoms="Ève", date_naissance="")},
-        both(declarant2={"nom": "SITTELLE", "nomNaissance": "", "prenoms": "Ève", "dateNaissance": ""}),
+        (
+            {"declarant2": {"nom": "SITTELLE", "prenoms": "Ève"}},
+            {"declarant2": {"nom": "SITTELLE", "nomNaissance": None, "prenoms": "Ève", "dateNaissance": None}},
+        ),
     ),
     "no row of births": (
         {"declarant1": Declarant(nom="BRUANT", nom_naissance="BRUANT", prenoms="Cyprien"), **SINGLE},

@@ -6,10 +6,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel
 
 from api_particulier.api.parameters import Parameters
-from api_particulier.scopes import ProviderData
-
-type Fetched = tuple[ProviderData, list[str]]
-"""The provider's data, and why a part of it is missing, in words of the project: the audit record keeps these."""
+from api_particulier.scopes import Fetched
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,14 +15,22 @@ from pydantic import BaseModel
 
 from api_particulier import aws
 from api_particulier.api import deadline, enumeration, v3_headers
+from api_particulier.api.asker import asking
 from api_particulier.api.dataset import Dataset
 from api_particulier.api.identity import recipient_of
 from api_particulier.api.parameters import Parameters
 from api_particulier.api.request import Request, negotiate_format, preferred_format
-from api_particulier.api.response import Response, refusal, success, with_headers
+from api_particulier.api.response import Response, preflight, refusal, success, with_headers, without_body
 from api_particulier.audit.pseudonyms import pseudonym
 from api_particulier.audit.record import DATASET, AuditRecord, write
-from api_particulier.errors import ApiError, AuditUnavailable, InsufficientScopes, InternalError, TokenTampered
+from api_particulier.errors import (
+    ApiError,
+    AuditUnavailable,
+    InsufficientScopes,
+    InternalError,
+    NotFound,
+    TokenTampered,
+)
 from api_particulier.keys import lookup
 from api_particulier.keys.token import Token, check_usable
 from api_particulier.observability import handling, log_unexpected, record_call
@@ -55,9 +63,9 @@ def handle[P: Parameters](dataset: Dataset[P], event: Mapping[str, Any], context
             record.consent = request.consent  # 400
             record.citizen = pseudonym(parameters.citizen_id, record.at)  # 503 without KMS
             guarded = enumeration.guard(token, parameters, record, request.end_user)  # 429
-            with guarded, time_provider(record, dataset.provider):
+            with asking(token.id, record.citizen), guarded, time_provider(record, dataset.provider):
                 data, record.warnings = dataset.fetch(parameters, fields)  # 404, 502, 503
-            masked = mask(data, model, fields, keep_empty=request.is_v2 or request.is_v3)
+            masked = mask(data, model, fields, keep_empty=request.is_v2 or request.is_v3)  # 502
             record.released, record.withheld = masked.released, masked.withheld
             response = success(masked.body, request.id, output)
             record.status = 200
@@ -110,6 +118,29 @@ def handle_public(
     status: int = response["statusCode"]
     record_call(name, status, duration_ms, route=request.route, error=error_code, request_id=request.id)
     return response
+
+
+def handle_read(
+    event: Mapping[str, Any],
+    context: Any,
+    name: str,
+    build_response: Callable[[Request], Response],
+    *,
+    any_origin: bool = False,
+) -> Response:
+    """Answer a resource without a key that is only read: GET, HEAD, and the preflight of pages of ``any_origin``."""
+    match event["httpMethod"]:
+        case "GET":
+            return handle_public(event, context, name, build_response)
+        case "HEAD":
+            return without_body(handle_public(event, context, name, build_response))
+        case "OPTIONS" if any_origin:
+            return handle_public(event, context, name, lambda request: preflight(request.id))
+    return handle_public(event, context, name, _refuse_method)
+
+
+def _refuse_method(_request: Request) -> Response:
+    raise NotFound("No such route or method", "Cette adresse n'existe pas")  # as the gateway answers it
 
 
 def authenticate(request: Request, record: AuditRecord) -> Token:

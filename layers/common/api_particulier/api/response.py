@@ -53,6 +53,23 @@ def refusal(error: ApiError, request_id: str, output: Format = "json") -> Respon
     return response
 
 
+def preflight(request_id: str) -> Response:
+    """Return the response to a CORS preflight: any page may read (https://fetch.spec.whatwg.org/#cors-protocol)."""
+    headers = {
+        "Access-Control-Allow-Origin": "*",
+        "Access-Control-Allow-Methods": "GET, HEAD",
+        "Access-Control-Allow-Headers": "*",
+        "Access-Control-Max-Age": "86400",
+        "X-Request-Id": request_id,
+    }
+    return {"statusCode": 204, "headers": headers, "body": ""}
+
+
+def without_body(response: Response) -> Response:
+    """Return the response to HEAD, from that to GET."""
+    return response | {"body": "", "isBase64Encoded": False}
+
+
 def with_headers(response: Response, headers: Mapping[str, str]) -> Response:
     """Return a response with other headers, in place of its own where it has them."""
     return response | {"headers": {**response["headers"], **headers}}

@@ -7,9 +7,9 @@ Each event carries the whole current request, so the next event makes up for one
 import hashlib
 import hmac
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from api_particulier.aws import secret
 from api_particulier.errors import BadSignature
@@ -32,6 +32,8 @@ ACTOR: Final = "DataPass"
 _MODEL: Final = "authorization_request/api_particulier"
 _AHEAD: Final = timedelta(hours=24)
 """How far ahead DataPass's clock may be: an event dated in a distant future would make all the others late."""
+_LONGEST_KEPT: Final = 100_000
+"""Bytes of an event of unknown type; an item of DynamoDB has 400,000."""
 _SECRET_KEPT: Final = 60
 """Seconds that the secret is cached, so how long a changed one takes to be known."""
 _PREFIXES: Final[dict[Role, str]] = {"technical": "contact_technique", "business": "contact_metier"}
@@ -45,39 +47,56 @@ _NEEDS_NO_REQUEST: Final = frozenset(
 )
 
 
+def _text_or_nothing(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(text for text in value if isinstance(text, str)) if isinstance(value, list) else ()
+
+
+def _object_or_empty(value: object) -> object:
+    return {} if value is None else value
+
+
+# DataPass leaves out what a form does not ask, or sends null for it.
+type _Text = Annotated[str, BeforeValidator(_text_or_nothing)]
+type _Texts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
+
+
 class _Received(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
 
 
 class _Organisation(_Received):
     siret: Siret
-    raison_sociale: str = ""
-    name: str = ""
+    raison_sociale: _Text = ""
+    name: _Text = ""
 
 
 class _Applicant(_Received):
-    email: str = ""
-    given_name: str = ""
-    family_name: str = ""
-    job_title: str = ""
+    email: _Text = ""
+    given_name: _Text = ""
+    family_name: _Text = ""
+    job_title: _Text = ""
 
 
 class _Form(_Received):
     model_config = ConfigDict(extra="allow", frozen=True, hide_input_in_errors=True)
 
-    intitule: str | None = None
-    description: str | None = None
-    scopes: tuple[str, ...] | None = None
-    cadre_juridique_nature: str | None = None
-    cadre_juridique_url: str | None = None
+    intitule: _Text = ""
+    description: _Text = ""
+    scopes: _Texts = ()
+    cadre_juridique_nature: _Text = ""
+    cadre_juridique_url: _Text = ""
 
 
 class _Data(_Received):
-    form_uid: str = ""
+    form_uid: _Text = ""
     applicant: _Applicant | None = None
     organization: _Organisation
     service_provider: dict[str, Any] | None = None
-    data: _Form = _Form()
+    data: Annotated[_Form, BeforeValidator(_object_or_empty)] = _Form()
 
 
 class SignedEvent(_Received):
@@ -87,7 +106,9 @@ class SignedEvent(_Received):
     fired_at: int = Field(ge=0, strict=True, description="Quand, en secondes depuis 1970")
     model_type: str = Field(description=f"`{_MODEL}`")
     model_id: int = Field(ge=0, strict=True, description="Le numéro de la demande")
-    data: dict[str, Any] = Field(default={}, description="La demande, telle qu'elle est à présent")
+    data: Annotated[dict[str, Any], BeforeValidator(_object_or_empty)] = Field(
+        default={}, description="La demande, telle qu'elle est à présent"
+    )
 
 
 class Trial(_Received):
@@ -135,8 +156,16 @@ def read(body: bytes, now: datetime) -> HabilitationEvent | None:
         actor=ACTOR,
         digest=hashlib.sha256(body).hexdigest(),
         request=_request(received.data, event_type),
-        payload=None if event_type in HabilitationEventType else body.decode(),
+        payload=_kept(body) if event_type not in HabilitationEventType else None,
     )
+
+
+def _kept(body: bytes) -> str:
+    """Return the body of an event of unknown type, for its history; raise ``UnprocessableEvent`` for a large one."""
+    if len(body) > _LONGEST_KEPT:
+        msg = "the event is unknown, and too large to be kept"
+        raise UnprocessableEvent(msg)
+    return body.decode()
 
 
 def _is_trial(body: bytes) -> bool:
@@ -164,12 +193,12 @@ def _to_request(data: _Data) -> Request:
     vendor = data.service_provider if (data.service_provider or {}).get("siret") else None
     return Request(
         kind=_applicant_type(data, is_vendor=vendor is not None),
-        organisation=data.organization.raison_sociale or data.organization.name,
+        organisation=data.organization.raison_sociale or data.organization.name or data.organization.siret,
         siret=data.organization.siret,
         vendor=Vendor(name=str(vendor.get("name") or ""), siret=str(vendor["siret"])) if vendor else None,
-        purpose=form.intitule or "",
-        justification=form.description or "",
-        scopes=form.scopes or (),
+        purpose=form.intitule,
+        justification=form.description,
+        scopes=form.scopes,
         contacts=tuple(filter(None, (_contact(data, role) for role in ROLES))),
         **({"legal_basis": basis} if basis else {}),
     )
@@ -213,5 +242,4 @@ def _form_contact(form: _Form, role: Role) -> Contact:
 
 def _text(fields: dict[str, Any], name: str) -> str:
     """Return a field of the form, or an empty string when it is absent or of another type."""
-    value = fields.get(name)
-    return value if isinstance(value, str) else ""
+    return _text_or_nothing(fields.get(name))

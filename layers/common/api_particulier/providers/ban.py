@@ -1,6 +1,6 @@
 """The geocoder of the Base adresse nationale: an address's parts, and where it is on the map.
 
-``GET /search/?q=…&limit=1`` gives GeoJSON, the best match first, with a score of 0 to 1. It has been the
+``GET /search/?q=…&limit=…`` gives GeoJSON, the best match first, with a score of 0 to 1. It has been the
 Géoplateforme's (IGN) since api-adresse.data.gouv.fr closed at the end of January 2026, with the same answers:
 https://geoservices.ign.fr/documentation/services/services-geoplateforme/geocodage
 
@@ -12,22 +12,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from math import isfinite
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlencode
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
 from api_particulier.errors import ProviderFailure, ProviderInvalidResponse
+from api_particulier.providers import outage
 from api_particulier.providers.http import ProviderClient, ProviderResponse
 from api_particulier.scopes import ProviderData
 from api_particulier.settings import settings
 
 PROVIDER: Final = "ban"
 NOWHERE: Final[ProviderData] = {"adresseStructuree": None, "coordonnees": None, "score": None, "adresses": []}
-"""The fields of an address that is not located."""
+"""The fields of an address that is not located: those of v2, and the candidates of v1."""
 MIN_SCORE: Final = 0.5
 
 _LENGTH: Final = 500
+_CANDIDATES: Final = 5
+_SHORTEST, _LONGEST = 3, 200
+"""The characters of a question that the geocoder takes."""
+_LEADING: Final = re.compile(r"^[\W_]+")
 _PROPERTY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _SAFE_INTEGER: Final = 2**53
 
@@ -66,7 +71,10 @@ class _Geometry(BaseModel):
     model_config = ConfigDict(strict=True)
 
     type: Literal["Point"]
-    coordinates: tuple[Annotated[float, Field(ge=-180, le=180)], Annotated[float, Field(ge=-90, le=90)]]
+    coordinates: Annotated[
+        tuple[Annotated[float, Field(ge=-180, le=180)], Annotated[float, Field(ge=-90, le=90)]],
+        Field(strict=False),  # a list, as JSON has it
+    ]
     """Longitude, latitude."""
 
 
@@ -77,16 +85,23 @@ class _Feature(BaseModel):
     properties: dict[str, object]
 
 
+def _none_if_invalid(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+    try:
+        return validate(value)
+    except ValidationError:
+        return None
+
+
 class _Answer(BaseModel):
     model_config = ConfigDict(strict=True)
 
     type: Literal["FeatureCollection"]
-    features: list[_Feature]
+    features: list[Annotated[_Feature | None, WrapValidator(_none_if_invalid)]]
 
 
 @dataclass(frozen=True)
 class _Match:
-    """The best match: its properties as they came, and those that have a meaning here."""
+    """A match: its properties as they came, and those that have a meaning here."""
 
     raw: Mapping[str, object]
     properties: _Properties
@@ -100,30 +115,57 @@ def _client() -> ProviderClient:
 
 
 def locate(address: str) -> ProviderData:
-    """Return the fields of ``NOWHERE`` for an address; raise ``NotLocated``, and nothing else, without them."""
-    if not address.strip():
-        raise NotLocated("no address")
-    try:
-        with _client().question(seconds=settings().ban_deadline):
-            match = _read(_client().send("GET", f"/search/?{urlencode({'q': address, 'limit': '1'})}"))
-    except ProviderFailure as error:
-        raise NotLocated(error.code) from None
-    if match is None:
-        raise NotLocated("no result")
+    """Return where an address is, by the fields of v2; raise ``NotLocated``, and nothing else, without them."""
+    [match, *_] = _matches(address, 1)
     if match.properties.score < MIN_SCORE:
         raise NotLocated(f"score under {MIN_SCORE}")
     return _document(match)
 
 
-def _read(response: ProviderResponse) -> _Match | None:
+def candidates(address: str) -> ProviderData:
+    """Return the candidates for an address, by the field of v1; raise ``NotLocated``, and nothing else, without any."""
+    return {"adresses": [_candidate(match) for match in _matches(address, _CANDIDATES)]}
+
+
+def _matches(address: str, limit: int) -> list[_Match]:
+    """Return the best matches, at least one."""
+    question = _question(address)
+    if len(question) < _SHORTEST:
+        raise NotLocated("no address")
+    try:
+        with _client().question(seconds=settings().ban_deadline):
+            matches = _read(_client().send("GET", f"/search/?{urlencode({'q': question, 'limit': limit})}"))
+    except ProviderFailure as error:
+        raise NotLocated(error.code) from None
+    if not matches:
+        raise NotLocated("no result")
+    return matches[:limit]
+
+
+def _question(address: str) -> str:
+    """Return a question that the geocoder takes: it begins with a letter or a digit, and has 3 to 200 characters."""
+    return _LEADING.sub("", _LEADING.sub("", address).strip()[-_LONGEST:])
+
+
+def _read(response: ProviderResponse) -> list[_Match]:
+    """Return the matches that can be read; raise ``ProviderInvalidResponse`` when there are only others."""
     try:
         features = _Answer.model_validate_json(response.content).features
-        if not features:
-            return None
-        raw = features[0].properties
-        return _Match(raw, _Properties.model_validate(raw), *features[0].geometry.coordinates)
     except ValidationError:
-        raise ProviderInvalidResponse from None
+        raise outage.not_understood(response.headers, response.content) from None
+    matches = [match for feature in features if (match := _match(feature)) is not None]
+    if features and not matches:
+        raise ProviderInvalidResponse
+    return matches
+
+
+def _match(feature: _Feature | None) -> _Match | None:
+    if feature is None:
+        return None
+    try:
+        return _Match(feature.properties, _Properties.model_validate(feature.properties), *feature.geometry.coordinates)
+    except ValidationError:
+        return None
 
 
 def _document(match: _Match) -> ProviderData:
@@ -139,16 +181,17 @@ def _document(match: _Match) -> ProviderData:
         },
         "coordonnees": {"latitude": match.latitude, "longitude": match.longitude},
         "score": properties.score,
-        "adresses": [
-            {
-                "adresse": {
-                    name: value
-                    for name, value in match.raw.items()
-                    if name != "id" and _PROPERTY.fullmatch(name) and _is_plain(value)
-                },
-                "geometry": {"type": "Point", "coordinates": [match.longitude, match.latitude]},
-            }
-        ],
+    }
+
+
+def _candidate(match: _Match) -> ProviderData:
+    return {
+        "adresse": {
+            name: value
+            for name, value in match.raw.items()
+            if name != "id" and _PROPERTY.fullmatch(name) and _is_plain(value)
+        },
+        "geometry": {"type": "Point", "coordinates": [match.longitude, match.latitude]},
     }
 
 

@@ -13,14 +13,14 @@ allow on loopback only, the secret is not read.
 
 import re
 import ssl
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
 from email.message import Message
 from email.parser import BytesParser
 from functools import lru_cache
 from tempfile import NamedTemporaryFile
 from time import monotonic
-from typing import Final
+from typing import Any, Final
 
 from lxml import etree
 from pydantic import BaseModel, Field
@@ -37,9 +37,11 @@ from api_particulier.errors import (
     UnknownFile,
 )
 from api_particulier.observability import LogEvent, log
+from api_particulier.paris_time import day_of
+from api_particulier.providers import outage
 from api_particulier.providers.http import ProviderClient, ProviderResponse
 from api_particulier.providers.proof import Proof
-from api_particulier.scopes import ProviderData
+from api_particulier.scopes import UNREADABLE, Fetched, ProviderData
 from api_particulier.settings import settings
 
 PROVES: Final = Proof.POSSESSION
@@ -54,6 +56,7 @@ _RETURN: Final = "{*}Body/{*}demanderDocumentWebResponse/{*}return/{*}beanRetour
 _GOOD: Final = 0
 _PEM_END: Final = "-----END CERTIFICATE-----"
 _BOUNDARY: Final = re.compile(rb"--([\w'()+,./:=?-]{1,70})[ \t]*\r?\n", re.ASCII)  # RFC 2046 §5.1.1
+_ANOTHER_MONTH: Final = f"{PROVIDER}: the quotient is not the previous month's"
 _KEPT: Final = 60
 """Seconds after which the secret is read again, so how long another certificate takes to be used."""
 _UNKNOWN_FILE: Final = AllocataireNumbers(numero="0000000", code_postal="00000")
@@ -105,9 +108,12 @@ def _request(client: ProviderClient, numbers: AllocataireNumbers) -> tuple[int, 
         body=_envelope(numbers),
         headers={"Content-Type": "text/xml; charset=utf-8", "SOAPAction": '""'},
     )
-    returned = _parse(_root_part(response)).find(_RETURN)
+    try:
+        returned = _parse(_root_part(response)).find(_RETURN)
+    except ProviderInvalidResponse:
+        returned = None
     if returned is None:  # a SOAP fault among others
-        raise ProviderInvalidResponse
+        raise outage.not_understood(response.headers, response.content)
     return _integer(_text(returned, "codeRetour")), _text(returned, "fluxRetour") or ""
 
 
@@ -123,6 +129,15 @@ def famille(numbers: AllocataireNumbers) -> ProviderData:
     none; ``NotConfigured`` without a client certificate; else a ``ProviderFailure``.
     """
     return _caf().famille(numbers)
+
+
+def fetch(numbers: AllocataireNumbers, fields: frozenset[str]) -> Fetched:
+    """Return a family file for a dataset, and what the audit notes of its quotient; raise the errors of ``famille``."""
+    data = famille(numbers)
+    expected = day_of(datetime.now(UTC)).replace(day=1) - timedelta(days=1)
+    month = (data["annee"], data["mois"])
+    is_expected = month in {(expected.year, expected.month), (None, None), (UNREADABLE, UNREADABLE)}
+    return data, [] if is_expected or "quotientFamilial" not in fields else [_ANOTHER_MONTH]
 
 
 def ping() -> None:
@@ -293,16 +308,39 @@ def _read(flux: str) -> ProviderData:
     """Read the family file; an optional part that is absent is one that the family does not have."""
     # It was decoded with the envelope: the encoding that it declares is no longer its own.
     family = _parse(flux.strip().encode(), "utf-8")
-    people = family.find("{*}identePersonnes")
-    if etree.QName(family).localname != "drtData" or people is None:
+    if etree.QName(family).localname != "drtData":
         raise ProviderInvalidResponse
-    address = family.find("{*}adresse")
     return {
-        "allocataires": [_person(element) for element in people.iterfind("{*}UNEPERSONNE")],
-        "enfants": [_person(element) for element in family.iterfind("{*}identeEnfants/{*}UNENFANT")],
-        "adresse": _address(address) if address is not None else {},
-        **_quotient(family),
+        "allocataires": _part(_allocataires, family),
+        "enfants": _part(_enfants, family),
+        "adresse": _part(_address, family),
+        **dict.fromkeys(("quotientFamilial", "mois", "annee"), UNREADABLE),
+        **_part(_quotient, family, {}),
     }
+
+
+def _part[P](read: Callable[[etree._Element], P], family: etree._Element, if_unreadable: Any = UNREADABLE) -> P:
+    """Read a part of the file, on its own: a scope that does not open it never depends on it."""
+    try:
+        return read(family)
+    except ProviderInvalidResponse:
+        return if_unreadable  # type: ignore[no-any-return]  # what ``mask`` refuses
+
+
+def _allocataires(family: etree._Element) -> list[dict[str, str]]:
+    people = family.find("{*}identePersonnes")
+    if people is None:
+        raise ProviderInvalidResponse
+    return _people(people.iterfind("{*}UNEPERSONNE"))
+
+
+def _enfants(family: etree._Element) -> list[dict[str, str]]:
+    return _people(family.iterfind("{*}identeEnfants/{*}UNENFANT"))
+
+
+def _people(elements: Iterable[etree._Element]) -> list[dict[str, str]]:
+    """Return the people; an empty element is none."""
+    return [person for person in map(_person, elements) if person]
 
 
 def _person(element: etree._Element) -> dict[str, str]:
@@ -310,8 +348,11 @@ def _person(element: etree._Element) -> dict[str, str]:
     return {name: text for name, text in read.items() if text is not None}
 
 
-def _address(element: etree._Element) -> dict[str, str]:
-    """Return the lines that are not blank; all are when the CAF knows no address."""
+def _address(family: etree._Element) -> dict[str, str]:
+    """Return the lines that are not blank; none when the CAF knows no address."""
+    element = family.find("{*}adresse")
+    if element is None:
+        return {}
     lines = {name: _text(element, f"LIBLIG{number}ADR") for number, name in enumerate(_ADDRESS, 1)}
     return {name: line for name, line in lines.items() if line and not line.isspace()}
 
@@ -319,16 +360,18 @@ def _address(element: etree._Element) -> dict[str, str]:
 def _quotient(family: etree._Element) -> dict[str, int | None]:
     """Return the most recent quotient, its month and its year; three ``None`` when there is none."""
     months = [
-        (_integer(_text(month, "DELANNEE")), _integer(_text(month, "DUMOIS")), _integer(quotient))
+        (_integer(_text(month, "DELANNEE")), _integer(_text(month, "DUMOIS")), quotient)
         for month in family.iterfind("{*}quotients/{*}QFMOIS")
         if (quotient := (_text(month, "QUOTIENTF") or "").strip())
     ]
-    annee, mois, quotient_familial = max(months, key=lambda month: month[:2], default=(None, None, None))
-    return {"quotientFamilial": quotient_familial, "mois": mois, "annee": annee}
+    if not months:
+        return {"quotientFamilial": None, "mois": None, "annee": None}
+    annee, mois, latest = max(months, key=lambda month: month[:2])
+    return {"quotientFamilial": _integer(latest), "mois": mois, "annee": annee}
 
 
 def _text(parent: etree._Element, name: str) -> str | None:
-    """Return a child's text as sent, ``None`` when it is absent; ``ProviderUnreadable`` when it holds elements."""
+    """Return a child's text as sent, ``None`` when it is absent; ``ProviderInvalidResponse`` when it holds elements."""
     child = parent.find(f"{{*}}{name}")
     if child is None:
         return None

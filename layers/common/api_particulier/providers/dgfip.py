@@ -1,5 +1,6 @@
 """The tax service: a notice by its two numbers, from the interface that is configured (contract §2)."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Final, Protocol
 from zoneinfo import ZoneInfo
@@ -8,9 +9,10 @@ from api_particulier.api.parameters import AvisNumbers
 from api_particulier.errors import UnavailableYear, UnknownNotice
 from api_particulier.providers import impot_particulier, svair
 from api_particulier.providers.proof import Proof
-from api_particulier.scopes import ProviderData
+from api_particulier.scopes import Fetched, ProviderData
 from api_particulier.settings import settings
 
+PROVIDER: Final = "dgfip"
 _PARIS: Final = ZoneInfo("Europe/Paris")
 
 
@@ -38,6 +40,19 @@ def avis(numbers: AvisNumbers) -> ProviderData:
 def proves() -> Proof:
     """Return what the answer of ``avis`` proves about the holder of the numbers."""
     return _interface().PROVES
+
+
+def fetch(numbers: AvisNumbers, _fields: frozenset[str]) -> Fetched:
+    """Return a tax notice for a dataset, and what the audit notes of its years; raise the errors of ``avis``."""
+    data = avis(numbers)
+    year = 2000 + int(numbers.reference_avis[:2])
+    household = data.get("foyerFiscal")
+    warnings = []
+    if data.get("anneeImpots") != f"{year}":
+        warnings.append(f"{PROVIDER}: the notice is not of the reference's year")
+    if isinstance(household, Mapping) and household.get("annee") != year:
+        warnings.append(f"{PROVIDER}: the address is not of the reference's year")
+    return data, warnings
 
 
 def probe(numbers: AvisNumbers) -> None:

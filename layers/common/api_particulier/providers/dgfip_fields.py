@@ -11,27 +11,29 @@ from pydantic import BaseModel, Field
 from api_particulier.scopes import DatasetModel, Scope
 
 type _Amount = int | None
+type _Text = str | None
+"""``null`` where the notice prints nothing."""
 
 
 class Declarant1(DatasetModel):
     """Le contribuable."""
 
-    nom: Annotated[str, Scope("dgfip_declarant1_nom"), Field(description="Nom d'usage")]
-    nomNaissance: Annotated[str, Scope("dgfip_declarant1_nom_naissance"), Field(description="Nom de naissance")]
-    prenoms: Annotated[str, Scope("dgfip_declarant1_prenoms"), Field(description="Prénoms")]
+    nom: Annotated[_Text, Scope("dgfip_declarant1_nom"), Field(description="Nom d'usage")]
+    nomNaissance: Annotated[_Text, Scope("dgfip_declarant1_nom_naissance"), Field(description="Nom de naissance")]
+    prenoms: Annotated[_Text, Scope("dgfip_declarant1_prenoms"), Field(description="Prénoms")]
     dateNaissance: Annotated[
-        str, Scope("dgfip_declarant1_date_naissance"), Field(description="Date de naissance, JJ/MM/AAAA")
+        _Text, Scope("dgfip_declarant1_date_naissance"), Field(description="Date de naissance, JJ/MM/AAAA")
     ]
 
 
 class Declarant2(DatasetModel):
     """Le conjoint ou partenaire de Pacs ; quatre chaînes vides s'il n'y en a pas."""
 
-    nom: Annotated[str, Scope("dgfip_declarant2_nom"), Field(description="Nom d'usage")]
-    nomNaissance: Annotated[str, Scope("dgfip_declarant2_nom_naissance"), Field(description="Nom de naissance")]
-    prenoms: Annotated[str, Scope("dgfip_declarant2_prenoms"), Field(description="Prénoms")]
+    nom: Annotated[_Text, Scope("dgfip_declarant2_nom"), Field(description="Nom d'usage")]
+    nomNaissance: Annotated[_Text, Scope("dgfip_declarant2_nom_naissance"), Field(description="Nom de naissance")]
+    prenoms: Annotated[_Text, Scope("dgfip_declarant2_prenoms"), Field(description="Prénoms")]
     dateNaissance: Annotated[
-        str, Scope("dgfip_declarant2_date_naissance"), Field(description="Date de naissance, JJ/MM/AAAA")
+        _Text, Scope("dgfip_declarant2_date_naissance"), Field(description="Date de naissance, JJ/MM/AAAA")
     ]
 
 
@@ -105,7 +107,7 @@ Score = Annotated[
 Adresses = Annotated[
     list[AdresseTrouvee],
     Scope("dgfip_adresse_fiscale_taxation"),
-    Field(description="L'adresse selon la Base adresse nationale ; vide si elle n'y est pas trouvée avec assurance"),
+    Field(description="Les adresses que la Base adresse nationale propose, au plus cinq ; vide s'il n'y en a pas"),
 ]
 
 DateRecouvrement = Annotated[

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from time import time
 from typing import Any, Final, Literal, Self
 
+from api_particulier.api.asker import Asker
 from api_particulier.dynamodb import Item, Table
 
 type Verdict = Literal["up", "down", "not_configured"]
@@ -39,8 +40,10 @@ class Maintenance:
 class Health:
     """What is known of a provider."""
 
-    failures: int = 0
-    """Consecutive, of all callers."""
+    failed: frozenset[str] = frozenset()
+    """The questions without a response since the last response, each as ``caller:person:number``."""
+    failed_at: float = 0.0
+    """When the last of them failed, in seconds since 1970."""
     open_until: float | None = None
     """The end of the time without questions, in seconds since 1970; None while the circuit is closed."""
     verdict: Verdict | None = None
@@ -54,13 +57,27 @@ class Health:
     def from_item(cls, item: Mapping[str, Any]) -> Self:
         """Read the item, which is empty while nothing is known of the provider."""
         return cls(
-            failures=item.get("failures", 0),
+            failed=frozenset(item.get("failed", ())),
+            failed_at=item.get("failed_at", 0.0),
             open_until=item.get("open_until"),
             verdict=item.get("verdict"),
             checked_at=datetime.fromtimestamp(item["checked_at"], UTC) if "checked_at" in item else None,
             asked_at=item.get("asked_at", 0.0),
             maintenances=tuple(Maintenance.from_item(maintenance) for maintenance in item.get("maintenances", ())),
         )
+
+    def failures_about(self, asker: Asker) -> int:
+        """Return how often a caller got no response about a person."""
+        return sum(question.startswith(f"{asker.name}:") for question in self.failed)
+
+    def failures_of(self, asker: Asker) -> int:
+        """Return about how many people a caller got no response."""
+        return len({question.split(":")[1] for question in self.failed if question.startswith(f"{asker.caller}:")})
+
+    def is_outage(self, failures: int) -> bool:
+        """Return whether so many different people, of several callers, failed: it is the provider that does."""
+        pairs = [question.split(":") for question in self.failed]
+        return len({pair[1] for pair in pairs}) >= failures and len({pair[0] for pair in pairs}) > 1
 
     def maintenance(self, at: datetime) -> Maintenance | None:
         """Return the maintenance of a moment; of several, the one that ends last."""

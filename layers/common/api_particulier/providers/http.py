@@ -4,7 +4,8 @@ A provider's module makes one ``ProviderClient``, opens a ``question``, calls ``
 ``ProviderResponse``. A failure on the way is one of these, without its cause, which would print a URL that names a
 person:
 
-- refused connection, reset, timeout, failed TLS, HTTP 5xx → ``ProviderUnavailable``
+- refused connection, reset, timeout, failed TLS, HTTP 5xx, a redirection to a page about an outage
+  → ``ProviderUnavailable``
 - HTTP 403 or 429 → ``ProviderRateLimited``
 - any other status that the provider's module does not expect; a response too large, cut short, compressed or that is
   not HTTP → ``ProviderInvalidResponse``
@@ -32,8 +33,10 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import NameResolutionError, NewConnectionError, ProtocolError
 
 from api_particulier.api import deadline
+from api_particulier.api.asker import current_asker
 from api_particulier.errors import Failure, ProviderInvalidResponse, ProviderRateLimited, ProviderUnavailable
 from api_particulier.observability import provider_call
+from api_particulier.providers import outage
 from api_particulier.providers.circuit_breaker import CircuitBreaker
 from api_particulier.providers.time_limit import current_limit, time_limit
 from api_particulier.settings import settings
@@ -85,7 +88,7 @@ class ProviderClient:
         if left <= 0:  # too late for a response, which is not the provider's fault
             raise ProviderUnavailable.of("timeout")
         limit = min(settings().provider_deadline if seconds is None else seconds, left)
-        with self._circuit_breaker.guard(), provider_call(self._provider), time_limit(limit):
+        with self._circuit_breaker.guard(current_asker()), provider_call(self._provider), time_limit(limit):
             yield
 
     def send(
@@ -126,7 +129,8 @@ class ProviderClient:
         try:
             response = self._session.send(request, timeout=timeout, stream=True, proxies={}, allow_redirects=False)
             with response:  # closes the connection, unless the response was read to its end
-                content = _read(response, expected)
+                self._check_status(response, expected)
+                content = _read(response)
         except (requests.RequestException, OSError, ValueError) as error:
             if limit.expired:
                 raise ProviderUnavailable.of("timeout") from None
@@ -135,14 +139,26 @@ class ProviderClient:
             raise ProviderUnavailable.of("timeout")
         return ProviderResponse(response.status_code, response.headers, content)
 
+    def _check_status(self, response: requests.Response, expected: frozenset[int]) -> None:
+        status, headers = response.status_code, response.headers
+        location = headers.get("Location", "")
+        if 300 <= status < 400 and outage.is_redirection_away(status, location, self._base_url):  # noqa: PLR2004 - HTTP's
+            raise ProviderUnavailable(retry_after=outage.delay(headers))
+        if status in expected:
+            return
+        if status in {403, 429}:
+            raise ProviderRateLimited(retry_after=outage.delay(headers))
+        if status >= 500:  # noqa: PLR2004 - HTTP's own families
+            raise ProviderUnavailable(retry_after=outage.delay(headers))
+        raise ProviderInvalidResponse
+
     def forget_session(self) -> None:
         """Drop the cookies of the provider's session."""
         self._session.cookies.clear()
 
 
-def _read(response: requests.Response, expected: frozenset[int]) -> bytes:
+def _read(response: requests.Response) -> bytes:
     """Return the whole body of a response that is acceptable."""
-    _check_status(response.status_code, expected)
     headers = response.headers
     if sum(len(name) + len(value) for name, value in headers.items()) > MAX_HEAD_BYTES:
         raise ProviderInvalidResponse
@@ -156,16 +172,6 @@ def _read(response: requests.Response, expected: frozenset[int]) -> bytes:
         if len(content) > MAX_BYTES:
             raise ProviderInvalidResponse
     return content
-
-
-def _check_status(status: int, expected: frozenset[int]) -> None:
-    if status in expected:
-        return
-    if status in {403, 429}:
-        raise ProviderRateLimited
-    if status >= 500:  # noqa: PLR2004 - HTTP's own families
-        raise ProviderUnavailable
-    raise ProviderInvalidResponse
 
 
 # ── Errors ───────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -13,24 +13,24 @@ The OAuth2 client is a secret, read each time a token is requested, so that it c
 
 import re
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from time import monotonic
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 from urllib.parse import urlencode
 from uuid import uuid4
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic.alias_generators import to_camel
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from api_particulier.api.parameters import AvisNumbers
 from api_particulier.aws import SecretUnavailable, json_secret
-from api_particulier.errors import InternalError, ProviderInvalidResponse, ProviderRateLimited, UnknownNotice
+from api_particulier.errors import InternalError, NotFound, ProviderInvalidResponse, ProviderRateLimited, UnknownNotice
 from api_particulier.observability import LogEvent, log
+from api_particulier.providers import outage
 from api_particulier.providers.http import ProviderClient, ProviderResponse
 from api_particulier.providers.proof import Proof
-from api_particulier.scopes import ProviderData
+from api_particulier.scopes import EMPTY, UNREADABLE, ProviderData
 from api_particulier.settings import settings
 
 PROVES: Final = Proof.EXISTENCE
@@ -47,7 +47,8 @@ _OK: Final = 200
 _MALFORMED: Final = 400
 _UNAUTHORIZED: Final = 401
 # Documented as 410 (codeapp 4101, 4102) or 204 on another resource of the service; undocumented on this one.
-_UNKNOWN: Final = frozenset({204, 404, 410})
+# 403 is documented ("Accès refusé"): the gateway has granted a token, and the service refuses this person.
+_UNKNOWN: Final = frozenset({204, 403, 404, 410})
 _SITUATIONS: Final = {
     "C": "Célibataire",
     "D": "Divorcé(e)",
@@ -108,7 +109,7 @@ class _ImpotParticulier:
         )
         granted = _grant(response)
         headers = {"Authorization": f"Bearer {granted.access_token}", "ID_Teleservice": oauth_client.id_teleservice}
-        return _Token(headers, requested_at + granted.expires_in - _MARGIN)
+        return _Token(headers, requested_at + (granted.expires_in or 0) - _MARGIN)
 
 
 @lru_cache(maxsize=1)
@@ -148,7 +149,7 @@ class _Granted(BaseModel):
 
     access_token: Annotated[str, Field(pattern=r"^[\x21-\x7e]+$", repr=False)]
     token_type: Annotated[str, Field(pattern=r"^(?i:bearer)$")]
-    expires_in: Annotated[int, Field(ge=0)] = 0
+    expires_in: Annotated[int, Field(ge=0)] | None = None
 
 
 class _NotGranted(BaseModel):
@@ -162,10 +163,10 @@ def _grant(response: ProviderResponse) -> _Granted:
         if response.status == _MALFORMED:
             _NotGranted.model_validate_json(response.content)
         if response.status != _OK:
-            raise ProviderRateLimited
+            raise ProviderRateLimited(retry_after=outage.delay(response.headers))
         return _Granted.model_validate_json(response.content)
     except ValidationError:
-        raise ProviderInvalidResponse from None
+        raise outage.not_understood(response.headers, response.content) from None
 
 
 def _oauth_client() -> OAuthClient:
@@ -180,55 +181,12 @@ def _oauth_client() -> OAuthClient:
 # ── The answer ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class _Read(BaseModel):
-    """A part of a response: nothing is required, unused members are left out, the names are the service's."""
-
-    model_config = ConfigDict(strict=True, alias_generator=to_camel)
-
-
-class _Date(_Read):
-    jour: str | None = None
-    mois: str | None = None
-    annee: str | None = None
-
-
-class _Dependants(_Read):
-    nb_pac: Annotated[int, Field(ge=0, lt=100)] | None = None
-
-
-type _Amount = Annotated[int, Field(ge=-(2**63), lt=2**63)] | None
-
-
-class _Situation(_Read):
-    """The service's ``SituationsIRAssiettesJAXBbean``."""
-
-    nm_usa_dec1: str | None = None
-    nm_nai_dec1: str | None = None
-    prnm_dec1: str | None = None
-    date_nais_dec1: _Date | None = None
-    nm_usa_dec2: str | None = None
-    nm_nai_dec2: str | None = None
-    prnm_dec2: str | None = None
-    date_nais_dec2: _Date | None = None
-    aft: str | None = None
-    dat_rec: str | None = None
-    dat_etab: str | None = None
-    nb_part: Annotated[float, Field(ge=0, lt=1000)] | None = None
-    sit_fam: str | None = None
-    pac: _Dependants | None = None
-    revenu_brut_global: _Amount = None
-    rev_imposable: _Amount = None
-    imp_av_imput: _Amount = None
-    mont_tot_ir: _Amount = None
-    rfr: _Amount = None
-
-
-class _Error(_Read):
+class _Error(BaseModel):
     codeapp: str | int | None = None
     message: str | None = None
 
 
-class _Malformed(_Read):
+class _Malformed(BaseModel):
     """The body of an HTTP 400."""
 
     erreur: _Error
@@ -238,90 +196,145 @@ class _Malformed(_Read):
         return str(self.erreur.codeapp) == "4001" or (self.erreur.message or "").casefold() == "format spi incorrect"
 
 
+type _Situation = dict[str, Any]
+"""The service's ``SituationsIRAssiettesJAXBbean``: each member is read on its own, and none is required."""
+
+
 def _read(response: ProviderResponse, year: int) -> ProviderData:
     """Read what the service knows for the notice of ``year``."""
     if response.status == _UNAUTHORIZED:  # for a token that it has just given
-        raise ProviderRateLimited
+        raise ProviderRateLimited(retry_after=outage.delay(response.headers))
     if response.status in _UNKNOWN:
         raise UnknownNotice
     try:
         if response.status == _MALFORMED:
             about_the_spi = _Malformed.model_validate_json(response.content).is_about_the_spi
             raise UnknownNotice if about_the_spi else ProviderInvalidResponse
-        situation = _Situation.model_validate_json(response.content)
+        situation = _SITUATION.validate_json(response.content)
     except ValidationError:
-        raise ProviderInvalidResponse from None
-    if not situation.model_fields_set:
-        raise ProviderInvalidResponse
-    established = _date(situation.dat_etab)
-    if established is not None and int(established[-4:]) < year:
-        raise UnknownNotice  # it was made before the year that the reference begins with: it is another notice
+        raise outage.not_understood(response.headers, response.content) from None
+    if not situation.keys() & _MEMBERS:
+        raise outage.not_understood(response.headers, response.content)
+    established = _value(situation, "datEtab", _date)
+    if isinstance(established, str) and int(established[-4:]) < year:
+        # It was made before the year that the reference begins with: it is another notice, of a person that is known.
+        raise NotFound(UnknownNotice.reason)
     return _document(situation, year)
 
 
+_SITUATION: Final = TypeAdapter(_Situation)
+
+
 def _document(situation: _Situation, year: int) -> ProviderData:
-    declarant1 = _declarant(situation.nm_usa_dec1, situation.nm_nai_dec1, situation.prnm_dec1, situation.date_nais_dec1)
-    declarant2 = _declarant(situation.nm_usa_dec2, situation.nm_nai_dec2, situation.prnm_dec2, situation.date_nais_dec2)
-    values = {
-        "dateRecouvrement": _date(situation.dat_rec),
-        "dateEtablissement": _date(situation.dat_etab),
-        "nombreParts": _parts(situation.nb_part),
-        "situationFamille": _situation_famille(situation.sit_fam),
-        "nombrePersonnesCharge": situation.pac.nb_pac if situation.pac else None,
-        "revenuBrutGlobal": situation.revenu_brut_global,
-        "revenuImposable": situation.rev_imposable,
-        "impotRevenuNetAvantCorrections": situation.imp_av_imput,
-        "montantImpot": situation.mont_tot_ir,
-        "revenuFiscalReference": situation.rfr,
-    }
-    address = {} if situation.aft is None else {"adresse": situation.aft.strip()}
+    second = _declarant(situation, 2)
+    values = {name: _value(situation, member, read) for name, (member, read) in _VALUES.items()}
+    address = _value(situation, "aft", _text)
     return {
-        "declarant1": declarant1,
-        "declarant2": declarant2 if any(declarant2.values()) else dict.fromkeys(_DECLARANT, ""),
-        **{name: value for name, value in values.items() if value is not None},
-        "foyerFiscal": {"annee": year, **address},
+        "declarant1": _declarant(situation, 1),
+        "declarant2": second if set(second.values()) - {EMPTY} else dict.fromkeys(_DECLARANT, ""),
+        **{name: value for name, value in values.items() if value is not _ABSENT},
+        "foyerFiscal": {"annee": year}
+        | ({} if address is _ABSENT else {"adresse": "" if address is EMPTY else address}),
         "anneeImpots": str(year),
         "anneeRevenus": str(year - 1),
     }
 
 
+_ABSENT: Final = object()
+"""A member that the service leaves out."""
 _DECLARANT: Final = ("nom", "nomNaissance", "prenoms", "dateNaissance")
 
 
-def _declarant(
-    nom: str | None, nom_naissance: str | None, prenoms: str | None, naissance: _Date | None
-) -> ProviderData:
-    texts = (nom, nom_naissance, prenoms, _birth(naissance))
-    return {name: text.strip() for name, text in zip(_DECLARANT, texts, strict=True) if text is not None}
+def _declarant(situation: _Situation, rank: int) -> dict[str, object]:
+    """Return a declarant; a name that a notice prints twice, as the birth name, is sent once."""
+    birth_name = _value(situation, f"nmNaiDec{rank}", _text)
+    name = _value(situation, f"nmUsaDec{rank}", _text)
+    values = (
+        birth_name if name in (_ABSENT, EMPTY) and birth_name is not _ABSENT else name,
+        birth_name,
+        _value(situation, f"prnmDec{rank}", _text),
+        _value(situation, f"dateNaisDec{rank}", _birth),
+    )
+    return {name: value for name, value in zip(_DECLARANT, values, strict=True) if value is not _ABSENT}
 
 
-def _birth(date: _Date | None) -> str | None:
-    if date is None or not (date.jour or date.mois or date.annee):
-        return None
-    parts = (date.jour or "", date.mois or "", date.annee or "")
+def _value(situation: _Situation, member: str, read: Callable[[Any], object]) -> object:
+    """Return the value of a member: ``_ABSENT`` without it, ``EMPTY`` for one that is blank or a dash."""
+    found = situation.get(member)
+    if found is None:
+        return _ABSENT
+    if isinstance(found, str) and found.strip() in {"", "-"}:
+        return EMPTY
+    try:
+        return read(found)
+    except (ValueError, TypeError, AttributeError):
+        return UNREADABLE
+
+
+def _text(text: str) -> str:
+    return text.strip()
+
+
+def _amount(number: Any) -> int:
+    """Read whole euros."""
+    return _INTEGER.validate_python(number)
+
+
+def _tax(number: Any) -> int | None:
+    """Read a tax; where it is nothing or less, a notice prints "Non imposable"."""
+    amount = _amount(number)
+    return amount if amount > 0 else None
+
+
+def _parts(number: Any) -> float:
+    """Read the parts; show 2 and not 2.0 in JSON."""
+    parts = _PARTS.validate_python(number)
+    return int(parts) if parts.is_integer() else parts
+
+
+def _dependants(pac: Any) -> object:
+    count = pac.get("nbPac")
+    return _ABSENT if count is None else _COUNT.validate_python(count)
+
+
+def _birth(date: Any) -> object:
+    parts = [(date.get(name) or "").strip() for name in ("jour", "mois", "annee")]
+    if not set("".join(parts)) - {"-"}:
+        return EMPTY
     return _date(f"{parts[0]:0>2}/{parts[1]:0>2}/{parts[2]}")
 
 
-def _date(text: str | None) -> str | None:
+def _date(text: str) -> str:
     """Read "2026-07-31", "20260731" or "31/07/2026": the service documents a string without a format."""
-    if not text:
-        return None
-    if iso := re.fullmatch(r"([0-9]{4})-?([0-9]{2})-?([0-9]{2})(T.*)?", text):
+    written = text.strip()
+    if iso := re.fullmatch(r"([0-9]{4})-?([0-9]{2})-?([0-9]{2})(T.*)?", written):
         return f"{iso[3]}/{iso[2]}/{iso[1]}"
-    if re.fullmatch(r"[0-9]{2}/[0-9]{2}/[0-9]{4}", text):
-        return text
-    raise ProviderInvalidResponse
+    if re.fullmatch(r"[0-9]{2}/[0-9]{2}/[0-9]{4}", written):
+        return written
+    raise ValueError
 
 
-def _parts(number: float | None) -> float | None:
-    """Show 2 and not 2.0 in JSON."""
-    return int(number) if number is not None and number.is_integer() else number
+def _situation_famille(code: str) -> object:
+    """Return the text that a notice prints for the service's code; nothing for a code that is not known."""
+    return _SITUATIONS.get(code.strip(), EMPTY)
 
 
-def _situation_famille(code: str | None) -> str | None:
-    """Return the text that a notice prints for the service's code."""
-    if not code:
-        return None
-    if code not in _SITUATIONS:
-        raise ProviderInvalidResponse
-    return _SITUATIONS[code]
+_INTEGER: Final = TypeAdapter(Annotated[int, Field(strict=True, ge=-(2**53), le=2**53)])
+_COUNT: Final = TypeAdapter(Annotated[int, Field(strict=True, ge=0, lt=100)])
+_PARTS: Final = TypeAdapter(Annotated[float, Field(strict=True, ge=0, lt=1000)])
+_VALUES: Final[dict[str, tuple[str, Callable[[Any], object]]]] = {
+    "dateRecouvrement": ("datRec", _date),
+    "dateEtablissement": ("datEtab", _date),
+    "nombreParts": ("nbPart", _parts),
+    "situationFamille": ("sitFam", _situation_famille),
+    "nombrePersonnesCharge": ("pac", _dependants),
+    "revenuBrutGlobal": ("revenuBrutGlobal", _amount),
+    "revenuImposable": ("revImposable", _amount),
+    "impotRevenuNetAvantCorrections": ("impAvImput", _tax),
+    "montantImpot": ("montTotIr", _tax),
+    "revenuFiscalReference": ("rfr", _amount),
+}
+_MEMBERS: Final = frozenset(member for member, _ in _VALUES.values()) | {
+    "aft",
+    *(f"{name}{rank}" for name in ("nmUsaDec", "nmNaiDec", "prnmDec", "dateNaisDec") for rank in (1, 2)),
+}

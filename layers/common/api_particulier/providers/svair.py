@@ -10,6 +10,7 @@ The status is always 200: the page holds the outcome. Its rows are read by their
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from email.message import Message
 from functools import lru_cache
@@ -20,10 +21,11 @@ from urllib.parse import urlencode
 from lxml import etree
 
 from api_particulier.api.parameters import AvisNumbers
-from api_particulier.errors import ProviderInvalidResponse, ProviderRateLimited, UnknownNotice
+from api_particulier.errors import ProviderRateLimited, ProviderUnavailable, UnknownNotice
+from api_particulier.providers import outage
 from api_particulier.providers.http import OK, ProviderClient, ProviderResponse
 from api_particulier.providers.proof import Proof
-from api_particulier.scopes import EMPTY, ProviderData
+from api_particulier.scopes import EMPTY, UNREADABLE, ProviderData
 from api_particulier.settings import settings
 
 PROVES: Final = Proof.POSSESSION
@@ -38,12 +40,30 @@ _FORM_SECONDS: Final = 600
 _FORGOTTEN: Final = frozenset({302, 500})
 _PAGE_OR_FORGOTTEN: Final = OK | _FORGOTTEN
 
-_TITLE: Final = re.compile(r"impôt ?([0-9]{4}) ?sur les revenus de l'année ?([0-9]{4})")
+# Accents may be characters of their own.
+_TITLE: Final = re.compile(
+    r"imp(?:ô|o\u0302)t\s*([0-9]{4})\s*sur\s+les\s+revenus\s+de\s+l['’]ann(?:é|e\u0301)e\s*([0-9]{4})", re.IGNORECASE
+)
 _ADDRESS: Final = re.compile(r"adresse déclarée au 1 ?er janvier ?([0-9]{4})")
+# Conditions on the values would take ten times longer here than in Python.
 _WITH_ID: Final = etree.XPath("descendant-or-self::*[@id]")
 _CLASSES: Final = etree.XPath("descendant-or-self::*/@class", smart_strings=False)
 _VIEW_STATE: Final = etree.XPath("//input[@name='javax.faces.ViewState']/@value")
 _PAGE_TYPES: Final = frozenset({"text/html", "application/xhtml+xml"})
+_BREAKING: Final = frozenset(
+    {
+        *("address", "article", "aside", "blockquote", "br", "center", "dd", "div", "dl", "dt", "fieldset", "figure"),
+        *("footer", "form", "h1", "h2", "h3", "h4", "h5", "h6", "header", "hr", "li", "main", "nav", "ol", "p", "pre"),
+        *("section", "table", "td", "th", "tr", "ul"),
+    }
+)
+"""The elements that break a line on the screen."""
+_BREAK: Final = "\x1e"
+_LINES: Final = re.compile(f"[\\r\\n\\t{_BREAK}]+")
+_LABEL_LENGTH: Final = 200
+
+type _Rows = dict[str, list[list[etree._Element]]]  # noqa: SLF001 - lxml has no other name for its elements
+"""The cells of labelled rows, by their label: those of its row, and for an address those of the rows below."""
 
 
 @dataclass(frozen=True)
@@ -68,12 +88,13 @@ class _Svair:
                 response = self._post(form, numbers, may_be_forgotten=True)
                 page = _parse(response) if response.status not in _FORGOTTEN else None
                 if page is not None and not _is_bare_form(page):
-                    return self._read(page, form)
+                    return self._read(page, response, form)
             form = self._fetch_form()
-            return self._read(_parse(self._post(form, numbers)), form)
+            response = self._post(form, numbers)
+            return self._read(_parse(response), response, form)
 
-    def _read(self, page: etree._Element, form: _Form) -> ProviderData:
-        document = _read(page)
+    def _read(self, page: etree._Element, response: ProviderResponse, form: _Form) -> ProviderData:
+        document = _read(page, response)
         self._form = form
         if document is None:
             raise UnknownNotice
@@ -85,11 +106,12 @@ class _Svair:
 
     def _fetch_form(self) -> _Form:
         self.client.forget_session()
-        page = _parse(self.client.send("GET", _FORM_PATH))
-        _check_not_refused(page)
+        response = self.client.send("GET", _FORM_PATH)
+        page = _parse(response)
+        _check_available(page, response)
         found = _VIEW_STATE(page)
         if not isinstance(found, list) or not found or not found[0]:
-            raise ProviderInvalidResponse
+            raise outage.not_understood(response.headers, response.content)
         posted = urlencode({"j_id_7:j_id_l": "Valider", "j_id_7_SUBMIT": "1", "javax.faces.ViewState": str(found[0])})
         return _Form(posted, monotonic() + _FORM_SECONDS)
 
@@ -135,112 +157,155 @@ def _content_type(header: str) -> tuple[str, str]:
 
 
 def _parse(response: ProviderResponse) -> etree._Element:
+    """Return the page; raise the error of a response that is none."""
     kind, charset = _content_type(response.headers.get("content-type") or "text/html")
-    if kind not in _PAGE_TYPES:
-        raise ProviderInvalidResponse
-    try:
-        text = response.content.decode(charset).removeprefix("\ufeff")
-        page = etree.fromstring(text.encode(), _parser())
-    except (UnicodeError, LookupError, etree.LxmlError, ValueError):
-        raise ProviderInvalidResponse from None
+    page = None
+    if kind in _PAGE_TYPES:
+        with suppress(UnicodeError, LookupError, etree.LxmlError, ValueError):
+            text = response.content.decode(charset).removeprefix("\ufeff")
+            page = etree.fromstring(text.encode(), _parser())
     if page is None:
-        raise ProviderInvalidResponse
-    for element in page.iter("br", "div", "p"):  # what breaks a line on the screen breaks one in the text
-        element.text = "\n" + (element.text or "")
-        element.tail = "\n" + (element.tail or "")
+        raise outage.not_understood(response.headers, response.content)
     return page
 
 
 def _is_bare_form(page: etree._Element) -> bool:
     """Return whether the service shows its empty form again, having forgotten the one that was posted."""
-    return (
-        bool(_VIEW_STATE(page)) and _years(page) is None and "nonTrouve" not in _by_id(page) and not _is_refusal(page)
-    )
+    return bool(_VIEW_STATE(page)) and "nonTrouve" not in _marks(page) and not _rows(page)
 
 
-def _check_not_refused(page: etree._Element) -> None:
-    if _is_refusal(page):
-        raise ProviderRateLimited
+def _check_available(page: etree._Element, response: ProviderResponse) -> None:
+    """Raise the error of a page that shows a refusal or an outage, whatever else it shows."""
+    _check_not_refused(page, response)
+    if any(outage.has_sign(name) for name in _names(page)):
+        raise ProviderUnavailable(retry_after=outage.delay(response.headers))
 
 
-def _read(page: etree._Element) -> ProviderData | None:
+def _read(page: etree._Element, response: ProviderResponse) -> ProviderData | None:
     """Read the page of a notice; a field without a row is absent, one with an empty cell is ``EMPTY``.
 
     Return None for a page that shows that there is no such notice.
     """
-    _check_not_refused(page)
-    identified = _by_id(page)
-    if "nonTrouve" in identified:
+    _check_not_refused(page, response)
+    marks = _marks(page)
+    if "nonTrouve" in marks:
         return None
-    years = _years(page)
-    rows = {
-        label: cells
-        for label, cells in _rows(page)
-        if label in _PERSONS or label in _VALUES or _ADDRESS.fullmatch(label)
-    }
-    if years is None or not rows:
-        raise ProviderInvalidResponse
+    years, rows = _years(page), _rows(page)
+    if not rows or (years is None and not rows.keys() & _VALUES.keys()):
+        raise outage.not_understood(response.headers, response.content)
     document: dict[str, object] = dict(_declarants(rows))
     for label, (name, read) in _VALUES.items():
         if label in rows:
-            value = " ".join(filter(None, rows[label]))
-            document[name] = read(value) if value else EMPTY
-    for label, cells in rows.items():
+            document[name] = _value(rows[label][0], read)
+    for label, lines in rows.items():
         if address := _ADDRESS.fullmatch(label):
-            document["foyerFiscal"] = {"annee": int(address[1]), "adresse": " ".join(filter(None, cells))}
-    document |= years
+            document["foyerFiscal"] = {"annee": int(address[1]), "adresse": _address(lines)}
+    document |= years or _NO_YEARS
     for name in ("erreurCorrectif", "situationPartielle"):
-        text = "".join(_raw_text(element) for element in identified.get(name, ()))
-        if text := re.sub(r"[\r\n\t]", "", text).strip():
+        if name in marks and (text := _remark(marks[name])):
             document[name] = text
     return document
 
 
+def _marks(page: etree._Element) -> dict[str, list[etree._Element]]:
+    """Return the elements that have an identifier, by it; a page of the service repeats some."""
+    marks: dict[str, list[etree._Element]] = {}
+    elements: list[etree._Element] = _WITH_ID(page)
+    for element in elements:
+        marks.setdefault(element.get("id", ""), []).append(element)
+    return marks
+
+
+def _check_not_refused(page: etree._Element, response: ProviderResponse) -> None:
+    classes: list[str] = _CLASSES(page)
+    if any("interdit" in names.split() for names in classes if "interdit" in names):
+        raise ProviderRateLimited(retry_after=outage.delay(response.headers))
+
+
+def _names(page: etree._Element) -> Iterator[str]:
+    """Yield the identifier and the class of every element."""
+    for element in page.iter():
+        yield element.get("id", "")
+        yield element.get("class", "")
+
+
 def _years(page: etree._Element) -> Mapping[str, str] | None:
     """Return the years of the tax and of the income, from the title of a notice."""
-    title = _TITLE.search(_label(_raw_text(page)))
+    title = _TITLE.search(etree.tostring(page, method="text", encoding="unicode"))
     return {"anneeImpots": title[1], "anneeRevenus": title[2]} if title else None
 
 
-def _declarants(rows: dict[str, list[str]]) -> Iterator[tuple[str, dict[str, str]]]:
+def _declarants(rows: _Rows) -> Iterator[tuple[str, dict[str, object]]]:
     """Yield both declarants; the second's four fields are empty strings where there is none."""
-    people = {label: [*cells, "", ""][:2] for label, cells in rows.items() if label in _PERSONS}
-    yield "declarant1", {name: people[label][0] for label, name in _PERSONS.items() if label in people}
+    people = {label: [*map(_text, rows[label][0]), "", ""][:2] for label in _PERSONS if label in rows}
+    yield "declarant1", {_PERSONS[label]: first or EMPTY for label, (first, _) in people.items()}
     if any(second for _, second in people.values()):
-        yield "declarant2", {name: people[label][1] for label, name in _PERSONS.items() if label in people}
+        yield "declarant2", {_PERSONS[label]: second or EMPTY for label, (_, second) in people.items()}
     else:
         yield "declarant2", dict.fromkeys(_PERSONS.values(), "")
 
 
-def _rows(page: etree._Element) -> Iterator[tuple[str, list[str]]]:
-    """Yield each labelled row with its cells; the unlabelled rows after an address are its next lines."""
-    label, cells, spanned = "", list[str](), 0
+def _value(cells: list[etree._Element], read: Callable[[str], object]) -> object:
+    """Return the value of a row, ``EMPTY`` without one."""
+    text = " ".join(filter(None, map(_text, cells)))
+    try:
+        return read(text) if text else EMPTY
+    except ValueError:
+        return UNREADABLE
+
+
+def _address(lines: list[list[etree._Element]]) -> str:
+    """Return an address on one line: the first declarant's column where rows have one for each declarant."""
+    texts = [list(map(_text, cells)) for cells in lines]
+    if any(len(list(filter(None, cells))) > 1 for cells in texts):
+        texts = [cells[:1] for cells in texts]
+    return " ".join(text for cells in texts for text in cells if text)
+
+
+def _remark(elements: list[etree._Element]) -> str:
+    """Return a text of the page: what breaks a line on the screen is one space; the source's breaks are nothing."""
+    text = _BREAK.join(map(_broken_text, elements))
+    return re.sub(f" *{_BREAK}[ {_BREAK}]*", " ", re.sub(r"[\r\n\t]", "", text)).strip()
+
+
+def _rows(page: etree._Element) -> _Rows:
+    """Return the cells of each row that has a known label; an address has more, the unlabelled rows after its own."""
+    rows: _Rows = {}
+    lines: list[list[etree._Element]] = []
+    spanned = 0
     for own in _cells(page):
-        texts = [_text(cell) for cell in own]
         if spanned:  # the label's cell goes on in this row
-            cells += texts
+            lines.append(own)
             spanned -= 1
-        elif texts and texts[0]:
-            yield label, cells
-            label, cells = _label(texts[0]), texts[1:]
-            spanned = _rows_below(own[0]) if _ADDRESS.fullmatch(label) else 0
-        elif texts[1:] and _ADDRESS.fullmatch(label):
-            cells += texts[1:]
+            continue
+        text = _text(own[0]) if own else ""
+        if text:
+            label = _label(text)
+            is_address = _ADDRESS.fullmatch(label) is not None
+            lines = [own[1:]]
+            if is_address or label in _PERSONS or label in _VALUES:
+                rows[label] = lines
+            spanned = _rows_below(own[0]) if is_address else 0
+            lines = lines if is_address else []
+        elif own[1:] and lines:
+            lines.append(own[1:])
         else:
-            yield label, cells
-            label, cells = "", []
-    yield label, cells
+            lines = []
+    return rows
 
 
 def _cells(page: etree._Element) -> Iterable[list[etree._Element]]:
     """Return the cells of each row, in the order of the page; those of a table in a cell are their own rows'."""
-    rows: dict[etree._Element, list[etree._Element]] = {row: [] for row in page.iter("tr")}
-    for cell in page.iter("td", "th"):
-        row = cell.getparent()
+    rows: dict[etree._Element, list[etree._Element]] = {}
+    for element in page.iter("tr", "td", "th"):
+        if element.tag == "tr":
+            rows[element] = []
+            continue
+        row = element.getparent()
         while row is not None and row.tag != "tr":
             row = row.getparent()
         if row is not None:
-            rows[row].append(cell)
+            rows[row].append(element)
     return rows.values()
 
 
@@ -252,27 +317,40 @@ def _rows_below(cell: etree._Element) -> int:
 
 def _label(text: str) -> str:
     """Normalise a label: its spaces, apostrophes, accents, capitals, and what may follow it."""
+    return _short_label(text) if len(text) < _LABEL_LENGTH else _normalize(text)
+
+
+@lru_cache(maxsize=128)
+def _short_label(text: str) -> str:
+    """Remember the labels, which are the same on every page."""
+    return _normalize(text)
+
+
+def _normalize(text: str) -> str:
     words = unicodedata.normalize("NFC", text).replace("’", "'").replace("(*)", "").split()
     return " ".join(words).rstrip(" :*").lower()
 
 
 def _text(element: etree._Element) -> str:
-    """Return the text that a person reads in a cell: line breaks and tabs of the source are one space."""
-    text = _raw_text(element).strip()
-    if text.isprintable():  # on one line, as nearly always
+    """Return the text that a person reads in a cell: line breaks, of the source too, and tabs are one space."""
+    text = (_broken_text(element) if len(element) else element.text or "").strip()
+    if "\n" not in text and text.isprintable():  # on one line, as nearly always
         return text
-    lines = text.replace("\r", "\n").replace("\t", "\n").split("\n")
-    return " ".join(filter(None, map(str.strip, lines)))
+    return " ".join(filter(None, map(str.strip, _LINES.split(text))))
 
 
-def _raw_text(element: etree._Element) -> str:
-    if not len(element):  # as nearly every cell
-        return element.text or ""
-    return etree.tostring(element, method="text", encoding="unicode", with_tail=False)
+def _broken_text(element: etree._Element) -> str:
+    """Return the text in an element, with ``_BREAK`` where the screen breaks the line."""
+    pieces = []
+    for event, node in etree.iterwalk(element, ("start", "end")):
+        if node is not element and node.tag in _BREAKING:
+            pieces.append(_BREAK)
+        pieces.append((node.text if event == "start" else node.tail if node is not element else "") or "")
+    return "".join(pieces)
 
 
 def _amount(text: str) -> int | None:
-    """Read "25 258 €", with any of French typography's spaces."""
+    """Read "25 258 €", with any of French typography's spaces; raise ``ValueError`` for another text."""
     printed = "".join(text.split()).lower()
     if printed == "nonimposable":
         return None
@@ -280,7 +358,7 @@ def _amount(text: str) -> int | None:
         return 0  # as every server before answered it (docs/decisions/0005-recorded-behaviour.md)
     digits = printed.replace("−", "-").removesuffix("€")
     if not re.fullmatch(r"-?[0-9]{1,12}", digits):
-        raise ProviderInvalidResponse
+        raise ValueError
     return int(digits)
 
 
@@ -288,7 +366,7 @@ def _parts(text: str) -> float:
     """Read "2.50", or "2,50"; a whole number is an ``int``, so that JSON shows 2 and not 2.0."""
     digits = "".join(text.split()).replace(",", ".")
     if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,4})?", digits):
-        raise ProviderInvalidResponse
+        raise ValueError
     number = float(digits)
     return int(number) if number.is_integer() else number
 
@@ -298,20 +376,7 @@ def _count(text: str) -> int:
     return int(_parts(text))
 
 
-def _by_id(page: etree._Element) -> dict[str, list[etree._Element]]:
-    """Return the elements that have an identifier, by it; a page of the service repeats some."""
-    found: dict[str, list[etree._Element]] = {}
-    elements: list[etree._Element] = _WITH_ID(page)
-    for element in elements:
-        found.setdefault(element.get("id", ""), []).append(element)
-    return found
-
-
-def _is_refusal(page: etree._Element) -> bool:
-    classes: list[str] = _CLASSES(page)
-    return any("interdit" in names.split() for names in classes)
-
-
+_NO_YEARS: Final[Mapping[str, object]] = {"anneeImpots": UNREADABLE, "anneeRevenus": UNREADABLE}
 _PERSONS: Final = {
     "nom": "nom",
     "nom de naissance": "nomNaissance",

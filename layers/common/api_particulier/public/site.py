@@ -11,6 +11,7 @@ from typing import Final
 
 from api_particulier.api.response import Response
 
+_TEXT: Final = ("; charset=utf-8", "+xml", "json")
 _IMMUTABLE: Final = "public, max-age=31536000, immutable"
 _FIVE_MINUTES: Final = "public, max-age=300"
 POLICY: Final = (
@@ -79,9 +80,7 @@ def _response(status: int, file: _File, cache_control: str, request_id: str, *, 
     headers = _HEADERS | {"Content-Type": file.type, "Cache-Control": cache_control, "X-Request-Id": request_id}
     headers |= _PAGE_HEADERS if file.type.startswith("text/html") else {}
     headers |= {"Content-Encoding": "gzip"} if file.gzip and accepts_gzip else {}
-    return {
-        "statusCode": status,
-        "headers": headers,
-        "body": b64encode(content).decode(),
-        "isBase64Encoded": True,
-    }
+    # Without Accept, the gateway would send base64 as it is.
+    is_text = "Content-Encoding" not in headers and file.type.endswith(_TEXT)
+    body = content.decode() if is_text else b64encode(content).decode()
+    return {"statusCode": status, "headers": headers, "body": body, "isBase64Encoded": not is_text}
