@@ -19,7 +19,10 @@ FOLDER: Final = ROOT / ".local/bench"
 PYTHON: Final = ROOT / ".local/tools/runtime/bin/python"
 """A Python that has what Lambda's runtime ships, and no package of this project."""
 WARM_UP: Final = 50
-DATASETS: Final = tuple(dataset.name for dataset in datasets())
+DATASETS: Final = tuple(
+    dataset.name for dataset in datasets() if dataset.provider != "dss" or dataset.name == "dss_quotient_familial"
+)
+"""The benefits of v3 are alike: the quotient, which has most to read, stands for them."""
 BASELINES: Final = ("floor", "passthrough", "libraries")
 """The modules of ``bench/handlers``; the first is the bare handler."""
 
@@ -36,7 +39,8 @@ class Handler:
     @classmethod
     def of_dataset(cls, name: str, built: Path, upstreams: dict[str, str]) -> "Handler":
         """Return a dataset as built in ``built``, with its event of ``events/<name>``."""
-        event = json.loads((ROOT / "events" / name / "v2.json").read_text())
+        file = "identite" if name.startswith("dss_") else "v2"
+        event = json.loads((ROOT / "events" / name / f"{file}.json").read_text())
         event["headers"]["X-API-Key"] = KEY
         paths = [built / name.title().replace("_", ""), built / "CommonLayer/python"]
         return cls(name, "app", json.dumps(event), _environment(name, upstreams, paths))
@@ -62,6 +66,7 @@ def _environment(name: str, upstreams: dict[str, str], paths: list[Path]) -> dic
         "PSEUDONYM_KEY_ID": "bench",
         "ENTRY_KEY_ID": "bench",
         "CAF_SECRET_ID": "bench",
+        "API_SECU_SECRET_ID": "bench",
         "DGFIP_AVAILABLE_YEARS": "99",
         "LAMBDA_TASK_ROOT": str(paths[0]),
         "AWS_LAMBDA_FUNCTION_NAME": name,
@@ -85,6 +90,7 @@ def serve_upstreams(seed: int) -> Iterator[dict[str, str]]:
                 "AWS_ENDPOINT_URL": f"http://127.0.0.1:{plain}",
                 "DGFIP_SVAIR_URL": f"http://127.0.0.1:{plain}",
                 "BAN_URL": f"http://127.0.0.1:{plain}",
+                "API_SECU_URL": f"http://127.0.0.1:{plain}",
                 "CAF_URL": f"https://127.0.0.1:{tls}",
             }
         finally:

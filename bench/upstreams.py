@@ -22,7 +22,7 @@ from typing import Any, Final, override
 from urllib.parse import urlencode
 
 from sandbox.certificates import Certificates, ensure
-from sandbox.simulators import ban, caf, svair
+from sandbox.simulators import api_secu, ban, caf, svair
 
 KEY: Final = "0" * 64
 _PAGES: Final = 64
@@ -128,6 +128,32 @@ def _files(draw: random.Random) -> list[bytes]:
     ]
 
 
+def _quotients(draw: random.Random) -> tuple[bytes, list[bytes]]:
+    """Return a token of API-SECU, and quotients with their families."""
+
+    def person() -> api_secu.Proche:
+        born = f"{draw.randint(1950, 2024)}-{draw.randint(1, 12):02}-{draw.randint(1, 28):02}"
+        return api_secu.Proche(
+            nom_naissance=_name(draw), prenoms=_name(draw), date_naissance=born, genre=draw.choice("FM")
+        )
+
+    def answer() -> dict[str, Any]:
+        parents, children = ([person() for _ in range(draw.randint(low, high))] for low, high in ((1, 2), (0, 6)))
+        return {
+            "allocataires": [parent.to_answer(with_birthplace=False) for parent in parents],
+            "enfants": [child.to_answer(with_birthplace=False) for child in children],
+            "adresse": {"identite": _name(draw), "numeroLibelleVoie": f"1 rue {_name(draw)}", "pays": "FRANCE"},
+            "quotientFamilial": draw.randint(0, 3000),
+            "annee": 2026,
+            "mois": 10,
+        }
+
+    token = _json({"access_token": "bench", "token_type": "Bearer", "expires_in": 3600})
+    fund = f"X-APISECU-FD: {api_secu.FUNDS['CNAF']}\r\n".encode()
+    answers = [_json(answer()).replace(b"Content-Type", fund + b"Content-Type", 1) for _ in range(_PAGES)]
+    return token, answers
+
+
 def _json(body: object, *, status: str = "200 OK", version: str = "1.0") -> bytes:
     content = json.dumps(body).encode()
     head = f"HTTP/1.1 {status}\r\nContent-Type: application/x-amz-json-{version}\r\nContent-Length: {len(content)}"
@@ -156,7 +182,10 @@ def _aws(certificates: Certificates) -> dict[bytes, bytes]:
         b"DynamoDB_20120810.UpdateItem": _NOTHING,
         b"TrentService.GenerateMac": _json({"Mac": b64encode(bytes(32)).decode()}, version="1.1"),
         b"TrentService.VerifyMac": _json({"MacValid": True}, version="1.1"),
-        b"secretsmanager.GetSecretValue": _json({"SecretString": certificates.secret()}, version="1.1"),
+        b"secretsmanager.GetSecretValue": _json(
+            {"SecretString": json.dumps(json.loads(certificates.secret()) | api_secu.client("quotient_familial"))},
+            version="1.1",
+        ),
     }
 
 
@@ -166,6 +195,8 @@ class _Responses:
         self.certificates = ensure(folder / "certificates")
         self.form, notices = _notices(draw)
         self.notices, self.files = itertools.cycle(notices), itertools.cycle(_files(draw))
+        self.token, quotients = _quotients(draw)
+        self.quotients = itertools.cycle(quotients)
         self.aws = _aws(self.certificates)
         query = urlencode({"q": "1 rue Exemple 75001 PARIS", "limit": "1"})
         self.place = _raw(ban.app().test_client().get(f"/search/?{query}"))
@@ -176,10 +207,18 @@ class _Responses:
             return _NOTHING  # the token is the only item there is
         if target:
             return self.aws.get(target, _UNKNOWN)
-        if path.startswith(b"/search"):
-            return self.place
-        if path.startswith(b"/sgmap"):
-            return next(self.files)
+        return self._of_provider(method, path.partition(b"?")[0].split(b"/")[1])
+
+    def _of_provider(self, method: bytes, service: bytes) -> bytes:
+        match service:
+            case b"search":
+                return self.place
+            case b"quotient_familial":
+                return next(self.quotients)
+            case b"token":
+                return self.token
+            case b"sgmap":
+                return next(self.files)
         return self.form if method == b"GET" else next(self.notices)
 
 

@@ -119,7 +119,10 @@ def test_boto3_has_macs_and_secrets_of_upstreams(address: str) -> None:
     mac = aws("kms", address).generate_mac(KeyId="bench", MacAlgorithm="HMAC_SHA_256", Message=b"a")["Mac"]
     assert len(mac) == 32
     secret = aws("secretsmanager", address).get_secret_value(SecretId="bench")["SecretString"]
-    assert json.loads(secret).keys() == {"certificate", "key", "authority"}
+    assert json.loads(secret).keys() == {
+        *("certificate", "key", "authority"),  # of the CAF
+        *("client_id", "client_secret", "scope"),  # of API-SECU
+    }
 
 
 def test_an_operation_that_no_dataset_needs_is_refused(address: str) -> None:
