@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from os import environ
@@ -162,6 +163,15 @@ class Deployment:
     def operator(self) -> str:
         """The AWS identity that runs the command, as histories name it."""
         return str(self.client("sts").get_caller_identity()["Arn"])
+
+    def secret_versions(self, secret_id: str) -> list[str]:
+        """Return the values of a secret that are not empty: the current one, and the one before a change."""
+        client, values = self.client("secretsmanager"), list[str]()
+        for stage in ("AWSCURRENT", "AWSPREVIOUS"):
+            with suppress(client.exceptions.ResourceNotFoundException):
+                value = client.get_secret_value(SecretId=secret_id, VersionStage=stage)["SecretString"]
+                values += [value.strip()] if value.strip() else []
+        return values
 
     @cached_property
     def dynamodb(self) -> "DynamoDBClient":

@@ -72,19 +72,26 @@ def link(deployment: Deployment, habilitation_id: str, now: datetime) -> tuple[s
     return key_link.link(deployment.base_url, secret), token
 
 
-def replay(deployment: Deployment, now: datetime) -> list[Replayed]:
-    """Process each event of the dead-letter queue again, in any order: events carry their date."""
+def replay(deployment: Deployment, now: datetime, *, changes: bool = True) -> list[Replayed]:
+    """Process each event of the dead-letter queue again, in any order: events carry their date.
+
+    An event whose signature is not DataPass's, under its secret or the one before, is left in the queue and changes
+    nothing. Without ``changes``, none is processed: the outcome is what would be done.
+    """
     queue = deployment.outputs["DatapassDeadLetters"]
+    secrets = deployment.secret_versions(deployment.outputs["DatapassSecret"])
     messages: dict[str, MessageTypeDef] = {}
     # A received message is hidden for a minute: without a new message, all of them have been received.
-    while received := deployment.sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages"):
+    while received := deployment.sqs.receive_message(
+        QueueUrl=queue, MaxNumberOfMessages=10, MessageAttributeNames=[datapass.SIGNATURE]
+    ).get("Messages"):
         new = {message["MessageId"]: message for message in received if message["MessageId"] not in messages}
         messages |= new
         if not new:
             break
     replayed = []
     for message in messages.values():
-        result = _replay(deployment, message["Body"].encode(), now)
+        result = _replay(deployment, message, secrets, now, changes=changes)
         if result.outcome == "applied":
             deployment.sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
         else:
@@ -95,13 +102,22 @@ def replay(deployment: Deployment, now: datetime) -> list[Replayed]:
     return replayed
 
 
-def _replay(deployment: Deployment, body: bytes, now: datetime) -> Replayed:
+def _replay(
+    deployment: Deployment, message: "MessageTypeDef", secrets: list[str], now: datetime, *, changes: bool
+) -> Replayed:
+    body = message["Body"].encode()
+    attributes = message.get("MessageAttributes", {})
+    signature = attributes[datapass.SIGNATURE].get("StringValue", "") if datapass.SIGNATURE in attributes else ""
+    if not any(datapass.is_signed(body, signature, secret) for secret in secrets):
+        return Replayed(None, None, "refused: DataPass did not sign it")
     try:
         event = datapass.read(body, now)
     except UnprocessableEvent as error:
         return Replayed(None, None, str(error))
     if event is None:
-        return Replayed(None, None, "applied")
+        return Replayed(None, None, "applied" if changes else "a trial, to be deleted")
+    if not changes:
+        return Replayed(event.habilitation, event.type, "to be processed")
     try:
         provisioning.process(deployment.habilitations, deployment.key_store, event, now)
     except UnprocessableEvent as error:

@@ -57,7 +57,7 @@ ROUTES = (
         answer=Recu,
         example={"token_id": "0123456789abcdef"},
         errors=(BadSignature, NotConfigured),
-        asks={"X-Hub-Signature-256": "`sha256=` suivi du HMAC-SHA256 du corps, en hexadécimal."},
+        asks={datapass.SIGNATURE: "`sha256=` suivi du HMAC-SHA256 du corps, en hexadécimal."},
     ),
 )
 
@@ -72,7 +72,7 @@ def _build_response(request: Request) -> Response:
 
 
 def _receive(request: Request) -> dict[str, str]:
-    datapass.check_signature(request.body, request.headers.get("x-hub-signature-256"))
+    datapass.check_signature(request.body, request.headers.get(datapass.SIGNATURE.lower()))
     try:
         return _process(request)
     except UnprocessableEvent as error:
@@ -134,13 +134,18 @@ def _send_link(
 
 
 def _set_aside(request: Request, reason: str) -> None:
-    """Send an event, as it was signed, to the dead-letter queue, for an operator to look at and replay.
+    """Send an event, with its signature, to the dead-letter queue, for an operator to look at and replay.
 
     What the queue cannot hold, which is nothing or too much, is refused: the alarm rings all the same.
     """
     message = _NOT_FOR_A_QUEUE.sub("\ufffd", request.body.decode(errors="replace"))
     if 0 < len(message.encode()) <= _LONGEST_MESSAGE:
-        sqs().send_message(QueueUrl=settings().datapass_dead_letters or "", MessageBody=message)
+        signature = request.headers[datapass.SIGNATURE.lower()].strip()
+        sqs().send_message(
+            QueueUrl=settings().datapass_dead_letters or "",
+            MessageBody=message,
+            MessageAttributes={datapass.SIGNATURE: {"DataType": "String", "StringValue": signature}},
+        )
     else:
         reason += ", not kept: the queue takes from 1 to 262144 bytes"
     alert(LogEvent.HABILITATION_UNPROCESSABLE, exception=reason, request_id=request.id)

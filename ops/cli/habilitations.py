@@ -127,10 +127,14 @@ def revoke(deployment: Deployment, habilitation_id: str, *, reason: str, as_json
 
 
 @habilitations.command()
+@click.option("--show", is_flag=True, help="Only show what would be processed.")
 @recorded
-def replay(deployment: Deployment, *, as_json: bool) -> None:
-    """Process the DataPass events of the dead-letter queue again; those that fail stay in it."""
-    replayed = operators.replay(deployment, datetime.now(UTC))
+def replay(deployment: Deployment, *, show: bool, as_json: bool) -> None:
+    """Process the DataPass events of the dead-letter queue again; those that fail stay in it.
+
+    Look at them first with --show. An event that DataPass did not sign is never processed.
+    """
+    replayed = operators.replay(deployment, datetime.now(UTC), changes=not show)
     described = [asdict(result) for result in replayed]
     if as_json:
         print_json(described)

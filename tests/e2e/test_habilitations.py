@@ -31,11 +31,13 @@ class Datapass:
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
 
+    def sign(self, body: bytes, secret: str | None = None) -> str:
+        shared = str(self.stack.description["datapass_secret"]) if secret is None else secret
+        return f"sha256={hmac.new(shared.encode(), body, hashlib.sha256).hexdigest()}"
+
     def post(self, payload: dict[str, Any], secret: str | None = None) -> requests.Response:
         body = json.dumps(payload).encode()
-        shared = str(self.stack.description["datapass_secret"]) if secret is None else secret
-        signed = f"sha256={hmac.new(shared.encode(), body, hashlib.sha256).hexdigest()}"
-        headers = {"Content-Type": "application/json", "X-Hub-Signature-256": signed}
+        headers = {"Content-Type": "application/json", "X-Hub-Signature-256": self.sign(body, secret)}
         return requests.post(f"{self.stack.api_url}{WEBHOOK}", body, headers=headers, timeout=60)
 
     def approve(self, *scopes: str, **data: Any) -> "Approved":
@@ -186,10 +188,17 @@ def test_an_event_that_cannot_be_processed_goes_to_the_dead_letter_queue_and_is_
         event for event in stack.run_cli("habilitations", "replay") if event["habilitation"] == str(payload["model_id"])
     ]
     assert [event["outcome"] for event in mine] == ["approved without any scope that the API knows"]
-    good = datapass_event(at=int(time.time()), model_id=payload["model_id"])
+    good = json.dumps(datapass_event(at=int(time.time()), model_id=payload["model_id"]))
     queue = stack.deployment.outputs["DatapassDeadLetters"]
     stack.client("sqs").purge_queue(QueueUrl=queue)
-    stack.client("sqs").send_message(QueueUrl=queue, MessageBody=json.dumps(good))
+    stack.client("sqs").send_message(QueueUrl=queue, MessageBody=good)
+    assert [event["outcome"] for event in stack.run_cli("habilitations", "replay")] == [
+        "refused: DataPass did not sign it"
+    ]
+    stack.client("sqs").purge_queue(QueueUrl=queue)
+    signed = {"X-Hub-Signature-256": {"DataType": "String", "StringValue": datapass.sign(good.encode())}}
+    stack.client("sqs").send_message(QueueUrl=queue, MessageBody=good, MessageAttributes=signed)
+    assert [event["outcome"] for event in stack.run_cli("habilitations", "replay", "--show")] == ["to be processed"]
     assert stack.run_cli("habilitations", "replay") == [
         {"habilitation": str(payload["model_id"]), "event": "approve", "outcome": "applied"}
     ]

@@ -2,11 +2,14 @@
 
 import json
 from base64 import b64encode
+from datetime import UTC, datetime
 from typing import Any
 
 import boto3
 import pytest
 
+from api_particulier.habilitations import provisioning
+from ops.habilitations import replay
 from tests.support.cloud import Cloud
 from tests.support.datapass import FIRED_AT, SIRET, VENDOR_SIRET, Town, datapass_event, signature, signed_request
 from tests.support.function import Response, invoke, new_environment
@@ -237,3 +240,34 @@ def test_a_changed_secret_is_read_by_a_new_environment(town: Town) -> None:
     boto3.client("secretsmanager").put_secret_value(SecretId="datapass", SecretString="changed")
     new_environment()
     assert invoke(signed_request(datapass_event(at=FIRED_AT + 1), "changed"), "datapass_webhook").status == 200
+
+
+# ── The replay ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "signed", [None, signature(BODY + b" "), signature(BODY, "another secret"), signature(BODY, "")]
+)
+def test_a_message_that_datapass_did_not_sign_is_not_replayed(town: Town, signed: str | None) -> None:
+    town.set_aside(BODY.decode(), signed)
+    (result,) = replay(town.deployment, datetime.now(UTC))
+    assert (result.habilitation, result.outcome) == (None, "refused: DataPass did not sign it")
+    assert (town.stored_items(), town.tokens(), len(town.dead_letters())) == ([], [], 1)
+
+
+def test_an_event_that_was_set_aside_is_replayed_with_its_signature(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(provisioning, "process", lambda *_: 1 / 0)
+        assert town.send(BODY).status == 500
+    (shown,) = replay(town.deployment, datetime.now(UTC), changes=False)
+    assert (shown.event, shown.outcome, town.tokens()) == ("approve", "to be processed", [])
+    (result,) = replay(town.deployment, datetime.now(UTC))
+    assert (result.outcome, len(town.tokens()), town.dead_letters()) == ("applied", 1, [])
+
+
+def test_an_event_signed_before_the_secret_was_changed_is_replayed(town: Town) -> None:
+    town.set_aside(BODY.decode(), signature(BODY))
+    boto3.client("secretsmanager").put_secret_value(SecretId="datapass", SecretString="changed")
+    assert [result.outcome for result in replay(town.deployment, datetime.now(UTC))] == ["applied"]

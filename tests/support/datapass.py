@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from os import environ
 from threading import RLock
 from typing import TYPE_CHECKING, Any, cast
 
@@ -18,6 +19,7 @@ from api_particulier.habilitations.repository import HabilitationRepository
 from api_particulier.keys import lifecycle
 from api_particulier.keys.store import KeyStore
 from api_particulier.keys.token import Token
+from ops.deployment import Deployment
 from tests.support.cloud import Cloud
 from tests.support.function import Response, event, invoke, new_environment
 
@@ -103,6 +105,26 @@ class Town:
     def dead_letters(self) -> list[str]:
         found = self._sqs.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10, VisibilityTimeout=0)
         return [message["Body"] for message in found.get("Messages", [])]
+
+    @property
+    def deployment(self) -> Deployment:
+        """The town's resources, as the operator's command has them."""
+        on = Deployment(boto3.Session(), "api-particulier")
+        vars(on)["outputs"] = {
+            "UsagePlanId": self.plan,
+            "TokensTable": self.cloud.tokens.name,
+            "HabilitationsTable": self.cloud.habilitations.name,
+            "DatapassDeadLetters": self._queue,
+            "DatapassSecret": "datapass",
+            "Environment": "local",
+            "TokenKeyId": environ["TOKEN_KEY_ID"],
+        }
+        return on
+
+    def set_aside(self, body: str, signature: str | None) -> None:
+        """Put a message in the dead-letter queue, as the webhook or as a stranger does."""
+        signed = {"X-Hub-Signature-256": {"DataType": "String", "StringValue": signature}} if signature else {}
+        self._sqs.send_message(QueueUrl=self._queue, MessageBody=body, MessageAttributes=signed)  # type: ignore[arg-type]  # one attribute
 
     def introspect(self, key: str) -> Response:
         new_environment()

@@ -34,6 +34,8 @@ _AHEAD: Final = timedelta(hours=24)
 """How far ahead DataPass's clock may be: an event dated in a distant future would make all the others late."""
 _LONGEST_KEPT: Final = 100_000
 """Bytes of an event of unknown type; an item of DynamoDB has 400,000."""
+SIGNATURE: Final = "X-Hub-Signature-256"
+"""The header of a signature, and the attribute that keeps it beside an event in the dead-letter queue."""
 _SECRET_KEPT: Final = 60
 """Seconds that the secret is cached, so how long a changed one takes to be known."""
 _PREFIXES: Final[dict[Role, str]] = {"technical": "contact_technique", "business": "contact_metier"}
@@ -120,14 +122,18 @@ class Trial(_Received):
 def check_signature(body: bytes, signature: str | None) -> None:
     """Raise ``BadSignature`` unless the signature is ``sha256=`` and the hexadecimal HMAC-SHA256 of the body.
 
-    Raise ``NotConfigured`` for a signed event while the secret is empty. The comparison takes constant time.
+    Raise ``NotConfigured`` for a signed event while the secret is empty.
     """
     if not signature or not signature.strip():
         raise BadSignature
-    shared = secret("DatapassSecret", settings().datapass_secret_id, max_age=_SECRET_KEPT)
-    expected = f"sha256={hmac.new(shared.encode(), body, hashlib.sha256).hexdigest()}"
-    if not hmac.compare_digest(expected.encode(), signature.strip().encode(errors="replace")):
+    if not is_signed(body, signature, secret("DatapassSecret", settings().datapass_secret_id, max_age=_SECRET_KEPT)):
         raise BadSignature
+
+
+def is_signed(body: bytes, signature: str, shared: str) -> bool:
+    """Check a signature with the secret that DataPass shares, which is not empty; in constant time."""
+    expected = f"sha256={hmac.new(shared.encode(), body, hashlib.sha256).hexdigest()}"
+    return hmac.compare_digest(expected.encode(), signature.strip().encode(errors="replace"))
 
 
 def read(body: bytes, now: datetime) -> HabilitationEvent | None:
