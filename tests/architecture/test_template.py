@@ -39,7 +39,6 @@ AUDITED = DATASETS | {"Introspect", "CitizenAccess", "TokenSuspension"}
 
 # ── Rights ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-READ_BY_CITIZENS: Final = ("GetObject", "access")
 RIGHTS: Final[dict[str, dict[str, set[str] | frozenset[str]]]] = {
     "AuditTable": {
         "dynamodb:PutItem": AUDITED,
@@ -86,22 +85,24 @@ RIGHTS: Final[dict[str, dict[str, set[str] | frozenset[str]]]] = {
         "dynamodb:UpdateItem seal counters": {"AuditSeals"},
     },
     "SealsBucket": {
-        "s3:ListBucket": {"AuditSeals", "AuditArchive", "CitizenAccess"},
-        "s3:GetObject /seals/*": {"AuditSeals", "AuditArchive"},
+        "s3:ListBucket": {"AuditSeals", "AuditArchive", "AuditVerification", "CitizenAccess"},
+        "s3:ListBucketVersions": {"AuditSeals", "AuditVerification"},
+        "s3:GetObject /seals/*": {"AuditSeals", "AuditArchive", "AuditVerification"},
         "s3:PutObject /seals/*": {"AuditSeals"},
-        "s3:ListBucketVersions": {"AuditSeals"},
         "s3:GetObjectVersion /seals/*": {"AuditSeals"},
         "s3:PutObject /records/*": {"AuditSeals"},
         "s3:PutObjectRetention /records/*": {"AuditSeals"},
-        "s3:GetObject /records/*": {"AuditArchive"},
+        "s3:GetObject /records/*": {"AuditArchive", "AuditVerification"},
+        "s3:GetObject /archive/*": {"AuditArchive", "AuditVerification"},
+        "s3:GetObject /usage/*": {"AuditArchive", "AuditVerification"},
+        "s3:GetObject /access/*": {"AuditArchive", "CitizenAccess"},
         **{
             f"s3:{action} /{folder}/*": {"AuditArchive"}
-            | ({"CitizenAccess"} if (action, folder) == READ_BY_CITIZENS else set())
-            for action in ("GetObject", "PutObject", "PutObjectRetention")
+            for action in ("PutObject", "PutObjectRetention")
             for folder in ("archive", "usage", "access")
         },
     },
-    "SealKey": {"kms:Sign": {"AuditSeals"}, "kms:Verify": {"AuditSeals"}},
+    "SealKey": {"kms:Sign": {"AuditSeals"}, "kms:Verify": {"AuditSeals", "AuditVerification"}},
     "TokenKey": {"kms:VerifyMac": DATASETS | {"Introspect"}, "kms:GenerateMac": {"DatapassWebhook", "KeyLink"}},
     "EntryKey": {"kms:GenerateMac": AUDITED | {"AuditSeals"}},
     "OperatorKey": {"kms:GenerateMac": {"AuditSeals"}},

@@ -27,7 +27,7 @@ PER_MINUTE: Final = {
     "TokenTamperedAlarm",
 }
 """What must be known at once, at its first occurrence."""
-HEARTBEATS: Final = {"ProbesSilentAlarm", "AuditArchiveAlarm"}
+HEARTBEATS: Final = {"ProbesSilentAlarm", "AuditArchiveAlarm", "AuditVerificationAlarm"}
 """The alarms that ring when their metric is missing: what it measures has stopped."""
 PAGING: Final = {
     *("ServiceDownAlarm", "ErrorBudgetAlarm", "AuditUnavailableAlarm", "AuditStreamAlarm", "AuditTamperingAlarm"),
@@ -77,6 +77,7 @@ def emitted(capsys: pytest.CaptureFixture[str]) -> set[Metric]:
     observability.count_counted(1)
     observability.report_tampering("changed")
     observability.count_archive_run()
+    observability.count_verified(1)
     observability.measure_certificate("caf", 90)
     observability.count_probe_run()
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

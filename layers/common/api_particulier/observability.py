@@ -95,6 +95,8 @@ class LogEvent(StrEnum):
     """The days of the audit that were due are archived; ``entries`` counts them."""
     NOT_ARCHIVED = "not_archived"
     """A day or a month of the audit cannot be archived whole; the place names the object that is not as it was."""
+    NOT_VERIFIED = "not_verified"
+    """A seal, a record or an object of the audit is not as it was sealed; the place and the outcome name it."""
     VERIFIED = "verified"
     """A day of the audit is as it was sealed."""
     INTERNAL_ERROR = "internal_error"

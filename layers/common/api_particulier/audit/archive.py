@@ -60,8 +60,8 @@ def prefix_of(token_day: str) -> str:
 
 
 @dataclass
-class _Totals:
-    """What a day's manifest counts."""
+class Totals:
+    """What the records of a day add up to."""
 
     records: int = 0
     counts: Counter[str] = field(default_factory=Counter)
@@ -116,7 +116,7 @@ def archive_day(bucket: Bucket, day: date) -> bool:
     until = _midnight(day) + timedelta(days=1) + RETENTION
     with TemporaryDirectory() as folder:
         seals = _split(bucket, day, Path(folder))
-        totals, objects = _Totals(), {}
+        totals, objects = Totals(), {}
         for path in sorted(Path(folder).iterdir()):
             lines = _first_of_each(path.read_bytes().splitlines())
             for line in lines:
@@ -125,7 +125,16 @@ def archive_day(bucket: Bucket, day: date) -> bool:
             objects[path.name] = {"sha256": name, "records": len(lines)}
     usage = canonical_json(totals.usage)
     _write_plain(bucket, usage_key(day), usage, until)
-    manifest = {
+    manifest = day_manifest(day, seals, totals, objects, sha256(usage).hexdigest())
+    _write_plain(bucket, day_key(day), canonical_json(manifest), until)
+    return True
+
+
+def day_manifest(
+    day: date, seals: Sequence[int], totals: Totals, objects: Mapping[str, Any], usage: str
+) -> dict[str, Any]:
+    """Return the manifest of a day: of the objects of its records, and of the hash of its use."""
+    return {
         "format": FORMAT,
         "day": f"{day}",
         "seals": seals,
@@ -135,10 +144,8 @@ def archive_day(bucket: Bucket, day: date) -> bool:
         "unnamed": {name: totals.unnamed[name] for name in PSEUDONYMS},
         "others": {name: totals.others[name] for name in PSEUDONYMS},
         "objects": objects,
-        "usage": sha256(usage).hexdigest(),
+        "usage": usage,
     }
-    _write_plain(bucket, day_key(day), canonical_json(manifest), until)
-    return True
 
 
 def _split(bucket: Bucket, day: date, folder: Path) -> list[int]:
@@ -265,19 +272,31 @@ def _flush(waiting: dict[str, list[bytes]], folder: Path) -> None:
 def write_month(  # noqa: PLR0913, PLR0917 - the parts of a manifest
     bucket: Bucket, month: str, bits: int, rows: Mapping[str, int], objects: Mapping[str, Any], until: datetime
 ) -> None:
-    """Write the manifest of a month, which names the earlier months too: a reader finds them all with one object."""
+    """Write the manifest of a month."""
     before = bucket.find(month_key(month_before(month)))
     earlier = json.loads(before)["months"] if before else {}
-    manifest = {
+    manifest = month_manifest(month, bits, rows, objects, earlier, before)
+    _write_plain(bucket, month_key(month), canonical_json(manifest), until)
+
+
+def month_manifest(  # noqa: PLR0913, PLR0917 - the parts of a manifest
+    month: str,
+    bits: int,
+    rows: Mapping[str, int],
+    objects: Mapping[str, Any],
+    earlier: Mapping[str, int],
+    before: bytes | None,
+) -> dict[str, Any]:
+    """Return the manifest of a month, which names the earlier months too: a reader finds them all with one object."""
+    return {
         "format": FORMAT,
         "month": month,
         "bits": bits,
         "rows": dict(rows),
         "objects": objects,
-        "months": earlier | ({month: bits} if objects else {}),
+        "months": dict(earlier) | ({month: bits} if objects else {}),
         "previous": sha256(before).hexdigest() if before else None,
     }
-    _write_plain(bucket, month_key(month), canonical_json(manifest), until)
 
 
 def month_before(month: str) -> str:

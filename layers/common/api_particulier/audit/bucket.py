@@ -72,6 +72,18 @@ class Bucket:
         listed = self.client.list_objects_v2(Bucket=self.name, Prefix=prefix, StartAfter=after, MaxKeys=1)
         return bool(listed.get("KeyCount"))
 
+    def stored(self, prefix: str) -> dict[str, tuple[int, datetime, datetime | None]]:
+        """Return how many versions each object has, when the first was written, and when the last one was deleted."""
+        found: dict[str, tuple[int, datetime, datetime | None]] = {}
+        deleted: dict[str, datetime] = {}
+        for page in self.client.get_paginator("list_object_versions").paginate(Bucket=self.name, Prefix=prefix):
+            for marker in page.get("DeleteMarkers", []):
+                deleted[marker["Key"]] = max(marker["LastModified"], deleted.get(marker["Key"], marker["LastModified"]))
+            for version in page.get("Versions", []):
+                count, written, _ = found.get(version["Key"], (0, version["LastModified"], None))
+                found[version["Key"]] = count + 1, min(written, version["LastModified"]), None
+        return {key: (count, written, deleted.get(key)) for key, (count, written, _) in found.items()}
+
     # ── Seals ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def find_seal(self, number: int) -> Seal | None:
