@@ -1,17 +1,28 @@
 """A table restored at an instant, beside the table in use, which is not changed.
 
+The audit is made again from the bucket: the records of its seals, each proven as it is read. The other tables come from
+a backup.
+
 DynamoDB's point-in-time recovery restores items, indexes and encryption. The other settings of the template, and the
 tags, are set again here
 (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/PointInTimeRecovery_Howitworks.html).
 """
 
+import json
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import batched, chain
 from time import sleep
 from typing import TYPE_CHECKING, Any, Final
 
+from boto3.dynamodb.table import BatchWriter
+
+from api_particulier.audit.bucket import AT_ONCE
+from api_particulier.audit.record import KEPT_IN_TABLE
 from api_particulier.audit.seals import MAX_SEAL_DELAY
+from api_particulier.dynamodb import serialize
 from ops import audit
 from ops.deployment import Deployment, DeploymentError
 from ops.template import resources
@@ -20,6 +31,8 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 TABLES: Final = ("tokens", "audit", "stats", "habilitations")
+_MADE_WITH: Final = ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "BillingMode", "SSESpecification")
+"""Settings of the audit table that it is made with; the others are set afterwards."""
 _PAUSE: Final = 20
 """Seconds between two checks of a table that is being restored, which takes minutes or hours."""
 
@@ -54,22 +67,55 @@ def restore(deployment: Deployment, table: str, at: datetime | None, name: str |
     """
     output = f"{table.capitalize()}Table"
     dynamodb, source = deployment.dynamodb, deployment.outputs[output]
-    at = _within_window(dynamodb, source, at).replace(microsecond=0)
+    declared = resources("AWS::DynamoDB::Table")[output]
+    from_seals = table == "audit"
+    at = (_past(at) if from_seals else _within_window(dynamodb, source, at)).replace(microsecond=0)
     name = name or f"{source}-{at:%Y%m%dT%H%M%SZ}"
     try:
-        dynamodb.restore_table_to_point_in_time(SourceTableName=source, TargetTableName=name, RestoreDateTime=at)
-    except dynamodb.exceptions.TableAlreadyExistsException:
+        if from_seals:
+            dynamodb.create_table(TableName=name, **{part: declared[part] for part in _MADE_WITH})
+        else:
+            dynamodb.restore_table_to_point_in_time(SourceTableName=source, TargetTableName=name, RestoreDateTime=at)
+    except (dynamodb.exceptions.TableAlreadyExistsException, dynamodb.exceptions.ResourceInUseException):
         msg = f"a table {name} exists already, and is left as it is: say another --name"
         raise RestoreError(msg) from None
     report(f"Restoring {source}, as it was at {at.isoformat()}, as {name}.")
     _wait(dynamodb, name, report)
-    _complete(dynamodb, source, name, resources("AWS::DynamoDB::Table")[output], report)
+    if from_seals:  # before the table has its stream, which begins empty
+        _fill(deployment, name, at, report)
+    _complete(dynamodb, source, name, declared, report)
     report("Counting and checking.")
     verification = None
     if table == "audit":
         verification = audit.verify(deployment.using(AuditTable=name), audit.Period(until=at - MAX_SEAL_DELAY))
     stream = dynamodb.describe_table(TableName=name)["Table"].get("LatestStreamArn")
     return Restored(source, name, at, stream, _count(dynamodb, name), _count(dynamodb, source), verification)
+
+
+def _past(at: datetime | None) -> datetime:
+    now = datetime.now(UTC)
+    if at is not None and at > now:
+        msg = f"{at.isoformat()} has not come"
+        raise RestoreError(msg)
+    return at or now
+
+
+def _fill(deployment: Deployment, name: str, at: datetime, report: Report) -> None:
+    """Write the records up to an instant that the table would still keep, each proven by its seal as it is read.
+
+    Raise ``NotProven`` at the first that is not what was sealed.
+    """
+    bucket, now = deployment.bucket, datetime.now(UTC)
+    first = bucket.first_seal_since(now - KEPT_IN_TABLE - MAX_SEAL_DELAY)
+    written = 0
+    with BatchWriter(name, deployment.dynamodb) as batch, ThreadPoolExecutor(AT_ONCE) as pool:
+        for seals in batched(bucket.seals(first, now), AT_ONCE, strict=False):
+            for line in chain.from_iterable(pool.map(bucket.records_of, seals)):
+                record = json.loads(line)
+                if datetime.fromisoformat(record["at"]) <= at and record["expires_at"] > now.timestamp():
+                    batch.put_item(serialize(record))
+                    written += 1
+            report(f"{name}: {written} records, up to seal {seals[-1].number}")
 
 
 def _within_window(dynamodb: "DynamoDBClient", source: str, at: datetime | None) -> datetime:
@@ -115,7 +161,8 @@ def _complete(dynamodb: "DynamoDBClient", source: str, name: str, declared: Mapp
     # CloudFormation sets its own tags when the table is imported into the stack.
     if tags := [tag for page in pages for tag in page["Tags"] if not tag["Key"].startswith("aws:")]:
         dynamodb.tag_resource(ResourceArn=arns[1], Tags=tags)
-    _back_up(dynamodb, name, declared["PointInTimeRecoverySpecification"], report)
+    if declared["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"]:
+        _back_up(dynamodb, name, declared["PointInTimeRecoverySpecification"], report)
 
 
 def _back_up(dynamodb: "DynamoDBClient", name: str, specification: Any, report: Report) -> None:

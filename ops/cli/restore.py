@@ -13,7 +13,9 @@ from ops.restore import restore as restore_table
 
 @click.command()
 @click.argument("table", type=click.Choice(TABLES), metavar="TABLE")
-@click.option("--to", "at", type=Moment(), help="The instant to restore: up to 35 days ago, at least 5 minutes ago.")
+@click.option(
+    "--to", "at", type=Moment(), help="The instant to restore: up to 35 days ago (audit: 45), at least 5 minutes ago."
+)
 @click.option("--latest", is_flag=True, help="The latest possible instant: for a rehearsal, or when the table is lost.")
 @click.option("--name", help="The name of the new table; by default the name of the source and the instant.")
 @with_deployment

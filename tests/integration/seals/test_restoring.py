@@ -13,8 +13,10 @@ from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.dynamodb.models import DynamoDBBackend, dynamodb_backends
 from moto.dynamodb.models.table import RestoredPITTable
 
+from api_particulier.audit.canonical_json import canonical_json
 from ops.cli.main import main
 from ops.deployment import Deployment
+from tests.support.history import History
 from tests.support.sealing import Sealing
 from tests.support.template import resources
 
@@ -56,7 +58,7 @@ def test_a_restored_table_is_as_the_template_says(table: str, restore: Callable[
     dynamodb = boto3.client("dynamodb")
     arn = dynamodb.describe_table(TableName=table)["Table"]["TableArn"]
     dynamodb.tag_resource(ResourceArn=arn, Tags=[{"Key": "service", "Value": "aides"}, {"Key": "aws:x", "Value": "y"}])
-    done = restore(table, "--name", "restored")
+    done = restore(table, "--latest", "--name", "restored", to=None)
     assert done.exit_code == 0, done.output
     declared = resources("AWS::DynamoDB::Table")[f"{table.capitalize()}Table"]
     made = dynamodb.describe_table(TableName="restored")["Table"]
@@ -68,7 +70,8 @@ def test_a_restored_table_is_as_the_template_says(table: str, restore: Callable[
         "StreamViewType"
     )
     backups = dynamodb.describe_continuous_backups(TableName="restored")["ContinuousBackupsDescription"]
-    assert backups["PointInTimeRecoveryDescription"]["PointInTimeRecoveryStatus"] == "ENABLED"
+    expected = "DISABLED" if table == "audit" else "ENABLED"  # the audit is made again from its bucket
+    assert backups["PointInTimeRecoveryDescription"]["PointInTimeRecoveryStatus"] == expected
     living = dynamodb.describe_time_to_live(TableName="restored")["TimeToLiveDescription"]
     assert living.get("AttributeName") == declared.get("TimeToLiveSpecification", {}).get("AttributeName")
     tags = dynamodb.list_tags_of_resource(ResourceArn=made["TableArn"])["Tags"]
@@ -179,53 +182,48 @@ def test_backups_that_are_not_possible_yet_are_waited_for(
     assert (done.exit_code, done.stderr.count("backups are not possible yet")) == (0, 2)
 
 
-def _age(sealing: Sealing, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """Return sealed records; the verified period is moved, so that they count as older than a restore."""
-    records = sealing.make_sealed_calls(3)
-    monkeypatch.setattr("ops.restore.MAX_SEAL_DELAY", -timedelta(hours=2))  # NOW is of when the suite began
-    return records
+# ── The audit, from its seals ────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_restored_audit_is_verified_against_the_seals(
-    sealing: Sealing, restore: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _age(sealing, monkeypatch)
-    done = restore("audit", "--name", "restored", "--json")
+@pytest.fixture
+def history(sealing: Sealing) -> History:
+    """Records of the last hours in two seals, and one that the table no longer keeps; the table is empty."""
+    history = History(sealing)
+    now = datetime.now(UTC)
+    for hours in (24 * 46, 3, 2):
+        at = now - timedelta(hours=hours)
+        history.seal([history.record(at, token=f"jeton-{number}") for number in range(3)], at + timedelta(seconds=20))
+    return history
+
+
+def restored_lines() -> list[bytes]:
+    items = boto3.resource("dynamodb").Table("restored").scan()["Items"]
+    return sorted(canonical_json(item) for item in items)
+
+
+def test_the_emptied_audit_is_restored_byte_for_byte(history: History, restore: Callable[..., Result]) -> None:
+    assert history.sealing.cloud.audit_records() == []
+    done = restore("audit", "--latest", "--name", "restored", "--json", to=None)
+    assert done.exit_code == 0, done.stderr
+    assert restored_lines() == sorted(history.lines[3:])
     output = json.loads(done.stdout)
-    assert (done.exit_code, output["items"], output["verification"]["entries"], output["verification"]["seals"]) == (
-        0,
-        3,
-        3,
-        1,
-    )
-    assert output["verification"]["findings"] == []
+    assert (output["items"], output["source_items"], output["verification"]["findings"]) == (6, 0, [])
     assert output["stream"].split("/")[1] == "restored"
 
 
-def test_a_restored_audit_with_a_missing_record_is_an_error(
-    sealing: Sealing, restore: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+def test_the_audit_is_restored_at_an_instant(history: History, restore: Callable[..., Result]) -> None:
+    done = restore("audit", "--name", "restored", to=datetime.now(UTC) - timedelta(hours=2, minutes=30))
+    assert done.exit_code == 0, done.stderr
+    assert restored_lines() == sorted(history.lines[3:6])
+    assert restore("audit", "--name", "other", to=datetime.now(UTC) + timedelta(hours=1)).exit_code == 1
+
+
+@pytest.mark.parametrize(("content", "what"), [(b"x", "it was changed"), (None, "it is missing")])
+def test_a_record_that_is_not_proven_is_not_restored(
+    history: History, restore: Callable[..., Result], content: bytes | None, what: str
 ) -> None:
-    records = _age(sealing, monkeypatch)
-    sealing.cloud.audit.delete_item(Key={name: records[1][name] for name in ("token_day", "id")})
-    done = restore("audit", "--name", "restored")
-    place = f"entry {records[1]['token_day']}/{records[1]['id']}"
-    assert done.exit_code == 1
-    assert f"2 entries, 1 seals; {place}: it was deleted since seal 1" in done.stdout
-    assert f"not as it was sealed, first {place}" in done.stderr
-
-
-def test_the_restored_table_is_verified_and_not_the_table_in_use(
-    sealing: Sealing, restore: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    records, copy = _age(sealing, monkeypatch), DynamoDBBackend.restore_table_to_point_in_time
-
-    def restored_empty(self: DynamoDBBackend, *names: str, **named: str) -> RestoredPITTable:
-        made = copy(self, *names, **named)
-        made.items.clear()
-        return made
-
-    monkeypatch.setattr(DynamoDBBackend, "restore_table_to_point_in_time", restored_empty)
-    done = restore("audit", "--name", "restored", "--json")
-    output = json.loads(done.stdout)
-    assert (done.exit_code, output["items"], output["source_items"]) == (1, 0, 3)
-    assert len(output["verification"]["findings"]) == len(records)
+    assert history.last
+    key = f"records/{history.last.header['records']}.json.gz"
+    history.replace(key, content)
+    done = restore("audit", "--latest", "--name", "restored", to=None)
+    assert (done.exit_code, f"{key}: {what}" in done.stderr) == (1, True)
