@@ -67,7 +67,7 @@ class Accesses:
                 for month, bits in archived.items()
             }
             naming = {
-                month: [pool.submit(self._pseudonym, identifier, key_id, month) for key_id in self.key_ids]
+                month: [pool.submit(self.pseudonym, identifier, key_id, month) for key_id in self.key_ids]
                 for month in recent
             }
             rows = {month: [row for read in reads for row in read.result()] for month, reads in reading.items()}
@@ -94,14 +94,15 @@ class Accesses:
         known = manifest["months"]
         return recent, {month: known[month] for month in months if month in known and month not in recent}
 
-    def _pseudonym(self, identifier: str, key_id: str, month: str) -> str:
+    def pseudonym(self, identifier: str, key_id: str, month: str) -> str:
+        """Return the pseudonym of an identifier in a month, under a KMS key."""
         return pseudonyms.compute(pseudonyms.derive_month_key(self.kms, key_id, month), identifier)
 
     def _rows(  # noqa: PLR0913, PLR0917 - one object of the archive
         self, identifier: str, key_id: str, month: str, bits: int, kinds: Sequence[str], since: datetime
     ) -> list[bytes]:
         """Return the rows of a pseudonym in an archived month."""
-        name = self._pseudonym(identifier, key_id, month)
+        name = self.pseudonym(identifier, key_id, month)
         content = self.bucket.get(month_key(month, f"{part_of(name, bits)}.json.gz"))
         start = b'["%s",' % name.encode()
         earliest = id_at(since).encode()
