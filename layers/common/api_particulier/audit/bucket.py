@@ -122,8 +122,7 @@ class Bucket:
         passed: Seal | None = None
         held: Seal | None = None
         for seal in self._objects(first):
-            skipped = {step["number"] for step in seal.header.get("skipped", [])}
-            if held is not None and held.number in skipped:
+            if held is not None and held.number in seal.skipped:
                 held = passed
             if held is not None and seal.header["previous"] != held.hash:
                 msg = f"seal {seal.number}: it does not follow the seal before it"
