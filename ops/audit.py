@@ -3,20 +3,23 @@
 A seal is read in its first version, which Object Lock keeps. A later version of the same object is a finding.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
+from functools import cached_property
 from typing import Final
 
+from botocore.exceptions import ClientError
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 
-from api_particulier.audit import access_log
-from api_particulier.audit.bucket import AT_ONCE
+from api_particulier.audit import access_log, archive, mac, verification
+from api_particulier.audit.bucket import AT_ONCE, Bucket
 from api_particulier.audit.merkle import leaf
-from api_particulier.audit.record import KEPT_IN_TABLE
-from api_particulier.audit.sealing import COUNTED
+from api_particulier.audit.record import KEPT_IN_TABLE, RETENTION
+from api_particulier.audit.sealing import COUNTED, RECORDS_KEPT
 from api_particulier.audit.seals import MAX_SEAL_DELAY, RecordKey, Seal, id_at, number_of, time_of
+from api_particulier.audit.verification import Finding, Sealed, named
 from api_particulier.dynamodb import Item
 from ops import chain, verify_file
 from ops.deployment import Deployment
@@ -145,17 +148,8 @@ def seals_of(deployment: Deployment, period: Period) -> dict[int, Seal]:
 
 
 @dataclass(frozen=True)
-class Finding:
-    """A seal or a record that is not as it was sealed."""
-
-    place: str
-    """``seal 12``, or ``entry <token_day>/<id>``."""
-    what: str
-
-
-@dataclass(frozen=True)
 class Verification:
-    """The result of a verification; findings about seals come first, by number, then those about records, in order."""
+    """The result of a verification; findings are about seals first, by number, then about records, and objects."""
 
     seals: int
     entries: int
@@ -168,7 +162,10 @@ class Verification:
 
 
 def verify(deployment: Deployment, period: Period) -> Verification:
-    """Verify the chain of seals, and that the table holds the sealed records and no others."""
+    """Verify the chain of seals, and that the table and the archive hold the sealed records and no others.
+
+    The memory is that of a few days. A month of accesses is verified when all its days are.
+    """
     now = datetime.now(UTC)  # before reading: a record written during the verification is younger than a minute
     key = verify_file.read_key(public_key(deployment).encode())
     # The head is read before the list: it moves after its seal is written, so a seal made between the two
@@ -176,7 +173,6 @@ def verify(deployment: Deployment, period: Period) -> Verification:
     counted = deployment.stats.get(COUNTED, consistent=True) or {}
     stored = _stored_seals(deployment)
     chosen = _within(stored, period)
-    sealed: dict[RecordKey, tuple[str, int]] = {}
     number = counted.get("number")
     last_number = max([0, *stored, number if isinstance(number, int) else 0])
     about_seals = [(lost, Finding(*gap)) for lost, *gap in chain.gaps({0, *stored, last_number + 1})]
@@ -184,15 +180,14 @@ def verify(deployment: Deployment, period: Period) -> Verification:
         about_seals.append((0, Finding("bucket", "it holds an object that is no seal")))
     about_seals += _check_versions(chosen)
     checked = chain.Checked()
-    for seal in checked.seals(key, chain.read(deployment, _firsts(chosen))):
-        for token_day, record_id, sealed_leaf in seal.entries:
-            # The first seal of a record counts: a later seal cannot change its leaf.
-            sealed.setdefault((token_day, record_id), (sealed_leaf, seal.number))
+    records = _Records(deployment, period, now)
+    seals = checked.seals(key, chain.read(deployment, _firsts(chosen)))
+    for day, sealed in verification.by_day(records.checked(seals)):
+        records.check_day(day, sealed)
+    records.end()
     about_seals += [(number, Finding(f"seal {number}", what)) for number, what in checked.findings]
     about_seals.sort(key=lambda numbered: numbered[0])
-    records = _check_records(scan(deployment, period), sealed, period, now)
-    about_records = sorted(records.findings, key=lambda identified: identified[0])
-    findings = [finding for _, finding in (*about_seals, *about_records)]
+    findings = [finding for _, finding in about_seals] + records.findings
     return Verification(len(chosen), records.count, records.pending, findings, checked.stepped_over)
 
 
@@ -216,36 +211,118 @@ def verify_settled(deployment: Deployment, period: Period, wait: Callable[[float
 
 
 @dataclass
-class _CheckedRecords:
-    count: int
-    pending: int
-    findings: list[tuple[str, Finding]]
+class _Records:
+    """The comparison of the records that are kept with those that the seals hold, a day at a time."""
+
+    deployment: Deployment
+    period: Period
+    now: datetime
+    count: int = 0
+    pending: int = 0
+    about_records: list[tuple[str, Finding]] = field(default_factory=list)
     """Each with the id of its record."""
+    about_objects: list[Finding] = field(default_factory=list)
+    partitions: set[str] = field(default_factory=set)
+    """Those of the table that were compared."""
+    month: verification.MonthCheck | None = None
 
+    @property
+    def findings(self) -> list[Finding]:
+        in_order = sorted(self.about_records, key=lambda identified: identified[0])
+        return [finding for _, finding in in_order] + self.about_objects
 
-def _check_records(
-    items: Iterator[Item], sealed: dict[RecordKey, tuple[str, int]], period: Period, now: datetime
-) -> _CheckedRecords:
-    """Compare records with ``sealed``: the leaf and the seal of each record, by its key; the records found leave it."""
-    checked = _CheckedRecords(0, 0, [])
-    for item in items:
-        checked.count += 1
+    @cached_property
+    def bucket(self) -> Bucket:
+        return self.deployment.bucket
+
+    def checked(self, seals: Iterable[Seal]) -> Iterator[Seal]:
+        """Yield the seals, each once the object of its records is compared with it, while that is kept."""
+        for seal in seals:
+            if "records" in seal.header and self.now - seal.at < RECORDS_KEPT:
+                self.about_objects += verification.check_records(self.bucket, seal)
+            yield seal
+
+    def check_day(self, day: date, sealed: Sealed) -> None:
+        """Compare a day of the table and of the archive with its seals."""
+        first, last = self.period.ids
+        within = {key: leaf_and_seal for key, leaf_and_seal in sealed.items() if first <= key[1] < last}
+        is_archived = bool(self.bucket.stored(archive.day_key(day)))
+        if is_archived and len(within) == len(sealed):
+            self._follow_months(day)
+            self.about_objects += verification.check_day(self.bucket, day, sealed, self.month)
+        missing = dict(within)
+        for token_day in sorted({token_day for token_day, _ in within}):
+            self.partitions.add(token_day)
+            for item in self.deployment.audit.query("#token_day = :token_day", {"token_day": token_day}):
+                if first <= str(item["id"]) < last:
+                    self._compare(item, within, missing)
+        self.count += len(missing) if is_archived else 0
+        for key, (_, number) in missing.items():
+            if not is_archived and time_of(key[1]) + KEPT_IN_TABLE > self.now:
+                self._add(key, f"it was deleted since seal {number}")
+            elif not is_archived:
+                self.about_objects.append(Finding(archive.day_key(day), "it is missing, and the table let its day go"))
+                break
+
+    def _compare(self, item: Item, sealed: Sealed, missing: Sealed) -> None:
+        self.count += 1
         key = (str(item["token_day"]), str(item["id"]))
-        leaf_and_seal = sealed.pop(key, None)
-        if leaf_and_seal is None and is_young(key, now):
-            checked.pending += 1
+        leaf_and_seal = sealed.get(key)
+        missing.pop(key, None)
+        if leaf_and_seal is None and is_young(key, self.now):
+            self.pending += 1
         elif leaf_and_seal is None:
-            checked.findings.append((key[1], Finding(named(key), "it is in no seal: it was added afterwards")))
+            self._add(key, _unsealed(self.deployment, item))
         elif leaf_of(item) != leaf_and_seal[0]:
-            what = f"it was changed since seal {leaf_and_seal[1]}"
-            checked.findings.append((key[1], Finding(named(key), what)))
-    first, last = period.ids
-    checked.findings += [
-        (key[1], Finding(named(key), f"it was deleted since seal {number}"))
-        for key, (_, number) in sealed.items()
-        if first <= key[1] < last and not _has_expired(key, now)
-    ]
-    return checked
+            self._add(key, f"it was changed since seal {leaf_and_seal[1]}")
+
+    def _follow_months(self, day: date) -> None:
+        """Begin the sums of a month at its first day, and compare those of the month before."""
+        month = f"{day:%Y-%m}"
+        if self.month is None or self.month.month != month:
+            self._end_month()
+            self.month = verification.begin_month(self.bucket, month)
+        if self.month is not None:
+            self.month.days.add(day)
+
+    def _end_month(self) -> None:
+        if self.month is None:
+            return
+        first = archive.first_day(self.bucket)
+        expected = {day for day in archive.days_of(self.month.month) if first is not None and day >= first}
+        with_records = {day for day in expected if (archive.find_day(self.bucket, day) or {}).get("records")}
+        if with_records <= self.month.days:
+            self.about_objects += verification.check_month(self.bucket, self.month)
+
+    def end(self) -> None:
+        """Compare the last month, the versions of every object, and what the table holds beside the sealed records."""
+        self._end_month()
+        for prefix, lifetime in _KEPT.items():
+            self.about_objects += verification.check_versions(self.bucket, prefix, lifetime)
+        for item in scan(self.deployment, self.period):
+            if item["token_day"] not in self.partitions:
+                self._compare(item, {}, {})
+
+    def _add(self, key: RecordKey, what: str) -> None:
+        self.about_records.append((key[1], Finding(named(key), what)))
+
+
+_KEPT: Final = {"records/": RECORDS_KEPT, "archive/": RETENTION, "usage/": RETENTION, "access/": RETENTION}
+"""How long the objects under each prefix are kept at least."""
+
+
+def _unsealed(deployment: Deployment, item: Item) -> str:
+    """Return what is wrong with a record of the table that is in no seal."""
+    is_operators = item.get("kind") == mac.OPERATOR
+    key_id = deployment.outputs["OperatorKeyId" if is_operators else "EntryKeyId"]
+    try:
+        key = mac.derive_month_key(deployment.kms, key_id, str(item["at"])[:7])
+        is_signed = mac.compute(key, item) == item.get(mac.MAC)
+    except (ClientError, ValueError):  # a month without a key, a value that no record holds
+        is_signed = False
+    if is_signed:
+        return "it is in no seal, but bears our MAC: it was written late, or with our key"
+    return "it is forged: it is in no seal, and does not bear our MAC"
 
 
 def _check_versions(stored: Mapping[int, _StoredSeal]) -> Iterator[tuple[int, Finding]]:
@@ -271,12 +348,3 @@ def is_young(key: RecordKey, now: datetime) -> bool:
         return now - time_of(key[1]) <= MAX_SEAL_DELAY
     except ValueError:
         return False
-
-
-def _has_expired(key: RecordKey, now: datetime) -> bool:
-    return time_of(key[1]) + KEPT_IN_TABLE <= now
-
-
-def named(key: RecordKey) -> str:
-    """Return the name of a record in a finding."""
-    return f"entry {key[0]}/{key[1]}"

@@ -13,9 +13,10 @@ from typing import Any, Final
 
 from api_particulier.audit.merkle import proof
 from api_particulier.audit.seals import Seal
+from api_particulier.audit.verification import named
 from api_particulier.dynamodb import Item
 from ops import verify_file
-from ops.audit import Period, is_young, leaf_of, named, of_token, public_key, scan, seals_of
+from ops.audit import Period, is_young, leaf_of, of_token, public_key, scan, seals_of
 from ops.deployment import Deployment
 
 _CSV_INJECTION: Final = ("=", "+", "-", "@", "\t", "\r")

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 TABLES: Final = ("tokens", "audit", "stats", "habilitations")
-_MADE_WITH: Final = ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "BillingMode", "SSESpecification")
+_MADE_WITH: Final = ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "BillingMode")
 """Settings of the audit table that it is made with; the others are set afterwards."""
 _PAUSE: Final = 20
 """Seconds between two checks of a table that is being restored, which takes minutes or hours."""
@@ -73,7 +73,9 @@ def restore(deployment: Deployment, table: str, at: datetime | None, name: str |
     name = name or f"{source}-{at:%Y%m%dT%H%M%SZ}"
     try:
         if from_seals:
-            dynamodb.create_table(TableName=name, **{part: declared[part] for part in _MADE_WITH})
+            made_with = {part: declared[part] for part in _MADE_WITH}
+            encrypted = bool(declared["SSESpecification"]["SSEEnabled"])
+            dynamodb.create_table(TableName=name, SSESpecification={"Enabled": encrypted}, **made_with)
         else:
             dynamodb.restore_table_to_point_in_time(SourceTableName=source, TargetTableName=name, RestoreDateTime=at)
     except (dynamodb.exceptions.TableAlreadyExistsException, dynamodb.exceptions.ResourceInUseException):

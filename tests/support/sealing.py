@@ -118,6 +118,8 @@ def play_sealing(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Sealing:
         "SealsBucket": BUCKET,
         "SealKeyId": key_id,
         "PseudonymKeyIds": environ["PSEUDONYM_KEY_ID"],
+        "EntryKeyId": environ["ENTRY_KEY_ID"],
+        "OperatorKeyId": environ["OPERATOR_KEY_ID"],
     }
     return Sealing(cloud, on, s3)
 

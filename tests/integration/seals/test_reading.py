@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from api_particulier.audit import access_log, archive
 from api_particulier.audit.access_log import Accesses
-from api_particulier.audit.bucket import Bucket, NotProven
+from api_particulier.audit.bucket import Bucket, NotProven, compress, lines_of
 from api_particulier.audit.canonical_json import canonical_json
 from api_particulier.dynamodb import Table
 from ops.cli.main import main
@@ -99,6 +99,29 @@ def test_answers_are_the_same_once_archived_and_gone_from_the_table(
     assert all("mac" in record for record in of_citizen)
 
 
+def test_a_verification_gives_the_same_once_archived_and_gone_from_the_table(
+    history: History, run: Callable[..., Result]
+) -> None:
+    for item in history.sealing.cloud.audit_records():  # what the table let go before it was archived is a finding
+        if item["token_day"][-10:] < "2026-10-01":
+            history.sealing.cloud.audit.delete_item(Key={name: item[name] for name in ("token_day", "id")})
+    october = ("audit", "verify", "--from", "2026-10-01", "--no-wait", "--json")
+    before = run(*october)
+    assert (before.exit_code, json.loads(before.stdout)["entries"]) == (0, 30)
+    archive_all(history)
+    assert run(*october).stdout == before.stdout
+    empty_table(history)
+    assert run(*october).stdout == before.stdout
+    whole = run("audit", "verify", "--no-wait", "--json")
+    assert (whole.exit_code, json.loads(whole.stdout)["entries"]) == (0, 36)
+    key = "access/2026-10/0.json.gz"
+    history.replace(key, compress(lines_of(history.bucket.get(key))[1:]))
+    failed = run("audit", "verify", "--no-wait", "--json")
+    assert failed.exit_code == 1
+    found = json.loads(failed.stdout)["findings"]
+    assert {"place": key, "what": "its rows are not those of the archived days"} in found
+
+
 def accesses(history: History) -> Accesses:
     table = Table(boto3.client("dynamodb"), "audit")
     return Accesses(table, history.bucket, boto3.client("kms"), [environ["PSEUDONYM_KEY_ID"]])
@@ -157,7 +180,7 @@ def test_the_use_of_keys_is_read_in_the_archive(history: History, run: Callable[
         created = moment("2026-01-01T00:00:00").isoformat()
         expires = moment("2027-01-01T00:00:00").isoformat()
         history.sealing.cloud.issue_key("dgfip_nombre_parts", id=name, created=created, expires=expires)
-    vars(history.sealing.deployment)["outputs"]["UsagePlanId"] = "plan"
+    vars(history.sealing.deployment)["outputs"] |= {"UsagePlanId": "plan", "TokenKeyId": environ["TOKEN_KEY_ID"]}
     archive_all(history)
     answers = [
         ("keys", "unused-scopes", "jeton-1", "--days", "40", "--json"),
@@ -170,6 +193,6 @@ def test_the_use_of_keys_is_read_in_the_archive(history: History, run: Callable[
     empty_table(history)
     assert [run(*command).stdout for command in answers] == before
     scopes, idle, today = map(json.loads, before)
-    assert (scopes["calls"], scopes["used"]) == (15, ["dgfip_annee_impot", "dgfip_nombre_parts"])
+    assert (scopes["calls"], scopes["used"]) == (15, ["dgfip_nombre_parts"])
     assert [token["id"] for token in idle] == ["jeton-3"]
     assert {token["id"] for token in today} == {"jeton-3"}

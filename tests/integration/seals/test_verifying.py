@@ -136,7 +136,7 @@ def test_an_inserted_record_is_named(sealing: Sealing, records: Records, *, deli
         late = stream_record(added)
         late["dynamodb"]["ApproximateCreationDateTime"] = int(datetime.now(UTC).timestamp())
         sealing.deliver([late])
-    assert findings(sealing) == [f"{named(added)}: it is in no seal: it was added afterwards"]
+    assert findings(sealing) == [f"{named(added)}: it is forged: it is in no seal, and does not bear our MAC"]
 
 
 def test_a_record_inserted_just_now_is_named_after_a_minute(
@@ -152,7 +152,7 @@ def test_a_record_inserted_just_now_is_named_after_a_minute(
 
     verified = audit.verify_settled(sealing.deployment, EVER, wait)
     assert [f"{finding.place}: {finding.what}" for finding in verified.findings] == [
-        f"{named(forged)}: it is in no seal: it was added afterwards"
+        f"{named(forged)}: it is forged: it is in no seal, and does not bear our MAC"
     ]
     assert (verified.entries, verified.pending) == (len(records) + 2, 0)
 
@@ -160,19 +160,19 @@ def test_a_record_inserted_just_now_is_named_after_a_minute(
 def test_an_inserted_record_without_a_uuid_is_named(sealing: Sealing, records: Records) -> None:
     added = records[0] | {"id": "ffff"}
     sealing.cloud.audit.put_item(Item=added)
-    assert findings(sealing) == [f"{named(added)}: it is in no seal: it was added afterwards"]
+    assert findings(sealing) == [f"{named(added)}: it is forged: it is in no seal, and does not bear our MAC"]
 
 
-def test_an_expired_record_is_not_missing_and_one_deleted_before_is(sealing: Sealing) -> None:
+def test_a_record_deleted_before_its_time_is_named_and_one_that_expired_unarchived(sealing: Sealing) -> None:
     (record,) = sealing.make_calls(1)
     expired = with_mac(backdated(record, KEPT_IN_TABLE + timedelta(hours=1)))
     vanished = with_mac(backdated(record, KEPT_IN_TABLE - timedelta(hours=1)))
-    sealing.deliver([stream_record(expired)])
-    assert findings(sealing)[1:] == []  # the first is the record of the call itself
-    sealing.deliver([stream_record(record)])
-    assert findings(sealing) == []
+    day = expired["token_day"][-10:]
+    lost = f"archive/{day}/manifest.json: it is missing, and the table let its day go"
+    sealing.deliver([stream_record(record), stream_record(expired)])
+    assert findings(sealing) == [lost]
     sealing.deliver([stream_record(vanished)])
-    assert findings(sealing) == [f"{named(vanished)}: it was deleted since seal 3"]
+    assert findings(sealing) == [f"{named(vanished)}: it was deleted since seal 2", lost]
 
 
 # ── Seals ────────────────────────────────────────────────────────────────────────────────────────────────────────────
