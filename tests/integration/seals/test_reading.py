@@ -180,7 +180,11 @@ def test_the_use_of_keys_is_read_in_the_archive(history: History, run: Callable[
         created = moment("2026-01-01T00:00:00").isoformat()
         expires = moment("2027-01-01T00:00:00").isoformat()
         history.sealing.cloud.issue_key("dgfip_nombre_parts", id=name, created=created, expires=expires)
-    vars(history.sealing.deployment)["outputs"] |= {"UsagePlanId": "plan", "TokenKeyId": environ["TOKEN_KEY_ID"]}
+    vars(history.sealing.deployment)["outputs"] |= {
+        "UsagePlanId": "plan",
+        "TokenKeyId": environ["TOKEN_KEY_ID"],
+        "Environment": "test",
+    }
     archive_all(history)
     answers = [
         ("keys", "unused-scopes", "jeton-1", "--days", "40", "--json"),
