@@ -138,10 +138,10 @@ def _firsts(stored: Mapping[int, _StoredSeal]) -> dict[int, str]:
     return {number: seal.first for number, seal in stored.items()}
 
 
-def seals_of(deployment: Deployment, period: Period) -> dict[int, Seal]:
-    """Return the readable seals that may hold records of a period, by number."""
+def seals_of(deployment: Deployment, period: Period) -> Iterator[Seal]:
+    """Yield the readable seals that may hold records of a period, in order."""
     stored = _within(_stored_seals(deployment), period)
-    return {found.number: found.seal for found in chain.read(deployment, _firsts(stored)) if found.seal is not None}
+    return (found.seal for found in chain.read(deployment, _firsts(stored)) if found.seal is not None)
 
 
 # ── Verifying ────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -4,13 +4,14 @@ import csv
 import io
 import json
 from base64 import b64encode
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
+from api_particulier.audit import archive
 from api_particulier.audit.merkle import proof
 from api_particulier.audit.seals import Seal
 from api_particulier.audit.verification import named
@@ -19,6 +20,8 @@ from ops import verify_file
 from ops.audit import Period, is_young, leaf_of, of_token, public_key, scan, seals_of
 from ops.deployment import Deployment
 
+_CLOCKS: Final = timedelta(minutes=1)
+"""How far the clocks of two machines may differ."""
 _CSV_INJECTION: Final = ("=", "+", "-", "@", "\t", "\r")
 COLUMNS: Final = (
     *(
@@ -72,23 +75,19 @@ def export(  # noqa: PLR0913 - the selection, each part by its name
     Raise ``ExportError``, and write nothing, when a record is not as it was sealed.
     """
     now = datetime.now(UTC)
-    # The table is read before the seals: a seal made between the two readings only adds records.
+    # The records are read before the seals: a seal made between the two readings only adds records.
     if token is not None:
-        items = of_token(deployment, period, token)
+        items: Iterable[Item] = of_token(deployment, _closed(deployment, period, now), token)
     else:
-        items = list(scan(deployment, period, **({"habilitation": habilitation} if habilitation else {})))
-    seals = seals_of(deployment, period)
-    chosen, pending = _place_in_seals(items, seals, now)
+        items = _every(deployment, period, _closed(deployment, period, now).days, habilitation)
+    placed = _place(items, seals_of(deployment, period), now)
     pem = public_key(deployment)
     if as_csv:
-        content, count = _as_csv(chosen), 0
+        parts, count = _as_csv(placed.records), 0
     else:
-        numbers = range(chosen[0][0], chosen[-1][0] + 1) if chosen else range(0)
-        if missing := [number for number in numbers if number not in seals]:
-            msg = f"seal {missing[0]} is missing: see `audit verify`"
-            raise ExportError(msg)
-        count = len(numbers)
-        document = {
+        placed.check_seals()
+        count = len(placed.seals)
+        selection = {
             "format": verify_file.EXPORT,
             "made_at": now.isoformat(timespec="seconds"),
             "from": period.since.isoformat() if period.since else None,
@@ -96,58 +95,116 @@ def export(  # noqa: PLR0913 - the selection, each part by its name
             "token": token,
             "habilitation": habilitation,
             "public_key": pem,
-            "seals": [{"header": seals[number].header, "signature": seals[number].signature} for number in numbers],
-            "entries": list(_proven(chosen, seals)),
         }
-        content = json.dumps(document, ensure_ascii=False, indent=1).encode() + b"\n"
+        parts = _as_json(selection, placed)
     signature = verify_file.signature_of(output)
-    _write(output, content)
-    _write(signature, json.dumps(_signature(deployment, content, pem), indent=1).encode() + b"\n")
-    return Exported(output, signature, len(chosen), count, pending)
+    digest = _write(output, parts)
+    _write(signature, [json.dumps(_signature(deployment, digest, pem), indent=1).encode() + b"\n"])
+    return Exported(output, signature, len(placed.records), count, placed.pending)
 
 
-def _place_in_seals(
-    items: Iterable[Item], seals: dict[int, Seal], now: datetime
-) -> tuple[list[tuple[int, int, Item]], int]:
-    """Return each record with its seal's number and its index there, in order, and how many have no seal yet."""
-    places = {
-        (token_day, record_id): (number, index)
-        for number, seal in reversed(seals.items())  # the first seal of a record counts
-        for index, (token_day, record_id, _) in enumerate(seal.entries)
-    }
-    placed: list[tuple[int, int, Item]] = []
-    pending = 0
-    for item in items:
-        key = (str(item["token_day"]), str(item["id"]))
-        if key in places:
-            number, index = places[key]
-            if seals[number].entries[index][2] != leaf_of(item):
-                msg = f"{named(key)} was changed since it was sealed: see `audit verify`"
+def _closed(deployment: Deployment, period: Period, now: datetime) -> Period:
+    """Return the part of a period in which there can be records."""
+    first = archive.first_day(deployment.bucket) or now.date()
+    began = datetime.combine(first, time(), UTC)
+    return Period(max(period.since or began, began), min(period.until or now + _CLOCKS, now + _CLOCKS))
+
+
+def _every(deployment: Deployment, period: Period, days: Iterable[date], habilitation: str | None) -> Iterator[Item]:
+    """Yield every record of a period, or those of a habilitation: of the archive, then of the table.
+
+    Raise ``NotProven`` when a day is in neither.
+    """
+    reader, archived = deployment.reader, set[str]()
+    first, last = period.ids
+    for day in days:
+        if archive.find_day(deployment.bucket, day) is None:
+            reader.check_in_table(day)
+            continue
+        archived.add(f"{day}")
+        for record in reader.archived(day):
+            if habilitation in {None, record.get("habilitation")} and first <= record["id"] < last:
+                yield record
+    for item in scan(deployment, period, **({"habilitation": habilitation} if habilitation else {})):
+        if str(item["token_day"]).rpartition("#")[2] not in archived:
+            yield item
+
+
+@dataclass
+class _Placed:
+    """Records in the places that seals give them."""
+
+    records: list[tuple[int, int, Item, list[str]]] = field(default_factory=list)
+    """The number of the seal, the index there, the record and its path."""
+    seals: dict[int, bytes] = field(default_factory=dict)
+    """The headers and signatures from the first seal concerned to the last, in JSON."""
+    skipped: set[int] = field(default_factory=set)
+    """The objects that these seals step over."""
+    pending: int = 0
+
+    def check_seals(self) -> None:
+        """Raise ``ExportError`` when a seal is missing between two."""
+        numbers = range(min(self.seals, default=1), max(self.seals, default=0) + 1)
+        if missing := [number for number in numbers if number not in self.seals | dict.fromkeys(self.skipped)]:
+            msg = f"seal {missing[0]} is missing: see `audit verify`"
+            raise ExportError(msg)
+
+
+def _place(items: Iterable[Item], seals: Iterable[Seal], now: datetime) -> _Placed:
+    """Place records in the seals, which are read one after the other; the first seal of a record counts."""
+    waiting = {(str(item["token_day"]), str(item["id"])): item for item in items}
+    placed = _Placed()
+    last = 0
+    for seal in seals:
+        leaves = [leaf for _, _, leaf in seal.entries]
+        for index, (token_day, record_id, leaf) in enumerate(seal.entries):
+            item = waiting.pop((token_day, record_id), None)
+            if item is not None and leaf != leaf_of(item):
+                msg = f"{named((token_day, record_id))} was changed since it was sealed: see `audit verify`"
                 raise ExportError(msg)
-            placed.append((number, index, item))
-        elif is_young(key, now):
-            pending += 1
-        else:
+            if item is not None:
+                placed.records.append((seal.number, index, item, proof(leaves, index)))
+                last = seal.number
+        if placed.records:
+            placed.seals[seal.number] = _json({"header": seal.header, "signature": seal.signature})
+            placed.skipped |= seal.skipped.keys()
+    placed.seals = {number: seal for number, seal in placed.seals.items() if number <= last}
+    for key in waiting:
+        if not is_young(key, now):
             msg = f"{named(key)} is in no seal: see `audit verify`"
             raise ExportError(msg)
-    placed.sort(key=lambda place: place[:2])
-    return placed, pending
+    placed.pending = len(waiting)
+    return placed
 
 
-def _proven(chosen: Iterable[tuple[int, int, Item]], seals: Mapping[int, Seal]) -> Iterator[dict[str, Any]]:
-    for number, index, item in chosen:
-        leaves = [sealed_leaf for _, _, sealed_leaf in seals[number].entries]
-        yield {"entry": item, "seal": number, "index": index, "path": proof(leaves, index)}
+def _as_json(selection: Mapping[str, Any], placed: _Placed) -> Iterator[bytes]:
+    """Yield the parts of the document, which is never whole in memory."""
+    yield json.dumps(selection, ensure_ascii=False, indent=1).encode().removesuffix(b"\n}")
+    yield b',\n "seals": ['
+    for number, seal in enumerate(placed.seals.values()):
+        yield (b",\n  " if number else b"\n  ") + seal
+    yield b'\n ],\n "entries": ['
+    for number, (seal_number, index, item, path) in enumerate(placed.records):
+        entry = {"entry": item, "seal": seal_number, "index": index, "path": path}
+        yield (b",\n  " if number else b"\n  ") + _json(entry)
+    yield b"\n ]\n}\n"
 
 
-def _as_csv(chosen: Sequence[tuple[int, int, Item]]) -> bytes:
+def _json(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False).encode()
+
+
+def _as_csv(records: Iterable[tuple[int, int, Item, list[str]]]) -> Iterator[bytes]:
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore")
     writer.writeheader()
-    for number, index, item in chosen:
+    for number, index, item, _ in records:
         row = item | {"seal": number, "index": index}
         writer.writerow({name: _cell(row.get(name)) for name in COLUMNS})
-    return text.getvalue().encode()
+        yield text.getvalue().encode()
+        text.seek(0)
+        text.truncate()
+    yield text.getvalue().encode()
 
 
 def _cell(value: object) -> str:
@@ -156,8 +213,7 @@ def _cell(value: object) -> str:
     return f"'{text}" if text.startswith(_CSV_INJECTION) else text
 
 
-def _signature(deployment: Deployment, content: bytes, pem: str) -> dict[str, str]:
-    digest = sha256(content).hexdigest()
+def _signature(deployment: Deployment, digest: str, pem: str) -> dict[str, str]:
     signed = deployment.kms.sign(
         KeyId=deployment.outputs["SealKeyId"],
         Message=f"{verify_file.SIGNATURE}\n{digest}".encode(),
@@ -172,6 +228,12 @@ def _signature(deployment: Deployment, content: bytes, pem: str) -> dict[str, st
     }
 
 
-def _write(path: Path, content: bytes) -> None:
+def _write(path: Path, parts: Iterable[bytes]) -> str:
+    """Write a file for its author alone; return its SHA-256."""
     path.touch(mode=0o600)
-    path.write_bytes(content)
+    digest = sha256()
+    with path.open("wb") as file:
+        for part in parts:
+            digest.update(part)
+            file.write(part)
+    return digest.hexdigest()

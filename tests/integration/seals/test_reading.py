@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from os import environ
+from pathlib import Path
 
 import boto3
 import pytest
@@ -15,6 +16,7 @@ from api_particulier.audit.access_log import Accesses
 from api_particulier.audit.bucket import Bucket, NotProven, compress, lines_of
 from api_particulier.audit.canonical_json import canonical_json
 from api_particulier.dynamodb import Table
+from ops import verify_file
 from ops.cli.main import main
 from ops.deployment import Deployment
 from tests.support.history import History, noon
@@ -97,6 +99,29 @@ def test_answers_are_the_same_once_archived_and_gone_from_the_table(
     assert (len(of_token), len(of_citizen)) == (20, 20)
     assert {record["kind"] for record in of_citizen} == {"dataset", "citizen"}
     assert all("mac" in record for record in of_citizen)
+
+
+@pytest.mark.parametrize("chosen", [("--habilitation", "habilitation-2"), ("--token", "jeton-1"), ()])
+@pytest.mark.parametrize("kind", ["json", "csv"])
+def test_an_export_is_the_same_once_archived_and_gone_from_the_table(
+    history: History, run: Callable[..., Result], tmp_path: Path, chosen: tuple[str, ...], kind: str
+) -> None:
+    def export(name: str) -> bytes:
+        output = tmp_path / name
+        period = ("--from", "2026-10-10", "--to", "2026-11-13", "--format", kind)
+        done = run("audit", "export", *period, *chosen, "--output", str(output))
+        assert done.exit_code == 0, done.output
+        assert (
+            verify_file.verify(output).entries
+            == {(): 24, "--token": 16, "--habilitation": 4}[chosen[0] if chosen else ()]
+        )
+        return b"".join(line for line in output.read_bytes().splitlines() if b"made_at" not in line)
+
+    before = export("before")
+    archive_all(history)
+    assert export("archived") == before
+    empty_table(history)
+    assert export("gone") == before
 
 
 def test_a_verification_gives_the_same_once_archived_and_gone_from_the_table(
