@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from hashlib import sha256
 from typing import Any
 
+import time_machine
 from uuid6 import UUID
 
 from api_particulier.audit import archive, pseudonyms
@@ -78,7 +79,8 @@ class History:
         )["Signature"]
         seal = Seal(made, b64encode(signature).decode(), entries)
         self.bucket.put_once(records_key(digest), content, datetime.now(UTC) + timedelta(days=46))
-        self.sealing.s3.put_object(Bucket=self.bucket.name, Key=key_of(seal.number), Body=seal.to_bytes())
+        with time_machine.travel(at, tick=False):  # the date of the object is that of the seal
+            self.sealing.s3.put_object(Bucket=self.bucket.name, Key=key_of(seal.number), Body=seal.to_bytes())
         self.last = seal
         self.lines += lines
         return seal
