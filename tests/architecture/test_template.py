@@ -94,6 +94,8 @@ RIGHTS: Final[dict[str, dict[str, set[str] | frozenset[str]]]] = {
         "s3:PutObjectRetention /records/*": {"AuditSeals"},
         "s3:GetObject /records/*": {"AuditArchive", "AuditVerification"},
         "s3:GetObject /archive/*": {"AuditArchive", "AuditVerification"},
+        "s3:GetObject /checkpoints/*": {"AuditSeals"},
+        "s3:PutObject /checkpoints/*": {"AuditSeals"},
         "s3:GetObject /usage/*": {"AuditArchive", "AuditVerification"},
         "s3:GetObject /access/*": {"AuditArchive", "CitizenAccess"},
         **{
@@ -102,7 +104,11 @@ RIGHTS: Final[dict[str, dict[str, set[str] | frozenset[str]]]] = {
             for folder in ("archive", "usage", "access")
         },
     },
-    "SealKey": {"kms:Sign": {"AuditSeals"}, "kms:Verify": {"AuditSeals", "AuditVerification"}},
+    "SealKey": {
+        "kms:Sign": {"AuditSeals"},
+        "kms:Verify": {"AuditSeals", "AuditVerification"},
+        "kms:GetPublicKey": {"AuditSeals"},
+    },
     "TokenKey": {"kms:VerifyMac": DATASETS | {"Introspect"}, "kms:GenerateMac": {"DatapassWebhook", "KeyLink"}},
     "EntryKey": {"kms:GenerateMac": AUDITED | {"AuditSeals"}},
     "OperatorKey": {"kms:GenerateMac": {"AuditSeals"}},
@@ -138,6 +144,7 @@ NAMED_LATER: Final = {
     "SealsBucket /seals/*": "an object is named by the seal's number",
     "SealsBucket /records/*": "an object is named by its hash",
     "SealsBucket /archive/*": "an object is named by its day and tokens",
+    "SealsBucket /checkpoints/*": "an object is named by its hour",
     "SealsBucket /usage/*": "an object is named by its day",
     "SealsBucket /access/*": "an object is named by its month and citizens",
     "apigateway /apikeys/*": "a gateway's key is named when it is made",

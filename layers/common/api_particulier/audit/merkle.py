@@ -17,7 +17,7 @@ def root(leaves: Sequence[str]) -> str:
     if len(leaves) == 1:
         return leaves[0]
     split = _split(len(leaves))
-    return _node(root(leaves[:split]), root(leaves[split:]))
+    return node(root(leaves[:split]), root(leaves[split:]))
 
 
 def proof(leaves: Sequence[str], index: int) -> list[str]:
@@ -35,5 +35,6 @@ def _split(count: int) -> int:
     return 1 << (count - 1).bit_length() - 1
 
 
-def _node(left: str, right: str) -> str:
+def node(left: str, right: str) -> str:
+    """Return the hash of two nodes."""
     return sha256(b"\1" + bytes.fromhex(left) + bytes.fromhex(right)).hexdigest()

@@ -1,0 +1,116 @@
+"""Checkpoints: a signed head of the tree of all seals, every hour, that others can witness with standard tools.
+
+A checkpoint is a signed note (https://c2sp.org/tlog-checkpoint, https://c2sp.org/signed-note). Its tree is that of RFC
+6962 over the hashes of the seals, in the order of the chain. Its extension lines hold what the next one goes on from:
+the last seal, and the roots of the perfect subtrees.
+"""
+
+from base64 import b64decode, b64encode
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import Final, Self
+
+from api_particulier.audit import chain
+from api_particulier.audit.merkle import node
+from api_particulier.aws import kms, s3
+from api_particulier.settings import settings
+
+PREFIX: Final = "checkpoints/"
+_SEALS: Final = 2000
+"""Seals that a checkpoint adds, at most; the next one goes on."""
+
+
+@dataclass(frozen=True)
+class Tree:
+    """The tree over the first seals of the chain."""
+
+    number: int = 0
+    """Of the last seal; 0 before the first."""
+    size: int = 0
+    peaks: tuple[str, ...] = ()
+    """The roots of its perfect subtrees, from the largest to the smallest."""
+
+    @property
+    def root(self) -> str:
+        """The root of a tree of at least one seal, 64 hexadecimal digits."""
+        *left, found = self.peaks
+        for peak in reversed(left):
+            found = node(peak, found)
+        return found
+
+    def add(self, number: int, seal_hash: str) -> Self:
+        """Return the tree with one more seal."""
+        added = sha256(b"\0" + bytes.fromhex(seal_hash)).hexdigest()
+        peaks, size = list(self.peaks), self.size
+        while size & 1:
+            added, size = node(peaks.pop(), added), size >> 1
+        return type(self)(number, self.size + 1, (*peaks, added))
+
+    def text(self, origin: str) -> str:
+        """Return the text of the note."""
+        lines = [origin, f"{self.size}", b64encode(bytes.fromhex(self.root)).decode()]
+        return "\n".join([*lines, f"seal {self.number}", *(f"peak {peak}" for peak in self.peaks), ""])
+
+    @classmethod
+    def from_text(cls, text: str) -> Self:
+        """Read the text of a note; raise ``ValueError`` when it is none of ours."""
+        _, size, _, seal, *peaks = text.splitlines()
+        return cls(int(seal.removeprefix("seal ")), int(size), tuple(peak.removeprefix("peak ") for peak in peaks))
+
+
+def publish(now: datetime) -> str | None:
+    """Write the checkpoint of an hour, once; return its key, or None when no seal was added since the last one."""
+    before = tree = _last(now)
+    for number in range(tree.number + 1, tree.number + 1 + _SEALS):
+        seal = chain.find(number)
+        if seal is not None:
+            tree = tree.add(number, seal.hash)
+        elif number > tree.number + 10:  # no object, or some that the next seal steps over
+            break
+    if tree == before:
+        return None
+    key = f"{PREFIX}{now.astimezone(UTC):%Y-%m-%dT%H}.txt"
+    chain.put(key, _signed(tree.text(_origin())).encode(), ContentType="text/plain; charset=utf-8")
+    return key
+
+
+def _last(now: datetime) -> Tree:
+    """Return the tree of the last checkpoint that we signed; an empty one when there is none."""
+    for since in (f"{now - timedelta(days=2):%Y-%m-%d}", ""):
+        pages = (
+            s3()
+            .get_paginator("list_objects_v2")
+            .paginate(Bucket=settings().seals_bucket, Prefix=PREFIX, StartAfter=f"{PREFIX}{since}")
+        )
+        keys = [listed["Key"] for page in pages for listed in page.get("Contents", [])]
+        for key in reversed(keys):
+            note = s3().get_object(Bucket=settings().seals_bucket, Key=key)["Body"].read().decode(errors="replace")
+            text, _, signature = note.partition("\n\n")
+            if _is_ours(f"{text}\n", signature):
+                return Tree.from_text(f"{text}\n")
+    return Tree()
+
+
+def _origin() -> str:
+    return f"api-particulier-{settings().environment}/seals"
+
+
+def _signed(text: str) -> str:
+    """Return a note: the text, an empty line, and our line of signature."""
+    signature = kms().sign(**chain.signed(sha256(text.encode()).hexdigest()))["Signature"]
+    return f"{text}\n— {_origin()} {b64encode(_key_id() + signature).decode()}\n"
+
+
+def _is_ours(text: str, line: str) -> bool:
+    try:
+        signature = b64decode(line.rpartition(" ")[2].strip(), validate=True)[4:]
+        verified = kms().verify(**chain.signed(sha256(text.encode()).hexdigest()), Signature=signature)
+    except (kms().exceptions.KMSInvalidSignatureException, LookupError, ValueError):
+        return False
+    return bool(verified["SignatureValid"]) and text.startswith(f"{_origin()}\n")
+
+
+def _key_id() -> bytes:
+    """Return the id of an ECDSA key in a signed note: the beginning of the hash of its DER."""
+    return sha256(kms().get_public_key(KeyId=settings().seal_key_id)["PublicKey"]).digest()[:4]

@@ -1,0 +1,75 @@
+"""Every hour the function of seals publishes the head of the chain as a signed note that standard tools can check."""
+
+import importlib
+from base64 import b64decode, b64encode
+from datetime import UTC, datetime
+from hashlib import sha256
+
+import pytest
+import time_machine
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
+
+from api_particulier.audit.merkle import root
+from ops import audit
+from tests.support.function import new_environment
+from tests.support.sealing import BUCKET, Sealing
+
+pytestmark = pytest.mark.slow
+
+
+def publish(hour: int) -> None:
+    new_environment()
+    with time_machine.travel(datetime(2026, 11, 27, hour, tzinfo=UTC), tick=False):
+        importlib.import_module("functions.audit_seals.app").lambda_handler({"source": "aws.events"}, None)
+
+
+def checkpoints(sealing: Sealing) -> list[str]:
+    found = sealing.s3.list_objects_v2(Bucket=BUCKET, Prefix="checkpoints/").get("Contents", [])
+    return [sealing.s3.get_object(Bucket=BUCKET, Key=item["Key"])["Body"].read().decode() for item in found]
+
+
+def expected_root(sealing: Sealing, size: int) -> str:
+    leaves = [sha256(b"\0" + bytes.fromhex(seal.hash)).hexdigest() for seal in sealing.seals()[:size]]
+    return b64encode(bytes.fromhex(root(leaves))).decode()
+
+
+def test_a_checkpoint_is_a_signed_note_of_the_tree_of_seals(sealing: Sealing) -> None:
+    for _ in range(3):
+        sealing.make_sealed_calls(1)
+    publish(9)
+    (note,) = checkpoints(sealing)
+    text, _, signature = note.partition("\n\n")
+    origin, size, head, *_ = text.splitlines()
+    assert (origin, size, head) == ("api-particulier-local/seals", "3", expected_root(sealing, 3))
+    dash, name, encoded = signature.split()
+    assert (dash, name) == ("\N{EM DASH}", origin)
+    key = load_pem_public_key(audit.public_key(sealing.deployment).encode())
+    assert isinstance(key, EllipticCurvePublicKey)
+    signed = b64decode(encoded)
+    assert signed[:4] == sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()[:4]
+    key.verify(signed[4:], f"{text}\n".encode(), ECDSA(SHA256()))
+
+
+def test_each_hour_goes_on_from_the_one_before_and_an_hour_without_a_seal_has_none(sealing: Sealing) -> None:
+    publish(7)
+    assert checkpoints(sealing) == []
+    for hour in range(8, 15):
+        sealing.make_sealed_calls(1)
+        publish(hour)
+        publish(hour)
+    publish(15)
+    notes = [note.splitlines()[1:3] for note in checkpoints(sealing)]
+    assert notes == [[f"{size}", expected_root(sealing, size)] for size in range(1, 8)]
+
+
+def test_a_checkpoint_that_we_did_not_sign_is_not_gone_on_from(sealing: Sealing) -> None:
+    sealing.make_sealed_calls(1)
+    publish(8)
+    (note,) = checkpoints(sealing)
+    forged = note.replace("seal 1\n", "seal 0\n")
+    sealing.s3.put_object(Bucket=BUCKET, Key="checkpoints/2026-11-27T09.txt", Body=forged.encode())
+    sealing.make_sealed_calls(1)
+    publish(10)
+    assert checkpoints(sealing)[-1].splitlines()[1:3] == ["2", expected_root(sealing, 2)]
