@@ -60,7 +60,7 @@ def test_the_collection_runs_by_its_own_runner(stack: Stack, tmp_path: Path) -> 
     if not NEWMAN.exists():
         pytest.skip("newman is not installed: make client")
     report = tmp_path / "report.json"
-    variables = [f"url={base_url(stack)}", f"cle={stack.api_key}"]
+    variables = [f"url={base_url(stack)}", f"url_v3={stack.description['v3_url']}", f"cle={stack.api_key}"]
     done = subprocess.run(
         [
             *(ROOT / ".local/tools/node/bin/node", NEWMAN, "run", ROOT / "docs/collection.json"),

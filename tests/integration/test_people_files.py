@@ -21,7 +21,7 @@ def test_good_files_are_read(people: Path) -> None:
     assert simulators.unreadable(people) == []
 
 
-@pytest.mark.parametrize("file", ["avis.toml", "familles.toml"])
+@pytest.mark.parametrize("file", sorted(path.name for path in simulators.PEOPLE.glob("*.toml")))
 @pytest.mark.parametrize(
     "text", [f'numero = "{SECRET}', f"[[personne]]\nnumeroFiscal = {SECRET}", "[[famille]]\nx = 1", ""]
 )
