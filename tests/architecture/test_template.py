@@ -35,7 +35,7 @@ DGFIP = frozenset(
 )
 CAF = frozenset(name for name, function in FUNCTIONS.items() if {"Ref": "CafPolicy"} in function.get("Policies", []))
 DSS = frozenset(name for name in DATASETS if name.startswith("Dss"))
-AUDITED = DATASETS | {"Introspect", "CitizenAccess", "TokenSuspension"}
+AUDITED = DATASETS | {"Introspect", "CitizenAccess", "TokenSuspension", "AuditHeartbeat"}
 
 # ── Rights ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 

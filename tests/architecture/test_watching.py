@@ -27,7 +27,9 @@ PER_MINUTE: Final = {
     "TokenTamperedAlarm",
 }
 """What must be known at once, at its first occurrence."""
-HEARTBEATS: Final = {"ProbesSilentAlarm", "AuditArchiveAlarm", "AuditVerificationAlarm"}
+HEARTBEATS: Final = {
+    *("ProbesSilentAlarm", "SealsSilentAlarm", "StatisticsSilentAlarm", "AuditArchiveAlarm", "AuditVerificationAlarm"),
+}
 """The alarms that ring when their metric is missing: what it measures has stopped."""
 PAGING: Final = {
     *("ServiceDownAlarm", "ErrorBudgetAlarm", "AuditUnavailableAlarm", "AuditStreamAlarm", "AuditTamperingAlarm"),

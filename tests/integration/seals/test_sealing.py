@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from hashlib import sha256
+from importlib import import_module
 from typing import Any, override
 from uuid import uuid4
 
@@ -361,3 +362,19 @@ def test_the_wait_of_the_oldest_record_is_measured(sealing: Sealing, capfd: pyte
     assert measured["SealedEntries"] == [2.0]
     (dimensions,) = measured["_aws"]["CloudWatchMetrics"][0]["Dimensions"]
     assert sorted(dimensions) == ["environment", "service"]  # those of the alarm
+
+
+def test_the_heartbeat_of_a_minute_is_sealed_measured_and_no_call(
+    sealing: Sealing, capfd: pytest.CaptureFixture[str]
+) -> None:
+    import_module("functions.audit_heartbeat.app").lambda_handler({}, None)
+    (record,) = sealing.cloud.audit_records()
+    assert record["kind"] == record["dataset"] == "heartbeat"
+    assert not record.keys() & {"token", "citizen", "address", "status"}
+    sealing.deliver([stream_record(record)])
+    (seal,) = sealing.seals()
+    assert seal.header["counts"] == {}
+    lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    for metric in ("HeartbeatsSealed", "SealsCounted"):  # what the alarms miss when they ring
+        assert [line[metric] for line in lines if metric in line] == [[1]]
+    assert not [line for line in lines if line.get("event") == "audit_tampered"]
