@@ -370,7 +370,7 @@ def test_a_healthy_provider_costs_one_read_a_second_and_no_write(
         assert call(key).status == 200
         clock.now += 0.1
     assert len(dgfip.requests) == 31
-    assert {operation for operation, _ in requests} == {"GetItem", "PutItem", "GenerateMac"}
+    assert {operation for operation, _ in requests} == {"GetItem", "PutItem", "GenerateMac", "VerifyMac"}
     assert requests.count(("GetItem", "stats")) == 3
 
 
