@@ -141,11 +141,12 @@ def test_the_probes_succeed_and_the_status_shows_what_is_not_configured(log: Log
     assert {name: provider["etat"] for name, provider in found["fournisseurs"].items()} == {
         "dgfip": "disponible",
         "caf": "non_configure",
+        "dss": "non_configure",
     }
     assert found["jeuxDeDonnees"]["quotient_familial"]["etat"] == "non_configure"
     assert found["fournisseurs"]["caf"]["disponibilite30j"] is None  # no probe was sent
     assert found["incidents"] == []
-    assert log.unusable() == {("CafCertificate", "empty"), ("ProbeIdentities", "empty")}
+    assert log.unusable() == {(name, "empty") for name in ("CafCertificate", "ProbeIdentities", "ApiSecuClient")}
 
 
 @pytest.mark.usefixtures("dgfip")
@@ -155,7 +156,8 @@ def test_the_probes_succeed_with_malformed_secrets(secrets: Any, log: Log, value
         secrets.put_secret_value(SecretId=name, SecretString=value)
     probe()
     assert status_now()["fournisseurs"]["caf"]["etat"] == "non_configure"
-    assert log.unusable() == {("CafCertificate", "malformed"), ("ProbeIdentities", "malformed")}
+    malformed = {("CafCertificate", "malformed"), ("ProbeIdentities", "malformed")}
+    assert log.unusable() == malformed | {("ApiSecuClient", "empty")}
 
 
 def test_a_ping_of_the_caf_gives_its_state_to_the_callers_of_the_same_minute_too(log: Log) -> None:
