@@ -246,7 +246,9 @@ def test_a_changed_secret_is_read_by_a_new_environment(town: Town) -> None:
 
 
 @pytest.mark.parametrize(
-    "signed", [None, signature(BODY + b" "), signature(BODY, "another secret"), signature(BODY, "")]
+    "signed",
+    [None, signature(BODY + b" "), signature(BODY, "another secret"), signature(BODY, "")],
+    ids=["nothing", "another body", "another secret", "no secret"],
 )
 def test_a_message_that_datapass_did_not_sign_is_not_replayed(town: Town, signed: str | None) -> None:
     town.set_aside(BODY.decode(), signed)

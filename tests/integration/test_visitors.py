@@ -35,17 +35,18 @@ def paths() -> list[Path]:
         if event["Type"] == "Api" and "ApiKeyRequired" in event["Properties"].get("Auth", {})
     ]
     keyless = {(route["Method"].upper(), route["Path"]) for _, route in routes}
-    found = [
-        path
-        for path in sorted((ROOT / "events").rglob("*.json"))
-        if door(json.loads(path.read_text())) in keyless or path.parent.name == "key_authorizer"
-    ]
-    assert len(found) == len(keyless) + 1
-    return found
+    events = {path: json.loads(path.read_text()) for path in sorted((ROOT / "events").rglob("*.json"))}
+    served = {route: [path for path, event in events.items() if is_served(event, *route)] for route in keyless}
+    assert all(served.values())
+    return sorted({path for found in served.values() for path in found}) + list(
+        (ROOT / "events/key_authorizer").iterdir()
+    )
 
 
-def door(event: Event) -> tuple[Any, Any]:
-    return event.get("httpMethod"), event.get("resource")
+def is_served(event: Event, method: str, path: str) -> bool:
+    """Return whether an event is of a route; a HEAD is a GET without its body."""
+    methods = {"ANY": {"GET", "POST"}, "HEAD": {"GET"}}.get(method, {method})
+    return event.get("resource") == path and event.get("httpMethod") in methods
 
 
 def replaced(field: str, value: Any) -> Callable[[Event], Event]:
