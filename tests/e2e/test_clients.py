@@ -53,7 +53,7 @@ def test_the_generated_client_plays_the_journey_of_a_town(stack: Stack, tmp_path
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == ["Ville de démonstration", "37960 3.0", "401 True access_denied"]
+    assert done.stdout.splitlines() == ["Ville de démonstration", "37960 3", "401 True access_denied"]
 
 
 def test_the_collection_runs_by_its_own_runner(stack: Stack, tmp_path: Path) -> None:
