@@ -4,8 +4,8 @@ import fcntl
 import json
 import os
 import platform
-import shutil
 import socket
+import subprocess
 import sys
 import time
 from collections import deque
@@ -163,7 +163,21 @@ class LocalStack:
     def _stop(self) -> None:
         self.processes.stop_all()
         self.file.unlink(missing_ok=True)
-        shutil.rmtree(self.folder / "tmp", ignore_errors=True)
+        self._discard_files()
+
+    def _discard_files(self) -> None:
+        """Remove the files of the embedded cloud, behind the command: each environment has a copy of the layer."""
+        scratch = self.folder / "tmp"
+        if scratch.exists():
+            scratch.rename(self.folder / f"ended-{token_hex(4)}")
+        if ended := [str(path) for path in self.folder.glob("ended-*")]:
+            subprocess.Popen(
+                ["/bin/rm", "-rf", *ended],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
