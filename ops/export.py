@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from api_particulier.audit import archive
 from api_particulier.audit.merkle import proof
+from api_particulier.audit.reader import in_order
 from api_particulier.audit.seals import Seal
 from api_particulier.audit.verification import named
 from api_particulier.dynamodb import Item
@@ -127,7 +128,7 @@ def _every(deployment: Deployment, period: Period, days: Iterable[date], habilit
                 yield record
     for item in scan(deployment, period, **({"habilitation": habilitation} if habilitation else {})):
         if str(item["token_day"]).rpartition("#")[2] not in archived:
-            yield item
+            yield in_order(item)
 
 
 @dataclass

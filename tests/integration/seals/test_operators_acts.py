@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from api_particulier.audit import mac
 from ops.cli.main import main
 from ops.deployment import Deployment
-from tests.support.cloud import Cloud
+from tests.support.cloud import SEALS_BUCKET, Cloud
 from tests.support.sealing import Sealing, stream_record
 
 TOWN = ("--organisation", "VILLE EXEMPLE", "--siret", "13002526500013")
@@ -31,6 +31,9 @@ def operator(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Cloud:
         "HabilitationsTable": "habilitations",
         "PseudonymKeyIds": environ["PSEUDONYM_KEY_ID"],
         "OperatorKeyId": environ["OPERATOR_KEY_ID"],
+        "TokenKeyId": environ["TOKEN_KEY_ID"],
+        "SealsBucket": SEALS_BUCKET,
+        "Environment": "test",
     }
     monkeypatch.setattr(Deployment, "on_local_stack", lambda *_: on)
     return cloud
