@@ -57,7 +57,7 @@ class Restored:
     source_items: int
     """Number of items of the table in use, now."""
     verification: audit.Verification | None
-    """Of the audit, up to a minute before ``at``: a record is written some time after its own date."""
+    """Of the audit, from the first record that a table keeps to a minute before ``at``."""
 
 
 def restore(deployment: Deployment, table: str, at: datetime | None, name: str | None, report: Report) -> Restored:
@@ -89,7 +89,9 @@ def restore(deployment: Deployment, table: str, at: datetime | None, name: str |
     report("Counting and checking.")
     verification = None
     if table == "audit":
-        verification = audit.verify(deployment.using(AuditTable=name), audit.Period(until=at - MAX_SEAL_DELAY))
+        verification = audit.verify(
+            deployment.using(AuditTable=name), audit.Period(datetime.now(UTC) - KEPT_IN_TABLE, at - MAX_SEAL_DELAY)
+        )
     stream = dynamodb.describe_table(TableName=name)["Table"].get("LatestStreamArn")
     return Restored(source, name, at, stream, _count(dynamodb, name), _count(dynamodb, source), verification)
 
