@@ -76,10 +76,10 @@ def test_the_keyboard_reaches_the_content_first_and_opens_the_menu_of_a_phone(st
 def test_the_documentation_calls_the_api_that_serves_it(stack: Stack, visitor: Visit) -> None:
     page = visitor.open(site(stack, "documentation"))
     page.get_by_role("button", name="S’identifier").click()
-    page.locator(".auth-container input").fill(stack.api_key)
+    page.locator("#api_key_value").fill(stack.api_key)
     visitor.check("site-documentation-cle")
-    page.locator(".auth-btn-wrapper .authorize").click()
-    page.locator(".btn-done").click()
+    page.locator(".auth-btn-wrapper .authorize").first.click()
+    page.locator(".btn-done").first.click()
     operation = page.locator(".opblock", has=page.locator('[data-path="/api/v2/revenu-fiscal-reference"]'))
     operation.locator(".opblock-summary-control").click()
     operation.get_by_role("button", name="Interroger").click()
