@@ -13,7 +13,7 @@ from tests.support.template import ROOT
 pytestmark = pytest.mark.slow
 
 PAGE = (ROOT / "docs/adding-a-dataset.md").read_text()
-COPIED = ("bench", "docs", "events", "functions", "layers", "ops", "release", "sandbox", "tests", "website")
+COPIED = ("clients", "bench", "docs", "events", "functions", "layers", "ops", "release", "sandbox", "tests", "website")
 FILES = ("README.md", "contract.md", "dashboard.json", "pyproject.toml", "template.yaml")
 AFTER_THE_DATASETS = "\n  # ── What several functions may do"
 
