@@ -12,7 +12,7 @@ import time_machine
 from api_particulier.v3_errors import KINDS, code_of, kinds_of
 from sandbox.simulators.api_secu import FUNDS
 from tests.support import openapi, wire
-from tests.support.api_secu import Gate, call
+from tests.support.api_secu import EVERY_SCOPE, Gate, call
 from tests.support.cloud import Cloud
 from tests.support.function import Response, call_api, new_environment
 
@@ -206,17 +206,36 @@ def test_an_announced_maintenance_is_36020_until_its_end(cloud: Cloud, key: str,
     assert gate.questions == []
 
 
+NAMES = ("Abgrall", "Bescond", "Corre", "Donval", "Evenou")
+
+
+def call_about_five_people_from_two_callers(cloud: Cloud, key: str) -> None:
+    """Make the calls whose failures open a circuit: those of a caller, or about a person, alone do not."""
+    keys = (key, cloud.issue_key(*EVERY_SCOPE))
+    for number, name in enumerate(NAMES):
+        call(BENEFIT, keys[number % 2], nomNaissance=name)
+
+
 def test_a_benefit_that_fails_opens_its_own_circuit(cloud: Cloud, key: str, gate: Gate) -> None:
     gate.status, gate.body = 503, b""
-    for _ in range(5):
-        call(BENEFIT, key)
+    call_about_five_people_from_two_callers(cloud, key)
     response = call(BENEFIT, key)
     assert (only(response)["code"], len(gate.questions)) == ("36001", 5)
     assert only(response)["meta"]["retry_in"] > 0
     gate.status, gate.body = 200, {"indicateur": "NON_BENEFICIAIRE"}
     assert call("prime_activite", key).status == 200
     item = cloud.stats.get_item(Key={"pk": f"provider#dss#{BENEFIT}", "sk": "health"})["Item"]
-    assert "failed" in item  # one caller's failures: it waits, and the circuit is closed for the others
+    assert "open_until" in item
+
+
+def test_the_failures_of_one_caller_about_one_person_open_no_circuit(cloud: Cloud, key: str, gate: Gate) -> None:
+    gate.status, gate.body = 503, b""
+    for _ in range(6):
+        call(BENEFIT, key)
+    assert len(gate.questions) == 5  # it waits, and the others do not
+    assert "open_until" not in cloud.stats.get_item(Key={"pk": f"provider#dss#{BENEFIT}", "sk": "health"})["Item"]
+    gate.status, gate.body = 200, {"indicateur": "NON_BENEFICIAIRE"}
+    assert call(BENEFIT, cloud.issue_key(*EVERY_SCOPE), nomNaissance="Corre").status == 200
 
 
 @pytest.mark.parametrize("number", [40409, 40406, 40401, 40013])
@@ -229,10 +248,10 @@ def test_a_refusal_of_the_gate_opens_no_circuit(key: str, gate: Gate, number: in
 
 def test_tokens_have_a_circuit_of_their_own(cloud: Cloud, key: str, gate: Gate) -> None:
     gate.token_status, gate.token_body = 503, b""
-    for _ in range(6):
-        call(BENEFIT, key)
+    call_about_five_people_from_two_callers(cloud, key)
+    call(BENEFIT, key)
     assert len(gate.token_requests) == 5
-    assert "failed" in cloud.stats.get_item(Key={"pk": "provider#dss", "sk": "health"})["Item"]
+    assert "open_until" in cloud.stats.get_item(Key={"pk": "provider#dss", "sk": "health"})["Item"]
 
 
 # ── The catalogue ────────────────────────────────────────────────────────────────────────────────────────────────────
