@@ -194,6 +194,6 @@ class Deployment:
 
     def client(self, service: Any) -> Any:
         """Return a client of a service."""
-        # Some commands read from 16 threads: a connection for each.
-        config = Config(max_pool_connections=16)
+        # Some commands read from 16 threads, of several objects at once: a connection for each.
+        config = Config(max_pool_connections=64)
         return self.session.client(service, endpoint_url=self.endpoint_url, config=config)

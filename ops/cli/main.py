@@ -1,12 +1,14 @@
 """The ``api-particulier`` command. Exit codes: 0 done, 1 could not be done, 2 the command line is wrong."""
 
 import json
+import logging
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 import click
 
+from api_particulier.observability import SERVICE
 from ops.cli.audit import audit
 from ops.cli.citizens import citizen
 from ops.cli.cost import cost
@@ -44,3 +46,13 @@ def main() -> None:
 
 for command in (keys, habilitations, audit, citizen, stats, status, doctor, restore, cost):
     main.add_command(command)
+
+
+def run() -> None:
+    """Run the command as its own process: its standard output has its answer alone, and logs go to standard error."""
+    for logger in (logging.getLogger(), logging.getLogger(SERVICE)):
+        formatters = [handler.formatter for handler in logger.handlers]
+        logger.handlers[:] = [logging.StreamHandler()]
+        logger.handlers[0].setFormatter(formatters[0] if formatters else None)
+        logger.handlers[0].setLevel(logging.WARNING)
+    main()

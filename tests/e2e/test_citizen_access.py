@@ -17,6 +17,11 @@ OTHER_FAMILY = caf.familles(PEOPLE / "familles.toml")[3]
 OTHER_FAMILY_NUMBERS = {"numeroAllocataire": OTHER_FAMILY.numero_allocataire, "codePostal": OTHER_FAMILY.code_postal}
 
 
+def by_towns(body: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the rows of an access log without the operator's own readings."""
+    return [access for access in body["acces"] if access["jeuDeDonnees"] != "operator"]
+
+
 def log(stack: Stack, numbers: dict[str, str], status: int = 200) -> Any:
     response = requests.get(f"{stack.api_url}/citoyen/acces", numbers, timeout=60)
     assert response.status_code == status, response.text
@@ -51,7 +56,9 @@ def test_a_call_is_in_its_citizens_log_within_seconds_and_in_no_other_log(
     name, number = next(iter(numbers.items()))
     options = ("--numero-fiscal", number) if name == "numeroFiscal" else ("--numero-allocataire", number)
     postcode = ("--code-postal", numbers["codePostal"]) if "codePostal" in numbers else ()
-    assert stack.run_cli("citizen", "access", *options, *postcode) == found
+    seen = stack.run_cli("citizen", "access", *options, *postcode)
+    assert (seen["acces"][0]["jeuDeDonnees"], seen["acces"][0]["siret"]) == ("operator", None)  # its own reading
+    assert by_towns(seen) == by_towns(found)
 
 
 def test_a_wrong_second_number_gets_the_same_response_as_an_unknown_citizen(stack: Stack) -> None:
@@ -92,8 +99,10 @@ def test_accesses_are_found_after_a_rotation_of_the_pseudonym_key(
         start_stack(PSEUDONYM_KEY_ARN=keys[0], FORMER_PSEUDONYM_KEY_ARNS=former)
         assert stack.get(RFR_ROUTE, **NUMBERS).status_code == 200
         after = log(stack, NUMBERS)
-        assert after["acces"][1:] == before["acces"]
-        assert stack.run_cli("citizen", "access", "--numero-fiscal", NUMBERS["numeroFiscal"]) == after
+        assert after["total"] == before["total"] + 1  # those of both keys, some of them in one row
+        assert by_towns(stack.run_cli("citizen", "access", "--numero-fiscal", NUMBERS["numeroFiscal"])) == by_towns(
+            after
+        )
         with stack.without_statement("CitizenAccess", "NameCitizensAsBefore"):
             log(stack, NUMBERS, status=500)
     finally:
