@@ -16,7 +16,9 @@ import requests
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import BaseModel, ValidationError
 
+from api_particulier.providers import api_secu
 from api_particulier.providers.caf import Identity
+from api_particulier.providers.health import BENEFITS
 from api_particulier.providers.impot_particulier import OAuthClient
 from functions.provider_probes.app import Identities
 from ops.deployment import Deployment
@@ -158,15 +160,22 @@ def _secrets(deployment: Deployment) -> Iterator[Finding]:
             yield Finding("secrets", "ok", f"{name} is empty, and the tax service is asked by its other interface")
             continue
         state = "is empty" if value is None else read(value)
-        fill = _FILL.format(id=deployment.outputs[name], file=_FILES[name])
+        fill = _FILL.format(id=_secret_id(deployment, name), file=_FILES[name])
         yield Finding.of("secrets", f"{name} {state}; fill it: {fill}" if state else None, f"{name} is filled")
+
+
+def _secret_id(deployment: Deployment, name: str) -> str:
+    """Return the id of a secret; one output has those of API-SECU, in the order of the benefits."""
+    if name in _API_SECU:
+        return deployment.outputs["ApiSecuClients"].split(",")[_API_SECU.index(name)]
+    return deployment.outputs[name]
 
 
 def _value(deployment: Deployment, name: str) -> str | None:
     """Return the value of a secret; None while it has none."""
     try:
         secrets = deployment.client("secretsmanager")
-        value: str = secrets.get_secret_value(SecretId=deployment.outputs[name]).get("SecretString", "")
+        value: str = secrets.get_secret_value(SecretId=_secret_id(deployment, name)).get("SecretString", "")
     except ClientError as error:
         if error.response["Error"]["Code"] not in _NOT_FILLED:
             raise
@@ -201,11 +210,14 @@ def _certificate(value: str) -> str | None:
     return None
 
 
+_API_SECU: Final = tuple(f"ApiSecu{benefit.title().replace('_', '')}" for benefit in BENEFITS)
+"""The secrets of API-SECU, by their names in the template."""
 _SECRETS: Final[Mapping[str, Callable[[str], str | None]]] = {
     "CafCertificate": _certificate,
     "DatapassSecret": lambda _: None,
     "ImpotParticulierClient": _json_of(OAuthClient),
     "ProbeIdentities": _json_of(Identities),
+    **dict.fromkeys(_API_SECU, _json_of(api_secu.OAuthClient)),
 }
 """How a value is read: what is wrong with it, if anything."""
 _FILES: Final = {
@@ -213,6 +225,7 @@ _FILES: Final = {
     "DatapassSecret": "datapass.txt",
     "ImpotParticulierClient": "dgfip.json",
     "ProbeIdentities": "probes.json",
+    **{name: f"{name}.json" for name in _API_SECU},
 }
 
 

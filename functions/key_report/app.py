@@ -35,7 +35,13 @@ _SEEN = {"message": "Si cette clé existait, elle ne fonctionne plus. Merci de l
 class Signalement(BaseModel):
     """Une clé vue en public."""
 
-    key: str = Field(min_length=1, max_length=4096, repr=False, description="La clé, ou un texte qui la contient")
+    key: str = Field(
+        min_length=1,
+        max_length=4096,
+        repr=False,
+        description="La clé, ou un texte qui la contient",
+        json_schema_extra={"pattern": r"(^|[^0-9A-Za-z])[0-9A-Fa-f]{64}([^0-9A-Za-z]|$)"},
+    )
 
 
 class Remerciement(BaseModel):

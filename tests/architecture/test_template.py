@@ -47,7 +47,7 @@ RIGHTS: Final[dict[str, dict[str, set[str] | frozenset[str]]]] = {
     "TokensTable": {
         "dynamodb:GetItem": DATASETS | {"Introspect", "TokenSuspension", "DatapassWebhook", "KeyLink", "KeyReport"},
         "dynamodb:GetItem key_hash usage_key": {"KeyAuthorizer"},
-        "dynamodb:Query /index/by_id": {"TokenSuspension", "DatapassWebhook", "KeyLink", "KeyReport"},
+        "dynamodb:Query /index/by_id": {"TokenSuspension", "DatapassWebhook", "KeyLink"},
         "dynamodb:Query /index/by_habilitation": {"DatapassWebhook"},
         "dynamodb:Scan": {"KeyExpiryReminders"},
         "dynamodb:UpdateItem": {"DatapassWebhook"},

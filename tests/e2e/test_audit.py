@@ -92,7 +92,7 @@ def tampered(stack: Stack, records: list[dict[str, Any]], how: str) -> Iterator[
             finding = f"{named(changed)}: it was changed since seal "
         case _:
             table.put(added)
-            finding = f"{named(added)}: it is in no seal: it was added afterwards"
+            finding = f"{named(added)}: it is forged: it is in no seal, and does not bear our MAC"
     try:
         yield finding
     finally:

@@ -99,6 +99,7 @@ def test_two_empty_secrets_are_a_state_that_rings_no_alarm_and_that_doctor_names
         assert {name: each["etat"] for name, each in status["fournisseurs"].items()} == {
             "dgfip": "disponible",
             "caf": "non_configure",
+            "dss": "disponible",
         }
         code, findings = doctor()
         assert code == 1

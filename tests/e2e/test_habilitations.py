@@ -305,7 +305,7 @@ def test_without_a_statement_no_link_shows_a_key(stack: Stack, datapass: Datapas
         assert open_link(stack, address).status_code == 500
 
 
-@pytest.mark.parametrize("sid", ["ReadTokens", "FindTokens", "RevokeTokens", "DeleteGatewayKeys"])
+@pytest.mark.parametrize("sid", ["ReadTokens", "RevokeTokens", "DeleteGatewayKeys"])
 def test_without_a_statement_a_key_report_fails(stack: Stack, sid: str) -> None:
     key = stack.issue_key("dgfip_nombre_parts")
     with stack.without_statement("KeyReport", sid):

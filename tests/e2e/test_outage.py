@@ -196,8 +196,8 @@ def test_without_the_right_to_read_the_circuit_breaker_calls_go_on(stack: Stack)
         assert stack.get(CAF_ROUTE, **FAMILY).status_code == 200
 
 
-# WriteHistory is left out, and both circuit breakers go together: MiniStack ignores conditions on keys.
-@pytest.mark.parametrize("sids", [("TrackDgfip", "TrackCaf"), ("ReadIdentities",)])
+# WriteHistory is left out, and all circuit breakers go together: MiniStack ignores conditions on keys.
+@pytest.mark.parametrize("sids", [("TrackDgfip", "TrackCaf", "TrackDss"), ("ReadIdentities",)])
 def test_without_a_statement_a_probe_fails(stack: Stack, sids: tuple[str, ...]) -> None:
     with stack.without_statement("ProviderProbes", *sids):
         stack.new_environment("ProviderProbes")

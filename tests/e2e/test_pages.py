@@ -104,10 +104,12 @@ def test_the_statistics_show_30_days_and_download_as_csv(stack: Stack, visitor: 
     visitor.check("site-statistiques-tableau")
 
 
-def test_the_status_page_shows_both_providers_and_every_dataset(stack: Stack, visitor: Visit) -> None:
+def test_the_status_page_shows_every_provider_and_dataset(stack: Stack, visitor: Visit) -> None:
     page = visitor.open(site(stack, "statut"))
     status = stack.get("/status", key="").json()
-    expect(page.locator("#fournisseurs h3")).to_have_text(["DGFIP (données fiscales)", "CAF (données familiales)"])
+    expect(page.locator("#fournisseurs h3")).to_have_text(
+        ["DGFIP (données fiscales)", "CAF (données familiales)", "API-SECU (prestations sociales)"]
+    )
     assert len(page.locator("#jeux tbody tr").all()) == len(status["jeuxDeDonnees"]) == len(datasets())
 
 

@@ -67,7 +67,12 @@ def secrets(cloud: Cloud, certificates: Certificates) -> dict[str, str]:  # noqa
         "ImpotParticulierClient": json.dumps({"client_id": "a", "client_secret": "very-secret", "id_teleservice": "b"}),
     }
     client = boto3.client("secretsmanager")
-    return {name: client.create_secret(Name=name, SecretString=value)["ARN"] for name, value in values.items()}
+    ids = {name: client.create_secret(Name=name, SecretString=value)["ARN"] for name, value in values.items()}
+    api_secu = json.dumps({"client_id": "a", "client_secret": "very-secret", "scope": "b"})
+    names = [name for name in resources("AWS::SecretsManager::Secret") if name.startswith("ApiSecu")]
+    return ids | {
+        "ApiSecuClients": ",".join(client.create_secret(Name=name, SecretString=api_secu)["ARN"] for name in names)
+    }
 
 
 class Doctor:
@@ -123,7 +128,7 @@ def empty(name: str) -> None:
     client.create_secret(Name=name)
 
 
-@pytest.mark.parametrize("name", ["CafCertificate", "DatapassSecret", "ProbeIdentities"])
+@pytest.mark.parametrize("name", ["CafCertificate", "DatapassSecret", "ProbeIdentities", "ApiSecuPrimeActivite"])
 def test_an_empty_secret_is_named_with_the_command_that_fills_it(doctor: Doctor, name: str) -> None:
     empty(name)
     finding = doctor.only_finding()
@@ -168,7 +173,7 @@ def test_parameters_that_differ_from_the_template_are_named(doctor: Doctor) -> N
 
 
 @pytest.mark.parametrize(
-    ("quota", "share", "advice"), [(10, "0", "ask for "), (1000, "0", "deploy DatasetConcurrency=100")]
+    ("quota", "share", "advice"), [(10, "0", "ask for "), (1000, "0", "deploy DatasetConcurrency=45")]
 )
 def test_datasets_without_a_share_of_the_concurrency_are_named(
     doctor: Doctor, quota: int, share: str, advice: str

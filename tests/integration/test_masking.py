@@ -35,6 +35,7 @@ DATASETS = {
     folder: module.DATASET
     for folder in sorted(path.parent.name for path in ROOT.glob("functions/*/app.py"))
     if hasattr(module := importlib.import_module(f"functions.{folder}.app"), "DATASET")
+    and module.DATASET.provider != "dss"  # tests/integration/dss/test_dss_answers.py
 }
 ROUTES = [(name, route) for name, dataset in DATASETS.items() for route in dataset.routes]
 ONE_CLOUD = settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -21,7 +21,9 @@ from tests.support.tax_service import TaxService
 pytestmark = pytest.mark.slow
 
 
-DOORS = [(dataset.name, route) for dataset in datasets() for route in dataset.routes]
+DATASETS = [dataset for dataset in datasets() if dataset.provider != "dss"]
+"""Those by number; a record by civil identity has the same attributes and a recipient."""
+DOORS = [(dataset.name, route) for dataset in DATASETS for route in dataset.routes]
 
 
 @pytest.fixture
@@ -91,11 +93,11 @@ def weight(entry: Mapping[str, Any]) -> int:
 
 @pytest.mark.usefixtures("providers")
 def test_an_audit_record_weighs_what_the_cost_model_assumes(key: str, cloud: Cloud) -> None:
-    for dataset in datasets():
+    for dataset in DATASETS:
         agent = {"X-User": "agent@ville.example"}
         assert call_api(f"{dataset.name}/v2", key=key, headers=agent).status == 200
     weights = {str(entry["dataset"]): weight(entry) for entry in cloud.audit_records()}
     assert {name: ceil(size / 1024) for name, size in weights.items()} == {
-        dataset.name: WRITES.get(dataset.name, 1) for dataset in datasets()
+        dataset.name: WRITES.get(dataset.name, 1) for dataset in DATASETS
     }
     assert mean(weights.values()) + 100 == pytest.approx(ENTRY_BYTES, rel=0.05)

@@ -49,7 +49,7 @@ export const DATASETS = {
   composition_familiale: "Composition familiale",
   adresse_caf: "Adresse (CAF)",
 };
-export const PROVIDERS = { dgfip: "DGFIP (données fiscales)", caf: "CAF (données familiales)" };
+export const PROVIDERS = { dgfip: "DGFIP (données fiscales)", caf: "CAF (données familiales)", dss: "API-SECU (prestations sociales)" };
 
 /** Fill a table's body: a row for each list of cells, the first of which names it; a cell also has its column's name. */
 export function fill(table, rows) {
