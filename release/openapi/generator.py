@@ -64,9 +64,10 @@ _HEADERS: Final = {
     "Retry-After": ("Secondes à attendre avant de réessayer", {"type": "string", "pattern": "^[0-9]+$"}, False),
 }
 _FORMAT: Final = {
-    "description": "Le format de la réponse, à la place de l'en-tête Accept.",
+    "description": "Le format de la réponse, `json` ou `xml`, à la place de l'en-tête Accept ; toute autre valeur ne"
+    " change rien.",
     "required": False,
-    "schema": {"type": "string", "enum": ["json", "xml"]},
+    "schema": {"type": "string"},
     "name": "format",
     "in": "query",
 }
@@ -209,7 +210,7 @@ def _of_dataset(dataset: Dataset[Parameters], path: str, schemas: _Schemas) -> O
             *(*queries, *formats),
             _header("X-User", _USER),
             _header("X-End-User", _END_USER),
-            _header("X-Consent", _CONSENT, f"^{CONSENT}$"),
+            _header("X-Consent", _CONSENT, f"^({CONSENT})?$"),
         ],
         "responses": {
             "200": _success(schemas.of(model), examples()["responses"][path], xml=not is_v2),

@@ -62,7 +62,7 @@ def key(record: dict[str, Any]) -> dict[str, Any]:
 
 def first(stack: Stack) -> str:
     """Return the first finding of a failed verification."""
-    error = str(stack.run_cli("audit", "verify", expect=1))
+    error = str(json.loads(stack.run_cli("audit", "verify", expect=1).splitlines()[-1])["error"])
     return error.split("not as it was sealed, first ")[1].strip()
 
 

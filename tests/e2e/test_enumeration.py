@@ -91,7 +91,8 @@ def test_a_walk_is_refused_even_when_it_cannot_be_reported(stack: Stack) -> None
     assert shown(stack, issued["id"]) == "active"
 
 
-@pytest.mark.parametrize("sid", ["WriteAudit", "ReadTokens", "FindTokens", "SuspendTokens", "DisableGatewayKeys"])
+# FindTokens is left out: it finds the tokens issued before each had an item of its own.
+@pytest.mark.parametrize("sid", ["WriteAudit", "ReadTokens", "SuspendTokens", "DisableGatewayKeys"])
 def test_each_statement_of_the_suspension_is_needed(stack: Stack, sid: str) -> None:
     issued = stack.issue_key("cnaf_quotient_familial")
     with stack.without_statement("TokenSuspension", sid):
