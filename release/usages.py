@@ -47,6 +47,7 @@ class Usage(BaseModel):
 
 
 class _Table(BaseModel):
+    jeux: dict[str, str]
     donnees: dict[str, str]
     usage: tuple[Usage, ...]
 
@@ -59,6 +60,11 @@ def _table() -> _Table:
 def usages() -> tuple[Usage, ...]:
     """Return every use case, in the order of the table."""
     return _table().usage
+
+
+def jeux() -> dict[str, str]:
+    """Return the name in French of each dataset; one that has none is shown by its own name."""
+    return {dataset.name: _table().jeux.get(dataset.name, dataset.name) for dataset in datasets()}
 
 
 def donnees() -> dict[str, str]:

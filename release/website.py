@@ -108,7 +108,8 @@ def pages(assets: Mapping[str, str]) -> Iterator[tuple[str, str]]:
         lstrip_blocks=True,
     )
 
-    words = {"usages": usages.usages(), "donnees": usages.donnees(), "champs": usages.fields(), "datapass": _datapass()}
+    words = {"usages": usages.usages(), "donnees": usages.donnees(), "champs": usages.fields(), "jeux": usages.jeux()}
+    words |= {"datapass": _datapass()}
 
     def page(template: str, path: str, **more: str) -> tuple[str, str]:
         up = "../" * path.count("/")
@@ -117,15 +118,24 @@ def pages(assets: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     for template in sorted((SOURCE / "pages").rglob("*.html")):
         path = str(template.relative_to(SOURCE / "pages").with_suffix(""))
         yield page(f"pages/{path}.html", "" if path == "accueil" else path)
-    for guide in sorted((ROOT / "docs/guides").glob("*.md")):
+    for path, guide in guides().items():
         title, content = guide.read_text().split("\n", 1)
-        yield page("guide.html", f"guide/{guide.stem}", title=title.removeprefix("# "), content=_rendered(content))
+        yield page("guide.html", path, title=title.removeprefix("# "), content=_rendered(content))
+
+
+def guides() -> dict[str, Path]:
+    """Return the file of each guide, by the path of its page: those by number, then those by civil identity."""
+    by_number, by_identity = (sorted((ROOT / "docs" / folder).glob("*.md")) for folder in ("guides", "identite"))
+    return {f"guide/{file.stem}": file for file in by_number} | {
+        f"guide/identite-{file.stem}": file for file in by_identity
+    }
 
 
 def _rendered(markdown: str) -> str:
     """Return a guide in HTML, with the design system's tables, and the language of each program."""
     html: str = MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown)
     html = html.replace('.md"', '"')  # a guide links to another by its file
+    html = html.replace('href="../guides/', 'href="').replace('href="../identite/', 'href="identite-')
     html = html.replace("<table>", _TABLE_BEGINS).replace("</table>", _TABLE_ENDS)
     for language, name in _LANGUAGES.items():
         html = html.replace(

@@ -33,7 +33,7 @@ class Engagement(BaseModel):
 
 
 class EtatJeuDeDonnees(BaseModel):
-    """L'état d'un jeu de données est celui de son fournisseur."""
+    """L'état d'un jeu de données est celui de son fournisseur ; une prestation (dss) peut être indisponible seule."""
 
     etat: NiveauDeFournisseur = Field(description="Son état à présent")
     fournisseur: NomDeFournisseur = Field(description="Qui le fournit")

@@ -214,6 +214,11 @@ def _plain(text: str) -> str:
     return re.sub(r"['-]", "", "".join(letter for letter in letters if not unicodedata.combining(letter))).upper()
 
 
+def _solid(text: str) -> str:
+    """Return a name as one word: callers write a space, a hyphen or nothing in the same place."""
+    return "".join(_plain(text).split())
+
+
 def _distance(one_name: str, other: str) -> int:
     """Return how many letters differ: added, left out or changed (Levenshtein)."""
     row = list(range(len(other) + 1))
@@ -232,7 +237,7 @@ def _of_first_names(given: str, known: str) -> int:
     names, theirs = _plain(given).split(), _plain(known).split()
     if not names:
         return 1
-    if names == theirs or names == theirs[:1]:
+    if "".join(names) in {"".join(theirs), *theirs[:1]}:  # a space stands where others write a hyphen
         return 2
     near = len(names) <= len(theirs) and all(_distance(*pair) <= 2 for pair in zip(names, theirs, strict=False))  # noqa: PLR2004 - the rule's two letters
     return 1 if near else -1
@@ -251,7 +256,9 @@ def _of_date(given: str, known: str) -> int:
 def is_found(person: Personne, query: Mapping[str, str]) -> bool:
     """Return whether an identity, as the gate is asked about it, is enough of this person's."""
     commune = query.get("codeLieuNaissance")
-    if _plain(query["nomNaissance"]) != _plain(person.nom_naissance) or query["codePaysNaissance"] != person.pays:
+    if query["codePaysNaissance"] != person.pays:
+        return False
+    if _solid(query["nomNaissance"]) != _solid(person.nom_naissance):
         return False
     if commune and person.commune and commune != person.commune:
         return False

@@ -56,6 +56,9 @@ def test_the_steps_of_the_page_add_a_dataset_without_a_change_in_the_layer(copy:
         (copy / "template.yaml").read_text().replace(f"\n{resource}", "")
     )  # where the page was followed, it is there
     (copy / "template.yaml").write_text(template.replace(AFTER_THE_DATASETS, f"\n{resource}{AFTER_THE_DATASETS}"))
+    (name,) = _blocks("toml")
+    table = (copy / "website/usages.toml").read_text()
+    (copy / "website/usages.toml").write_text(table.replace("[jeux]\n", f"[jeux]\n{name}"))
     (console,) = _blocks("console")
     for line in console.splitlines():
         subprocess.run(["/bin/sh", "-c", line.removeprefix("$ ")], cwd=copy, check=True)

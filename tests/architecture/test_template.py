@@ -76,7 +76,7 @@ RIGHTS: Final[dict[str, dict[str, set[str] | frozenset[str]]]] = {
         "dynamodb:UpdateItem provider#ban": {"AdresseFiscale"},
         "dynamodb:GetItem provider#dss provider#dss#*": DSS | {"Ping", "ProviderProbes"},
         "dynamodb:UpdateItem provider#dss provider#dss#*": DSS | {"Ping", "ProviderProbes"},
-        "dynamodb:GetItem provider#dgfip provider#caf provider#dss": {"Status"},
+        "dynamodb:GetItem provider#dgfip provider#caf provider#dss provider#dss#*": {"Status"},
         "dynamodb:Query probes#dgfip probes#caf probes#dss": {"Status"},
         "dynamodb:UpdateItem probes#dgfip probes#caf probes#dss": {"ProviderProbes"},
         "dynamodb:UpdateItem limit#*": {"CitizenAccess", "KeyLink", "KeyReport"},

@@ -9,13 +9,12 @@ from playwright.sync_api import Browser, expect
 
 from ops.functions import datasets
 from release.usages import usages
-from release.website import DATAPASS
+from release.website import DATAPASS, guides
 from tests.support.browser import DESKTOP, PHONE, Visit, save_figures, visit
 from tests.support.datapass import VENDOR_SIRET
 from tests.support.stack import NUMBERS, RFR_ROUTE, Stack
-from tests.support.template import ROOT
 
-GUIDES = sorted(f"guide/{path.stem}" for path in (ROOT / "docs/guides").glob("*.md"))
+GUIDES = sorted(guides())
 PAGES = [
     *("", "documentation", "statistiques", "statut", "demande-acces", "mes-acces"),
     *("accessibilite", "mentions-legales", "donnees-personnelles", *GUIDES),

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import boto3
@@ -208,6 +209,18 @@ def test_the_promise_is_kept_when_each_provider_answered_95_probes_of_100(
         assert promise["tenu"] is True
     elif min(rate for rate in rates if rate is not None) < 94.999:
         assert promise["tenu"] is False
+
+
+@pytest.mark.usefixtures("dgfip", "caf")
+def test_a_benefit_whose_fund_fails_is_down_alone_while_calls_try_it(cloud: Cloud) -> None:
+    probe()
+    key = key_of("dss#prime_activite")
+    for asked_ago, states in ((60, ("indisponible", "perturbe")), (600, ("disponible", "disponible"))):
+        cloud.stats.put_item(Item={**key, "open_until": Decimal(int(datetime.now(UTC).timestamp() - asked_ago))})
+        found = status_now()
+        assert (found["jeuxDeDonnees"]["dss_prime_activite"]["etat"], found["etat"]) == states
+        assert found["jeuxDeDonnees"]["dss_quotient_familial"]["etat"] == "disponible"
+        assert found["fournisseurs"]["dss"]["etat"] == "disponible"
 
 
 @pytest.mark.usefixtures("caf")

@@ -8,13 +8,13 @@ import pytest
 from api_particulier.scopes import fields_of
 from ops.functions import datasets
 from release import website
-from release.usages import Usage, donnees, usages
+from release.usages import Usage, donnees, jeux, usages
 from sandbox.town.demarches import Demarche, demarches
 from tests.support.guides import GUIDES as OWN
 from tests.support.guides import SHARED, block
 from tests.support.guides import TEXTS as GUIDES
 from tests.support.openapi import document
-from tests.support.scopes import CNAF, DGFIP
+from tests.support.scopes import CNAF, DGFIP, DSS
 
 USE_CASES = {usage.guide for usage in usages()}
 TIMEOUTS = {"python": "timeout=", "javascript": "AbortSignal.timeout", "php": "CURLOPT_TIMEOUT", "shell": "--max-time"}
@@ -83,8 +83,9 @@ def test_a_use_case_needs_every_scope_that_it_asks_for(usage: Usage) -> None:
         assert set(demande.portees) <= opened
 
 
-def test_every_scope_has_a_name_in_french() -> None:
-    assert donnees().keys() == DGFIP.keys() | CNAF.keys()
+def test_every_scope_and_every_dataset_has_a_name_in_french() -> None:
+    assert donnees().keys() == DGFIP.keys() | CNAF.keys() | DSS.keys()
+    assert [name for name, french in jeux().items() if name == french] == []
 
 
 @pytest.mark.parametrize("service", demarches(), ids=lambda service: service.chemin)

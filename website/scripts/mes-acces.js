@@ -1,5 +1,5 @@
 // A citizen's log: the numbers go to the API, by this script alone, and nowhere else.
-import { DATASETS, ask, data, day, element, fill, judge, moment, number, tell } from "./parts/page.js";
+import { ask, data, day, element, fill, judge, moment, number, tell } from "./parts/page.js";
 
 const form = document.getElementById("demande"), message = document.getElementById("message"), result = document.getElementById("resultat");
 const more = document.getElementById("suite");
@@ -11,7 +11,7 @@ const RULES = {
   codePostal: [/^\d{5}$/, "Le code postal a 5 chiffres."],
 };
 
-const FIELDS = data("champs"), NAMES = { ...DATASETS, operator: "La liste de vos consultations" };
+const FIELDS = data("champs"), NAMES = { ...data("jeux"), operator: "La liste de vos consultations" };
 
 /** Name in French what was released: fields of one scope have one name. */
 const released = (access) => [...new Set(access.champs.map((field) => FIELDS[access.jeuDeDonnees]?.[field] ?? field))];

@@ -1,6 +1,7 @@
 // The service now and over 30 days, as `GET /api/status` says.
-import { DATASETS, PROVIDERS, ask, day, element, fill, moment, number, tell } from "./parts/page.js";
+import { PROVIDERS, ask, data, day, element, fill, moment, number, tell } from "./parts/page.js";
 
+const DATASETS = data("jeux");
 const STATES = {
   disponible: ["success", "Disponible"],
   perturbe: ["warning", "Perturbé"],

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
+from errno import EHOSTUNREACH, ENETDOWN, ENETUNREACH
 from typing import Any
 
 import pytest
@@ -128,6 +129,24 @@ def test_a_name_that_is_not_resolved_is_36004(key: str, gate: Gate, monkeypatch:
     assert gate.url
     monkeypatch.setenv("API_SECU_URL", "https://api-secu.invalid")
     assert only(call(BENEFIT, key))["code"] == "36004"
+
+
+@pytest.mark.parametrize(("number", "expected"), [(ENETUNREACH, "00501"), (ENETDOWN, "00501"), (EHOSTUNREACH, "36001")])
+def test_without_a_network_of_ours_the_fault_is_ours(
+    key: str, gate: Gate, monkeypatch: pytest.MonkeyPatch, number: int, expected: str
+) -> None:
+    assert gate.url
+    assert call(BENEFIT, key).status == 200
+    new_environment()
+
+    def connect(*_: object, **__: object) -> None:
+        raise OSError(number, SECRET_WORDS)
+
+    monkeypatch.setattr("urllib3.util.connection.create_connection", connect)
+    response = call(BENEFIT, key)
+    error = only(response)
+    assert (response.status, error["code"], response.headers["Retry-After"]) == (502, expected, "10")
+    assert error["meta"] == ({"retry_in": 10} if expected == "00501" else {"provider": OURS, "retry_in": 10})
 
 
 # ── Keys ─────────────────────────────────────────────────────────────────────────────────────────────────────────────

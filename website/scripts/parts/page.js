@@ -40,16 +40,7 @@ export const moment = (date) =>
     new Date(date),
   );
 
-export const DATASETS = {
-  avis_imposition: "Avis d’imposition",
-  revenu_fiscal_reference: "Revenu fiscal de référence",
-  declarants: "Déclarants",
-  adresse_fiscale: "Adresse fiscale",
-  quotient_familial: "Quotient familial",
-  composition_familiale: "Composition familiale",
-  adresse_caf: "Adresse (CAF)",
-};
-export const PROVIDERS = { dgfip: "DGFIP (données fiscales)", caf: "CAF (données familiales)", dss: "API-SECU (prestations sociales)" };
+export const PROVIDERS = { dgfip: "DGFIP (données fiscales)", caf: "CAF (données familiales)", dss: "API-SECU (CNAF et MSA, par l’identité)" };
 
 /** Fill a table's body: a row for each list of cells, the first of which names it; a cell also has its column's name. */
 export function fill(table, rows) {

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 from time import monotonic
@@ -21,6 +21,8 @@ PROMISE: Final = 95
 """Percent of the probes of 30 days that succeed, of each provider: what the DINUM promises."""
 CACHE_SECONDS: Final = 5
 """How long an environment keeps the status."""
+_UNASKED: Final = timedelta(minutes=5)
+"""A benefit that no call tried again for so long has the state of its provider."""
 
 type State = Literal["disponible", "perturbe", "indisponible", "maintenance", "non_configure", "inconnu"]
 type _Body = dict[str, Any]
@@ -60,16 +62,27 @@ def describe(table: Table, now: datetime) -> _Body:
     healths = {provider: health.read(table, provider) for provider in PROVIDERS}
     histories = {provider: uptime.history(table, provider, day_of(now)) for provider in PROVIDERS}
     providers = {name: _provider(healths[name], histories[name], now) for name in PROVIDERS}
+    datasets = {name: _dataset(provider, providers[provider]) for name, provider in _datasets().items()}
+    for benefit in _failing_benefits(table, now):
+        if datasets[f"dss_{benefit}"]["etat"] in {"disponible", "inconnu"}:
+            datasets[f"dss_{benefit}"]["etat"] = "indisponible"
     return {
         "genereA": _instant(now),
-        "etat": overall(state_of(known, now) for known in healths.values()),
+        "etat": overall(known["etat"] for known in (*providers.values(), *datasets.values())),
         "fournisseurs": providers,
         "engagement": promise(histories),
-        "jeuxDeDonnees": {name: _dataset(provider, providers[provider]) for name, provider in _datasets().items()},
+        "jeuxDeDonnees": datasets,
         "historique": {name: [_day(day) for day in days] for name, days in histories.items()},
         "incidents": _incidents(healths, histories),
         "maintenances": _maintenances(healths, now),
     }
+
+
+def _failing_benefits(table: Table, now: datetime) -> list[str]:
+    """Return the benefits whose own circuit breaker is open, by calls of the last minutes: a fund may fail alone."""
+    healths = {benefit: health.read(table, health.circuit_of("dss", benefit)) for benefit in health.BENEFITS}
+    since = (now - _UNASKED).timestamp()
+    return [benefit for benefit, known in healths.items() if known.open_until is not None and known.open_until > since]
 
 
 def _provider(known: Health, days: Sequence[Day], now: datetime) -> _Body:
