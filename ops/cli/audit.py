@@ -18,9 +18,10 @@ from api_particulier.audit import archive
 from ops import audit as audit_service
 from ops import verify_file
 from ops.cli.citizens import citizen_of, with_citizen
-from ops.cli.options import print_json, print_table, print_text, with_deployment
+from ops.cli.options import print_json, print_table, print_text, verb_path, with_deployment, with_reason
 from ops.deployment import Deployment
 from ops.export import export as export_audit
+from ops.operators import record_act
 from ops.statistics import StatisticsAudit, StatisticsMove
 
 _PARIS = ZoneInfo("Europe/Paris")
@@ -122,11 +123,13 @@ def verify_audit(
 @with_citizen
 @_FROM
 @_TO
+@with_reason
 @_in_order
 @with_deployment
 def search(  # noqa: PLR0913 - one parameter an option
     deployment: Deployment,
     *,
+    reason: str,
     token: str | None,
     subject: bool,
     numero_fiscal: str | None,
@@ -144,9 +147,11 @@ def search(  # noqa: PLR0913 - one parameter an option
     until = until or today
     period = _period(since or until - timedelta(days=30), until)
     if token:
+        record_act(deployment, verb_path(), reason=reason, target=token, details=_dates(since, until))
         records = audit_service.of_token(deployment, period, token)
     else:
         identifier = citizen_of(numero_fiscal, numero_allocataire, code_postal)
+        record_act(deployment, verb_path(), reason=reason, citizen_id=identifier, details=_dates(since, until))
         records = audit_service.of_citizen(deployment, period, identifier)
     if as_json:
         sys.stdout.write(json.dumps(records, ensure_ascii=False, indent=2, default=int) + "\n")
@@ -169,11 +174,13 @@ def search(  # noqa: PLR0913 - one parameter an option
     help="JSON with every proof, or a CSV table.",
 )
 @click.option("--output", type=_NewFile(), required=True, help="The file to write.")
+@with_reason
 @_in_order
 @with_deployment
 def export(  # noqa: PLR0913 - one parameter an option
     deployment: Deployment,
     *,
+    reason: str,
     since: date,
     until: date,
     token: str | None,
@@ -185,10 +192,15 @@ def export(  # noqa: PLR0913 - one parameter an option
     """Write the records of a period with their proofs, and the signature of the file beside it."""
     if token and habilitation:
         raise click.UsageError("either --token or --habilitation")
+    record_act(deployment, verb_path(), reason=reason, target=token or habilitation, details=_dates(since, until))
     period, as_csv = _period(since, until), kind == "csv"
     exported = export_audit(deployment, period, output, token=token, habilitation=habilitation, as_csv=as_csv)
     described = asdict(exported) | {"file": str(exported.file), "signature": str(exported.signature)}
     (print_json if as_json else print_text)(described)
+
+
+def _dates(since: date | None, until: date | None) -> list[str]:
+    return [f"{name}={day}" for name, day in (("since", since), ("until", until)) if day]
 
 
 @audit.command(name="archive")

@@ -294,8 +294,9 @@ def test_the_command_searches_by_citizen_and_does_not_repeat_the_number(
         asked = call_api("avis_imposition/v2", key=key, numeroFiscal=number, referenceAvis="2690000000099")
         assert asked.status == 200
     done = run("search", *options, "--json", typed=typed)
-    (found,) = json.loads(done.stdout)
+    found, act = json.loads(done.stdout)
     assert found["id"] == sealing.cloud.audit_records()[0]["id"]
+    assert (act["kind"], act["route"]) == ("operator", "audit search")  # the citizen sees it too
     assert not re.search(r"26\s?90000000001", done.output)  # a shorter part of it stands by chance in some hash
 
 
