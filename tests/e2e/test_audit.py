@@ -114,6 +114,9 @@ def test_a_seal_cannot_be_deleted_and_verification_names_a_seal_removed_past_the
     assert records
     on = stack.deployment
     number = max(seals(stack)) - 1
+    bucket = on.outputs["SealsBucket"]
+    policy = on.s3.get_bucket_policy(Bucket=bucket)["Policy"]
+    on.s3.delete_bucket_policy(Bucket=bucket)  # it refuses every deletion; the lock is behind it
     place = {"Bucket": on.outputs["SealsBucket"], "Key": key_of(number)}
     (version,) = on.s3.list_object_versions(Bucket=place["Bucket"], Prefix=place["Key"])["Versions"]
     with pytest.raises(on.s3.exceptions.ClientError, match="AccessDenied"):
@@ -131,6 +134,7 @@ def test_a_seal_cannot_be_deleted_and_verification_names_a_seal_removed_past_the
         for version in on.s3.list_object_versions(Bucket=place["Bucket"], Prefix=place["Key"]).get("Versions", []):
             on.s3.delete_object(**place, VersionId=version["VersionId"], BypassGovernanceRetention=True)
         on.s3.put_object(**place, Body=written)
+        on.s3.put_bucket_policy(Bucket=bucket, Policy=policy)
     assert verified(stack)["ok"]
 
 
