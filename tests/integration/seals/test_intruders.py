@@ -1,4 +1,4 @@
-"""What somebody writes in the statistics table or in the bucket neither stops the sealing nor leads it astray."""
+"""What an intruder writes in the statistics table or in the bucket neither stops the sealing nor leads it astray."""
 
 import json
 import random
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 
 def poison(sealing: Sealing, number: object, last_hash: object = "00" * 32) -> None:
-    sealing.cloud.stats.put_item(Item={"pk": "seal", "sk": "counted", "number": number, "hash": last_hash})  # type: ignore[dict-item]  # whatever an intruder writes
+    sealing.cloud.stats.put_item(Item={"pk": "seal", "sk": "counted", "number": number, "hash": last_hash})  # type: ignore[dict-item]  # an intruder writes anything
 
 
 def intrude(sealing: Sealing, number: int, content: bytes) -> dict[str, Any]:
