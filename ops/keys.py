@@ -12,8 +12,9 @@ from api_particulier.audit.reader import AuditReader
 from api_particulier.dynamodb import Table, serialize
 from api_particulier.habilitations.model import Habilitation
 from api_particulier.habilitations.repository import HabilitationRepository
+from api_particulier.keys import lifecycle
 from api_particulier.keys.store import KeyStore
-from api_particulier.keys.token import ACTIVE, Token
+from api_particulier.keys.token import ACTIVE, SUSPENDED, Token
 from api_particulier.scopes import fields_of, includes, is_granted
 from ops.functions import datasets
 
@@ -130,6 +131,29 @@ def forget_suspicions(stats: Table, token: Token) -> None:
     """Delete the enumeration history of a token, which would suspend it again at its next suspect call."""
     for item in stats.query("#pk = :pk", {"pk": f"watch#{token.id}"}, consistent=True):
         stats.delete({"pk": item["pk"], "sk": item["sk"]})
+
+
+@dataclass(frozen=True)
+class Moved:
+    """The keys issued before decision 0045, which now have gateway keys whose values open nothing."""
+
+    former: dict[str, list[str]]
+    """Gateway keys to delete once nothing remembers them, by the id of the token."""
+    left: tuple[str, ...]
+    """Suspended tokens: they are moved once they are resumed."""
+
+
+def move_secrets(store: KeyStore) -> Moved:
+    """Give the keys whose secrets are at the gateway other gateway keys; idempotent, and calls go on."""
+    old = [token for token in store.list_all() if token.shown is None and not token.is_pending]
+    moved = [
+        token if token.usage_key else lifecycle.replace_gateway_key(store, token)
+        for token in old
+        if token.state == ACTIVE
+    ]
+    former = {token.id: lifecycle.former_gateway_keys(store, token) for token in moved}
+    left = tuple(token.id for token in old if token.state == SUSPENDED and not token.usage_key)
+    return Moved({token_id: ids for token_id, ids in former.items() if ids}, left)
 
 
 @dataclass(frozen=True)

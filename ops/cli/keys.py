@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
+from time import sleep
 from typing import Any
 
 import click
@@ -22,7 +23,7 @@ from ops.cli.options import (
     with_deployment,
 )
 from ops.deployment import Deployment
-from ops.keys import LOOKED_BACK, check_tokens, forget_suspicions, last_use, last_uses, scopes_used
+from ops.keys import LOOKED_BACK, check_tokens, forget_suspicions, last_use, last_uses, move_secrets, scopes_used
 
 
 @click.group()
@@ -305,6 +306,27 @@ def sign(deployment: Deployment, *, as_json: bool) -> None:
         if token.version == 0 and token.mac is None and token.state != REVOKED and deployment.key_store.sign(token)
     ]
     (print_json if as_json else print_text)({"signed": signed})
+
+
+@keys.command()
+@click.option(
+    "--wait",
+    type=click.IntRange(0, 3600),
+    default=180,
+    show_default=True,
+    metavar="SECONDS",
+    help="Before former values leave the gateway, which functions and the gateway remember for a minute each.",
+)
+@recorded
+def move(deployment: Deployment, *, wait: int, as_json: bool) -> None:
+    """Take the secrets of keys issued before the authoriser out of the gateway; callers change nothing."""
+    moved = move_secrets(deployment.key_store)
+    if moved.former:
+        click.echo(f"Waiting {wait} seconds before the former values are deleted.", err=True)
+        sleep(wait)
+    for gateway_key in (each for ids in moved.former.values() for each in ids):
+        deployment.key_store.delete_gateway_key(gateway_key)
+    (print_json if as_json else print_text)({"moved": list(moved.former), "left": list(moved.left)})
 
 
 def _add_history(deployment: Deployment, token: Token, change: str) -> None:

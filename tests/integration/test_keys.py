@@ -13,8 +13,10 @@ import boto3
 import pytest
 
 from api_particulier.keys import lifecycle
+from api_particulier.keys.lookup import find_usage_key
 from api_particulier.keys.store import KEY_TAG, LEASE, KeyStore
 from api_particulier.keys.token import Token
+from ops.keys import Moved, move_secrets
 from tests.support.cloud import Cloud
 from tests.support.function import call_api, new_environment
 
@@ -433,3 +435,56 @@ def test_a_key_can_be_extended_for_90_days_before_its_place_is_taken_back(store:
 def test_an_unknown_id_is_refused_by_name(store: KeyStore) -> None:
     with pytest.raises(lifecycle.UnknownToken, match="unknown-id"):
         lifecycle.find(store, "unknown-id")
+
+
+# ── Keys issued before the authoriser ────────────────────────────────────────────────────────────────────────────────
+
+
+def issue_as_before(store: KeyStore) -> Token:
+    """Issue a key whose value at the gateway is the key itself, which nothing shows again."""
+    token = issue(store, new())
+    made = store.api.create_api_key(name=f"api-particulier-{token.id}", value=KEYS[token.id], enabled=True)
+    store.add_to_plan(made["id"])
+    store.delete_gateway_key(str(token.gateway_key_id))
+    changed = store.change(token, gateway_key_id=made["id"], usage_key=None, shown=None)
+    assert changed is not None
+    return changed
+
+
+def usage_key_of(token: Token) -> str | None:
+    new_environment()
+    return find_usage_key(KEYS[token.id])
+
+
+def gateway_values(store: KeyStore) -> set[str]:
+    return {key["value"] for key in store.api.get_api_keys(includeValues=True)["items"]}
+
+
+def finish(store: KeyStore, moved: Moved) -> None:
+    for gateway_key in (each for ids in moved.former.values() for each in ids):
+        store.delete_gateway_key(gateway_key)
+
+
+def test_a_secret_leaves_the_gateway_and_its_key_still_opens(store: KeyStore) -> None:
+    token, recent = issue_as_before(store), issue(store, new())
+    assert usage_key_of(token) == KEYS[token.id]
+    moved = move_secrets(store)
+    assert (list(moved.former), moved.left) == ([token.id], ())
+    # Both count calls while the former value is remembered.
+    assert {KEYS[token.id], f"api-particulier-{token.id}"} <= gateway_values(store)
+    finish(store, moved)
+    assert gateway_values(store) == {f"api-particulier-{each.id}" for each in (token, recent)}
+    assert (usage_key_of(token), status_of_call(token)) == (f"api-particulier-{token.id}", 200)
+    assert move_secrets(store).former == {}
+
+
+def test_a_move_that_was_interrupted_is_finished_and_a_suspended_key_waits(store: KeyStore) -> None:
+    token, suspended = issue_as_before(store), issue_as_before(store)
+    lifecycle.suspend(store, suspended)
+    interrupted, again = move_secrets(store), move_secrets(store)
+    assert interrupted == again
+    assert (list(again.former), again.left) == ([token.id], (suspended.id,))
+    finish(store, again)
+    assert status_of_call(token) == 200
+    assert KEYS[token.id] not in gateway_values(store)
+    assert usage_key_of(suspended) == KEYS[suspended.id]
