@@ -15,7 +15,7 @@ from ops.template import ROOT
 
 TABLE: Final = ROOT / "website/usages.toml"
 
-type Source = Literal["impots", "caf"]
+type Source = Literal["impots", "caf", "identite"]
 
 
 class Demande(BaseModel):
@@ -27,6 +27,11 @@ class Demande(BaseModel):
     route: str
     portees: tuple[str, ...]
     pour: str
+
+    @property
+    def chemin(self) -> str:
+        """The path of its route: those by number stand under ``/api``."""
+        return self.route if self.source == "identite" else f"/api{self.route}"
 
 
 class Usage(BaseModel):

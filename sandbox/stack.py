@@ -291,6 +291,7 @@ class LocalStack:
         port = running.port if running else self.processes.free_port()
         portal = portail.Portal(
             api_url=description["api_url"],
+            v3_url=description["v3_url"],
             site_url=description["site_url"],
             keys=self._town_keys(self._deployment(url).key_store),
         )

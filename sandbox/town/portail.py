@@ -1,7 +1,7 @@
-"""Serve the portal of the fictional town: two numbers and a consent give a price.
+"""Serve the portal of the fictional town: two numbers, or a civil identity, and a consent give a price.
 
 ``people/`` has the numbers to try, ``demarches.toml`` the routes and the prices of the town. Each démarche has a key of
-its own, with the scopes that it needs, which stays on this server. The numbers that are typed are not stored or logged.
+its own, with the scopes that it needs, which stays on this server. What is typed is not stored or logged.
 
 ``python -m sandbox.town.portail --port PORT`` serves it; ``PORTAIL`` holds its settings, as JSON.
 """
@@ -28,7 +28,8 @@ from release.usages import Source, donnees, fields
 from release.website import BUILT
 from sandbox import simulators
 from sandbox.simulators import Silent
-from sandbox.town.demarches import TOWN, Demarche, demarches
+from sandbox.town import identite
+from sandbox.town.demarches import SIRET, TOWN, Demarche, demarches
 
 _POLICY: Final = site.POLICY.replace("form-action 'none'", "form-action 'self'")
 _NUMBERS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
@@ -52,6 +53,21 @@ _LABELS: Final = {
     "adresseStructuree": "Adresse, partie par partie",
     "coordonnees": "Position de l’adresse",
     "score": "Assurance de la position",
+    "quotient_familial.fournisseur": "Caisse",
+    "quotient_familial.valeur": "Quotient familial",
+    "quotient_familial.annee": "Année demandée",
+    "quotient_familial.mois": "Mois demandé",
+    "quotient_familial.annee_calcul": "Année du calcul",
+    "quotient_familial.mois_calcul": "Mois du calcul",
+    **{
+        f"parametres_calcul_participation_familiale.{field}": name
+        for field, name in {
+            "nombre_enfants_a_charge": "Enfants à charge",
+            "nombre_enfants_beneficiaire_aeeh": "Enfants qui ont droit à l’AEEH",
+            "base_ressources_annuelles.valeur": "Ressources annuelles",
+            "base_ressources_annuelles.annee_calcul": "Année des ressources",
+        }.items()
+    },
 }
 """Names of the fields that share their scope with another one."""
 _CORRECTED: Final = (
@@ -70,6 +86,8 @@ class Portal(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     api_url: str
+    """Ends with ``/api``."""
+    v3_url: str
     site_url: str
     keys: dict[str, str]
     """The key of each démarche, by its path."""
@@ -83,6 +101,7 @@ def app(portal: Portal, town: Path = TOWN) -> Flask:
     """Make the portal; the file ``town`` is read again at each request."""
     service = Flask(__name__)
     service.jinja_env.globals.update(asset=_asset, site_url=portal.site_url, euros=_euros, donnees=donnees())
+    service.jinja_env.globals.update(pays=identite.COUNTRIES, plancher=identite.PLANCHER, plafond=identite.PLAFOND)
 
     def find(path: str) -> Demarche:
         return next((demarche for demarche in demarches(town) if demarche.chemin == path), None) or abort(404)
@@ -107,12 +126,12 @@ def app(portal: Portal, town: Path = TOWN) -> Flask:
     def form(path: str) -> ResponseReturnValue:
         return render_template("demarche.html", demarche=find(path), source=None, typed={}, wrong={})
 
-    @service.post("/<path>/<any(impots, caf):source>")
+    @service.post("/<path>/<any(impots, caf, identite):source>")
     def result(path: str, source: Source) -> ResponseReturnValue:
         demarche = find(path)
         if source not in demarche.sources:
             abort(404)
-        typed = {name: re.sub(r"\s", "", request.form.get(name, "")) for name in _NUMBERS[source]}
+        typed = _typed(source, request.form)
         wrong = _messages(source, typed, agreed=request.form.get("accord") == _AGREED)
         if wrong:
             page = render_template("demarche.html", demarche=demarche, source=source, typed=typed, wrong=wrong)
@@ -121,6 +140,7 @@ def app(portal: Portal, town: Path = TOWN) -> Flask:
         try:
             received = _fetch(portal, demarche, source, typed, consent)
             quotient = _checked_quotient(received) if demarche.grille else None
+            participation = _participation(received)
         except NoPrice as reason:
             faults = simulators.unreadable()
             return render_template("refus.html", demarche=demarche, why=reason, faults=faults), 502
@@ -128,12 +148,14 @@ def app(portal: Portal, town: Path = TOWN) -> Flask:
             "resultat.html",
             demarche=demarche,
             quotient=quotient,
+            participation=participation,
             tranche=None if quotient is None else demarche.tranche(quotient),
             demandes=demarche.demandes(source),
             received=_named(demarche, source, received),
             never_asked=[name for scope, name in donnees().items() if _is_left_out(scope, demarche, source)],
             consent=consent,
-            provider="DGFIP" if source == "impots" else "CAF",
+            source=source,
+            provider={"impots": "À la DGFIP", "caf": "À la CAF", "identite": "À la caisse de la famille"}[source],
         )
 
     service.after_request(_protect)
@@ -152,10 +174,20 @@ def _protect(response: Response) -> Response:
     return response
 
 
+def _typed(source: Source, form: Mapping[str, str]) -> dict[str, str]:
+    """Return what was typed in each field of a form."""
+    if source == "identite":
+        return identite.typed(form)
+    return {name: re.sub(r"\s", "", form.get(name, "")) for name in _NUMBERS[source]}
+
+
 def _messages(source: Source, typed: Mapping[str, str], *, agreed: bool) -> dict[str, str]:
     """Return the message of each wrong field of the form."""
-    fields = _NUMBERS[source].items()
-    messages = {name: message for name, (pattern, message) in fields if not re.fullmatch(pattern, typed[name])}
+    if source == "identite":
+        messages = identite.messages(typed)
+    else:
+        rules = _NUMBERS[source].items()
+        messages = {name: message for name, (pattern, message) in rules if not re.fullmatch(pattern, typed[name])}
     return messages if agreed else messages | {"accord": _CONSENT}
 
 
@@ -174,16 +206,19 @@ def _fetch(
 ) -> dict[str, Any]:
     """Return what the API gives of a source; raise ``NoPrice`` when it gives nothing."""
     headers = {"X-API-Key": portal.keys[demarche.chemin], "X-Consent": consent}
+    by_identity = source == "identite"
+    base = portal.v3_url if by_identity else portal.api_url
+    query = identite.query(typed, SIRET) if by_identity else typed
     received: dict[str, Any] = {}
     for demande in demarche.demandes(source):
         try:
-            response = requests.get(portal.api_url + demande.route, typed, headers=headers, timeout=30)
+            response = requests.get(base + demande.route, query, headers=headers, timeout=30)
             body: dict[str, Any] = response.json()
         except (requests.RequestException, ValueError):
             raise NoPrice("Le service qui certifie vos données ne répond pas. Réessayez dans un moment.") from None
         if response.status_code != requests.codes.ok:
-            raise NoPrice(_explain(response.status_code, body["message"], response.headers))
-        received |= body
+            raise NoPrice(_explain(response.status_code, body, response.headers))
+        received |= body["data"] if by_identity else body
     return received
 
 
@@ -195,7 +230,7 @@ def _checked_quotient(received: Mapping[str, Any]) -> float:
         raise NoPrice(_PARTIAL)
     quotient = _quotient(received)
     if quotient is None:
-        raise NoPrice("Ces données ne suffisent pas à calculer un quotient. Essayez avec les autres numéros.")
+        raise NoPrice("Ces données ne suffisent pas à calculer un quotient. Essayez d’une autre façon.")
     return quotient
 
 
@@ -207,37 +242,53 @@ def _named(demarche: Demarche, source: Source, received: Mapping[str, Any]) -> l
         for field, name in dataset.items()
         if name in {donnees()[scope] for scope in demarche.portees_de(source)}
     }
-    flat = _flat(received)
-    return [(field, _LABELS.get(field) or names.get(field, field), value) for field, value in flat.items()]
+    return [(field, _LABELS.get(field) or names.get(field, field), value) for field, value in _flat(received).items()]
 
 
-def _flat(received: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a response; ``foyerFiscal`` holds fields too."""
-    nested = received.get("foyerFiscal", {})
-    rest = {name: value for name, value in received.items() if name != "foyerFiscal"}
-    return {f"foyerFiscal.{name}": value for name, value in nested.items()} | rest
+_HOLDERS: Final = frozenset(
+    {"foyerFiscal", "quotient_familial", "parametres_calcul_participation_familiale", "base_ressources_annuelles"}
+)
+"""Members of a response that hold fields."""
+
+
+def _flat(received: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Return the fields of a response, by their paths; some of its members hold fields too."""
+    flat: dict[str, Any] = {}
+    for name, value in received.items():
+        flat |= _flat(value, f"{before}{name}.") if name in _HOLDERS else {f"{before}{name}": value}
+    return flat
 
 
 def _is_left_out(scope: str, demarche: Demarche, source: Source) -> bool:
-    of_source = scope.startswith("dgfip_" if source == "impots" else "cnaf_")
+    of_source = scope.startswith({"impots": "dgfip_", "caf": "cnaf_", "identite": ("cnaf_", "cnav_part")}[source])
     return of_source and scope not in demarche.portees and "declarant2" not in scope
 
 
 def _quotient(received: Mapping[str, Any]) -> float | None:
-    """Return the monthly quotient: the CAF's, or the income by month and part."""
+    """Return the monthly quotient: the fund's, or the income by month and part."""
+    by_identity = received.get("quotient_familial", {}).get("valeur")
+    if by_identity is not None:
+        return float(by_identity)
     if received.get("quotientFamilial") is not None:
         return float(received["quotientFamilial"])
     income, parts = received.get("revenuFiscalReference"), received.get("nombreParts")
     return income / 12 / parts if income is not None and parts else None
 
 
-def _explain(status: int, message: str, headers: Mapping[str, str]) -> str:
+def _participation(received: Mapping[str, Any]) -> identite.Participation | None:
+    parametres = received.get("parametres_calcul_participation_familiale")
+    return identite.participation(parametres) if parametres else None
+
+
+def _explain(status: int, body: Mapping[str, Any], headers: Mapping[str, str]) -> str:
     """Return the message for a parent of an error of the API."""
+    if "errors" in body and (explained := identite.explain(status, body["errors"][0]["code"])):
+        return explained
     match status:
         case 404:
             return "Ces numéros ne correspondent à aucun dossier. Vérifiez-les, puis réessayez."
         case 400:
-            return message
+            return str(body["message"])
         case 401 | 403:
             return "La Ville n’est pas autorisée à demander ces données. Prévenez-la : ce n’est pas de votre fait."
         case _:

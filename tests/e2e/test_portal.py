@@ -7,22 +7,35 @@ import requests
 from playwright.sync_api import Browser, Page, expect
 
 from release.usages import Source
-from sandbox.simulators import PEOPLE, caf
+from sandbox.simulators import PEOPLE, api_secu, caf
 from sandbox.town.demarches import demarches
 from tests.support.browser import DESKTOP, PHONE, Visit, visit
 from tests.support.stack import CITIZEN, FOLDER, NUMBERS, Stack
 from tests.support.template import ROOT
 
 FAMILY = caf.familles(PEOPLE / "familles.toml")[0]
+PERSON = api_secu.personnes(PEOPLE / "assures.toml")[0]
 TYPED: dict[Source, dict[str, str]] = {
     "impots": NUMBERS,
     "caf": {"numeroAllocataire": FAMILY.numero_allocataire, "codePostal": FAMILY.code_postal},
+    "identite": {
+        "nomNaissance": PERSON.nom_naissance.title(),
+        "prenoms": PERSON.prenoms.title(),
+        "dateNaissance": "/".join(reversed(PERSON.date_naissance.split("-"))),
+        "sexe": PERSON.sexe,
+        "paysNaissance": PERSON.pays,
+        "communeNaissance": "Paris",
+        "departementNaissance": "75",
+    },
 }
 SERVICES = {service.chemin: service for service in demarches()}
 QUOTIENTS: dict[Source, float] = {
     "impots": int(re.sub(r"\D", "", str(CITIZEN.revenu_fiscal_reference))) / 12 / float(str(CITIZEN.nombre_parts)),
     "caf": float(FAMILY.quotients[0].quotient_familial),
+    "identite": 842,
 }
+NURSERY = "1,34\u00a0€"
+"""The hourly price of the first person of ``assures.toml``: the sum of ``docs/identite/creche.md``."""
 FIELDS = {
     "dgfip_revenu_fiscal_reference": {"revenuFiscalReference"},
     "dgfip_nombre_parts": {"nombreParts"},
@@ -31,6 +44,19 @@ FIELDS = {
     "dgfip_adresse_fiscale_taxation": {"foyerFiscal.adresse", "adresse", "adresseStructuree", "coordonnees", "score"},
     "cnaf_quotient_familial": {"quotientFamilial", "mois", "annee"},
     "cnaf_enfants": {"enfants"},
+}
+FIELDS_BY_IDENTITY = {
+    "cnaf_quotient_familial": {
+        f"quotient_familial.{field}"
+        for field in ("fournisseur", "valeur", "annee", "mois", "annee_calcul", "mois_calcul")
+    },
+    "cnav_participation_familiale_eaje_parametres_calcul": {
+        f"parametres_calcul_participation_familiale.{field}"
+        for field in (
+            *("nombre_enfants_a_charge", "nombre_enfants_beneficiaire_aeeh"),
+            *("base_ressources_annuelles.valeur", "base_ressources_annuelles.annee_calcul"),
+        )
+    },
 }
 ASKED = [(path, source) for path, service in SERVICES.items() for source in service.sources]
 
@@ -41,7 +67,10 @@ def portal(stack: Stack, path: str = "") -> str:
 
 def ask(page: Page, source: Source, numbers: dict[str, str], *, agree: bool = True) -> None:
     for name, value in numbers.items():
-        page.locator(f"#{name}").fill(value)
+        if name in {"sexe", "paysNaissance"}:
+            page.locator(f"#{name}").select_option(value)
+        else:
+            page.locator(f"#{name}").fill(value)
     if agree:
         page.locator(f"#accord-{source}").check(force=True)
     page.locator(f"form[action$='/{source}'] button").click()
@@ -67,14 +96,24 @@ def test_two_numbers_and_an_agreement_give_the_price_of_the_town(
         if service.grille:
             price = f"{service.tranche(QUOTIENTS[source]).prix:.2f}".replace(".", ",")
             expect(page.locator("#prix")).to_have_text(f"{price}\u00a0€")
+        elif source == "identite":
+            expect(page.locator("#prix")).to_have_text(NURSERY)
+            expect(page.locator("#calcul li")).to_have_count(5)
         else:
             expect(page.locator("#inscription")).to_be_visible()
         received = {cell.inner_text() for cell in page.locator("table td:nth-child(2)").all()}
-        opened = set[str]().union(*(FIELDS[scope] for scope in service.portees_de(source)))
+        fields = FIELDS_BY_IDENTITY if source == "identite" else FIELDS
+        opened = set[str]().union(*(fields[scope] for scope in service.portees_de(source)))
         assert received == opened  # exactly the fields of the town's scopes
-        assert not any(number in page.url for number in TYPED[source].values())
+        assert not any(value in page.url for value in TYPED[source].values() if len(value) > 2)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         visitor.check(f"portail-{path}-{source}-resultat")
+
+
+def test_an_unknown_identity_gets_a_message_for_parents(stack: Stack, visitor: Visit) -> None:
+    page = visitor.open(portal(stack, "restauration-scolaire"))
+    ask(page, "identite", TYPED["identite"] | {"nomNaissance": "Inconnue"})
+    expect(page.get_by_text("Aucune personne connue n’a cette identité")).to_be_visible()
 
 
 def test_the_portal_does_not_log_the_numbers_typed_in(stack: Stack, visitor: Visit) -> None:

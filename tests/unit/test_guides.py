@@ -78,7 +78,7 @@ def test_a_use_case_needs_every_scope_that_it_asks_for(usage: Usage) -> None:
             frozenset(scope for _, scope in fields_of(dataset.routes[route]))
             for dataset in datasets()
             for route in dataset.routes
-            if route == f"/api{demande.route}"
+            if route == demande.chemin
         }
         assert set(demande.portees) <= opened
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from sandbox.town import identite
 from tests.support.template import ROOT
 
 
@@ -41,3 +42,43 @@ def test_the_hourly_price_of_a_nursery_follows_the_national_rate(
         "base_ressources_annuelles": {"valeur": resources, "annee_calcul": 2024},
     }
     assert program["tarif_horaire"](answer) == Decimal(price)
+    shown = identite.participation(answer["data"]["parametres_calcul_participation_familiale"])
+    assert f"{shown.prix:.2f}" == price  # the fictional town's portal computes as the guide
+
+
+TYPED = {
+    "nomNaissance": "  Le  Breton-Ève ",
+    "prenoms": "Anne-Lise Marie",
+    "dateNaissance": "9/4/1987",
+    "sexe": "F",
+    "paysNaissance": "99100",
+    "communeNaissance": "Brest",
+    "departementNaissance": "2a",
+}
+
+
+def test_the_portal_asks_for_what_was_typed() -> None:
+    typed = identite.typed(TYPED)
+    assert identite.messages(typed) == {}
+    assert identite.query(typed, "21000015400018") == {
+        "recipient": "21000015400018",
+        "nomNaissance": "Le Breton-Ève",
+        "prenoms[]": ["Anne-Lise", "Marie"],
+        "anneeDateNaissance": "1987",
+        "moisDateNaissance": "4",
+        "jourDateNaissance": "9",
+        "sexeEtatCivil": "F",
+        "codeCogInseePaysNaissance": "99100",
+        "nomCommuneNaissance": "Brest",
+        "codeCogInseeDepartementNaissance": "2A",
+    }
+
+
+def test_the_portal_names_each_wrong_field() -> None:
+    nothing = identite.typed({})
+    assert identite.messages(nothing).keys() == {"nomNaissance", "prenoms", "dateNaissance", "sexe", "paysNaissance"}
+    abroad = identite.typed({**TYPED, "paysNaissance": "99139", "communeNaissance": "", "departementNaissance": ""})
+    assert identite.messages(abroad) == {}
+    assert "codeCogInseeDepartementNaissance" not in identite.query(abroad, "21000015400018")
+    wrong = identite.typed({**TYPED, "nomNaissance": "R2D2", "dateNaissance": "1987-04-09", "communeNaissance": ""})
+    assert identite.messages(wrong).keys() == {"nomNaissance", "dateNaissance", "communeNaissance"}
