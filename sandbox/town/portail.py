@@ -260,7 +260,8 @@ def _flat(received: Mapping[str, Any], before: str = "") -> dict[str, Any]:
 
 
 def _is_left_out(scope: str, demarche: Demarche, source: Source) -> bool:
-    of_source = scope.startswith({"impots": "dgfip_", "caf": "cnaf_", "identite": ("cnaf_", "cnav_part")}[source])
+    begins = {"impots": ("dgfip_",), "caf": ("cnaf_",), "identite": ("cnaf_", "cnav_part")}[source]
+    of_source = scope.startswith(begins)
     return of_source and scope not in demarche.portees and "declarant2" not in scope
 
 
