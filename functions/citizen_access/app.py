@@ -15,7 +15,7 @@ from api_particulier.api.handler import handle_audited, time_provider
 from api_particulier.api.openapi import OF_PROVIDER, Route
 from api_particulier.api.parameters import AllocataireNumbers, AvisNumbers, Parameter, Query
 from api_particulier.api.request import Request
-from api_particulier.api.response import Response, without_body
+from api_particulier.api.response import Response
 from api_particulier.audit import access_log
 from api_particulier.audit.bucket import Bucket, NotProven
 from api_particulier.audit.pseudonyms import pseudonym
@@ -127,9 +127,8 @@ ROUTES = (
 
 
 def lambda_handler(event: dict[str, Any], context: object) -> Response:
-    """Answer ``GET /api/citoyen/acces``, and HEAD."""
-    response = handle_audited(event, context, "citizen_access", _build_body, CITIZEN)
-    return without_body(response) if event["httpMethod"] == "HEAD" else response
+    """Answer ``GET /api/citoyen/acces``, and HEAD, of which the gateway sends the head alone."""
+    return handle_audited(event, context, "citizen_access", _build_body, CITIZEN)
 
 
 def _build_body(request: Request, record: AuditRecord) -> dict[str, Any]:

