@@ -45,7 +45,7 @@ _PICTURES: Final = tuple(
 _LANGUAGES: Final = {"python": "Python", "javascript": "JavaScript", "php": "PHP"}
 _TABLE_BEGINS: Final = (
     '<div class="fr-table"><div class="fr-table__wrapper"><div class="fr-table__container" tabindex="0" role="region"'
-    ' aria-label="Tableau"><div class="fr-table__content"><table>'
+    ' aria-label="Tableau {number}"><div class="fr-table__content"><table>'
 )
 _TABLE_ENDS: Final = "</table></div></div></div></div>"
 _ESBUILD: Final = (
@@ -136,7 +136,9 @@ def _rendered(markdown: str) -> str:
     html: str = MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown)
     html = html.replace('.md"', '"')  # a guide links to another by its file
     html = html.replace('href="../guides/', 'href="').replace('href="../identite/', 'href="identite-')
-    html = html.replace("<table>", _TABLE_BEGINS).replace("</table>", _TABLE_ENDS)
+    first, *tables = html.split("<table>")
+    numbered = (f"{_TABLE_BEGINS.format(number=number)}{table}" for number, table in enumerate(tables, 1))
+    html = "".join([first, *numbered]).replace("</table>", _TABLE_ENDS)
     for language, name in _LANGUAGES.items():
         html = html.replace(
             f'<pre><code class="language-{language}">', f'<pre tabindex="0" data-langage="{name}"><code>'
