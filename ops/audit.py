@@ -82,9 +82,9 @@ def scan(deployment: Deployment, period: Period, **equal: str) -> Iterator[Item]
     return deployment.audit.scan(" AND ".join(conditions), {"first": first or " ", "last": last, **equal})
 
 
-def public_key(deployment: Deployment) -> str:
-    """Return the public key of the seals, in PEM."""
-    der = deployment.kms.get_public_key(KeyId=deployment.outputs["SealKeyId"])["PublicKey"]
+def public_key(deployment: Deployment, output: str = "SealKeyId") -> str:
+    """Return the public key of the seals, or of the exports (``ExportKeyId``), in PEM."""
+    der = deployment.kms.get_public_key(KeyId=deployment.outputs[output])["PublicKey"]
     return load_der_public_key(der).public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
 

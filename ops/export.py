@@ -70,9 +70,11 @@ def export(  # noqa: PLR0913 - the selection, each part by its name
     token: str | None = None,
     habilitation: str | None = None,
     as_csv: bool = False,
+    head: int = 0,
 ) -> Exported:
     """Write the records of a period with their proofs, and the signature of the file beside it.
 
+    ``head`` is the number of a checkpoint's seal, up to which the seals go on.
     Raise ``ExportError``, and write nothing, when a record is not as it was sealed.
     """
     now = datetime.now(UTC)
@@ -81,8 +83,8 @@ def export(  # noqa: PLR0913 - the selection, each part by its name
         items: Iterable[Item] = of_token(deployment, _closed(deployment, period, now), token)
     else:
         items = _every(deployment, period, _closed(deployment, period, now).days, habilitation)
-    placed = _place(items, seals_of(deployment, period), now)
-    pem = public_key(deployment)
+    placed = _place(items, seals_of(deployment, period), now, head)
+    pem, export_pem = public_key(deployment), public_key(deployment, "ExportKeyId")
     if as_csv:
         parts, count = _as_csv(placed.records), 0
     else:
@@ -100,7 +102,7 @@ def export(  # noqa: PLR0913 - the selection, each part by its name
         parts = _as_json(selection, placed)
     signature = verify_file.signature_of(output)
     digest = _write(output, parts)
-    _write(signature, [json.dumps(_signature(deployment, digest, pem), indent=1).encode() + b"\n"])
+    _write(signature, [json.dumps(_signature(deployment, digest, export_pem), indent=1).encode() + b"\n"])
     return Exported(output, signature, len(placed.records), count, placed.pending)
 
 
@@ -151,7 +153,7 @@ class _Placed:
             raise ExportError(msg)
 
 
-def _place(items: Iterable[Item], seals: Iterable[Seal], now: datetime) -> _Placed:
+def _place(items: Iterable[Item], seals: Iterable[Seal], now: datetime, head: int) -> _Placed:
     """Place records in the seals, which are read one after the other; the first seal of a record counts."""
     waiting = {(str(item["token_day"]), str(item["id"])): item for item in items}
     placed = _Placed()
@@ -169,7 +171,10 @@ def _place(items: Iterable[Item], seals: Iterable[Seal], now: datetime) -> _Plac
         if placed.records:
             placed.seals[seal.number] = _json({"header": seal.header, "signature": seal.signature})
             placed.skipped |= seal.skipped.keys()
-    placed.seals = {number: seal for number, seal in placed.seals.items() if number <= last}
+    if head > last and placed.seals and head not in placed.seals:
+        msg = f"seal {head} is not among the seals of this period and of a day after it: take an earlier checkpoint"
+        raise ExportError(msg)
+    placed.seals = {number: seal for number, seal in placed.seals.items() if number <= max(last, head)}
     for key in waiting:
         if not is_young(key, now):
             msg = f"{named(key)} is in no seal: see `audit verify`"
@@ -216,7 +221,7 @@ def _cell(value: object) -> str:
 
 def _signature(deployment: Deployment, digest: str, pem: str) -> dict[str, str]:
     signed = deployment.kms.sign(
-        KeyId=deployment.outputs["SealKeyId"],
+        KeyId=deployment.outputs["ExportKeyId"],
         Message=f"{verify_file.SIGNATURE}\n{digest}".encode(),
         MessageType="RAW",
         SigningAlgorithm="ECDSA_SHA_256",

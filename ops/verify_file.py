@@ -1,14 +1,14 @@
-"""Verify a file of ``audit export`` with the public key alone: no network, no AWS.
+"""Verify a file of ``audit export`` with the public keys alone: no network, no AWS.
 
-``python verify_file.py FILE [--public-key PEM]`` exits with 0 when everything is proven, 1 otherwise. This module
-imports the ``cryptography`` package and nothing of this project, so that an auditor can run a copy of it, or write
-another from docs/audit-format.md.
+``python verify_file.py FILE [--public-key PEM] [--export-key PEM] [--head NOTE]`` exits with 0 when everything is
+proven, 1 otherwise. This module imports the ``cryptography`` package and nothing of this project, so that an auditor
+can run a copy of it, or write another from docs/audit-format.md.
 """
 
 import argparse
 import json
 import sys
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from binascii import Error as NotBase64Error
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,7 +27,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 EXPORT: Final = "api-particulier/audit-export/1"
 SEALS: Final = ("api-particulier/seal/1", "api-particulier/seal/2")
 """The formats of a seal; both may stand in one chain."""
-SIGNATURE: Final = "api-particulier/signature/1"
+SIGNATURE: Final = "api-particulier/signature/2"
+"""By the key of the exports; ``api-particulier/signature/1`` was by the key of the seals."""
+_SIGNATURE_BY_SEALS: Final = "api-particulier/signature/1"
 _PARIS: Final = ZoneInfo("Europe/Paris")
 GENESIS_HASH: Final = "0" * 64
 """The hash that the first seal names as the previous one."""
@@ -49,9 +51,13 @@ class Report:
     signed: bool
     """Whether the file itself is signed, which proves that no record of the selection was left out."""
     fingerprint: str
-    """SHA-256 of the public key (DER), to compare with the published one."""
+    """SHA-256 of the public key (DER) of the seals, to compare with the published one; of the exports for a CSV."""
     given_key: bool
-    """False when the key came with the file: then the origin of the file is not proven."""
+    """False when a key came with the file: then the origin of the file is not proven."""
+    export_fingerprint: str | None
+    """SHA-256 of the public key (DER) that signs the file; None for a file without a signature."""
+    head: int | None
+    """The seal of the given checkpoint, which is one of the file's; None without a checkpoint."""
     figures: Mapping[str, int]
     """The calls of datasets that the seals count, by ``<day in Paris>#<dataset>#<status>``."""
 
@@ -127,29 +133,99 @@ def before(header: Mapping[str, Any]) -> int:
     return first - 1
 
 
-def verify(file: Path, public_key: Path | None = None) -> Report:
+@dataclass(frozen=True)
+class Head:
+    """A checkpoint: the last of the seals that it fixes."""
+
+    number: int
+    hash: str
+    text: str
+    signature: str
+
+
+def read_head(note: str) -> Head:
+    """Read a checkpoint; raise ``NotProvenError`` when it is none, or is older than its line ``hash``."""
+    text, _, signature = note.replace("\r\n", "\n").partition("\n\n")
+    named = dict(line.partition(" ")[::2] for line in text.splitlines()[3:])
+    try:  # the signature follows the first four bytes of the hash of the key
+        signed = b64decode(signature.strip().rpartition(" ")[2], validate=True)[4:]
+        return Head(int(named["seal"]), named["hash"], f"{text}\n", b64encode(signed).decode())
+    except (KeyError, ValueError):
+        raise NotProvenError("the checkpoint is none, or is too old to name the hash of its last seal") from None
+
+
+def _check_head(key: EllipticCurvePublicKey, head: Head, export: Mapping[str, Any]) -> int:
+    """Check that the seals of an export are those that a checkpoint fixes; return the number of its last seal."""
+    check_signature(key, head.signature, head.text.encode(), "the checkpoint")
+    headers = {int(seal["header"]["number"]): seal["header"] for seal in export.get("seals", [])}
+    if head.number not in headers:
+        raise NotProvenError(
+            f"seal {head.number} of the checkpoint is not in the file: export it again, with this checkpoint as --head"
+        )
+    if hash_of(headers[head.number]) != head.hash:
+        raise NotProvenError(f"seal {head.number}: it is not the one that the checkpoint fixes")
+    return head.number
+
+
+def verify(
+    file: Path, public_key: Path | None = None, export_key: Path | None = None, head: Path | None = None
+) -> Report:
     """Verify an export, JSON or CSV; raise ``NotProvenError`` at the first thing that is not as it was signed."""
     content = file.read_bytes()
-    signature = _object(beside.read_bytes()) if (beside := signature_of(file)).exists() else None
-    export = _object(content) if content.startswith(b"{") else None
-    own = (export or signature or {}).get("public_key")
-    if public_key is None and own is None:
+    signature = _object(beside.read_bytes()) if (beside := signature_of(file)).exists() else {}
+    export = _object(content) if content.startswith(b"{") else {}
+    if not signature and not export:
         raise NotProvenError("a CSV file is proven by its signature file, which is not beside it")
-    key = read_key(public_key.read_bytes() if public_key else str(own).encode())
-    if signature is None and export is None:
-        raise NotProvenError("a CSV file is proven by its signature file, which is not beside it")
+    keys = _Keys.among(export, signature, public_key, export_key)
+    number = _check_head(keys.of_seals, read_head(head.read_text()), export) if head else None
     try:  # before the file's own signature: a record that was changed is named
-        entries, seals, complete = _verify_export(key, export) if export else (content.count(b"\r\n") - 1, 0, 0)
+        entries, seals, complete = (
+            _verify_export(keys.of_seals, export) if export else (content.count(b"\r\n") - 1, 0, 0)
+        )
         figures = _figures(export) if export else {}
     except (LookupError, TypeError, ValueError, AttributeError):
         raise NotProvenError("the file is not laid out as an export is") from None
-    if signature is not None:
-        digest = sha256(content).hexdigest()
+    if signature:
         what = "the file (each of its entries is as it was sealed)" if export else "the file"
-        check_signature(key, str(signature.get("signature")), f"{SIGNATURE}\n{digest}".encode(), what)
-    der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    fingerprint = sha256(der).hexdigest()
-    return Report(entries, seals, complete, signature is not None, fingerprint, public_key is not None, figures)
+        message = f"{signature['format']}\n{sha256(content).hexdigest()}".encode()
+        check_signature(keys.of_file, str(signature.get("signature")), message, what)
+    fingerprint, of_file = fingerprint_of(keys.of_seals), fingerprint_of(keys.of_file) if signature else None
+    return Report(entries, seals, complete, bool(signature), fingerprint, keys.are_given, of_file, number, figures)
+
+
+@dataclass(frozen=True)
+class _Keys:
+    """The public keys that prove a file: those that were given, or else those that came with it."""
+
+    of_seals: EllipticCurvePublicKey
+    of_file: EllipticCurvePublicKey
+    """Of its signature; in an old file, and in one without a signature, that of the seals."""
+    are_given: bool
+
+    @classmethod
+    def among(
+        cls,
+        export: Mapping[str, Any],
+        signature: Mapping[str, Any],
+        public_key: Path | None,
+        export_key: Path | None,
+    ) -> "_Keys":
+        """Choose the keys of an export and of its signature, either of which may be empty."""
+        kind = signature.get("format", _SIGNATURE_BY_SEALS)
+        if kind not in {SIGNATURE, _SIGNATURE_BY_SEALS}:
+            raise NotProvenError("the signature file is none that this program knows")
+        of_sheet = not export and kind == SIGNATURE  # which no seal proves
+        own = str(export.get("public_key") or signature.get("public_key")).encode()
+        of_seals = read_key(public_key.read_bytes() if public_key else own)
+        if kind == _SIGNATURE_BY_SEALS:
+            return cls(of_seals, of_seals, public_key is not None)
+        of_file = read_key(export_key.read_bytes() if export_key else str(signature.get("public_key")).encode())
+        return cls(of_seals, of_file, export_key is not None and (of_sheet or public_key is not None))
+
+
+def fingerprint_of(key: EllipticCurvePublicKey) -> str:
+    """Return the SHA-256 of a public key, DER."""
+    return sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
 
 
 def signature_of(file: Path) -> Path:
@@ -167,7 +243,7 @@ def _verify_export(key: EllipticCurvePublicKey, export: Mapping[str, Any]) -> tu
         if headers and before(seal["header"]) != max(headers):
             raise NotProvenError(f"seal {max(headers) + 1}: it is missing")
         check_header(key, seal["header"], seal["signature"], number, previous)
-        if headers and seal["header"]["at"] < headers[number - 1]["at"]:
+        if headers and seal["header"]["at"] < headers[max(headers)]["at"]:
             raise NotProvenError(f"seal {number}: it was made before the seal before it")
         headers[number], previous = seal["header"], hash_of(seal["header"])
     last = (0, -1)
@@ -243,21 +319,27 @@ def describe(report: Report) -> str:
     lines.append(
         "The selection is signed." if report.signed else "The selection is not signed: entries may be left out."
     )
-    lines.append(f"Public key, SHA-256: {report.fingerprint}")
+    if report.head:
+        lines.append(f"The seals are those that the checkpoint of seal {report.head} fixes.")
+    lines.append(f"Public key of the seals, SHA-256: {report.fingerprint}")
+    if report.export_fingerprint not in {None, report.fingerprint}:
+        lines.append(f"Public key of the exports, SHA-256: {report.export_fingerprint}")
     if not report.given_key:
-        lines.append("This key came with the file: compare it with the published one.")
+        lines.append("A key came with the file: compare it with the published one.")
     return "\n".join(lines)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Verify an export of the audit, offline.")
     parser.add_argument("file", type=Path)
-    parser.add_argument("--public-key", type=Path, metavar="PEM")
+    parser.add_argument("--public-key", type=Path, metavar="PEM", help="The key of the seals.")
+    parser.add_argument("--export-key", type=Path, metavar="PEM", help="The key of the exports.")
+    parser.add_argument("--head", type=Path, metavar="NOTE", help="A published checkpoint.")
     parser.add_argument("--figures", action="store_true", help="Print the calls that the seals count.")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     try:
-        report = verify(options.file, options.public_key)
+        report = verify(options.file, options.public_key, options.export_key, options.head)
     except (NotProvenError, OSError) as error:
         sys.exit(f"Not proven: {error}")
     figures = [f"{name.replace('#', '  ')}  {calls}" for name, calls in report.figures.items() if options.figures]

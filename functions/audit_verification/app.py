@@ -1,13 +1,14 @@
-"""Verification: compares, every night, the day before with its seals (docs/decisions/0039-archive.md)."""
+"""Verification: compares, every night, the day before with its seals, and mails the head of the audit."""
 
 from base64 import b64decode
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
-from api_particulier.audit import verification
+from api_particulier.audit import checkpoint, verification
 from api_particulier.audit.bucket import Bucket
 from api_particulier.audit.seals import Seal
 from api_particulier.aws import kms, s3
+from api_particulier.habilitations import email
 from api_particulier.observability import LogEvent, count_verified, log, report_tampering
 from api_particulier.settings import settings
 
@@ -18,7 +19,9 @@ class NotVerified(Exception):
 
 def lambda_handler(_event: dict[str, Any], _context: object) -> None:
     """Verify the day before; raise ``NotVerified``, and count each finding as tampering, when it is not as sealed."""
-    night = verification.verify_night(Bucket(s3(), settings().seals_bucket), datetime.now(UTC))
+    now = datetime.now(UTC)
+    mail_head(now)
+    night = verification.verify_night(Bucket(s3(), settings().seals_bucket), now)
     findings = list(night.findings)
     if night.last is not None and not _is_signed(night.last):
         findings.append(verification.Finding(f"seal {night.last.number}", "the signature is wrong"))
@@ -29,6 +32,25 @@ def lambda_handler(_event: dict[str, Any], _context: object) -> None:
         raise NotVerified
     log(LogEvent.VERIFIED, entries=night.records)
     count_verified(1)
+
+
+def mail_head(now: datetime) -> None:
+    """Mail the last checkpoint to the data protection officer: a later chain that differs from it is a forged one."""
+    note = checkpoint.last_note(now) if settings().dpo_mail and settings().mail_sender else None
+    if note is None:
+        return
+    try:
+        email.send([str(settings().dpo_mail)], _SUBJECT.format(day=now), _TEXT.format(note=note))
+    except email.MailFailed as error:
+        log(LogEvent.REMINDER_NOT_SENT, outcome="checkpoint", exception=str(error))
+
+
+_SUBJECT: Final = "API Particulier : tête du journal d'audit au {day:%Y-%m-%d}"
+_TEXT: Final = """Conservez ce message. Le texte ci-dessous est signé, et fixe ce que contient le journal d'audit
+à ce jour. Enregistré dans un fichier, il prouve qu'un export n'a pas été réécrit depuis :
+api-particulier audit verify-file EXPORT --head FICHIER (docs/audit-format.md).
+
+{note}"""
 
 
 def _is_signed(seal: Seal) -> bool:

@@ -65,6 +65,9 @@ def _in_order[**P](verb: Callable[P, None]) -> Callable[P, None]:
     return run
 
 
+_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+
+
 class _NewFile(click.Path):
     """A file to write, in a folder that exists; neither it nor its signature may be there already."""
 
@@ -174,6 +177,7 @@ def search(  # noqa: PLR0913 - one parameter an option
     help="JSON with every proof, or a CSV table.",
 )
 @click.option("--output", type=_NewFile(), required=True, help="The file to write.")
+@click.option("--head", type=_FILE, help="A published checkpoint: the seals go on up to its own, for `verify-file`.")
 @with_reason
 @_in_order
 @with_deployment
@@ -187,6 +191,7 @@ def export(  # noqa: PLR0913 - one parameter an option
     habilitation: str | None,
     kind: str,
     output: Path,
+    head: Path | None,
     as_json: bool,
 ) -> None:
     """Write the records of a period with their proofs, and the signature of the file beside it."""
@@ -194,7 +199,13 @@ def export(  # noqa: PLR0913 - one parameter an option
         raise click.UsageError("either --token or --habilitation")
     record_act(deployment, verb_path(), reason=reason, target=token or habilitation, details=_dates(since, until))
     period, as_csv = _period(since, until), kind == "csv"
-    exported = export_audit(deployment, period, output, token=token, habilitation=habilitation, as_csv=as_csv)
+    try:
+        number = verify_file.read_head(head.read_text()).number if head else 0
+    except verify_file.NotProvenError as error:
+        raise click.UsageError(str(error)) from None
+    exported = export_audit(
+        deployment, period, output, token=token, habilitation=habilitation, as_csv=as_csv, head=number
+    )
     described = asdict(exported) | {"file": str(exported.file), "signature": str(exported.signature)}
     (print_json if as_json else print_text)(described)
 
@@ -245,10 +256,11 @@ def verify_figures(deployment: Deployment, *, as_json: bool) -> None:
 
 
 @audit.command(name="public-key")
+@click.option("--exports", is_flag=True, help="The key that signs exports, instead of the one that signs seals.")
 @with_deployment
-def public_key(deployment: Deployment, *, as_json: bool) -> None:
-    """Print the public key that verifies seals and exports."""
-    pem = audit_service.public_key(deployment)
+def public_key(deployment: Deployment, *, exports: bool, as_json: bool) -> None:
+    """Print the public key that verifies seals, or exports."""
+    pem = audit_service.public_key(deployment, "ExportKeyId" if exports else "SealKeyId")
     if as_json:
         print_json({"public_key": pem})
     else:
@@ -256,18 +268,22 @@ def public_key(deployment: Deployment, *, as_json: bool) -> None:
 
 
 @audit.command(name="verify-file")
-@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("file", type=_FILE)
 @click.option(
     "--public-key",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    type=_FILE,
     metavar="PEM",
-    help="The published key, received separately; without it, the key in the file, which proves less.",
+    help="The published key of the seals, received separately; without it, the key in the file, which proves less.",
 )
+@click.option("--export-key", type=_FILE, metavar="PEM", help="The published key of the exports, likewise.")
+@click.option("--head", type=_FILE, help="A checkpoint published or mailed since: the seals are those that it fixes.")
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
-def verify_export(file: Path, *, public_key: Path | None, as_json: bool) -> None:
-    """Verify an export with the public key alone, offline."""
+def verify_export(
+    file: Path, *, public_key: Path | None, export_key: Path | None, head: Path | None, as_json: bool
+) -> None:
+    """Verify an export with the public keys alone, offline."""
     try:
-        report = verify_file.verify(file, public_key)
+        report = verify_file.verify(file, public_key, export_key, head)
     except verify_file.NotProvenError as error:
         raise click.ClickException(f"not proven: {error}") from None
     if as_json:

@@ -37,7 +37,8 @@ def variables(function: str) -> dict[str, Any]:
 def named(value: Any) -> set[str]:
     """Return the resources of the template that a value names."""
     text = json.dumps(value)
-    return {name for name in template()["Resources"] if f'"{name}"' in text or f"${{{name}." in text}
+    names = {*template()["Resources"], *(f"{function}Role" for function in FUNCTIONS)}
+    return {name for name in names if f'"{name}"' in text or f"${{{name}." in text}
 
 
 @lru_cache
@@ -65,6 +66,8 @@ def test_only_the_deployments_name_and_release_are_everywhere() -> None:
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_a_function_has_the_names_of_the_resources_that_its_role_may_use(function: str) -> None:
     usable = set().union(*(named(statement["Resource"]) for statement in statements(function)))
+    policies = {key: properties["KeyPolicy"] for key, properties in resources("AWS::KMS::Key").items()}
+    usable |= {key for key, policy in policies.items() if f"{function}Role" in named(policy)}
     expected = {name for name, resource in OF_RESOURCES.items() if resource & usable}
     assert variables(function).keys() & OF_RESOURCES.keys() == expected
 

@@ -94,7 +94,7 @@ RIGHTS: Final[dict[str, dict[str, set[str] | frozenset[str]]]] = {
         "s3:PutObjectRetention /records/*": {"AuditSeals"},
         "s3:GetObject /records/*": {"AuditArchive", "AuditVerification"},
         "s3:GetObject /archive/*": {"AuditArchive", "AuditVerification"},
-        "s3:GetObject /checkpoints/*": {"AuditSeals"},
+        "s3:GetObject /checkpoints/*": {"AuditSeals", "AuditVerification"},
         "s3:PutObject /checkpoints/*": {"AuditSeals"},
         "s3:GetObject /usage/*": {"AuditArchive", "AuditVerification"},
         "s3:GetObject /access/*": {"AuditArchive", "CitizenAccess"},
@@ -104,11 +104,7 @@ RIGHTS: Final[dict[str, dict[str, set[str] | frozenset[str]]]] = {
             for folder in ("archive", "usage", "access")
         },
     },
-    "SealKey": {
-        "kms:Sign": {"AuditSeals"},
-        "kms:Verify": {"AuditSeals", "AuditVerification"},
-        "kms:GetPublicKey": {"AuditSeals"},
-    },
+    "SealKey": {"kms:Verify": {"AuditVerification"}},  # and in its own policy what AuditSeals does
     "TokenKey": {"kms:VerifyMac": DATASETS | {"Introspect"}, "kms:GenerateMac": {"DatapassWebhook", "KeyLink"}},
     "EntryKey": {"kms:GenerateMac": AUDITED | {"AuditSeals"}},
     "OperatorKey": {"kms:GenerateMac": {"AuditSeals"}},
@@ -134,8 +130,13 @@ RIGHTS: Final[dict[str, dict[str, set[str] | frozenset[str]]]] = {
         "apigateway:POST /usageplans/*/keys": {"DatapassWebhook"},
     },
     "ses": {
-        "ses:SendEmail identity/${MailSender}": {"DatapassWebhook", "KeyExpiryReminders", "TokenSuspension"},
-        "ses:SendEmail identity/${Domain}": {"DatapassWebhook", "KeyExpiryReminders", "TokenSuspension"},
+        f"ses:SendEmail identity/${{{sender}}}": {
+            "AuditVerification",
+            "DatapassWebhook",
+            "KeyExpiryReminders",
+            "TokenSuspension",
+        }
+        for sender in ("MailSender", "Domain")
     },
 }
 """Every right of every function: on a resource, an action, and the part of the resource or the keys of items that it is
@@ -638,16 +639,30 @@ def test_each_key_has_one_use_and_its_own_variable(key: str, spec: str, usage: s
     assert all(value == (replaced if key == "PseudonymKey" else own) for value in given)
 
 
-@pytest.mark.parametrize("name", resources("AWS::KMS::Key"))
+OUR_ACCOUNT: Final = {"AWS": {"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:root"}}
+
+
+def test_the_sealing_role_alone_signs_seals() -> None:
+    others, sealing = resources("AWS::KMS::Key")["SealKey"]["KeyPolicy"]["Statement"]
+    assert (others["Effect"], others["Principal"]) == ("Allow", OUR_ACCOUNT)
+    assert others["NotAction"] == ["kms:Sign", "kms:CreateGrant"]  # a grant would let another sign
+    assert (sealing["Effect"], sealing["Principal"]) == ("Allow", {"AWS": {"Fn::GetAtt": ["AuditSealsRole", "Arn"]}})
+    assert sealing["Action"] == ["kms:Sign", "kms:Verify", "kms:GetPublicKey"]
+    assert "SealKey" not in json.dumps(
+        FUNCTIONS["AuditSeals"]["Policies"]
+    )  # the role would wait for the key, and it for the role
+
+
+@pytest.mark.parametrize("name", sorted(resources("AWS::KMS::Key").keys() - {"SealKey"}))
 def test_a_key_is_used_by_roles_of_this_account_alone(name: str) -> None:
     (statement,) = resources("AWS::KMS::Key")[name]["KeyPolicy"]["Statement"]
-    assert statement["Principal"] == {"AWS": {"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:root"}}
+    assert statement["Principal"] == OUR_ACCOUNT
     assert (statement["Effect"], statement["Action"]) == ("Allow", "kms:*")
 
 
 def test_the_outputs_name_the_keys_that_operators_and_auditors_use() -> None:
     outputs = {name: output["Value"] for name, output in template()["Outputs"].items()}
-    assert outputs["SealKeyId"] == {"Ref": "SealKey"}
+    assert (outputs["SealKeyId"], outputs["ExportKeyId"]) == ({"Ref": "SealKey"}, {"Ref": "ExportKey"})
     current = outputs["PseudonymKeyIds"]["Fn::Sub"][1]["Current"]
     assert current == {"Fn::If": ["NamesWithOwnKey", {"Ref": "PseudonymKey"}, {"Ref": "PseudonymKeyArn"}]}
 

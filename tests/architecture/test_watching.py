@@ -202,7 +202,7 @@ def mails(service: str, call: str, **detail: Any) -> bool:
     return any(pattern.matches_event(event) for pattern in patterns)
 
 
-@pytest.mark.parametrize("call", ["ScheduleKeyDeletion", "DisableKey"])
+@pytest.mark.parametrize("call", ["ScheduleKeyDeletion", "DisableKey", "PutKeyPolicy"])
 @pytest.mark.parametrize("key", resources("AWS::KMS::Key"))
 def test_the_end_of_a_key_of_the_audit_is_mailed(key: str, call: str) -> None:
     assert mails("kms", call, resources={"ARN": f"{key}.Arn"})

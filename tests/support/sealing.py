@@ -101,6 +101,7 @@ def play_sealing(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Sealing:
     properties = resources("AWS::KMS::Key")["SealKey"]
     key = boto3.client("kms").create_key(KeySpec=properties["KeySpec"], KeyUsage=properties["KeyUsage"])
     key_id = key["KeyMetadata"]["KeyId"]
+    of_exports = boto3.client("kms").create_key(KeySpec=properties["KeySpec"], KeyUsage=properties["KeyUsage"])
     s3 = boto3.client("s3")
     lock = resources("AWS::S3::Bucket")["SealsBucket"]["ObjectLockConfiguration"]
     retention = lock["Rule"]["DefaultRetention"] | {"Mode": "GOVERNANCE"}
@@ -117,6 +118,7 @@ def play_sealing(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Sealing:
         "StatsTable": "stats",
         "SealsBucket": BUCKET,
         "SealKeyId": key_id,
+        "ExportKeyId": of_exports["KeyMetadata"]["KeyId"],
         "PseudonymKeyIds": environ["PSEUDONYM_KEY_ID"],
         "EntryKeyId": environ["ENTRY_KEY_ID"],
         "OperatorKeyId": environ["OPERATOR_KEY_ID"],

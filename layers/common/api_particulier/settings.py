@@ -74,6 +74,8 @@ class Settings(BaseModel):
     """What callers put before ``/api``: the service's domain. By default, the address that a request was sent to."""
     mail_sender: str | None = None
     """The sender of mails: an address, or one of a domain, that SES has verified. Without it no mail is sent."""
+    dpo_mail: str | None = None
+    """The data protection officer, to whom the head of the audit is mailed each day."""
     seals_bucket: str = ""
     seal_lock_mode: Literal["COMPLIANCE", "GOVERNANCE"] = "COMPLIANCE"
     """How the audit's objects that name their own end of lock are locked."""

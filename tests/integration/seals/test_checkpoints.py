@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from api_particulier.audit.merkle import root
 from ops import audit
 from tests.support.function import new_environment
+from tests.support.mailbox import install_mailbox
 from tests.support.sealing import BUCKET, Sealing
 
 pytestmark = pytest.mark.slow
@@ -73,3 +74,22 @@ def test_a_checkpoint_that_we_did_not_sign_is_not_gone_on_from(sealing: Sealing)
     sealing.make_sealed_calls(1)
     publish(10)
     assert checkpoints(sealing)[-1].splitlines()[1:3] == ["2", expected_root(sealing, 2)]
+
+
+def test_the_last_checkpoint_is_mailed_to_the_data_protection_officer(
+    sealing: Sealing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mailbox = install_mailbox(monkeypatch)
+    sealing.make_sealed_calls(1)
+    publish(8)
+    mail_head = importlib.import_module("functions.audit_verification.app").mail_head
+    now = datetime(2026, 11, 27, 9, tzinfo=UTC)
+    mail_head(now)
+    assert mailbox.mails == []  # no address is given
+    monkeypatch.setenv("DPO_MAIL", "dpo@exemple.fr")
+    new_environment()
+    mail_head(now)
+    (message,) = mailbox.mails
+    (note,) = checkpoints(sealing)
+    assert message.to == ("dpo@exemple.fr",)
+    assert note in message.text

@@ -1,11 +1,14 @@
 """The export of the audit, which the public key alone proves."""
 
 import csv
+import importlib
 import json
 import re
 import subprocess
 import sys
+from base64 import b64encode
 from collections.abc import Callable
+from dataclasses import astuple
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,7 +25,7 @@ from ops.deployment import Deployment
 from ops.export import Exported, ExportError, export
 from ops.verify_file import NotProvenError, verify
 from tests.support.function import call_api
-from tests.support.sealing import Sealing, stream_record
+from tests.support.sealing import BUCKET, Sealing, stream_record
 from tests.support.tax_service import TaxService
 from tests.support.template import ROOT
 
@@ -62,18 +65,33 @@ def key(sealing: Sealing, tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def export_key(sealing: Sealing, tmp_path: Path) -> Path:
+    path = tmp_path / "export-key.pem"
+    path.write_text(audit.public_key(sealing.deployment, "ExportKeyId"))
+    return path
+
+
 def test_a_record_has_the_purpose_of_its_habilitation(records: list[dict[str, Any]]) -> None:
     assert (records[0]["habilitation"], records[0]["purpose"]) == ("habilitation-9", "Tarification de la cantine")
     assert "purpose" not in records[3]
 
 
-def test_a_whole_period_is_proven_with_the_public_key(write: Callable[..., Exported], key: Path) -> None:
+def test_a_whole_period_is_proven_with_the_public_keys(
+    write: Callable[..., Exported], key: Path, export_key: Path
+) -> None:
     done = write()
     assert (done.entries, done.seals, done.pending) == (6, 3, 0)
-    report = verify(done.file, key)
+    report = verify(done.file, key, export_key)
     assert (report.entries, report.seals, report.complete, report.signed, report.given_key) == (6, 3, 3, True, True)
     assert re.fullmatch(r"[0-9a-f]{64}", report.fingerprint)
+    assert report.fingerprint != report.export_fingerprint
     assert not verify(done.file).given_key
+    assert not verify(done.file, key).given_key
+    with pytest.raises(NotProvenError, match="seal 1: the signature is wrong"):  # who signs exports seals nothing
+        verify(done.file, export_key, export_key)
+    with pytest.raises(NotProvenError, match=r"^the file .*: the signature is wrong"):
+        verify(done.file, key, key)
     assert done.file.stat().st_mode & 0o077 == 0
 
 
@@ -324,3 +342,54 @@ def test_the_command_exports_and_verifies_a_file(
     file.write_text("x")
     assert run("verify-file", str(file)).exit_code == 1
     assert run("export", *period, "--token", "a", "--habilitation", "b", "--output", str(file)).exit_code == 2
+
+
+def test_an_export_signed_with_the_key_of_the_seals_as_before_is_still_proven(
+    sealing: Sealing, write: Callable[..., Exported], key: Path
+) -> None:
+    done = write()
+    former = "api-particulier/signature/1"
+    digest = json.loads(done.signature.read_text())["sha256"]
+    signature = sealing.deployment.kms.sign(
+        KeyId=sealing.deployment.outputs["SealKeyId"],
+        Message=f"{former}\n{digest}".encode(),
+        SigningAlgorithm="ECDSA_SHA_256",
+    )["Signature"]
+    described = {"format": former, "sha256": digest, "signature": b64encode(signature).decode()}
+    done.signature.write_text(json.dumps(described | {"public_key": key.read_text()}))
+    report = verify(done.file, key)
+    assert (report.signed, report.given_key, report.entries) == (True, True, 6)
+    done.signature.write_text(json.dumps(described | {"format": verify_file.SIGNATURE, "public_key": key.read_text()}))
+    with pytest.raises(NotProvenError, match=r"^the file .*: the signature is wrong"):
+        verify(done.file, key)
+
+
+def test_a_checkpoint_fixes_the_seals_of_an_export(
+    sealing: Sealing, write: Callable[..., Exported], key: Path, tmp_path: Path, run: Callable[..., Result]
+) -> None:
+    """The chain written again since, with the key of the seals, is not the one that was published."""
+    importlib.import_module("functions.audit_seals.app").lambda_handler({"source": "aws.events"}, None)
+    (listed,) = sealing.s3.list_objects_v2(Bucket=BUCKET, Prefix="checkpoints/")["Contents"]
+    head = tmp_path / "head.txt"
+    head.write_bytes(sealing.s3.get_object(Bucket=BUCKET, Key=listed["Key"])["Body"].read())
+    done = write("one.json", token="jeton-2")
+    with pytest.raises(NotProvenError, match=r"^seal 3 of the checkpoint is not in the file: export it again"):
+        verify(done.file, key, head=head)
+    days = [f"{datetime.now(UTC) + timedelta(days=days):%Y-%m-%d}" for days in (-1, 1)]
+    chosen = ("--from", days[0], "--to", days[1], "--token", "jeton-2", "--output", str(tmp_path / "head.json"))
+    assert run("export", *chosen, "--head", str(head)).exit_code == 0
+    given = ("verify-file", str(tmp_path / "head.json"), "--public-key", str(key), "--head", str(head))
+    assert "the checkpoint of seal 3 fixes" in run(*given).stdout
+    number, last, text, _ = astuple(verify_file.read_head(head.read_text()))
+    forged = text.replace(last, "0" * 64)
+    head.write_text(head.read_text().replace(text, forged))
+    assert "the checkpoint: the signature is wrong" in run(*given).stderr
+    signature = sealing.deployment.kms.sign(
+        KeyId=sealing.deployment.outputs["SealKeyId"],
+        Message=forged.encode(),
+        SigningAlgorithm="ECDSA_SHA_256",
+    )["Signature"]
+    head.write_text(f"{forged}\nx x {b64encode(b'1234' + signature).decode()}\n")
+    assert f"seal {number}: it is not the one that the checkpoint fixes" in run(*given).stderr
+    head.write_text("x")
+    assert "the checkpoint is none" in run(*given).stderr

@@ -30,6 +30,8 @@ class Tree:
     size: int = 0
     peaks: tuple[str, ...] = ()
     """The roots of its perfect subtrees, from the largest to the smallest."""
+    last: str = ""
+    """The hash of the last seal; empty in the text of a note made before it was there."""
 
     @property
     def root(self) -> str:
@@ -45,23 +47,28 @@ class Tree:
         peaks, size = list(self.peaks), self.size
         while size & 1:
             added, size = node(peaks.pop(), added), size >> 1
-        return type(self)(number, self.size + 1, (*peaks, added))
+        return type(self)(number, self.size + 1, (*peaks, added), seal_hash)
 
     def text(self, origin: str) -> str:
         """Return the text of the note."""
         lines = [origin, f"{self.size}", b64encode(bytes.fromhex(self.root)).decode()]
-        return "\n".join([*lines, f"seal {self.number}", *(f"peak {peak}" for peak in self.peaks), ""])
+        peaks = [f"peak {peak}" for peak in self.peaks]
+        return "\n".join([*lines, f"seal {self.number}", f"hash {self.last}", *peaks, ""])
 
     @classmethod
     def from_text(cls, text: str) -> Self:
         """Read the text of a note; raise ``ValueError`` when it is none of ours."""
-        _, size, _, seal, *peaks = text.splitlines()
-        return cls(int(seal.removeprefix("seal ")), int(size), tuple(peak.removeprefix("peak ") for peak in peaks))
+        _, size, _, *extensions = text.splitlines()
+        named = [line.partition(" ")[::2] for line in extensions]
+        found = dict(named)
+        peaks = tuple(value for name, value in named if name == "peak")
+        return cls(int(found.get("seal", "")), int(size), peaks, found.get("hash", ""))
 
 
 def publish(now: datetime) -> str | None:
     """Write the checkpoint of an hour, once; return its key, or None when no seal was added since the last one."""
-    before = tree = _last(now)
+    note = last_note(now)
+    before = tree = Tree.from_text(text_of(note)) if note else Tree()
     for number in range(tree.number + 1, tree.number + 1 + _SEALS):
         seal = chain.find(number)
         if seal is not None:
@@ -75,8 +82,8 @@ def publish(now: datetime) -> str | None:
     return key
 
 
-def _last(now: datetime) -> Tree:
-    """Return the tree of the last checkpoint that we signed; an empty one when there is none."""
+def last_note(now: datetime) -> str | None:
+    """Return the last checkpoint that we signed; None when there is none."""
     for since in (f"{now - timedelta(days=2):%Y-%m-%d}", ""):
         pages = (
             s3()
@@ -85,11 +92,15 @@ def _last(now: datetime) -> Tree:
         )
         keys = [listed["Key"] for page in pages for listed in page.get("Contents", [])]
         for key in reversed(keys):
-            note = s3().get_object(Bucket=settings().seals_bucket, Key=key)["Body"].read().decode(errors="replace")
-            text, _, signature = note.partition("\n\n")
-            if _is_ours(f"{text}\n", signature):
-                return Tree.from_text(f"{text}\n")
-    return Tree()
+            note: str = s3().get_object(Bucket=settings().seals_bucket, Key=key)["Body"].read().decode(errors="replace")
+            if _is_ours(text_of(note), note.partition("\n\n")[2]):
+                return note
+    return None
+
+
+def text_of(note: str) -> str:
+    """Return the text of a note, which its signature is of."""
+    return f"{note.partition('\n\n')[0]}\n"
 
 
 def _origin() -> str:
