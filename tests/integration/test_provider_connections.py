@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import chain, repeat
-from socket import socket
+from socket import AF_INET, SOCK_STREAM, getaddrinfo, socket
 from threading import Event
-from typing import Final
+from typing import Any, Final
+from urllib.parse import urlsplit
 
 import boto3
 import pytest
@@ -220,12 +221,36 @@ def at(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     ],
     ids=["another response", "the beginning of another", "no response", "a length that is too small"],
 )
-def test_bytes_after_a_response_are_not_the_response_to_the_next_question(
+def test_a_response_followed_by_more_is_refused_and_the_next_question_has_its_own(
     too_much: bytes, key: str, at: Callable[[str], None]
 ) -> None:
-    with responding(too_much, response(OTHER)) as (url, _):
+    with responding(too_much, response(OTHER)) as (url, connections):
         at(url)
-        assert [v2(key).text for _ in range(2)] == [to_json(NOTICE), to_json(OTHER_NOTICE)]
+        first, second = v2(key), v2(key)
+        assert (first.status, second.text) == (502, to_json(OTHER_NOTICE))
+    assert len(set(connections)) == 2
+
+
+def test_an_address_that_does_not_answer_leaves_time_for_the_next(
+    key: str, at: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each address has its share of the time to connect, which is here that of the whole question."""
+    monkeypatch.setenv("PROVIDER_CONNECT_TIMEOUT", "2")
+    monkeypatch.setenv("PROVIDER_DEADLINE", "2")
+    with responding(GOOD) as (url, _), socket(AF_INET, SOCK_STREAM) as silent, socket(AF_INET, SOCK_STREAM) as waiting:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(0)
+        waiting.connect(silent.getsockname())  # its queue is full: no other connection is accepted
+        port, resolve = urlsplit(url).port, getaddrinfo
+        both = [(AF_INET, SOCK_STREAM, 6, "", place) for place in (silent.getsockname(), ("127.0.0.1", port))]
+
+        def found(host: str, asked: int, *more: Any, **options: Any) -> Any:
+            return both if asked == port else resolve(host, asked, *more, **options)
+
+        monkeypatch.setattr("socket.getaddrinfo", found)
+        monkeypatch.setattr("api_particulier.providers.http.getaddrinfo", found)
+        at(url)
+        assert v2(key).status == 200
 
 
 def test_bytes_between_two_questions_are_not_a_response(key: str, at: Callable[[str], None]) -> None:

@@ -20,6 +20,7 @@ type Response = dict[str, Any]
 HEADERS = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
+    "Strict-Transport-Security": "max-age=31536000",
     "RateLimit-Limit": str(RATE_LIMIT),
     "RateLimit-Policy": f"{RATE_LIMIT};w=1",
 }

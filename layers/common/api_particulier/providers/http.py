@@ -7,8 +7,8 @@ person:
 - refused connection, reset, timeout, failed TLS, HTTP 5xx, a redirection to a page about an outage
   → ``ProviderUnavailable``
 - HTTP 403 or 429 → ``ProviderRateLimited``
-- any other status that the provider's module does not expect; a response too large, cut short, compressed or that is
-  not HTTP → ``ProviderInvalidResponse``
+- any other status that the provider's module does not expect; a response too large, cut short, followed by more,
+  compressed or that is not HTTP → ``ProviderInvalidResponse``
 
 A connection is used again only after a response of an expected status was read to its end: everything else closes it,
 so that a caller never reads what was sent for another one.
@@ -16,12 +16,13 @@ so that a caller never reads what was sent for another one.
 
 import ssl
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from errno import ENETDOWN, ENETUNREACH
 from functools import lru_cache
-from http.client import HTTPException, RemoteDisconnected
+from http.client import HTTPException, HTTPResponse, RemoteDisconnected
 from random import uniform
+from socket import SOCK_STREAM, getaddrinfo
 from time import sleep
 from typing import Any, Final, override
 
@@ -44,6 +45,8 @@ from api_particulier.settings import settings
 MAX_BYTES: Final = 2 * 1024 * 1024
 """Of a response's body. A notice is 5 kB, a family file 3 kB."""
 MAX_HEAD_BYTES: Final = 64 * 1024
+_ADDRESS_SECONDS: Final = 0.5
+"""Of the time to connect, what each address of a provider has at least; they share the rest."""
 OK: Final = frozenset({200})
 _CHUNK: Final = 64 * 1024
 _HEADERS: Final = {"User-Agent": "api-particulier", "Accept": "*/*", "Accept-Encoding": "identity"}
@@ -171,6 +174,8 @@ def _read(response: requests.Response) -> bytes:
         content += chunk
         if len(content) > MAX_BYTES:
             raise ProviderInvalidResponse
+    if getattr(response.raw._original_response, "has_surplus", False):  # noqa: SLF001 - the response that urllib3 reads
+        raise ProviderInvalidResponse
     return content
 
 
@@ -254,10 +259,41 @@ class _Adapter(HTTPAdapter):
         """Leave the connection to its TLS context."""
 
 
+class _Response(HTTPResponse):
+    """A response that notes whether bytes came after its end: they could be read as the next one's."""
+
+    has_surplus = False
+
+    def _close_conn(self) -> None:  # at its end
+        connection = current_limit().socket
+        before = connection.gettimeout()
+        try:
+            connection.settimeout(0)
+            self.has_surplus = bool(self.fp.peek(1))
+        except (OSError, ValueError):  # nothing came, or it is closed
+            self.has_surplus = False
+        with suppress(OSError):
+            connection.settimeout(before)
+            if self.has_surplus:  # the rest of it may come later
+                connection.shutdown(2)
+        super()._close_conn()  # type: ignore[misc]  # what http.client calls at the end of a body
+
+
 class _Watched:
     """Gives the time limit of the question the socket that a response is awaited on."""
 
     sock: Any
+    response_class: Any = _Response
+    host: str
+    port: int
+    timeout: Any
+
+    def _new_conn(self) -> Any:
+        # urllib3 tries the addresses of a name one after the other, each for the whole time.
+        with suppress(OSError):
+            addresses = len(getaddrinfo(self.host, self.port, type=SOCK_STREAM))
+            self.timeout = max(min(self.timeout, _ADDRESS_SECONDS), self.timeout / addresses)
+        return super()._new_conn()  # type: ignore[misc]  # that of the connection
 
     def getresponse(self) -> Any:
         current_limit().socket = self.sock
