@@ -44,7 +44,7 @@ image: setup ## Lambda's image, from its registry or from Debian's packages
 check: setup lint ## lint and the fast tests, for while you write; ARGS=tests/unit
 	@$(PY) -m pytest --numprocesses logical --maxprocesses 8 -m "not slow and not e2e" $(or $(ARGS),$(FAST))
 
-test: setup lint $(TOOLS)/load/.ready $(TOOLS)/parliament/.ready $(TOOLS)/client/.ready $(LOCAL)/newman/.ready ## every test, end-to-end ones included, on all cores; ARGS=tests/unit
+test: setup lint $(TOOLS)/load/.ready $(TOOLS)/parliament/.ready $(TOOLS)/client/.ready $(LOCAL)/newman/.ready $(LOCAL)/javascript/.ready ## every test, end-to-end ones included, on all cores; ARGS=tests/unit
 	@$(PY) -m pytest --numprocesses logical --maxprocesses 8 $(ARGS)
 
 lint: setup ## ruff (all rules), mypy (strict), cfn-lint through sam
@@ -81,7 +81,7 @@ load: setup $(TOOLS)/load/.ready ## a day of towns in a minute, on the stack tha
 bench: setup $(TOOLS)/runtime/.ready $(TOOLS)/load/.ready ## what a call of each dataset costs, beside a bare handler; ARGS=--json, ARGS=--help
 	@$(PY) -m bench $(ARGS)
 
-client: setup $(TOOLS)/client/.ready $(LOCAL)/newman/.ready ## the Python client, built from docs/openapi.yaml in clients/python
+client: setup $(TOOLS)/client/.ready $(LOCAL)/newman/.ready $(LOCAL)/javascript/.ready ## the Python and JavaScript clients, built from docs/openapi.yaml in clients
 	@$(PY) -m release.client
 
 # What the Lambda runtime ships is left out of the layer: docs/decisions/0002-dependencies.md.
@@ -117,6 +117,9 @@ $(LOCAL)/npm/.ready: website/package.json website/package-lock.json website/.npm
 	$(NPM_CI)
 
 $(LOCAL)/newman/.ready: clients/collection/package.json clients/collection/package-lock.json clients/collection/.npmrc | $(TOOLS)/node/.ready
+	$(NPM_CI)
+
+$(LOCAL)/javascript/.ready: clients/javascript/package.json clients/javascript/package-lock.json clients/javascript/.npmrc | $(TOOLS)/node/.ready
 	$(NPM_CI)
 
 define NPM_CI

@@ -1,10 +1,12 @@
-"""The Python client: ``python -m release.client`` writes the package in ``clients/python`` and builds its wheel.
+"""The clients: ``python -m release.client`` writes the packages in ``clients`` and builds them.
 
-openapi-python-client makes it from the documentation. Pages and the webhook of DataPass, which are for no client,
-are left out, and the parts of the documentation have names that Python can import.
+openapi-python-client makes the Python one from the documentation, openapi-typescript the types of the JavaScript one.
+Pages and the webhook of DataPass, which are for no client, are left out, and the parts of the documentation have names
+that Python can import.
 """
 
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -17,6 +19,9 @@ from release.openapi.generator import openapi
 FOLDER: Final = ROOT / "clients/python"
 PACKAGE: Final = "api_particulier_client"
 TOOLS: Final = ROOT / ".local/tools/client/bin"
+JAVASCRIPT: Final = ROOT / "clients/javascript"
+PACKAGES: Final = ROOT / ".local/javascript/node_modules"
+NODE: Final = ROOT / ".local/tools/node/bin"
 _LEFT_OUT: Final = ("/api/cles/", "/api/datapass/", "/api/open-api.yml", "/documentation-open-api.yaml")
 _MODULES: Final = {"Données fiscales": "dgfip", "Données familiales": "caf", "Prestations sociales (v3)": "dss"}
 """The module of each part of the documentation, where its name is no identifier."""
@@ -40,6 +45,22 @@ def build() -> Path:
     return wheel
 
 
+def build_javascript() -> Path:
+    """Write the types and build the package; return its path, or raise ``ToolError``."""
+    shutil.rmtree(JAVASCRIPT / "dist", ignore_errors=True)
+    (JAVASCRIPT / "dist").mkdir()
+    path = {"PATH": f"{NODE}{os.pathsep}{os.environ['PATH']}"}
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "openapi.json").write_text(json.dumps(document()))
+        command = [str(PACKAGES / ".bin/openapi-typescript"), str(folder / "openapi.json")]
+        run_tool([*command, "--output", str(JAVASCRIPT / "api.d.ts")], folder / "log", path)
+        command = [str(NODE / "npm"), "pack", str(JAVASCRIPT), "--pack-destination", str(JAVASCRIPT / "dist")]
+        run_tool(command, folder / "pack.log", path)
+    (package,) = (JAVASCRIPT / "dist").glob("*.tgz")
+    return package
+
+
 def document() -> dict[str, Any]:
     """Return the documentation as the generator takes it."""
     described = openapi()
@@ -52,6 +73,7 @@ def document() -> dict[str, Any]:
 
 if __name__ == "__main__":
     try:
-        print(build().relative_to(ROOT))  # noqa: T201 - a command
+        for package in (build(), build_javascript()):
+            print(package.relative_to(ROOT))  # noqa: T201 - a command
     except ToolError as failure:
         sys.exit(str(failure))

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,30 @@ with caller("0" * 64) as api:
 """
 
 
+JOURNEY_IN_JAVASCRIPT = """
+import { connect } from "api-particulier-client";
+
+declare const process: { argv: string[] };
+const [url, v3, key, numeroFiscal, referenceAvis] = process.argv.slice(2) as [string, string, string, string, string];
+const api = connect(url, key);
+const query = { numeroFiscal, referenceAvis };
+const me = await api.GET("/api/introspect");
+console.log(me.data?.name);
+const header = { "x-consent": "cantine-42" };
+const notice = await api.GET("/api/v2/revenu-fiscal-reference", { params: { query, header } });
+console.log(notice.data?.revenuFiscalReference, notice.data?.nombreParts);
+const person = {
+  recipient: "21000015400018", nomNaissance: "DELMAS", "prenoms[]": ["AMINATA", "ROSE"], sexeEtatCivil: "F" as const,
+  anneeDateNaissance: "1988", moisDateNaissance: "3", jourDateNaissance: "12",
+  codeCogInseeCommuneNaissance: "75111", codeCogInseePaysNaissance: "99100",
+};
+const family = await connect(v3, key).GET("/v3/dss/quotient_familial/identite", { params: { query: person } });
+console.log(family.data?.data.quotient_familial?.valeur);
+const refused = await connect(url, "0".repeat(64)).GET("/api/v2/revenu-fiscal-reference", { params: { query } });
+console.log(refused.response.status, refused.error?.error);
+"""
+
+
 def base_url(stack: Stack) -> str:
     return stack.api_url.removesuffix("/api")
 
@@ -54,6 +79,32 @@ def test_the_generated_client_plays_the_journey_of_a_town(stack: Stack, tmp_path
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == ["Ville de démonstration", "37960 3", "401 True access_denied"]
+
+
+def test_the_javascript_client_plays_the_journey_of_a_town(stack: Stack, tmp_path: Path) -> None:
+    if not client.PACKAGES.exists():
+        pytest.skip("the generator of the client is not installed: make client")
+    modules = tmp_path / "node_modules"
+    modules.mkdir()
+    with tarfile.open(client.build_javascript()) as package:
+        package.extractall(tmp_path, filter="data")
+    (tmp_path / "package").rename(modules / "api-particulier-client")
+    for dependency in ("openapi-fetch", "openapi-typescript-helpers"):
+        (modules / dependency).symlink_to(client.PACKAGES / dependency)
+    (tmp_path / "journey.mts").write_text(JOURNEY_IN_JAVASCRIPT)
+    strict = ("--noEmit", "--strict", "--module", "nodenext", "--target", "es2022", "--lib", "es2022,dom")
+    run_in(tmp_path, str(client.PACKAGES / ".bin/tsc"), *strict, "journey.mts")
+    addresses = (base_url(stack), str(stack.description["v3_url"]))
+    printed = run_in(tmp_path, "node", "journey.mts", *addresses, stack.api_key, *NUMBERS.values())
+    assert printed.splitlines() == ["Ville de démonstration", "37960 3", "842", "401 access_denied"]
+
+
+def run_in(folder: Path, *command: str) -> str:
+    """Run a command with Node in a folder, and return what it prints."""
+    path = {"PATH": f"{client.NODE}:{os.environ['PATH']}"}
+    done = subprocess.run(command, cwd=folder, env=path, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def test_the_collection_runs_by_its_own_runner(stack: Stack, tmp_path: Path) -> None:
