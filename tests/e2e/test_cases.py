@@ -65,6 +65,7 @@ class Providers:
     shown: WireResponse = field(default_factory=lambda: page(NOTICE))
     """What the tax service answers to numbers."""
     places: list[dict[str, Any]] = field(default_factory=lambda: [place(0.9)])
+    keys: dict[tuple[str, ...], str] = field(default_factory=dict)
     tax: Scripted = field(init=False)
     geocoder: Scripted = field(init=False)
     impot: ImpotParticulier = field(init=False)
@@ -77,7 +78,11 @@ class Providers:
         self.impot = ImpotParticulier(impot_particulier.app_of(lambda: [PERSON]))
 
     def key(self, *scopes: str) -> str:
-        return str(self.stack.issue_key(*(scopes or TAX))["key"])
+        """Return a key of these scopes, issued once."""
+        asked = scopes or TAX
+        if asked not in self.keys:
+            self.keys[asked] = str(self.stack.issue_key(*asked)["key"])
+        return self.keys[asked]
 
     def avis(self, key: str, route: str = "/v2/avis-imposition", **headers: str) -> requests.Response:
         url = f"{self.stack.api_url}{route}"
