@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 import secrets
+import string
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
@@ -62,6 +63,29 @@ def found_among(first: int, candidates: frozenset[bytes]) -> list[int]:
     ]
 
 
+_COMMUNE, _DAY, _BORN = "codeCogInseeCommuneNaissance", "19", "1983-04-19"
+
+
+def _identity() -> dict[str, Any]:
+    """Return the identity of a person that has never been, who is asked about as a known one is."""
+    name, first = ("".join(secrets.choice(string.ascii_uppercase) for _ in range(14)) for _ in range(2))
+    born = dict(zip(("annee", "mois", "jour"), _BORN.split("-"), strict=True))
+    return {
+        "nomNaissance": name,
+        "prenoms[]": [first],
+        **{f"{part}DateNaissance": value for part, value in born.items()},
+        "sexeEtatCivil": "F",
+        _COMMUNE: f"29{secrets.randbelow(900) + 100}",
+        "codeCogInseePaysNaissance": "99100",
+        "recipient": "21000015400018",
+    }
+
+
+def ask_by_identity(stack: Stack, identity: dict[str, Any]) -> Any:
+    url = f"{stack.description['v3_url']}/v3/dss/quotient_familial/identite"
+    return requests.get(url, identity, headers={"X-Api-Key": stack.api_key}, timeout=60).json()
+
+
 def test_no_citizen_is_found_in_a_dump_of_every_table_log_and_bucket(stack: Stack) -> None:
     key = stack.issue_key("dgfip_avis_imposition", "cnaf_attestation_droits")["key"]
     random_numbers = [f"{secrets.randbelow(9 * 10**12) + 10**12}" for _ in range(20)]
@@ -74,15 +98,29 @@ def test_no_citizen_is_found_in_a_dump_of_every_table_log_and_bucket(stack: Stac
     stack.get("/v2/quotient-familial", key=key, **FAMILY_NUMBERS)
     for numbers in (NUMBERS, FAMILY_NUMBERS):
         requests.get(f"{stack.api_url}/citoyen/acces", numbers, timeout=60)
+    identities = [_identity() for _ in range(10)]
+    for identity in identities:
+        assert ask_by_identity(stack, identity)["errors"][0]["code"] == "35560"
+    born = {f"{part}DateNaissance": value for part, value in (("annee", "1988"), ("mois", "3"), ("jour", "12"))}
+    known = identities[0] | {"nomNaissance": "DELMAS", "prenoms[]": ["AMINATA"], _COMMUNE: "75111", **born}
+    assert ask_by_identity(stack, known)["data"]["quotient_familial"]["valeur"] == 842
     stack.run_cli("audit", "verify")
     dump = "\n".join(stored(stack))
     asked: list[Any] = [*random_numbers, *families, *NUMBERS.values(), FAMILY_NUMBERS["numeroAllocataire"]]
     assert [number for number in asked if re.search(rf"(?<!\d){number}(?!\d)", dump)] == []
+    assert [text for text in ("DELMAS", "AMINATA", "LE GOFF", "17 RUE DES LILAS") if text in dump] == []
+    for identity in identities:
+        name, (first,) = identity["nomNaissance"], identity["prenoms[]"]
+        assert [text for text in (name, first, name.lower(), f"jourDateNaissance={_DAY}") if text in dump] == []
     candidates = frozenset(digests(dump))
     assert len(candidates) > len(asked)  # among them the pseudonyms, which are as long as a digest
     for number in random_numbers:
         for text in (number, f"dgfip:{number}", f"26{number[2:]}"):
             assert not {hashlib.new(name, text.encode()).digest() for name in ALGORITHMS} & candidates
+    for identity in identities:
+        name, (first,), commune = identity["nomNaissance"], identity["prenoms[]"], identity[_COMMUNE]
+        for text in (name, f"{name}|{first}", f"dss:{name}|{first}|{_BORN}|99100|{commune}"):
+            assert not {hashlib.new(algorithm, text.encode()).digest() for algorithm in ALGORITHMS} & candidates
     slices = range(0, EVERY_NUMBER, _SLICE)
     with ProcessPoolExecutor(2) as pool:
         found = [number for numbers in pool.map(found_among, slices, [candidates] * len(slices)) for number in numbers]

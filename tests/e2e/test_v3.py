@@ -1,5 +1,6 @@
 """The 2026 generation on the deployed stack: a client of the official API, and one limit over both APIs."""
 
+import random
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -9,8 +10,12 @@ import pytest
 import requests
 
 from sandbox.simulators import PEOPLE, api_secu
+from sandbox.simulators.api_secu import FUNDS
 from sandbox.town.demarches import SIRET
+from tests.integration.dss.test_dss_random_people import MAKE
+from tests.support.api_secu import SCOPES, Gate
 from tests.support.stack import Stack
+from tests.support.wire import serve
 
 PEOPLE_BY_NAME = {person.nom_naissance: person for person in api_secu.personnes(PEOPLE / "assures.toml")}
 
@@ -135,3 +140,23 @@ def test_both_headers_open_and_a_revoked_key_is_refused_by_both_apis(stack: Stac
     stack.run_cli("keys", "revoke", issued["id"])
     assert requests.get(url, query, headers={"X-Api-Key": issued["key"]}, timeout=60).status_code == 401
     assert stack.get("/introspect", key=issued["key"]).status_code == 401
+
+
+@pytest.mark.parametrize("benefit", ["quotient_familial", "revenu_solidarite_active"])
+def test_random_people_of_another_server_are_read_exactly_for_the_scopes_of_the_key(stack: Stack, benefit: str) -> None:
+    seed = random.randrange(2**32)  # noqa: S311 - fictional people
+    draw, gate = random.Random(seed), Gate(headers={"X-APISECU-FD": FUNDS["CNAF"]})  # noqa: S311 - the same
+    opened_by = {scopes: stack.issue_key(*scopes)["key"] for scopes in (SCOPES[benefit], SCOPES[benefit][1:2])}
+    function = "Dss" + "".join(word.capitalize() for word in benefit.split("_"))
+    with serve(gate) as url, stack.with_variables(function, API_SECU_URL=url):
+        for _ in range(6):
+            gate.body, opened = MAKE[benefit](draw)
+            for scopes, key in opened_by.items():
+                expected: dict[str, Any] = {}
+                for scope in scopes:
+                    expected |= opened[scope]
+                official = OfficialClient(stack.description["v3_url"], key, SIRET)
+                assert official.get(benefit, identity("GARREC")) == expected, f"seed {seed}"
+    asked = gate.questions[-1]
+    assert asked.headers["X-APIPART-FSFINAL"] == SIRET
+    assert gate.asked["listePrenoms"] == "LOIC"  # in plain letters
