@@ -112,6 +112,23 @@ def test_no_place_of_the_stack_keeps_a_key(stack: Stack) -> None:
         assert key not in f"{gateway}{kept}{cloud.mailbox(str(stack.description['cloud_url']))}"
 
 
+def test_a_key_issued_before_the_authoriser_opens_and_leaves_the_gateway(stack: Stack) -> None:
+    issued, store = stack.issue_key("dgfip_nombre_parts"), stack.deployment.key_store
+    token = lifecycle.find(store, issued["id"])
+    before = store.api.create_api_key(name=f"api-particulier-{token.id}", value=issued["key"], enabled=True)["id"]
+    store.add_to_plan(before)
+    store.delete_gateway_key(str(token.gateway_key_id))
+    assert store.change(token, gateway_key_id=before, usage_key=None, shown=None)
+    stack.new_environment("KeyAuthorizer")
+    url, headers = f"{stack.description['v3_url']}/api/introspect", {"X-Api-Key": issued["key"]}
+    assert requests.get(url, headers=headers, timeout=30).status_code == 200
+    assert stack.run_cli("keys", "move", "--wait", "0") == {"moved": [token.id], "left": []}
+    stack.new_environment("KeyAuthorizer")  # it remembers the former value for a minute
+    assert requests.get(url, headers=headers, timeout=30).status_code == 200
+    gateway = stack.client("apigateway").get_api_keys(includeValues=True, limit=500)["items"]
+    assert issued["key"] not in str(gateway)
+
+
 def test_a_token_changed_in_the_table_is_refused_and_found_by_the_check(stack: Stack) -> None:
     issued = stack.issue_key("dgfip_nombre_parts")
     token = lifecycle.find(stack.deployment.key_store, issued["id"])

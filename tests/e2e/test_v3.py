@@ -131,17 +131,6 @@ def test_sixty_calls_over_both_apis_share_one_limit_and_each_api_refuses_in_its_
     assert {(type(error), error.code, error.wait) for error in refused_v3} == {(RateLimited, "00429", 1)}
 
 
-@pytest.mark.parametrize("route", ["/v3/dss/quotient_familial/identite", "/api/introspect"])
-def test_both_headers_open_and_a_revoked_key_is_refused_by_both_apis(stack: Stack, route: str) -> None:
-    issued = stack.issue_key("cnaf_quotient_familial")
-    url, query = f"{stack.description['v3_url']}{route}", identity("DELMAS") | {"recipient": SIRET}
-    for headers in ({"Authorization": f"Bearer {issued['key']}"}, {"X-Api-Key": issued["key"]}):
-        assert requests.get(url, query, headers=headers, timeout=60).status_code == 200
-    stack.run_cli("keys", "revoke", issued["id"])
-    assert requests.get(url, query, headers={"X-Api-Key": issued["key"]}, timeout=60).status_code == 401
-    assert stack.get("/introspect", key=issued["key"]).status_code == 401
-
-
 @pytest.mark.parametrize("benefit", ["quotient_familial", "revenu_solidarite_active"])
 def test_random_people_of_another_server_are_read_exactly_for_the_scopes_of_the_key(stack: Stack, benefit: str) -> None:
     seed = random.randrange(2**32)  # noqa: S311 - fictional people
