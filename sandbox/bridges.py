@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 _UNSUPPORTED: Final = {
     "AWS::CloudWatch::CompositeAlarm": "MiniStack has no composite alarm",
-    "AWS::CloudWatch::InsightRule": "MiniStack has no insight rule",
     "AWS::CloudWatch::Dashboard": "it refers to these",
 }
 """Types of resources that are not deployed, with the reason."""

@@ -14,7 +14,7 @@ from api_particulier.api.parameters import AllocataireNumbers, AvisNumbers
 from api_particulier.aws import dynamodb, json_secret
 from api_particulier.dynamodb import Table
 from api_particulier.errors import ApiError, BadRequest, NotConfigured, NotFound
-from api_particulier.observability import LogEvent, count_probe_run, log, measure_certificate
+from api_particulier.observability import LogEvent, log, measure_certificate
 from api_particulier.providers import api_secu, caf, dgfip, health, uptime
 from api_particulier.providers.health import Verdict
 from api_particulier.settings import settings
@@ -45,6 +45,8 @@ def _ask_dss(_identities: Identities | None) -> None:
     api_secu.ping()
 
 
+_SOON: Final = 60
+"""Days before its end from which the CAF's certificate is measured: twice what its alarm waits for."""
 PROBES: Final[Mapping[str, Callable[[Identities | None], None]]] = {
     "dgfip": _ask_dgfip,
     "caf": _ask_caf,
@@ -65,7 +67,6 @@ def lambda_handler(_event: dict[str, Any], _context: object) -> None:
         if verdict != "not_configured":
             uptime.record(stats, provider, now, answered=verdict == "up")
     _measure_certificate()
-    count_probe_run()
 
 
 def _verdict(provider: str, ask: Callable[[Identities | None], None], identities: Identities | None) -> Verdict:
@@ -81,13 +82,14 @@ def _verdict(provider: str, ask: Callable[[Identities | None], None], identities
 
 
 def _measure_certificate() -> None:
-    """Measure how long the CAF's certificate is valid, once there is one."""
+    """Measure how long the CAF's certificate is valid, once it ends soon."""
     try:
         end = caf.certificate_end()
     except NotConfigured:
         return
-    if end is not None:
-        measure_certificate(caf.PROVIDER, (end - datetime.now(UTC)).days)
+    days = None if end is None else (end - datetime.now(UTC)).days
+    if days is not None and days < _SOON:  # a metric is billed by the hour with data
+        measure_certificate(caf.PROVIDER, days)
 
 
 def _identities() -> Identities | None:

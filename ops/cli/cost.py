@@ -4,6 +4,7 @@ import click
 
 from ops.cli.options import print_json
 from ops.cost import PROVIDER_MS, Calls, bill, bill_of_2020, machines_of_2020, memory_of_datasets
+from ops.template import template
 
 
 @click.command()
@@ -20,10 +21,15 @@ from ops.cost import PROVIDER_MS, Calls, bill, bill_of_2020, machines_of_2020, m
     type=click.IntRange(128, 10_240),
     help="The memory of a dataset's function, in MB; by default that of the template.",
 )
+@click.option(
+    "--snapshots",
+    type=click.Choice(template()["Parameters"]["Snapshots"]["AllowedValues"]),
+    help="Which functions start from a snapshot; by default those of the template.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
-def cost(*, calls: float, provider_ms: float, memory: int | None, as_json: bool) -> None:
+def cost(*, calls: float, provider_ms: float, memory: int | None, snapshots: str | None, as_json: bool) -> None:
     """Show the cost of a month of calls in Paris, in euros, by part, beside that of the server of 2020."""
-    month = Calls(calls, memory or memory_of_datasets(), provider_ms)
+    month = Calls(calls, memory or memory_of_datasets(), provider_ms, snapshots or "")
     parts = {name: round(euros, 2) for name, euros in bill(month).items()}
     total, before = round(sum(parts.values()), 2), round(bill_of_2020(calls), 2)
     machines = machines_of_2020(calls)

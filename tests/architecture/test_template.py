@@ -490,8 +490,8 @@ def test_a_name_that_we_choose_carries_the_environment_and_the_region_where_aws_
     [
         ("Runtime", "python3.13"),
         ("RuntimeManagementConfig", {"UpdateRuntimeOn": "FunctionUpdate"}),
-        ("Tracing", "Active"),
-        ("LoggingConfig", {"LogFormat": "JSON", "LogGroup": {"Ref": "FunctionsLogGroup"}}),
+        ("Tracing", {"Ref": "Tracing"}),
+        ("LoggingConfig", {"LogFormat": "JSON", "SystemLogLevel": "WARN", "LogGroup": {"Ref": "FunctionsLogGroup"}}),
         ("AutoPublishAlias", "live"),
         ("AutoPublishAliasAllProperties", True),  # SAM sees neither the layer's content nor a parameter's value
         ("VersionDeletionPolicy", "Delete"),
@@ -541,7 +541,7 @@ def test_the_gateway_logs_and_traces_neither_the_callers_address_nor_the_query()
     assert logged == API_V3["AccessLogSetting"]
     assert logged["DestinationArn"] == {"Fn::GetAtt": ["GatewayLogGroup", "Arn"]}
     assert set(json.loads(logged["Format"].replace("\n", "")).values()) == {
-        *("$context.requestId", "$context.requestTime", "$context.identity.apiKeyId", "$context.httpMethod"),
+        *("$context.requestId", "$context.identity.apiKeyId", "$context.httpMethod"),
         *("$context.resourcePath", "$context.status", "$context.error.responseType"),
         *("$context.responseLatency", "$context.integrationLatency"),
     }

@@ -17,7 +17,7 @@ def _shown(stack: Stack, route: str = "/stats") -> Any:
     stack.new_environment("Stats")
     response = requests.get(f"{stack.api_url}{route}", timeout=60)
     assert response.status_code == 200
-    assert (response.headers["Access-Control-Allow-Origin"], response.headers["Cache-Control"]) == ("*", "max-age=60")
+    assert (response.headers["Access-Control-Allow-Origin"], response.headers["Cache-Control"]) == ("*", "max-age=5")
     return response.json()
 
 

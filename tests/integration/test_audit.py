@@ -66,7 +66,6 @@ def test_a_record_has_the_token_the_fields_the_citizen_and_the_time(cloud: Cloud
             *(f"declarant1.{name}" for name in ("nomNaissance", "prenoms", "dateNaissance")),
             *(f"declarant2.{name}" for name in ("nom", "nomNaissance", "prenoms", "dateNaissance")),
         ],
-        "notes": [],
         "status": 200,
         "token_day": f"jeton-1#{at:%Y-%m-%d}",
         "expires_at": record["expires_at"],
@@ -188,7 +187,7 @@ def assert_refused(cloud: Cloud, outcome: tuple[int, str], present: set[str]) ->
     record = only_record(cloud)
     assert (record["status"], record["error"]) == outcome
     assert (record["address"], record["request_id"]) == ("203.0.113.7", "5c2f1e0a-0000-4000-8000-000000000001")
-    assert record["released"] == record["withheld"] == record["notes"] == []
+    assert record["released"] == record["withheld"] == []
     always = {"id", "at", "request_id", "dataset", "route", "address", "kind", "status", "error", "expires_at", "mac"}
     assert record.keys() == always | {"released", "withheld", "notes"} | present
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import boto3
 import pytest
+import time_machine
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -121,23 +122,21 @@ def test_the_data_of_a_probe_is_not_kept(
     assert not [value for value in ("TILLEUL", "DELMAS", "39119", *IDENTITIES.values()) if value in written]
 
 
+@pytest.mark.parametrize(("days", "measured"), [(0, []), (800, [[24]])])
 @pytest.mark.usefixtures("caf_secret", "identities", "dgfip")
-def test_the_days_left_of_the_client_certificate_are_measured(
-    certificates: Certificates, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+def test_the_days_left_of_the_client_certificate_are_measured_when_they_are_few(
+    certificates: Certificates,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    days: int,
+    measured: list[list[int]],
 ) -> None:
-    with Caf().serve(certificates.server_context()) as url:
+    later = datetime.now(UTC) + timedelta(days=days)
+    with Caf().serve(certificates.server_context()) as url, time_machine.travel(later):
         monkeypatch.setenv("CAF_URL", url)
         probe()
     lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
-    (measured,) = [line["CertificateDaysLeft"] for line in lines if "CertificateDaysLeft" in line]
-    assert measured == [824]
-
-
-@pytest.mark.usefixtures("identities", "cloud")
-def test_a_run_of_the_probes_is_counted_once_whether_providers_answer_or_not(capfd: pytest.CaptureFixture[str]) -> None:
-    probe()
-    lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
-    assert [line["ProbesCompleted"] for line in lines if "ProbesCompleted" in line] == [[1]]
+    assert [line["CertificateDaysLeft"] for line in lines if "CertificateDaysLeft" in line] == measured
 
 
 def test_the_schedule_of_probes_is_that_of_the_incidents() -> None:

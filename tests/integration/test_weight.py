@@ -100,4 +100,5 @@ def test_an_audit_record_weighs_what_the_cost_model_assumes(key: str, cloud: Clo
     assert {name: ceil(size / 1024) for name, size in weights.items()} == {
         dataset.name: WRITES.get(dataset.name, 1) for dataset in DATASETS
     }
+    assert weights["avis_imposition"] <= 1000
     assert mean(weights.values()) + 100 == pytest.approx(ENTRY_BYTES, rel=0.05)

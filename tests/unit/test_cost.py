@@ -2,21 +2,28 @@
 
 import json
 import tomllib
+from collections.abc import Callable
+from copy import deepcopy
+from datetime import timedelta
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from ops import cost, prices
+from ops import template as ops_template
 from ops.cli.main import main
 from ops.cost import BUSY_SECONDS, Calls, bill, bill_of_2020, machines_of_2020
 from ops.prices import EUROS_PER_DOLLAR, price
 from release import cost_tables
 from release.cost_tables import VOLUMES
-from tests.support.template import ROOT
+from tests.support.template import ROOT, resources, template
+
+real_prices = prices._prices  # noqa: SLF001 - replaced below by round ones
 
 MEASURED = {
-    "first": {"cpu_ms": 1.0, "p50_ms": 3.0, "log_bytes": 400.0},
-    "second": {"cpu_ms": 2.0, "p50_ms": 1.0, "log_bytes": 600.0},
+    "first": {"cpu_ms": 1.0, "p50_ms": 3.0, "log_bytes": 400.0, "start_ms": 400.0},
+    "second": {"cpu_ms": 2.0, "p50_ms": 1.0, "log_bytes": 600.0, "start_ms": 600.0},
 }
 ROUND = {
     "data_out": 0.1,
@@ -27,6 +34,7 @@ ROUND = {
     "audit_writes": 2,
     "table_writes": 1,
     "table_reads": 0.1,
+    "table_gb_months": 0.8,
     "audit_gb_months": 0.5,
     "recovery_gb_months": 0.25,
     "log_gb": 10,
@@ -43,6 +51,7 @@ ROUND = {
     "secrets": 0,
     "secret_requests": 5,
     "object_writes": 10,
+    "object_reads": 1,
     "object_gb_months": 0.1,
     "machine_hours": 0.01,
     "disk_gb_months": 0.1,
@@ -85,42 +94,41 @@ def test_the_billed_duration_is_preferred_to_the_median(monkeypatch: pytest.Monk
 
 
 def test_the_bill_of_a_million_calls() -> None:
-    parts = bill(Calls(1e6, memory_mb=2048, provider_ms=991.5))
-    rate = 1e6 / BUSY_SECONDS  # 1.26 a second, 0.63 for each function: all are traced
-    sealed = 1e6 / (rate * 20)
-    assert list(parts.values()) == pytest.approx(
+    parts = bill(Calls(1e6, memory_mb=2048, provider_ms=991.5, snapshots="v2"))
+    gathered = 1 + 1e6 / BUSY_SECONDS / 4 * 30  # of a shard in its window: the first, and those that follow
+    batches = 1e6 / gathered + 510 * 60  # and the heartbeats, alone in the other hours
+    counters = 1e6 / gathered * 4
+    authorized = 1 / (1 + 60 * 1e6 / BUSY_SECONDS / 50)  # the first of a key in a minute
+    table = 1e6 * 45 / (730 / 24) * (770 + 500) / 1e9
+    bucket = 1e6 * (36 * (160 + 150 + 80) + 46 / (730 / 24) * 240) + 36 * 1e6 / gathered * 1000
+    assert list(parts.values())[:9] == pytest.approx(
         [
             4 + 3 * 0.1,
-            1 + 1e6 * (0.9915 + 0.006 + 0.0025) * 2 * 0.01,
-            2 * 2 * 730 * 3600 * 0.001 + 10_000 * 2 * 0.1 + 0.02 * 3 + 0.01 * 5,
-            1 * 2 * 2 + 1.0 * 0.1,
-            sealed * (1e-6 + 0.3 * 1 * 0.01) + sealed / 1e6 * (4 + 20 + 2 * 10),
-            36 * (820 * 2 * 0.5 + 820 * 0.25 + 160 * 0.1) / 1000,
-            (500 + 560 + 330) / 1000 * (10 + 3 * 0.15 * 1),
-            5,
+            1 + 1e6 * (0.9915 + 0.006 + 0.0025) * 2 * 0.01 + authorized * (1 + 10_000 * 2 * 0.01),
+            8 * 2 * 730 * 3600 * 0.001 + 10_000 * 2 * 0.1 + 0.02 * 3 + 0.01 * 5,
+            1 * 2 + (1.5 + authorized) * 0.1,
+            730 * 60 * (1e-6 + 0.05 * 0.5 * 0.01 + 1e-6)
+            + batches * (1e-6 + 0.3 * 0.01 + 2 * 0.1e-6 + 1.25 * 20e-6 + 2 * 10e-6 + 0.25 * 1e-6)
+            + 2 * (batches + counters) * 1e-6,
+            2 * 730 / 24 * (1e-6 + 120 * 0.01) + 4 * batches * 1e-6 + (256 * 730 / 24 + 1000) * 10e-6,
+            table * 0.8 + bucket / 1e9 * 0.1,
+            (500 + 210 + 3 * 26) / 1000 * (10 + 3 * 0.15 * 1),
             0,
         ]
     )
 
 
 def test_the_record_of_a_tax_notice_takes_two_write_units(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cost, "WRITES", {"avis_imposition": 2})
     monkeypatch.setattr(cost, "_measured", lambda: {"avis_imposition": MEASURED["first"]})
     (audit,) = (euros for name, euros in bill(Calls(1e6, 512)).items() if name.startswith("The audit"))
-    assert audit == pytest.approx(2 * 2 * 2 + 1.0 * 0.1)
+    assert audit == pytest.approx(2 + 1 + 0.1 * (1.5 + Calls(1e6, 512).authorized))
 
 
-@pytest.mark.parametrize(
-    ("a_second", "consumer", "of_a_thousand"),
-    [
-        (0.01, "AuditSeals", 1000),
-        (10, "AuditSeals", 1000 / 200),
-        (100, "AuditSeals", 1000 / 2000),
-        (200, "AuditSeals", 1000 / 2000),
-    ],
-)
-def test_a_stream_gathers_the_records_of_its_window(a_second: float, consumer: str, of_a_thousand: float) -> None:
+@pytest.mark.parametrize(("a_second", "gathered"), [(0.0001, 1), (1, 8.5), (100, 751), (1000, 2000)])
+def test_a_shard_gathers_the_records_of_its_window(a_second: float, gathered: float) -> None:
     month = Calls(a_second * BUSY_SECONDS, 512)
-    assert month.batches(consumer) / month.number * 1000 == pytest.approx(of_a_thousand)
+    assert month.gathered(resources("AWS::Serverless::Function")["AuditSeals"]) == pytest.approx(gathered, rel=0.001)
 
 
 @pytest.mark.parametrize(("a_second", "part"), [(0.5, 1), (2, 1), (4, (1 + 0.05) / 2), (200, (1 + 0.05 * 99) / 100)])
@@ -128,16 +136,97 @@ def test_one_call_a_second_of_each_function_is_traced_and_one_in_20_beyond(a_sec
     assert Calls(a_second * BUSY_SECONDS, 512).traced == pytest.approx(part)
 
 
-def test_alarms_metrics_keys_and_secrets_cost_without_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fixed(**usd: float) -> float:
-        given = {name: {"usd": usd.get(name, 0)} for name in ROUND}
-        monkeypatch.setattr(prices, "_prices", lambda: given | {"gateway_requests": {"tiers": []}})
-        return bill(Calls(1, 512))["Metrics, alarms, keys and secrets"]
+def test_a_metric_is_billed_by_the_hour_with_data_and_each_metric_of_an_alarm(monkeypatch: pytest.MonkeyPatch) -> None:
+    filters = {
+        "always": {"MetricName": "A", "DefaultValue": 0},
+        "rare": {"MetricName": "B"},
+        "busy": {"MetricName": "Latency", "Dimensions": [{"Key": "dataset"}, {"Key": "status"}]},
+    }
+    alarms = {"simple": {}, "math": {"Metrics": [{"Expression": "a / b"}, {"MetricStat": {}}, {"MetricStat": {}}]}}
+    given: dict[str, Any] = {
+        "AWS::Logs::MetricFilter": {name: {"MetricTransformations": [value]} for name, value in filters.items()},
+        "AWS::CloudWatch::Alarm": alarms,
+    }
+    monkeypatch.setattr(cost, "resources", lambda kind: given[kind])
+    monkeypatch.setattr(cost, "HOURS_OF_METRICS", {"ours": 3})
+    assert cost.metric_hours() == 3 + 730 + 10 + 16 * 4 * 220
+    assert cost.metrics_of_alarms() == 3
 
-    assert fixed(keys=1) == 5
-    assert fixed(secrets=1) == 13
-    assert fixed(dashboards=1) == 1
-    assert fixed(metrics=1) > 2 * 4 + 6 + 9  # and those of the log metric filters
+
+def _changed(monkeypatch: pytest.MonkeyPatch, change: Callable[[dict[str, Any]], None]) -> float:
+    """Return what a million calls cost with a template changed."""
+    changed = deepcopy(template())
+    change(changed)
+    for module in (cost, ops_template):
+        monkeypatch.setattr(module, "template", lambda: changed)
+    return sum(bill(Calls(1e6, 256)).values())
+
+
+def _filter(name: str, *dimensions: str, **more: Any) -> dict[str, Any]:
+    named = [{"Key": dimension, "Value": f"$.{dimension}"} for dimension in dimensions]
+    transformation = {"MetricName": name, **({"Dimensions": named} if named else {}), **more}
+    return {"Type": "AWS::Logs::MetricFilter", "Properties": {"MetricTransformations": [transformation]}}
+
+
+TAKEN_OUT: dict[str, Callable[[dict[str, Any]], None]] = {
+    "traces": lambda of: of["Parameters"]["Tracing"].update(Default="Active"),
+    "lines of Lambda": lambda of: of["Globals"]["Function"]["LoggingConfig"].pop("SystemLogLevel"),
+    "snapshots of v3": lambda of: of["Parameters"]["Snapshots"].update(Default="all"),
+    "a second consumer": lambda of: of["Resources"].update(AuditCounters=of["Resources"]["AuditSeals"]),
+    "a short window": lambda of: of["Resources"]["AuditSeals"]["Properties"]["Events"]["Audit"]["Properties"].update(
+        MaximumBatchingWindowInSeconds=1
+    ),
+    "a backup of the table": lambda of: of["Resources"]["AuditTable"]["Properties"].update(
+        PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True}
+    ),
+    "a whole index": lambda of: of["Resources"]["AuditTable"]["Properties"].update(
+        GlobalSecondaryIndexes=[{"Projection": {"ProjectionType": "ALL"}}]
+    ),
+    "calls by dataset and status": lambda of: of["Resources"].update(C=_filter("Latency", "dataset", "status")),
+    "questions by provider": lambda of: of["Resources"].update(P=_filter("ProviderLatency", "provider", "outcome")),
+    "zeros by default": lambda of: of["Resources"]["InternalErrorsCount"]["Properties"]["MetricTransformations"][
+        0
+    ].update(DefaultValue=0),
+    "throttled keys": lambda of: of["Resources"].update(ThrottledKeys={"Type": "AWS::CloudWatch::InsightRule"}),
+}
+"""What was taken out of the template to make it cheaper, each with how to put it back."""
+
+
+@pytest.mark.parametrize("part", TAKEN_OUT)
+def test_what_was_taken_out_costs_when_it_is_put_back(monkeypatch: pytest.MonkeyPatch, part: str) -> None:
+    monkeypatch.setattr(prices, "_prices", real_prices)
+    before = sum(bill(Calls(1e6, 256)).values())
+    assert _changed(monkeypatch, TAKEN_OUT[part]) > before + 0.05
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("KEPT_IN_TABLE", timedelta(days=1096)), ("WRITES", dict.fromkeys(MEASURED, 2))]
+)
+def test_what_a_record_no_longer_takes_costs_when_it_is_put_back(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: object
+) -> None:
+    monkeypatch.setattr(prices, "_prices", real_prices)
+    before = sum(bill(Calls(1e6, 256)).values())
+    monkeypatch.setattr(cost, name, value)
+    assert sum(bill(Calls(1e6, 256)).values()) > before + 0.5
+
+
+def test_a_table_for_rarely_read_data_has_its_own_prices(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = bill(Calls(1e6, 256))
+    _changed(
+        monkeypatch,
+        lambda of: of["Resources"]["AuditTable"]["Properties"].update(TableClass="STANDARD_INFREQUENT_ACCESS"),
+    )
+    after = bill(Calls(1e6, 256))
+    name = "The audit: a record in the table and its index, reads"
+    assert after[name] - before[name] == pytest.approx(2)  # two units, at 2 instead of 1
+    kept = next(name for name in after if name.startswith("What is kept"))
+    assert after[kept] < before[kept]
+
+
+def test_a_start_without_a_snapshot_is_billed_by_its_time() -> None:
+    starts = bill(Calls(1e6, memory_mb=1769, snapshots="none"))["Their starts"]
+    assert starts == pytest.approx(10_000 * 0.5 * 1769 / 1024 * 0.01 + 0.02 * 3 + 0.01 * 5)
 
 
 @pytest.mark.parametrize(("a_second", "number"), [(1, 2), (56, 2), (57, 3), (168, 4)])
@@ -155,7 +244,7 @@ def test_the_command_prints_the_parts_and_their_total() -> None:
     result = CliRunner().invoke(main, ["cost", "--calls", "1e6", "--memory", "1024", "--provider-ms", "200", "--json"])
     found = json.loads(result.output)
     assert found["total"] == pytest.approx(sum(found["parts"].values()))
-    assert found["parts"]["Traces"] == 5
+    assert found["parts"]["Logs"] == pytest.approx(8.2, abs=0.1)
     assert found["server_of_2020"]["machines"] == 2
     text = CliRunner().invoke(main, ["cost", "--calls", "1e6", "--memory", "1024", "--provider-ms", "200"]).output
     assert f"{found['total']:,.2f} €  all" in text

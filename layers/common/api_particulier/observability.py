@@ -263,21 +263,22 @@ def measure_certificate(provider: str, days: int) -> None:
     metrics.flush_metrics()
 
 
-def count_probe_run() -> None:
-    """Count a run of the probes, at its end: an alarm rings when none ends."""
-    metrics = _metrics()
-    metrics.add_metric("ProbesCompleted", MetricUnit.Count, 1)
-    metrics.flush_metrics()
+def count_seal(lag_seconds: float, heartbeats: int) -> None:
+    """Count the heartbeats of a seal, and measure how long its oldest record waited, if for more than usual.
 
-
-def count_seal(records: int, lag_seconds: float, heartbeats: int) -> None:
-    """Count the records of a seal, and measure how long the oldest of them waited for it."""
+    A metric is billed by the hour with data; Lambda's ``IteratorAge`` shows the usual wait.
+    """
     metrics = _metrics()
-    metrics.add_metric("SealedEntries", MetricUnit.Count, records)
-    metrics.add_metric("SealLag", MetricUnit.Seconds, lag_seconds)
+    if lag_seconds > USUAL_LAG:
+        metrics.add_metric("SealLag", MetricUnit.Seconds, lag_seconds)
     if heartbeats:
         metrics.add_metric("HeartbeatsSealed", MetricUnit.Count, heartbeats)
-    metrics.flush_metrics()
+    if metrics.metric_set:
+        metrics.flush_metrics()
+
+
+USUAL_LAG: Final = 40
+"""Seconds that a record waits for its seal at most, as a rule: the window of the stream, and the work."""
 
 
 def count_archive_run() -> None:

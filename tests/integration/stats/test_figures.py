@@ -72,7 +72,7 @@ def test_the_details_have_every_day_of_the_period(sealing: Sealing) -> None:
 def test_any_page_may_read_the_figures_and_keep_them_a_minute(route: str) -> None:
     response = call_api(route)
     assert response.headers["Access-Control-Allow-Origin"] == "*"
-    assert response.headers["Cache-Control"] == "max-age=60"
+    assert response.headers["Cache-Control"] == "max-age=5"
     assert response.headers["Content-Type"] == "application/json; charset=utf-8"
 
 
@@ -99,11 +99,11 @@ def test_figures_that_cannot_be_read_are_an_error_that_no_cache_keeps(cloud: Clo
     assert response.headers["Cache-Control"] == "no-store"
 
 
-def test_an_environment_reads_the_counters_once_a_minute_and_at_midnight(sealing: Sealing, clock: Clock) -> None:
-    clock.now = datetime(2026, 11, 23, 22, 58, 30, tzinfo=UTC)
+def test_an_environment_reads_the_counters_every_five_seconds_and_at_midnight(sealing: Sealing, clock: Clock) -> None:
+    clock.now = datetime(2026, 11, 23, 22, 59, 25, tzinfo=UTC)
     assert call_api("stats/stats").text == "0"
     count(sealing, audit_record(clock.now), audit_record(NOW - timedelta(days=29)))
-    clock.advance(59)
+    clock.advance(4)
     assert call_api("stats/stats").text == "0"
     clock.advance(1)
     assert call_api("stats/stats").body == call_api("stats/details").body["parJeuDeDonnees"]["declarants"] == 2

@@ -7,6 +7,7 @@ The records of operators have a KMS key of their own: an operator can sign those
 """
 
 import hmac
+from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -27,7 +28,7 @@ _LABEL: Final = "api-particulier/entries/"
 
 
 def sign(record: Mapping[str, Any], at: datetime) -> str:
-    """Return the MAC of a record written at a moment, 64 hexadecimal digits.
+    """Return the MAC of a record written at a moment, 43 characters.
 
     Raise botocore's errors when KMS does not answer, ``ValueError`` for a value that no record holds.
     """
@@ -36,9 +37,12 @@ def sign(record: Mapping[str, Any], at: datetime) -> str:
 
 
 def compute(key: bytes, record: Mapping[str, Any]) -> str:
-    """Return the MAC of a record under the key of its month; raise ``ValueError`` for a value that no record holds."""
+    """Return the MAC of a record under the key of its month, in base64 for URLs without padding.
+
+    Raise ``ValueError`` for a value that no record holds.
+    """
     signed = {name: value for name, value in record.items() if name != MAC}
-    return hmac.digest(key, canonical_json(signed), "sha256").hex()
+    return urlsafe_b64encode(hmac.digest(key, canonical_json(signed), "sha256")).rstrip(b"=").decode()
 
 
 def verify(record: Mapping[str, Any], at: datetime) -> bool:

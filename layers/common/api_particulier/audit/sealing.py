@@ -203,7 +203,7 @@ def _make(place: chain.Place, records: Sequence[_Record], stored: str) -> Seal:
 def _measure(made: Seal, records: Sequence[_Record]) -> None:
     oldest = min(record.at for record in records)
     heartbeats = sum(record.item.get("kind") == HEARTBEAT for record in records)
-    count_seal(len(records), max(0, round((made.at - oldest).total_seconds(), 3)), heartbeats)
+    count_seal(round((made.at - oldest).total_seconds(), 3), heartbeats)
     log(LogEvent.SEALED, seal=made.number, entries=len(records))
 
 

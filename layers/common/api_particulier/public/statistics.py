@@ -19,7 +19,7 @@ from api_particulier.settings import settings
 
 PERIOD: Final = 30
 """Days of the figures, today included (contract §1)."""
-CACHE_SECONDS: Final = 60
+CACHE_SECONDS: Final = 5
 """How long an environment keeps the figures."""
 
 
