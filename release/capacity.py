@@ -104,9 +104,13 @@ _REST: Final = """
 - Bursts: Lambda adds at most 1,000 environments of a function in 10 s; a faster peak is refused, even under the
   concurrency quota.
 - One key cannot overload its partition: its 20 calls a second are 4 % of the limit.
-- Seals. Each shard of the stream (four at first, more above 4,000 write units a second) has batches of at most 2,000 records, and a seal takes its number from one chain: two objects, a
-  signature and a transaction, 0.3 s, of which 0.1 exclude another seal. At 10 calls a second a seal holds 76 records, every 30 s a shard. At 1,000 a batch is full every 8 s a shard: one seal in 2 s. At 10,000 it is five
-  seals a second: one chain takes no more, and breaks first after the quotas above. What comes then, on paper: a chain for each shard, whose heads a signed root names every second; the counters are the sum of the chains.
-- Played on a clock of its own (`python -m tests.load.sealing_rate`, 2026-11-27): 2,000 records a second for three minutes, four deliverers, 512 MB, AWS at 15 and 60 ms: 360,000 counted in 180 seals; the longest wait is 7 s.
+- Seals. Each shard of the stream (four at first, more above 4,000 write units a second) has batches of at most 2,000
+  records, and a seal takes its number from one chain: two objects, a
+  signature and a transaction, 0.3 s, of which 0.1 exclude another seal. At 10 calls a second a seal holds 76 records,
+  every 30 s a shard. At 1,000 a batch is full every 8 s a shard: one seal in 2 s. At 10,000 it is five
+  seals a second: one chain takes no more, and breaks first after the quotas above. What comes then, on paper: a chain
+  for each shard, whose heads a signed root names every second; the counters are the sum of the chains.
+- Played on a clock of its own (`python -m tests.load.sealing_rate`, 2026-11-27): 2,000 records a second for three
+  minutes, four deliverers, 512 MB, AWS at 15 and 60 ms: 360,000 counted in 180 seals; the longest wait is 7 s.
 - The providers: ask them about their own limits first.
 """

@@ -189,7 +189,7 @@ def assert_refused(cloud: Cloud, outcome: tuple[int, str], present: set[str]) ->
     assert (record["address"], record["request_id"]) == ("203.0.113.7", "5c2f1e0a-0000-4000-8000-000000000001")
     assert record["released"] == record["withheld"] == []
     always = {"id", "at", "request_id", "dataset", "route", "address", "kind", "status", "error", "expires_at", "mac"}
-    assert record.keys() == always | {"released", "withheld", "notes"} | present
+    assert record.keys() == always | {"released", "withheld"} | present
 
 
 def test_introspection_leaves_a_record(cloud: Cloud) -> None:

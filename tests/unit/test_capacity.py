@@ -34,4 +34,4 @@ def test_the_page_lists_only_the_quotas_to_raise() -> None:
     quiet = page().split("## ")[1]
     assert "10 calls a second" in quiet
     assert "Service Quotas" not in quiet
-    assert "200,000, of Service Quotas: *Throttle rate*" in page()
+    assert "20,000, of Service Quotas: *Throttle rate*" in page()
