@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup run up down invoke start-api image check test lint advisories format docs build deploy fuzz bench load client lock clean
+.PHONY: help setup run up down invoke start-api image check test lint advisories format docs build deploy fuzz attack bench load client lock clean
 
 LOCAL := .local
 TOOLS := $(LOCAL)/tools
@@ -74,6 +74,9 @@ deploy: build ## build, then deploy that build to AWS; ARGS="--parameter-overrid
 
 fuzz: setup ## hold the running stack (make up) against its documentation, for a minute; ARGS=--help
 	@$(PY) -m release.fuzz $(ARGS)
+
+attack: setup ## what an attacker tries on a stack of its own, and what is answered; WITHOUT=countermeasures: it then succeeds
+	@WITHOUT=$(WITHOUT) $(PY) -m pytest -q -s -n0 tests/e2e/test_attacks.py $(ARGS)
 
 load: setup $(TOOLS)/load/.ready ## a day of towns in a minute, on the stack that is up; ARGS=--help
 	@$(PY) -m load $(ARGS)

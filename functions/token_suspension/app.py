@@ -100,7 +100,7 @@ def _suspend(suspicion: _Suspicion) -> None:
     record.identify(token)
     writes = [writing(record)]
     if token.habilitation:
-        writes.append(habilitations.adding_history(token.habilitation, "key_suspended", ACTOR, now))
+        writes += habilitations.adding_history(token.habilitation, "key_suspended", ACTOR, now)
     alert(LogEvent.TOKEN_SUSPENDED, token=token.id, habilitation=token.habilitation)
     with suppress(KeyNotActive):  # another delivery suspended it, or an operator revoked it
         lifecycle.suspend(store, token, *writes)

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from api_particulier.habilitations.key_link import LIFETIME
 from api_particulier.habilitations.model import (
+    LONGEST,
     ApplicantType,
     Contact,
     Habilitation,
@@ -20,7 +21,7 @@ from api_particulier.habilitations.model import (
 )
 from api_particulier.habilitations.provisioning import active_keys
 from ops import habilitations as operators
-from ops.cli.options import Scopes, Siret, print_json, print_table, print_text, recorded, shown, with_deployment
+from ops.cli.options import Scopes, Siret, Text, print_json, print_table, print_text, recorded, shown, with_deployment
 from ops.deployment import Deployment
 from ops.dry_run import dry_run
 from ops.functions import datasets
@@ -82,13 +83,20 @@ def show(deployment: Deployment, habilitation_id: str, *, as_json: bool) -> None
 @habilitations.command()
 @click.argument("habilitation_id", metavar="[ID]", required=False)
 @click.option("--kind", type=click.Choice([kind.value for kind in ApplicantType]), help="The type of applicant.")
-@click.option("--organisation", help="The name of the administration.")
+@click.option("--organisation", type=Text(LONGEST["organisation"]), help="The name of the administration.")
 @click.option("--siret", type=Siret(), help="Its SIRET.")
 @click.option("--vendor", type=Siret(), help="The SIRET of the software vendor that applies for it.")
-@click.option("--vendor-name", default="", help="The vendor's name.")
-@click.option("--purpose", default="", help="The purpose.")
-@click.option("--justification", default="", help="How it simplifies a procedure for citizens, and why it is lawful.")
-@click.option("--legal-basis", help="The legal basis, if it is not article L114-8 of the CRPA.")
+@click.option("--vendor-name", type=Text(LONGEST["organisation"]), default="", help="The vendor's name.")
+@click.option("--purpose", type=Text(LONGEST["purpose"]), default="", help="The purpose.")
+@click.option(
+    "--justification",
+    type=Text(LONGEST["justification"]),
+    default="",
+    help="How it simplifies a procedure for citizens, and why it is lawful.",
+)
+@click.option(
+    "--legal-basis", type=Text(LONGEST["legal_basis"]), help="The legal basis, if it is not article L114-8 of the CRPA."
+)
 @click.option("--scopes", type=Scopes(), help="The scopes to grant, separated by commas.")
 @click.option("--applicant", default="", metavar="EMAIL", help="The e-mail address of the applicant.")
 @click.option("--technical", default="", metavar="EMAIL", help="The e-mail address of the technical contact.")

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from api_particulier.habilitations import expiry_reminders
+from api_particulier.habilitations.model import LONGEST
 from api_particulier.keys import lifecycle
 from api_particulier.keys.token import REVOKED, Token
 from ops.cli.options import (
@@ -16,6 +17,7 @@ from ops.cli.options import (
     Moment,
     Scopes,
     Siret,
+    Text,
     print_json,
     print_table,
     print_text,
@@ -48,7 +50,9 @@ class _Network(click.ParamType[str]):
 
 
 @keys.command()
-@click.option("--organisation", required=True, help="The name of the administration.")
+@click.option(
+    "--organisation", type=Text(LONGEST["organisation"]), required=True, help="The name of the administration."
+)
 @click.option("--siret", required=True, type=Siret(), help="Its SIRET, 14 digits.")
 @click.option(
     "--scopes", required=True, type=Scopes(known=True), help="The scopes that the key opens, separated by commas."
@@ -61,7 +65,7 @@ class _Network(click.ParamType[str]):
     type=_Network(),
     help="Only accept calls from this range. Repeatable.",
 )
-@click.option("--purpose", help="The purpose of the key, kept in every audit record.")
+@click.option("--purpose", type=Text(LONGEST["purpose"]), help="The purpose of the key, kept in every audit record.")
 @click.option("--id", "token_id", help="Finish an interrupted command: the id that it printed.")
 @recorded
 def issue(  # noqa: PLR0913 - one parameter an option

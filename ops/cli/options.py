@@ -108,6 +108,19 @@ def _text(value: object) -> str:
     return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
+class Text(click.ParamType[str]):
+    """A text of a length that is kept."""
+
+    name = "text"
+
+    def __init__(self, longest: int) -> None:
+        self._longest = longest
+
+    def convert(self, value: Any, _param: click.Parameter | None, _context: click.Context | None) -> str:
+        text = str(value)
+        return text if len(text) <= self._longest else self.fail(f"at most {self._longest} characters")
+
+
 class Moment(click.ParamType[datetime]):
     """A date or a date and time; a value without a zone is in Paris time."""
 

@@ -85,7 +85,9 @@ _END_USER: Final = (
     "L'usager de l'appelant pour qui l'appel est fait, d'un nom opaque de 64 caractères au plus : lui seul est ralenti"
     " s'il essaie beaucoup de numéros inconnus. Il n'est pas gardé."
 )
-_USER: Final = "L'agent qui consulte, tel que l'administration le nomme : il est gardé dans la trace."
+_USER: Final = (
+    "L'agent qui consulte, tel que l'administration le nomme : il est gardé dans la trace, coupé à 256 caractères."
+)
 _HEAD: Final = "# Écrit par `make docs` à partir des déclarations de functions/ ; un test compare.\n"
 _NUMBER: Final = re.compile("[0-9]+$")
 

@@ -1,11 +1,15 @@
 """SnapStart keeps what initialisation left: nothing that ages, nor that two environments must not share."""
 
 import json
+import random
 import subprocess
 import sys
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from api_particulier import aws
 from tests.support.template import ROOT, resources
 
 pytestmark = pytest.mark.slow
@@ -49,3 +53,20 @@ def test_every_dataset_starts_from_a_snapshot() -> None:
 @pytest.mark.parametrize("function", SNAPPED)
 def test_a_snapshot_holds_no_connection_no_key_and_no_setting(function: str) -> None:
     assert json.loads(printed_at_start(function, INITIALISE)) == []
+
+
+def test_two_environments_of_a_snapshot_draw_other_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    restored: list[Any] = []
+    runtime = SimpleNamespace(register_after_restore=restored.append)
+    monkeypatch.setitem(sys.modules, "snapshot_restore_py", runtime)  # Lambda's runtime has it
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "a dataset")
+    aws.prepare()
+    snapshot = random.getstate()
+
+    def draw() -> float:
+        random.setstate(snapshot)
+        for hook in restored:
+            hook()
+        return random.random()  # noqa: S311 - a pause is no secret
+
+    assert draw() != draw()

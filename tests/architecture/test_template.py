@@ -35,7 +35,10 @@ DGFIP = frozenset(
 )
 CAF = frozenset(name for name, function in FUNCTIONS.items() if {"Ref": "CafPolicy"} in function.get("Policies", []))
 DSS = frozenset(name for name in DATASETS if name.startswith("Dss"))
-AUDITED = DATASETS | {"Introspect", "CitizenAccess", "TokenSuspension", "AuditHeartbeat"}
+AUDITED = DATASETS | {
+    *("Introspect", "CitizenAccess", "TokenSuspension", "AuditHeartbeat"),
+    *("DatapassWebhook", "KeyLink", "KeyReport"),
+}
 
 # ── Rights ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -60,7 +63,9 @@ RIGHTS: Final[dict[str, dict[str, set[str] | frozenset[str]]]] = {
     "HabilitationsTable": {
         "dynamodb:GetItem": {"DatapassWebhook", "KeyExpiryReminders", "TokenSuspension"},
         "dynamodb:GetItem link#*": {"KeyLink"},
-        "dynamodb:UpdateItem": {"DatapassWebhook"},
+        "dynamodb:UpdateItem": {"DatapassWebhook", "KeyExpiryReminders"},
+        "dynamodb:Scan": {"KeyExpiryReminders"},
+        "dynamodb:Query": {"KeyExpiryReminders"},
         "dynamodb:UpdateItem link#*": {"KeyLink"},
         "dynamodb:PutItem": {"DatapassWebhook", "TokenSuspension", "KeyLink", "KeyReport"},
         "dynamodb:DeleteItem": {"DatapassWebhook", "TokenSuspension"},
@@ -251,6 +256,14 @@ def test_there_is_no_other_role_than_the_functions_and_the_gateways() -> None:
 
 OPEN_TO_SERVICES: Final = ("AWS::SNS::TopicPolicy", "AWS::S3::BucketPolicy")
 """The policies of resources, which let in services of AWS and no account."""
+
+
+@pytest.mark.parametrize("name", APIS)
+def test_every_answer_of_the_gateway_asks_for_https(name: str) -> None:
+    answers = APIS[name]["GatewayResponses"].values()
+    headers = [answer["ResponseParameters"]["Headers"] for answer in answers]
+    assert {header.get("Strict-Transport-Security") for header in headers} == {"'max-age=31536000'"}
+    assert {"DEFAULT_4XX", "DEFAULT_5XX"} <= APIS[name]["GatewayResponses"].keys()
 
 
 def test_no_name_is_declared_twice() -> None:

@@ -254,4 +254,5 @@ def test_every_response_carries_the_same_headers(key: str, dgfip: TaxService, do
         assert headers["RateLimit-Limit"] == "20"
         assert headers["RateLimit-Policy"] == "20;w=1"
         assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Strict-Transport-Security"] == "max-age=31536000"
         assert all(isinstance(value, str) for value in headers.values())

@@ -10,6 +10,8 @@ import time_machine
 from hypothesis import given
 from hypothesis import strategies as st
 
+from api_particulier.audit import mac
+from api_particulier.habilitations import retention
 from api_particulier.habilitations.known_scopes import known_scopes
 from api_particulier.habilitations.model import (
     ALIASES,
@@ -103,6 +105,74 @@ def test_the_stored_attributes_of_a_history_entry_keep_their_names(town: Town) -
     assert entry.keys() == {
         *("habilitation", "item", "event", "at", "received", "who", "after", "late", "note", "settled"),
     }
+
+
+def test_each_change_is_an_audit_record_that_is_sealed_like_the_others(town: Town) -> None:
+    town.notify()
+    town.notify("revoke", FIRED_AT + 1)
+    approved, revoked = (record for record in town.cloud.audit_records() if record.get("kind") == "habilitation")
+    assert (approved["route"], approved["user"], approved["habilitation"]) == ("approve", "DataPass", "26001")
+    assert approved["notes"][1:] == ["state: None to validated", f"granted: {' '.join(SCOPES)}"]
+    assert revoked["notes"][1] == "state: validated to revoked"
+    assert mac.verify(approved, datetime.fromisoformat(approved["at"]))
+
+
+def test_without_an_audit_record_nothing_changes(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUDIT_TABLE", "nowhere")
+    new_environment()
+    assert town.notify().status == 500
+    assert (town.stored_items(), town.tokens()) == ([], [])
+
+
+def test_long_texts_are_cut_which_the_history_tells_and_too_many_scopes_are_set_aside(town: Town) -> None:
+    """A title of 390 kB would be in every audit record."""
+    applicant = {"email": f"{'x' * 300}@exemple.fr", "given_name": "x" * 900}
+    organisation = {"siret": SIRET, "raison_sociale": "VILLE" * 900}
+    long: dict[str, Any] = {
+        "applicant": applicant,
+        "organization": organisation,
+        "intitule": "x" * 90_000,
+        "description": "y" * 90_000,
+    }
+    town.notify(**long)
+    request = state(town).request
+    assert request is not None
+    assert (len(request.purpose), len(request.justification), len(request.organisation)) == (300, 5_000, 200)
+    assert {contact.role for contact in request.contacts} == {"technical", "business"}  # no address is so long
+    (entry,) = town.repository.history("26001")
+    assert entry.note == "shortened: organisation, purpose, justification, contacts"
+    assert max(len(str(item)) for item in town.stored_items()) < 10_000
+    town.notify(model_id=26002, scopes=["dgfip_nombre_parts"] * 300)
+    assert len(town.dead_letters()) == 1
+    assert town.notify("revoke", FIRED_AT + 1, scopes=["dgfip_nombre_parts"] * 300).status == 200
+    assert state(town).state is State.REVOKED
+
+
+def test_the_contacts_of_an_ended_habilitation_are_forgotten_a_year_later(town: Town) -> None:
+    town.notify()
+    town.notify("futur", FIRED_AT + 1)
+    town.notify(model_id=26002)
+    town.notify("revoke", FIRED_AT + 2)
+    now = datetime.fromtimestamp(FIRED_AT, UTC) + retention.KEPT
+    retention.forget_contacts(town.repository, now)
+    assert "exemple.fr" in str(town.stored_items())
+    assert state(town).recipients != ()
+    retention.forget_contacts(town.repository, now + timedelta(days=1))
+    assert state(town).recipients == ()
+    assert state(town, "26002").recipients != ()
+    assert "exemple.fr" not in str([item for item in town.stored_items() if item["habilitation"] == "26001"])
+
+
+def test_the_bounds_of_a_day_follow_the_kind_and_a_rotation_keeps_them(town: Town) -> None:
+    town.notify(form_uid="api-particulier-tarification-cantine-collectivite")
+    (of_town,) = town.tokens()
+    assert (of_town.people_a_day, of_town.unknown_a_day) == (None, None)
+    town.notify(model_id=26002, form_uid="api-particulier")
+    of_state = next(token for token in town.tokens() if token.habilitation == "26002")
+    assert (of_state.people_a_day, of_state.unknown_a_day) == (100_000, 2_800)
+    sized = lifecycle.set_daily_bounds(town.key_store, of_state, 7, 5)
+    rotated = lifecycle.rotate(town.key_store, sized, timedelta(days=1), datetime.now(UTC))
+    assert (rotated.people_a_day, rotated.unknown_a_day) == (7, 5)
 
 
 def test_an_event_delivered_twice_is_applied_once(town: Town) -> None:
@@ -405,10 +475,11 @@ def test_an_interrupted_revocation_is_finished_by_the_next_delivery(
     assert town.gateway_keys() == []
 
 
-def test_an_event_of_unknown_type_is_kept_whole(town: Town) -> None:
+def test_an_event_of_unknown_type_is_kept_whole_but_for_its_telephone_numbers(town: Town) -> None:
     payload = datapass_event("merged_with_another")
     assert town.send(payload).body == {}
     (kept,) = town.stored_items()
+    del payload["data"]["applicant"]["phone_number"], payload["data"]["data"]["contact_technique_phone"]
     assert json.loads(kept["payload"]) == payload
     assert town.dead_letters() == []
 

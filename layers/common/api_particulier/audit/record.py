@@ -32,6 +32,8 @@ KEPT_IN_TABLE = timedelta(days=45)
 """How long the table keeps a record; the archive keeps it for the rest (docs/decisions/0039-archive.md)."""
 DATASET = "dataset"
 """The type of a dataset's records, which the statistics count; records of the services around them have no type."""
+HABILITATION = "habilitation"
+"""The type and the dataset of the records of changes of habilitations; in the place of a token too."""
 SUSPENSION = "suspension"
 """The type of the record of a token's suspension, which no call made."""
 CITIZEN = "citizen"

@@ -6,6 +6,8 @@ Each event carries the whole current request, so the next event makes up for one
 
 import hashlib
 import hmac
+import json
+import re
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Final
 
@@ -32,6 +34,8 @@ ACTOR: Final = "DataPass"
 _MODEL: Final = "authorization_request/api_particulier"
 _AHEAD: Final = timedelta(hours=24)
 """How far ahead DataPass's clock may be: an event dated in a distant future would make all the others late."""
+_TELEPHONE: Final = re.compile("phone|mobile|fax", re.IGNORECASE)
+"""In the name of a field that holds a telephone number."""
 _LONGEST_KEPT: Final = 100_000
 """Bytes of an event of unknown type; an item of DynamoDB has 400,000."""
 SIGNATURE: Final = "X-Hub-Signature-256"
@@ -155,23 +159,44 @@ def read(body: bytes, now: datetime) -> HabilitationEvent | None:
         msg = "the event is of the future"
         raise UnprocessableEvent(msg)
     event_type = ALIASES.get(received.event, received.event)
+    whole = _request(received.data, event_type)
+    request = _shortened(whole, event_type) if whole else None
     return HabilitationEvent(
         habilitation=str(received.model_id),
         type=event_type,
         at=received.fired_at,
         actor=ACTOR,
         digest=hashlib.sha256(body).hexdigest(),
-        request=_request(received.data, event_type),
+        request=request,
+        note=f"shortened: {', '.join(cut)}" if whole and request and (cut := whole.differences(request)) else "",
         payload=_kept(body) if event_type not in HabilitationEventType else None,
     )
 
 
+def _shortened(request: Request, event_type: str) -> Request | None:
+    try:
+        return request.shortened
+    except UnprocessableEvent:
+        if event_type in _NEEDS_NO_REQUEST:
+            return None
+        raise
+
+
 def _kept(body: bytes) -> str:
-    """Return the body of an event of unknown type, for its history; raise ``UnprocessableEvent`` for a large one."""
+    """Return an event of unknown type without its telephone numbers, for its history.
+
+    Raise ``UnprocessableEvent`` for a large one.
+    """
     if len(body) > _LONGEST_KEPT:
         msg = "the event is unknown, and too large to be kept"
         raise UnprocessableEvent(msg)
-    return body.decode()
+    return json.dumps(_without_telephones(json.loads(body)), ensure_ascii=False)
+
+
+def _without_telephones(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_telephones(inner) for name, inner in value.items() if not _TELEPHONE.search(name)}
+    return [_without_telephones(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _is_trial(body: bytes) -> bool:

@@ -75,7 +75,7 @@ def redeem(
         if found.opened:  # first: a second opening alerts after the 4 hours too
             if not _is_same_opener(found, opener, now):
                 _refuse_reopening(habilitations, found, now)
-            writes = [habilitations.adding_history(found.habilitation, "link_opened_again", "the link", now)]
+            writes = habilitations.adding_history(found.habilitation, "link_opened_again", "the link", now)
         elif found.expires <= now.timestamp() or token is None or not token.is_pending:
             raise LinkExpired
         else:

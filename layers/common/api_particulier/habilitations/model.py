@@ -92,6 +92,15 @@ def checked_siret(value: str) -> str:
         raise ValueError(msg) from None
 
 
+LONGEST: Final[Mapping[str, int]] = {"organisation": 200, "purpose": 300, "justification": 5_000, "legal_basis": 500}
+"""Characters that are kept of each text of a request: a purpose is in every audit record."""
+_LONGEST_NAME: Final = 100
+_LONGEST_EMAIL: Final = 254
+"""RFC 5321 allows no longer address."""
+_MOST_SCOPES: Final = 200
+_LONGEST_SCOPE: Final = 100
+
+
 type Siret = Annotated[str, AfterValidator(checked_siret)]
 type Role = Literal["applicant", "technical", "business"]
 ROLES: Final[tuple[Role, ...]] = get_args(Role.__value__)
@@ -109,6 +118,13 @@ class Contact(_Record):
     given_name: str = Field(default="", repr=False)
     family_name: str = Field(default="", repr=False)
     job: str = Field(default="", repr=False)
+
+    @property
+    def shortened(self) -> Self:
+        """The contact with texts of a length that is kept; without its address when this is too long to be one."""
+        email = self.email if len(self.email) <= _LONGEST_EMAIL else ""
+        names = {name: getattr(self, name)[:_LONGEST_NAME] for name in ("given_name", "family_name", "job")}
+        return self.model_copy(update={"email": email, **names})
 
 
 class Vendor(_Record):
@@ -132,6 +148,25 @@ class Request(_Record):
     legal_basis: str = "Article L114-8 du code des relations entre le public et l'administration"
     scopes: tuple[str, ...] = ()
     contacts: tuple[Contact, ...] = Field(default=(), repr=False)
+
+    @property
+    def shortened(self) -> Self:
+        """The request with texts of a length that is kept; raise ``UnprocessableEvent`` for scopes that no form has."""
+        if len(self.scopes) > _MOST_SCOPES or any(len(scope) > _LONGEST_SCOPE for scope in self.scopes):
+            msg = "the request has too many scopes, or too long ones"
+            raise UnprocessableEvent(msg)
+        texts = {name: getattr(self, name)[:length] for name, length in LONGEST.items()}
+        vendor = (
+            self.vendor.model_copy(update={"name": self.vendor.name[: LONGEST["organisation"]]})
+            if self.vendor
+            else None
+        )
+        contacts = tuple(contact for contact in (each.shortened for each in self.contacts) if contact.email)
+        return self.model_copy(update={**texts, "vendor": vendor, "contacts": contacts})
+
+    def differences(self, other: Self) -> list[str]:
+        """Return the names of the fields in which another request differs."""
+        return [name for name in type(self).model_fields if getattr(self, name) != getattr(other, name)]
 
     @property
     def refusal(self) -> str | None:

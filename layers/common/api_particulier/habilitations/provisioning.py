@@ -11,6 +11,7 @@ from typing import Final
 
 from api_particulier.habilitations.model import (
     FINAL_STATES,
+    ApplicantType,
     Habilitation,
     HabilitationEvent,
     HabilitationEventType,
@@ -23,6 +24,8 @@ from api_particulier.keys.store import KeyStore
 from api_particulier.keys.token import Token
 
 _ATTEMPTS: Final = 40
+_OF_THE_STATE: Final = (100_000, 2_800)
+"""People, and unknown people, that an administration of the country may ask about in a day: ten times a town's."""
 
 
 def process(
@@ -107,6 +110,8 @@ def _provision(store: KeyStore, habilitation: Habilitation, event: HabilitationE
     assert habilitation.token_id is not None  # noqa: S101 - it is open
     assert habilitation.request is not None  # noqa: S101 - it was approved
     assert habilitation.expires is not None  # noqa: S101 - the same
+    is_of_the_state = habilitation.request.kind is ApplicantType.ADMINISTRATION
+    people, unknown = _OF_THE_STATE if is_of_the_state else (None, None)
     issued = lifecycle.issue(
         store,
         lifecycle.NewToken(
@@ -117,6 +122,8 @@ def _provision(store: KeyStore, habilitation: Habilitation, event: HabilitationE
             expires=habilitation.expires,
             habilitation=habilitation.id,
             purpose=habilitation.request.purpose or None,
+            people_a_day=people,
+            unknown_a_day=unknown,
         ),
         now,
     )

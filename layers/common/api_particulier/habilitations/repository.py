@@ -3,12 +3,15 @@
 Every write of the table is here.
 """
 
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Self
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
+from api_particulier.audit.record import HABILITATION, AuditRecord, writing
 from api_particulier.aws import dynamodb
 from api_particulier.dynamodb import Item, Table, TransactionCancelled, write_together
 from api_particulier.habilitations.model import (
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
+_LONGEST_TYPE: Final = 64
 _STATE: Final = "state"
 _IS_NEW: Final = "attribute_not_exists(habilitation)"
 
@@ -34,11 +38,13 @@ class HabilitationRepository:
 
     dynamodb: "DynamoDBClient"
     habilitations_table: str
+    in_audit: bool = False
+    """Whether each change leaves an audit record, in its transaction; an operator's command writes its own before."""
 
     @classmethod
     def from_environment(cls) -> Self:
         """Return the repository that a function's environment variables name."""
-        return cls(dynamodb(), settings().habilitations_table)
+        return cls(dynamodb(), settings().habilitations_table, in_audit=True)
 
     # ── Habilitations ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -58,6 +64,12 @@ class HabilitationRepository:
         """Return every habilitation, by id."""
         items = self._table.scan("#item = :state", {"state": _STATE})
         return sorted(map(Habilitation.model_validate, items), key=lambda habilitation: habilitation.id)
+
+    def list_readable(self) -> Iterator[Habilitation]:
+        """Yield every habilitation but those that cannot be read."""
+        for item in self._table.scan("#item = :state", {"state": _STATE}):
+            with suppress(ValidationError):
+                yield Habilitation.model_validate(item)
 
     def list_for_vendor(self, siret: str) -> list[Habilitation]:
         """Return the habilitations that a software vendor asked for, by id: one or more for each administration."""
@@ -82,11 +94,26 @@ class HabilitationRepository:
             if updated
             else self._table.checking(state_key, condition, values)
         )
+        history = self._table.putting(_history_item(event, entry), condition=_IS_NEW)
         try:
-            write_together(self.dynamodb, [state, self._table.putting(_history_item(event, entry), condition=_IS_NEW)])
+            write_together(self.dynamodb, [state, history, *self._in_audit(event, entry, updated or current)])
         except TransactionCancelled:
             return False
         return True
+
+    def forget_contacts(self, habilitation: Habilitation) -> None:
+        """Remove the contacts of a habilitation, and what its history keeps as received; nothing if it changed."""
+        if habilitation.request is None:
+            return
+        request = habilitation.request.model_copy(update={"contacts": ()})
+        changes = {"request": request.model_dump(mode="json", exclude_none=True), "version": habilitation.version}
+        key = _key(habilitation.id, _STATE)
+        if self._table.update(key, "SET #request = :request", condition="version = :version", values=changes) is None:
+            return
+        events = {"id": habilitation.id, "event": "event#"}
+        for item in self._table.query("habilitation = :id AND begins_with(#item, :event)", events):
+            if "payload" in item:
+                self._table.update(_key(habilitation.id, item["item"]), "REMOVE payload")
 
     # ── Their history ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -114,13 +141,20 @@ class HabilitationRepository:
 
     def add_history(self, habilitation_id: str, event_type: str, actor: str, now: datetime) -> None:
         """Add an entry that changes nothing of the habilitation: a link created or opened, a key changed."""
-        self._table.put(_history_only(habilitation_id, event_type, actor, now))
+        write_together(self.dynamodb, self.adding_history(habilitation_id, event_type, actor, now))
 
     def adding_history(
         self, habilitation_id: str, event_type: str, actor: str, now: datetime
-    ) -> "TransactWriteItemTypeDef":
-        """Return the write of ``add_history`` as a member of a transaction."""
-        return self._table.putting(_history_only(habilitation_id, event_type, actor, now))
+    ) -> "list[TransactWriteItemTypeDef]":
+        """Return the writes of ``add_history`` as members of a transaction."""
+        event = HabilitationEvent.for_history(habilitation_id, event_type, actor, now)
+        entry = HistoryEntry(event=event_type, at=event.at, received=now, actor=actor)
+        return [self._table.putting(_history_item(event, entry)), *self._in_audit(event, entry, None)]
+
+    def _in_audit(
+        self, event: HabilitationEvent, entry: HistoryEntry, habilitation: Habilitation | None
+    ) -> "list[TransactWriteItemTypeDef]":
+        return [writing(_audit_record(event, entry, habilitation))] if self.in_audit else []
 
     # ── One-time links, and the messages that carry them ─────────────────────────────────────────────────────────────
 
@@ -147,7 +181,7 @@ class HabilitationRepository:
             condition="attribute_exists(habilitation) AND attribute_not_exists(opened)",
             values={"now": now.astimezone(UTC).isoformat()} | ({"opener": opener} if opener else {}),
         )
-        return [opening, self.adding_history(link.habilitation, "link_opened", "the link", now)]
+        return [opening, *self.adding_history(link.habilitation, "link_opened", "the link", now)]
 
     def acquire_mailing(self, habilitation_id: str, token_id: str) -> bool:
         """Reserve the message that carries the link of a key; return False when it is sent or being sent."""
@@ -180,9 +214,28 @@ def _history_item(event: HabilitationEvent, entry: HistoryEntry) -> Item:
     return _key(event.habilitation, event.item) | _attributes(entry) | payload
 
 
-def _history_only(habilitation_id: str, event_type: str, actor: str, now: datetime) -> Item:
-    event = HabilitationEvent.for_history(habilitation_id, event_type, actor, now)
-    return _history_item(event, HistoryEntry(event=event_type, at=event.at, received=now, actor=actor))
+def _audit_record(event: HabilitationEvent, entry: HistoryEntry, habilitation: Habilitation | None) -> AuditRecord:
+    """Return the audit record of a change: the event by its digest, and what is granted after it."""
+    request = habilitation.request if habilitation else None
+    return AuditRecord(
+        at=datetime.now(UTC),
+        request_id="",
+        dataset=HABILITATION,
+        route=entry.event[:_LONGEST_TYPE],
+        address="",
+        record_type=HABILITATION,
+        token=HABILITATION,
+        user=entry.actor,
+        organisation=request.organisation if request else None,
+        siret=request.siret if request else None,
+        habilitation=event.habilitation,
+        warnings=[
+            f"event: {event.digest}",
+            f"state: {entry.before} to {entry.after}",
+            f"granted: {' '.join(habilitation.granted) if habilitation else ''}",
+        ],
+        status=200,
+    )
 
 
 def _attributes(model: BaseModel) -> Item:

@@ -111,6 +111,9 @@ class NewToken:
     purpose: str | None = None
     """What the key is for; part of every audit record."""
     replaces: str | None = None
+    people_a_day: int | None = None
+    unknown_a_day: int | None = None
+    """Its bounds of a day; None for the defaults."""
 
     @staticmethod
     def new_id() -> str:
@@ -216,6 +219,8 @@ def rotate(store: KeyStore, token: Token, overlap: timedelta, now: datetime) -> 
             habilitation=reserved.habilitation,
             purpose=reserved.purpose,
             replaces=reserved.id,
+            people_a_day=reserved.people_a_day,
+            unknown_a_day=reserved.unknown_a_day,
         )
         end = now.replace(microsecond=0) + overlap
         ended = replace(reserved, expires=min(reserved.expires or end, end), end_set=now.replace(microsecond=0))
@@ -282,6 +287,8 @@ def _issue_alone(
         gateway_key_id=gateway_key_id,
         usage_key=gateway_key_name(new.id),
         replaces=new.replaces,
+        people_a_day=new.people_a_day,
+        unknown_a_day=new.unknown_a_day,
         version=1,
     )
     if written := store.add(token, owner, replaced):

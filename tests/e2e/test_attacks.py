@@ -1,0 +1,346 @@
+"""What an attacker tries on the running stack, with random numbers, and what is answered: none succeeds.
+
+`make attack` prints each attempt. `make attack WITHOUT=countermeasures` takes away what stops an attack, where it can
+be taken away, and then these tests fail. docs/threat-model.md names the actor of each attack.
+"""
+
+import json
+import random
+import string
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from datetime import UTC, datetime, timedelta
+from os import environ
+from typing import Any
+
+import boto3
+import pytest
+import requests
+from botocore.exceptions import ClientError
+
+from api_particulier.keys import lifecycle
+from ops import audit
+from sandbox.simulators.caf import Famille, Quotient, app_of
+from tests.support.datapass import datapass_event
+from tests.support.stack import NUMBERS, RFR_ROUTE, Stack
+from tests.support.wire import serve
+
+DISARMED = environ.get("WITHOUT") == "countermeasures"
+QUOTIENT = "/v2/quotient-familial"
+_CHANCE = random.SystemRandom()
+
+
+def attempt(what: str, answered: object) -> None:
+    """Print what was tried and what was answered, for the reader of `make attack`."""
+    print(f"\n· {what}\n  → {answered}")  # noqa: T201 - the report of `make attack`
+
+
+def disarmed(change: AbstractContextManager[Any]) -> AbstractContextManager[Any]:
+    """Take a counter-measure away within a ``with`` block, if that is asked for."""
+    return change if DISARMED else nullcontext()
+
+
+# ── The CAF, with families that no other test asks about ─────────────────────────────────────────────────────────────
+
+
+def _families(count: int, **more: Any) -> list[Famille]:
+    """Return families of one postcode, with numbers far from each other."""
+    numbers = _CHANCE.sample(range(1000, 10_000), count)
+    quotients = [Quotient(quotient_familial=_CHANCE.randrange(2_000))]
+    return [
+        Famille(
+            numero_allocataire=f"{number}{_CHANCE.randrange(1000):03}", code_postal="75011", quotients=quotients, **more
+        )
+        for number in numbers
+    ]
+
+
+class Caf:
+    """The families of a simulated CAF."""
+
+    def __init__(self) -> None:
+        self.known, self.closed = _families(60), _families(200, reponse=151)
+        self.broken, self.moving = _families(1, reponse="panne")[0], _families(1)[0]
+
+    def load(self) -> Iterable[Famille]:
+        return (self.broken, self.moving, *self.closed, *self.known)
+
+
+@pytest.fixture(scope="module")
+def caf(stack: Stack) -> Iterator[Caf]:
+    families = Caf()
+    with serve(app_of(families.load)) as url, ExitStack() as changes:
+        for function in ("QuotientFamilial", "CitizenAccess"):
+            changes.enter_context(stack.with_variables(function, CAF_URL=url))
+        yield families
+
+
+def ask(stack: Stack, key: str, family: Famille | str) -> int:
+    """Ask about a family as a patient attacker does: the gateway's limit of calls a second is waited for."""
+    number = family if isinstance(family, str) else family.numero_allocataire
+    while True:
+        response = stack.get(QUOTIENT, key=key, numeroAllocataire=number, codePostal="75011")
+        if response.status_code != 429 or response.headers.get("Retry-After") != "1":
+            return response.status_code
+        time.sleep(0.2)
+
+
+def ask_all(stack: Stack, key: str, families: Iterable[Famille | str], at_once: int = 6) -> list[int]:
+    with ThreadPoolExecutor(at_once) as pool:
+        return list(pool.map(lambda family: ask(stack, key, family), families))
+
+
+def unknown(count: int) -> list[str]:
+    """Return numbers of no family, far from each other."""
+    return [f"{number}{_CHANCE.randrange(1000):03}" for number in _CHANCE.sample(range(1000, 10_000), count)]
+
+
+class Town:
+    """A town with a key of its own."""
+
+    def __init__(self, stack: Stack, *scopes: str) -> None:
+        self._store, now = stack.deployment.key_store, datetime.now(UTC)
+        new = lifecycle.NewToken(
+            id=lifecycle.NewToken.new_id(),
+            organisation="VILLE EXEMPLE",
+            siret="21000015400018",
+            scopes=frozenset(scopes or {"cnaf_quotient_familial"}),
+            expires=now + lifecycle.LIFETIME,
+        )
+        self.stack, self.token = stack, lifecycle.issue(self._store, new, now)
+        self.id, self.key = new.id, lifecycle.draw(self._store, self.token, now)
+
+    @property
+    def state(self) -> str:
+        return lifecycle.find(self._store, self.id).state
+
+    def size(self, *, unknown: int) -> None:
+        lifecycle.set_daily_bounds(self._store, lifecycle.find(self._store, self.id), 1000, unknown)
+
+    def records(self) -> list[dict[str, Any]]:
+        now = datetime.now(UTC)
+        period = audit.Period(now - timedelta(hours=1), now + timedelta(hours=1))
+        return audit.of_token(self.stack.deployment, period, self.id)
+
+
+# ── One write in a table ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("mac", ["kept", "removed"])
+def test_a_write_in_the_tokens_table_opens_nothing(stack: Stack, mac: str) -> None:
+    town = Town(stack, "dgfip_nombre_parts")
+    token = lifecycle.find(stack.deployment.key_store, town.id)
+    other = "".join(_CHANCE.choices(string.ascii_uppercase, k=12))
+    with disarmed(stack.with_variables("RevenuFiscalReference", UNSIGNED_TOKENS="accepted")):
+        stack.client("dynamodb").update_item(
+            TableName=stack.description["tables"]["tokens"],
+            Key={"key_hash": {"S": token.key_hash}},
+            UpdateExpression="SET scopes = :scopes, organisation = :other"
+            + (" REMOVE mac" if mac == "removed" else ""),
+            ExpressionAttributeValues={":scopes": {"L": [{"S": "dgfip_avis_imposition"}]}, ":other": {"S": other}},
+        )
+        response = stack.get(RFR_ROUTE, key=town.key, **NUMBERS)
+    attempt(f"scopes and the administration {other} written in a token, its MAC {mac}", response.status_code)
+    records = town.records()
+    stack.run_cli("keys", "revoke", town.id)
+    assert response.status_code == 401
+    assert other not in str(records)
+
+
+def _log(stack: Stack, family: Famille) -> Any:
+    numbers = {"numeroAllocataire": family.numero_allocataire, "codePostal": family.code_postal}
+    response = requests.get(f"{stack.api_url}/citoyen/acces", numbers, timeout=60)
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+# ── Keys ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_role_with_every_right_on_keys_signs_no_seal(stack: Stack) -> None:
+    """Such a role signs exports; what it signs is evidence of no access."""
+    outputs, kms = stack.deployment.outputs, stack.client("kms")
+    thief = _assume_role_with_every_right_on_keys(stack)
+    seal_key = outputs["SealKeyId"]
+    with disarmed(_open_to_the_account(kms, seal_key)):
+        tried = {name: _sign(thief, outputs[name]) for name in ("SealKeyId", "ExportKeyId")}
+    attempt("kms:Sign of a forged seal, by a role with kms:*", tried)
+    assert tried == {"SealKeyId": "AccessDeniedException", "ExportKeyId": "signed"}
+
+
+def _assume_role_with_every_right_on_keys(stack: Stack) -> Any:
+    iam, name = stack.client("iam"), f"thief-{_CHANCE.randrange(10**9)}"
+    trust = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}
+    every = {"Effect": "Allow", "Action": "kms:*", "Resource": "*"}
+    document = {"Version": "2012-10-17", "Statement": [trust]}
+    role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(document))["Role"]["Arn"]
+    iam.put_role_policy(RoleName=name, PolicyName="keys", PolicyDocument=json.dumps(document | {"Statement": [every]}))
+    credentials = stack.client("sts").assume_role(RoleArn=role, RoleSessionName="thief")["Credentials"]
+    return boto3.client(
+        "kms",
+        endpoint_url=str(stack.description["cloud_url"]),
+        region_name=str(stack.description["region"]),
+        aws_access_key_id=credentials["AccessKeyId"],
+        aws_secret_access_key=credentials["SecretAccessKey"],
+        aws_session_token=credentials["SessionToken"],
+    )
+
+
+@contextmanager
+def _open_to_the_account(kms: Any, key_id: str) -> Iterator[None]:
+    policy = kms.get_key_policy(KeyId=key_id, PolicyName="default")["Policy"]
+    others, *_ = json.loads(policy)["Statement"]
+    allowed = {name: value for name, value in others.items() if name != "NotAction"} | {"Action": "kms:*"}
+    opened = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
+    kms.put_key_policy(KeyId=key_id, PolicyName="default", Policy=opened)
+    try:
+        yield
+    finally:
+        kms.put_key_policy(KeyId=key_id, PolicyName="default", Policy=policy)
+
+
+def _sign(kms: Any, key_id: str) -> str:
+    try:
+        kms.sign(KeyId=key_id, Message=_CHANCE.randbytes(32), MessageType="RAW", SigningAlgorithm="ECDSA_SHA_256")
+    except ClientError as error:
+        return str(error.response["Error"]["Code"])
+    return "signed"
+
+
+# ── Messages that nobody signed ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_approval_that_datapass_did_not_sign_makes_no_key(stack: Stack) -> None:
+    body = json.dumps(datapass_event(at=int(time.time()), model_id=_CHANCE.randrange(10**8, 10**9)))
+    signatures = [None, "", "sha256=", f"sha256={_CHANCE.randbytes(32).hex()}", _CHANCE.randbytes(32).hex()]
+    headers = [{"X-Hub-Signature-256": value} if value is not None else {} for value in signatures]
+    url = f"{stack.api_url}/datapass/v2/api_particulier/webhook"
+    store = stack.deployment.key_store
+    before = {token.id for token in store.list_all()}
+    statuses = [requests.post(url, body.encode(), headers=header, timeout=60).status_code for header in headers]
+    attempt("an approval, without a signature and with four others", statuses)
+    assert statuses == [401] * 5
+    assert {token.id for token in store.list_all()} == before
+
+
+def test_a_suspicion_that_no_function_sent_suspends_no_key(stack: Stack) -> None:
+    town = Town(stack)
+    queue = stack.client("sqs").get_queue_url(QueueName=_queue(stack, "Suspicions"))["QueueUrl"]
+    sent = {"token": town.id, "at": "2026-11-27T09:00:00+00:00", "sanction": "suspend"}
+    for mac in ("", _CHANCE.randbytes(32).hex()):
+        stack.client("sqs").send_message(QueueUrl=queue, MessageBody=json.dumps(sent | {"mac": mac}))
+    until = time.monotonic() + 3
+    states = set()
+    while time.monotonic() < until:
+        states.add(town.state)
+        time.sleep(0.3)
+    attempt("two suspicions without a MAC of the service in the queue", states)
+    assert states == {"active"}
+
+
+def _queue(stack: Stack, logical_id: str) -> str:
+    return stack.deployment.resources[logical_id].id.rsplit("/", 1)[-1]
+
+
+# ── What one caller spends ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_one_broken_file_asked_60_times_leaves_another_town_its_answers(stack: Stack, caf: Caf) -> None:
+    first, other = Town(stack).key, Town(stack).key
+    broken = Counter[int]()
+    answers = []
+    for family in caf.known[:20]:
+        broken.update(ask_all(stack, first, [caf.broken] * 3, at_once=3))
+        answers.append(ask(stack, other, family))
+    attempt("one broken file asked 60 times", f"{dict(broken)}; another town: {dict(Counter(answers))}")
+    assert answers.count(200) >= 0.95 * len(answers)
+
+
+def test_200_known_families_without_data_leave_the_key_alive(stack: Stack, caf: Caf) -> None:
+    town = Town(stack)
+    statuses = Counter(ask_all(stack, town.key, caf.closed))
+    state = town.state
+    attempt("200 closed files (code 151) in a row", f"{dict(statuses)}, the key is {state}")
+    assert statuses == {404: 200}
+    assert state == "active"
+
+
+def test_260_numbers_of_strangers_in_a_towns_form_do_not_stop_its_families(stack: Stack, caf: Caf) -> None:
+    town = Town(stack)
+    statuses = Counter(ask_all(stack, town.key, unknown(260)))
+    families = Counter(ask_all(stack, town.key, caf.known[20:40]))
+    attempt("260 numbers of strangers in a town's form", f"{dict(statuses)}; the town's families: {dict(families)}")
+    assert statuses[429] > 0
+    assert families == {200: 20}
+    assert town.state == "active"
+
+
+def test_guesses_hidden_among_known_calls_end_at_the_bound_of_the_day(stack: Stack, caf: Caf) -> None:
+    """At a seventh of the default, which `test_guesses_hidden_among_known_calls_are_refused_before_the_300th` has."""
+    town = Town(stack)
+    with disarmed(stack.with_variables("QuotientFamilial", ENUMERATION_UNKNOWN_A_DAY="100000")):
+        if not DISARMED:
+            town.size(unknown=40)
+        guesses = []
+        for guess, known in zip(unknown(60), caf.known, strict=True):
+            guesses.append(ask(stack, town.key, guess))
+            ask(stack, town.key, known)
+    attempt("60 guesses, each followed by a known family, of a key sized for 40", dict(Counter(guesses)))
+    assert guesses.count(404) <= 42
+    assert guesses[-1] == 429
+
+
+# ── A citizen's log ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_family_that_moves_finds_its_earlier_accesses(stack: Stack, caf: Caf) -> None:
+    assert ask(stack, Town(stack).key, caf.moving) == 200
+    former, caf.moving = caf.moving, caf.moving.model_copy(update={"code_postal": "75020"})
+    total = _log(stack, caf.moving)["total"]
+    wrong = requests.get(
+        f"{stack.api_url}/citoyen/acces",
+        {"numeroAllocataire": former.numero_allocataire, "codePostal": "75012"},
+        timeout=60,
+    )
+    attempt("the log of a family that moved, then with a postcode that is not its own", f"{total}, {wrong.status_code}")
+    assert (total, wrong.status_code) == (1, 404)
+
+
+def test_where_a_number_alone_finds_a_citizen_no_reference_opens_a_log(stack: Stack) -> None:
+    references = [f"{_CHANCE.randrange(10**12, 10**13)}" for _ in range(3)]
+    with stack.with_variables("CitizenAccess", DGFIP_PROVIDER="impot_particulier"):
+        statuses = [
+            requests.get(
+                f"{stack.api_url}/citoyen/acces", NUMBERS | {"referenceAvis": reference}, timeout=60
+            ).status_code
+            for reference in references
+        ]
+    attempt("a citizen's tax number with three invented references, at API Impôt particulier", statuses)
+    assert set(statuses) == {403}
+
+
+# ── Free text ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_a_caller_writes_in_a_record_is_bounded(stack: Stack) -> None:
+    town = Town(stack, "dgfip_nombre_parts")
+
+    def call(**headers: str) -> int:
+        return requests.get(
+            f"{stack.api_url}{RFR_ROUTE}", NUMBERS, headers={"X-API-Key": town.key} | headers, timeout=60
+        ).status_code
+
+    statuses = [
+        call(**{"X-User": "u" * 4_000}),
+        call(**{"X-Consent": "c" * 65}),
+        call(**{"X-Consent": f"accord-{NUMBERS['numeroFiscal']}"}),
+        call(**{"X-End-User": "e" * 4_000}),
+    ]
+    records = town.records()
+    longest = max(len(str(record)) for record in records)
+    attempt("a user of 4,000 characters, a consent of 65, one with a tax number", f"{statuses}, records of {longest}")
+    assert statuses == [200, 400, 400, 200]
+    assert longest < 1_500
