@@ -6,16 +6,22 @@ import pytest
 from playwright.sync_api import Browser
 
 from tests.support.browser import Visit, browser, visit
-from tests.support.stack import Stack, run_sandbox, start_stack
+from tests.support.stack import Run, Stack
 
 
 @pytest.fixture(scope="session")
-def stack() -> Iterator[Stack]:
-    """Deploy the template to a local stack in a folder of the tests; stop it at the end."""
-    try:
-        yield start_stack()
-    finally:
-        run_sandbox("down")
+def run() -> Iterator[Run]:
+    """Start the main job in a folder of the tests, and stop it at the end."""
+    started = Run()
+    yield started
+    started.stop()
+
+
+@pytest.fixture(scope="session")
+def stack(run: Run) -> Stack:
+    """Return the stack that the main job has deployed, which all end-to-end tests share."""
+    assert run.printed
+    return Stack.running()
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +42,14 @@ def _environment() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the end-to-end tests, and put those marked ``last(rank)`` after all others, by rank."""
+    items.sort(key=_rank)
     for item in items:
         if "e2e" in item.path.parts:
             item.add_marker(pytest.mark.e2e)
             item.add_marker(pytest.mark.timeout(900))
+
+
+def _rank(item: pytest.Item) -> int:
+    marker = item.get_closest_marker("last")
+    return 0 if marker is None else marker.args[0]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -29,6 +30,10 @@ class Stack:
 
     description: dict[str, Any]
 
+    @classmethod
+    def running(cls) -> "Stack":
+        return cls(json.loads((ROOT / FOLDER / "stack.json").read_text()))
+
     @property
     def api_url(self) -> str:
         return str(self.description["api_url"])
@@ -45,6 +50,12 @@ class Stack:
         """Call the API as a town does, by default with the key that opens every field."""
         headers = {"X-API-Key": self.api_key if key is None else key}
         return requests.get(f"{self.api_url}{route}", query, headers=headers, timeout=60)
+
+    def access_log(self, numbers: dict[str, str], status: int = 200) -> Any:
+        """Read a citizen's access log as the citizen does, and return the JSON of the response."""
+        response = requests.get(f"{self.api_url}/citoyen/acces", numbers, timeout=60)
+        assert response.status_code == status, response.text
+        return response.json()
 
     def run_cli(self, *command: str, expect: int = 0) -> Any:
         """Run the operator's command, and return its JSON, or its standard error if a failure is expected."""
@@ -103,6 +114,11 @@ class Stack:
     def without_statement(self, logical_id: str, *sids: str) -> "WithoutStatement":
         """Remove statements from the role of a function within a ``with`` block."""
         return WithoutStatement(self.client("iam"), self.function(logical_id)["Role"].rsplit("/", 1)[-1], sids)
+
+
+def by_towns(access_log: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the rows of an access log without the operator's own readings."""
+    return [access for access in access_log["acces"] if access["jeuDeDonnees"] != "operator"]
 
 
 class WithoutStatement:
@@ -179,11 +195,43 @@ def run_sandbox(*verb: str, folder: str = FOLDER, **environment: str) -> subproc
     )
 
 
-def start_stack(**environment: str) -> Stack:
-    """Deploy the stack, or update the running one to these variables of ``make up``."""
+class Run:
+    """``make run`` with IAM enforced: it deploys the stack, plays the journey, and serves until Ctrl-C."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-u", "-m", "sandbox", "run"],
+            cwd=ROOT,
+            env=os.environ | {"LOCAL_STACK": FOLDER, "AUTH": "true"},
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self.printed = ""
+        """What it printed until it served."""
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self.printed += line
+            if "Ctrl-C" in line:
+                break
+        else:
+            self.stop()
+            msg = f"`make run` ended without serving: {self.printed}"
+            raise AssertionError(msg)
+
+    def stop(self) -> int:
+        """Press Ctrl-C, and return the exit code once it has ended."""
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGINT)
+        self._process.communicate(timeout=60)
+        return self._process.returncode
+
+
+def update_stack(**environment: str) -> Stack:
+    """Update the running stack to these variables of ``make up``, and to its own values of all others."""
     process = run_sandbox("up", **{"AUTH": "true"} | environment)
     assert process.returncode == 0, process.stderr
-    return Stack(json.loads((ROOT / FOLDER / "stack.json").read_text()))
+    return Stack.running()
 
 
 CITIZEN = svair.people(PEOPLE / "avis.toml")[0]

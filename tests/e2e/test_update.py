@@ -1,4 +1,4 @@
-"""The stack with another tax server: its notices are returned exactly and leave no trace."""
+"""Later `make up`s: another tax server, another pseudonym key, then the tax service's other interface."""
 
 import base64
 import hashlib
@@ -13,10 +13,14 @@ import requests
 
 from sandbox.simulators.svair import Declarant, Person, app_of
 from sandbox.town.demarches import demarches
-from tests.support.stack import FOLDER, Stack, start_stack
+from tests.support.stack import CITIZEN, FOLDER, NUMBERS, RFR_ROUTE, Stack, by_towns, update_stack
 from tests.support.template import ROOT
 from tests.support.wire import serve
 
+pytestmark = pytest.mark.last(1)  # the stack is not put back
+DGFIP_ROUTES = ("/v2/avis-imposition", RFR_ROUTE, "/v2/declarants", "/v2/adresse-fiscale")
+GEOCODED = {"adresseStructuree", "coordonnees", "score"}
+"""Fields that come from the geocoder."""
 CANTEEN = demarches()[0]
 _RANDOM = random.SystemRandom()
 _YEAR = datetime.now(UTC).year
@@ -79,30 +83,51 @@ def people() -> list[Person]:
 
 
 @pytest.fixture(scope="module")
-def elsewhere(stack: Stack, people: list[Person]) -> Iterator[Stack]:
-    """Deploy the stack with the address of another tax server, and the first address again at the end."""
+def log_before(stack: Stack) -> dict[str, Any]:
+    """Return the access log of a citizen before the update, which has at least a call made now."""
+    assert stack.get(RFR_ROUTE, **NUMBERS).status_code == 200
+    return stack.access_log(NUMBERS)  # type: ignore[no-any-return]  # as JSON is
+
+
+@pytest.fixture(scope="module")
+def svair_bodies(stack: Stack) -> dict[str, dict[str, Any]]:
+    """Return the bodies of the first tax provider, before the second replaces it."""
+    return {route: stack.get(route, **NUMBERS).json() for route in DGFIP_ROUTES}
+
+
+@pytest.fixture(scope="module")
+def updated(
+    stack: Stack, people: list[Person], log_before: dict[str, Any], svair_bodies: dict[str, dict[str, Any]]
+) -> Iterator[Stack]:
+    """Update the stack to the address of another tax server, a portal without its key, and a new pseudonym key."""
+    assert log_before
+    assert svair_bodies
     town = next(key for key in stack.run_cli("keys", "list") if key["purpose"] == CANTEEN.finalite)
     stack.run_cli("keys", "revoke", town["id"])
-    with serve(app_of(lambda: people)) as url:
-        yield start_stack(DGFIP_SVAIR_URL=url)
-    assert start_stack().api_key == stack.api_key  # a second `make up` is the same stack
+    kms, first = stack.client("kms"), stack.deployment.outputs["PseudonymKeyIds"].strip(",")
+    former = kms.describe_key(KeyId=first)["KeyMetadata"]["Arn"]
+    new = kms.create_key(KeySpec="HMAC_256", KeyUsage="GENERATE_VERIFY_MAC")["KeyMetadata"]["Arn"]
+    with serve(app_of(lambda: [*people, CITIZEN])) as url:
+        yield update_stack(DGFIP_SVAIR_URL=url, PSEUDONYM_KEY_ARN=new, FORMER_PSEUDONYM_KEY_ARNS=former)
 
 
-def test_random_notices_are_returned_exactly(elsewhere: Stack, people: list[Person]) -> None:
+def test_an_update_keeps_the_address_and_the_key(stack: Stack, updated: Stack) -> None:
+    names = ("api_url", "v3_url", "api_key", "site_url", "portal_url")
+    assert [updated.description[name] for name in names] == [stack.description[name] for name in names]
+
+
+def test_random_notices_are_returned_exactly(updated: Stack, people: list[Person]) -> None:
     for person in people:
         numbers = {"numeroFiscal": person.numero_fiscal, "referenceAvis": person.reference_avis}
-        response = elsewhere.get("/v2/avis-imposition", **numbers)
+        response = updated.get("/v2/avis-imposition", **numbers)
         expected = _expected(person)
         assert (response.status_code, response.json(), list(response.json())) == (200, expected, list(expected))
-        v1 = elsewhere.get("/impots/svair", **numbers).json()
+        v1 = updated.get("/impots/svair", **numbers).json()
         assert v1 == {name: value for name, value in expected.items() if name != "situationFamille"}
 
 
-def test_the_portal_keeps_its_address_and_gets_a_new_key_for_its_revoked_one(
-    stack: Stack, elsewhere: Stack, people: list[Person]
-) -> None:
-    portal = elsewhere.description["portal_url"]
-    assert portal == stack.description["portal_url"]
+def test_the_portal_gets_a_new_key_for_its_revoked_one(updated: Stack, people: list[Person]) -> None:
+    portal = updated.description["portal_url"]
     person = people[0]
     typed = {"numeroFiscal": person.numero_fiscal, "referenceAvis": person.reference_avis, "accord": "oui"}
     page = requests.post(f"{portal}{CANTEEN.chemin}/impots", typed, timeout=60)
@@ -110,11 +135,11 @@ def test_the_portal_keeps_its_address_and_gets_a_new_key_for_its_revoked_one(
     assert 'id="prix"' in page.text
 
 
-def test_no_table_or_log_holds_anything_of_a_citizen(elsewhere: Stack, people: list[Person]) -> None:
+def test_no_table_or_log_holds_anything_of_a_citizen(updated: Stack, people: list[Person]) -> None:
     for person in people:
-        elsewhere.get("/v2/declarants", numeroFiscal=person.numero_fiscal, referenceAvis=person.reference_avis)
-        elsewhere.get("/v2/declarants", numeroFiscal=person.numero_fiscal, referenceAvis="x")
-    kept = "\n".join(_everything_kept(elsewhere))
+        updated.get("/v2/declarants", numeroFiscal=person.numero_fiscal, referenceAvis=person.reference_avis)
+        updated.get("/v2/declarants", numeroFiscal=person.numero_fiscal, referenceAvis="x")
+    kept = "\n".join(_everything_kept(updated))
     assert "revenuFiscalReference" in kept  # the audit names fields, so the search reads it
     for person in people:
         first = person.declarant1
@@ -124,7 +149,47 @@ def test_no_table_or_log_holds_anything_of_a_citizen(elsewhere: Stack, people: l
         for secret in filter(None, secrets):
             for form in _forms(secret):
                 assert form not in kept, "something of a citizen is kept"
-    assert elsewhere.api_key not in kept
+    assert updated.api_key not in kept
+
+
+def test_accesses_are_found_after_a_rotation_of_the_pseudonym_key(log_before: dict[str, Any], updated: Stack) -> None:
+    assert updated.get(RFR_ROUTE, **NUMBERS).status_code == 200
+    after = updated.access_log(NUMBERS)
+    assert after["total"] > log_before["total"] > 0  # those of both keys
+    seen = updated.run_cli("citizen", "access", "--numero-fiscal", NUMBERS["numeroFiscal"])
+    assert by_towns(seen) == by_towns(after)
+    with updated.without_statement("CitizenAccess", "NameCitizensAsBefore"):
+        updated.access_log(NUMBERS, status=500)
+
+
+@pytest.fixture(scope="module")
+def other_stack(updated: Stack) -> Stack:
+    """Update the stack to the second tax provider and no geocoder."""
+    assert updated.description
+    return update_stack(DGFIP_PROVIDER="impot_particulier", BAN_URL="http://127.0.0.1:9")
+
+
+@pytest.mark.parametrize("route", DGFIP_ROUTES)
+def test_the_other_tax_provider_gives_the_same_figures(
+    svair_bodies: dict[str, dict[str, Any]], other_stack: Stack, route: str
+) -> None:
+    response = other_stack.get(route, **NUMBERS)
+    assert response.status_code == 200
+    both = (response.json().keys() & svair_bodies[route].keys()) - GEOCODED
+    assert both >= {"/v2/avis-imposition": {"revenuFiscalReference", "nombreParts", "declarant1"}}.get(route, set())
+    assert both
+    assert {name: response.json()[name] for name in both} == {name: svair_bodies[route][name] for name in both}
+
+
+def test_without_a_geocoder_the_address_is_as_printed(other_stack: Stack) -> None:
+    response = other_stack.get("/v2/adresse-fiscale", **NUMBERS)
+    body = response.json()
+    assert response.status_code == 200
+    assert body["adresse"]
+    assert [body[name] for name in ("adresseStructuree", "coordonnees", "score")] == [None, None, None]
+    table = other_stack.description["tables"]["audit"]
+    records = other_stack.client("dynamodb").scan(TableName=table)["Items"]
+    assert ["ban: network_error"] in [[note["S"] for note in record.get("notes", {"L": []})["L"]] for record in records]
 
 
 def _everything_kept(stack: Stack) -> Iterator[str]:
