@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 from moto import mock_aws
+from moto.core.base_backend import BaseBackend
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from moto.s3 import urls as s3_urls
+from moto.s3.models import S3Backend
 
 from api_particulier.keys import mac, token
 from tests.support.template import resources
@@ -76,6 +79,18 @@ def _client(service: Any) -> Any:
     return _session().client(service)
 
 
+_formatted_urls = dict[type[BaseBackend], Any]()
+_format_urls = BaseBackend.urls.fget
+
+
+def _urls(backend: BaseBackend) -> Any:
+    """Return the handlers of a service of moto by URL, formatted once."""
+    if type(backend) not in _formatted_urls:
+        assert _format_urls
+        _formatted_urls[type(backend)] = _format_urls(backend)
+    return _formatted_urls[type(backend)]
+
+
 @lru_cache(maxsize=1)
 def moto_app() -> DomainDispatcherApplication:
     return DomainDispatcherApplication(create_backend_app)
@@ -84,6 +99,7 @@ def moto_app() -> DomainDispatcherApplication:
 @contextmanager
 def moto_cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
     """Create the template's tables, KMS keys and queue in moto, and set the environment variables that name them."""
+    monkeypatch.setattr("moto.core.models.RESPONSES_METHODS", [])  # a thousand patterns, for calls without botocore
     with mock_aws(), serve(moto_app()) as url:
         monkeypatch.setattr(boto3, "DEFAULT_SESSION", _session())
         dynamodb = boto3.resource("dynamodb")
@@ -93,6 +109,9 @@ def moto_cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
             supported = {"AttributeDefinitions", "KeySchema", "BillingMode", "GlobalSecondaryIndexes"}
             arguments = {key: value for key, value in properties.items() if key in supported}
             tables[name] = dynamodb.create_table(TableName=name, **arguments)
+        # moto reloads the module of its URLs, and formats each of them, at every request.
+        monkeypatch.setattr(S3Backend, "_url_module", s3_urls)
+        monkeypatch.setattr(BaseBackend, "urls", property(_urls))
         # moto generates an RSA pair for every key, a twentieth of a second each; a MAC key needs none.
         monkeypatch.setattr("moto.kms.models.generate_private_key", lambda _: None)
         for logical_id in ("PseudonymKey", "EntryKey", "OperatorKey", "TokenKey"):
