@@ -6,9 +6,11 @@ from typing import Any, override
 import boto3
 import hypothesis
 import pytest
+from playwright.sync_api import Browser
 from xdist.scheduler import LoadScopeScheduling
 
 from sandbox.certificates import Certificates, ensure
+from tests.support.browser import browser
 from tests.support.cloud import Cloud, moto_cloud
 from tests.support.function import new_environment
 
@@ -18,14 +20,18 @@ hypothesis.settings.load_profile("untimed")
 
 
 class _OneStack(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
-    """Run the end-to-end tests in one process, in order, since they share a stack; any process takes the other tests.
+    """Run the end-to-end tests in one process, in order, since they share a stack, and those of a browser by file.
+
+    Any process takes the other tests.
 
     ``--dist loadgroup`` would do, but is broken with pytest 9.2 until pytest-xdist 3.9 (pytest-xdist issue 1386).
     """
 
     @override
     def _split_scope(self, nodeid: str) -> str:
-        return "tests/e2e" if nodeid.startswith("tests/e2e/") else nodeid
+        if nodeid.startswith("tests/e2e/"):
+            return "tests/e2e"
+        return nodeid.partition("::")[0] if "test_site_pages" in nodeid else nodeid
 
 
 @pytest.hookimpl(optionalhook=True)  # pytest-xdist may be absent
@@ -77,3 +83,9 @@ def caf_secret(cloud: Cloud, certificates: Certificates, monkeypatch: pytest.Mon
     secret_id: str = boto3.client("secretsmanager").create_secret(Name="caf", SecretString=certificates.secret())["ARN"]
     monkeypatch.setenv("CAF_SECRET_ID", secret_id)
     return secret_id
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with browser() as started:
+        yield started

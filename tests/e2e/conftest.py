@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser
 
-from tests.support.browser import Visit, browser, visit
+from tests.support.browser import Visit, visit
 from tests.support.stack import Run, Stack
 
 
@@ -22,12 +22,6 @@ def stack(run: Run) -> Stack:
     """Return the stack that the main job has deployed, which all end-to-end tests share."""
     assert run.printed
     return Stack.running()
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with browser() as started:
-        yield started
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """AWS in process, played by moto: the tables, the KMS keys and the queue that the template gives to functions."""
 
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -80,13 +80,12 @@ def _client(service: Any) -> Any:
 
 
 _formatted_urls = dict[type[BaseBackend], Any]()
-_format_urls = BaseBackend.urls.fget
+_format_urls: Callable[[BaseBackend], Any] = vars(BaseBackend)["urls"].fget
 
 
 def _urls(backend: BaseBackend) -> Any:
     """Return the handlers of a service of moto by URL, formatted once."""
     if type(backend) not in _formatted_urls:
-        assert _format_urls
         _formatted_urls[type(backend)] = _format_urls(backend)
     return _formatted_urls[type(backend)]
 

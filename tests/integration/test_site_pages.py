@@ -14,6 +14,7 @@ from tests.support.site import build_site, serve_site
 from tests.support.template import ROOT
 
 KEY, SECRET = "0123456789abcdef" * 4, "s" * 43
+pytestmark = pytest.mark.slow
 WIDTHS = pytest.mark.parametrize("width", [DESKTOP, PHONE])
 
 
