@@ -116,13 +116,13 @@ def test_no_citizen_is_found_in_a_dump_of_every_table_log_and_bucket(stack: Stac
     candidates = frozenset(digests(dump))
     assert len(candidates) > len(asked)  # among them the pseudonyms, which are as long as a digest
     family, postcode = FAMILY_NUMBERS.values()
-    known = [f"{form}{number}" for number in random_numbers for form in ("", "dgfip:")]
-    known += [f"26{number[2:]}" for number in random_numbers]
-    known += [*NUMBERS.values(), f"dgfip:{NUMBERS['numeroFiscal']}", family, f"caf:{family}:{postcode}"]
+    hidden = [f"{form}{number}" for number in random_numbers for form in ("", "dgfip:")]
+    hidden += [f"26{number[2:]}" for number in random_numbers]
+    hidden += [*NUMBERS.values(), f"dgfip:{NUMBERS['numeroFiscal']}", family, f"caf:{family}:{postcode}"]
     for identity in identities:
         name, (first,), commune = identity["nomNaissance"], identity["prenoms[]"], identity[_COMMUNE]
-        known += [name, f"{name}|{first}", f"dss:{name}|{first}|{_BORN}|99100|{commune}"]
-    for text in known:
+        hidden += [name, f"{name}|{first}", f"dss:{name}|{first}|{_BORN}|99100|{commune}"]
+    for text in hidden:
         assert not {hashlib.new(algorithm, text.encode()).digest() for algorithm in ALGORITHMS} & candidates
     slices = range(0, EVERY_NUMBER, _SLICE)
     with ProcessPoolExecutor(2) as pool:
