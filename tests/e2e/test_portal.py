@@ -107,6 +107,8 @@ def test_two_numbers_and_an_agreement_give_the_price_of_the_town(
         assert received == opened  # exactly the fields of the town's scopes
         assert not any(value in page.url for value in TYPED[source].values() if len(value) > 2)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+        table = page.locator(".fr-table__content").first
+        assert table.evaluate("content => content.scrollWidth <= content.clientWidth")  # each value is in sight
         visitor.check(f"portail-{path}-{source}-resultat")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 from release.website import PACKAGES
 from tests.support.template import ROOT
@@ -20,6 +20,10 @@ _FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
+
+
+expect.set_options(timeout=30_000)
+"""Milliseconds: the first call of a function starts it, which is slow on a busy machine."""
 
 
 @dataclass
