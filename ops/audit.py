@@ -100,38 +100,56 @@ class _StoredSeal:
     """Whether a delete marker hides it."""
 
 
-def _stored_seals(deployment: Deployment) -> dict[int, _StoredSeal]:
-    """Return every object of the bucket, in order of number; 0 stands for an object that is no seal."""
-    stored: dict[int, _StoredSeal] = {}
-    deleted: set[int] = set()
+@dataclass
+class _Stored:
+    """What the bucket holds under the prefix of seals; of the seals, only those of a period are kept in memory."""
+
+    period: Period
+    seals: dict[int, _StoredSeal] = field(default_factory=dict)
+    """Those that may hold records of the period, in order, after the one before them, which shows their link."""
+    gaps: list[tuple[int, str, str]] = field(default_factory=list)
+    last: int = 0
+    """The number of the last object."""
+    has_others: bool = False
+    """Whether there is an object that is no seal."""
+    before: _StoredSeal | None = None
+
+    def take(self, number: int, seal: _StoredSeal) -> None:
+        """Take the next object, in order of number."""
+        since = self.period.since - MAX_SEAL_DELAY if self.period.since else None
+        # The stream delivers a record within a day.
+        until = self.period.until + timedelta(days=1) + MAX_SEAL_DELAY if self.period.until else None
+        self.gaps += chain.gaps((self.last, number))
+        if (since is None or seal.written >= since) and (until is None or seal.written <= until):
+            if not self.seals and self.before is not None and self.last == number - 1:
+                self.seals[self.last] = self.before
+            self.seals[number] = seal
+        self.last, self.before = number, seal
+
+
+def _stored_seals(deployment: Deployment, period: Period) -> _Stored:
+    """List every object under the prefix of seals, page by page."""
+    stored, deleted = _Stored(period), set[int]()
+    number, seal = 0, None
     pages = deployment.s3.get_paginator("list_object_versions")
     for page in pages.paginate(Bucket=deployment.outputs["SealsBucket"], Prefix="seals/"):
+        deleted |= {number_of(marker["Key"]) for marker in page.get("DeleteMarkers", [])}
         for version in page.get("Versions", []):
-            number = number_of(version["Key"])
-            seal = stored.get(number)
-            if seal is None:
-                stored[number] = _StoredSeal(version["VersionId"], version["LastModified"])
-            else:  # S3 lists the latest version first
+            following = number_of(version["Key"])
+            if following == 0:
+                stored.has_others = True
+            elif seal is not None and following == number:  # S3 lists the latest version first
                 seal.first, seal.written = version["VersionId"], version["LastModified"]
                 seal.versions += 1
-        deleted |= {number_of(marker["Key"]) for marker in page.get("DeleteMarkers", [])}
-    for number in deleted & stored.keys():
-        stored[number].deleted = True
-    return dict(sorted(stored.items()))
-
-
-def _within(stored: Mapping[int, _StoredSeal], period: Period) -> dict[int, _StoredSeal]:
-    """Return the seals that may hold records of a period: the stream delivers a record within a day."""
-    since = period.since - MAX_SEAL_DELAY if period.since else None
-    until = period.until + timedelta(days=1) + MAX_SEAL_DELAY if period.until else None
-    numbers = [
-        number
-        for number, seal in stored.items()
-        if number and (since is None or seal.written >= since) and (until is None or seal.written <= until)
-    ]
-    # The seal before the first one is needed to check their link.
-    before = [numbers[0] - 1] if numbers and numbers[0] - 1 in stored else []
-    return {number: stored[number] for number in (*before, *numbers) if number}
+            else:
+                if seal is not None:
+                    stored.take(number, seal)
+                number, seal = following, _StoredSeal(version["VersionId"], version["LastModified"])
+    if seal is not None:
+        stored.take(number, seal)
+    for hidden in deleted & stored.seals.keys():
+        stored.seals[hidden].deleted = True
+    return stored
 
 
 def _firsts(stored: Mapping[int, _StoredSeal]) -> dict[int, str]:
@@ -140,8 +158,8 @@ def _firsts(stored: Mapping[int, _StoredSeal]) -> dict[int, str]:
 
 def seals_of(deployment: Deployment, period: Period) -> Iterator[Seal]:
     """Yield the readable seals that may hold records of a period, in order."""
-    stored = _within(_stored_seals(deployment), period)
-    return (found.seal for found in chain.read(deployment, _firsts(stored)) if found.seal is not None)
+    stored = _stored_seals(deployment, period)
+    return (found.seal for found in chain.read(deployment, _firsts(stored.seals)) if found.seal is not None)
 
 
 # ── Verifying ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -171,12 +189,12 @@ def verify(deployment: Deployment, period: Period) -> Verification:
     # The head is read before the list: it moves after its seal is written, so a seal made between the two
     # readings does not look missing.
     counted = deployment.stats.get(COUNTED, consistent=True) or {}
-    stored = _stored_seals(deployment)
-    chosen = _within(stored, period)
+    stored = _stored_seals(deployment, period)
+    chosen = stored.seals
     number = counted.get("number")
-    last_number = max([0, *stored, number if isinstance(number, int) else 0])
-    about_seals = [(lost, Finding(*gap)) for lost, *gap in chain.gaps({0, *stored, last_number + 1})]
-    if 0 in stored:
+    end = max(stored.last, number if isinstance(number, int) else 0) + 1
+    about_seals = [(lost, Finding(*gap)) for lost, *gap in (*stored.gaps, *chain.gaps((stored.last, end)))]
+    if stored.has_others:
         about_seals.append((0, Finding("bucket", "it holds an object that is no seal")))
     about_seals += _check_versions(chosen)
     checked = chain.Checked()

@@ -59,10 +59,10 @@ def test_a_seal_made_during_the_verification_is_not_missing(
 ) -> None:
     listed = audit._stored_seals  # noqa: SLF001 - the moment between two reads
 
-    def kept(on: Any) -> Any:
+    def kept(*on: Any) -> Any:
         if at == "before the list":
             sealing.make_sealed_calls(1)
-        found = listed(on)
+        found = listed(*on)
         if at == "after it":
             sealing.make_sealed_calls(1)
         return found
