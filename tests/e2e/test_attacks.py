@@ -134,15 +134,13 @@ def test_a_write_in_the_tokens_table_opens_nothing(stack: Stack, mac: str) -> No
     town = Town(stack, "dgfip_nombre_parts")
     token = lifecycle.find(stack.deployment.key_store, town.id)
     other = "".join(_CHANCE.choices(string.ascii_uppercase, k=12))
-    with disarmed(stack.with_variables("RevenuFiscalReference", UNSIGNED_TOKENS="accepted")):
-        stack.client("dynamodb").update_item(
-            TableName=stack.description["tables"]["tokens"],
-            Key={"key_hash": {"S": token.key_hash}},
-            UpdateExpression="SET scopes = :scopes, organisation = :other"
-            + (" REMOVE mac" if mac == "removed" else ""),
-            ExpressionAttributeValues={":scopes": {"L": [{"S": "dgfip_avis_imposition"}]}, ":other": {"S": other}},
-        )
-        response = stack.get(RFR_ROUTE, key=town.key, **NUMBERS)
+    stack.client("dynamodb").update_item(
+        TableName=stack.description["tables"]["tokens"],
+        Key={"key_hash": {"S": token.key_hash}},
+        UpdateExpression="SET scopes = :scopes, organisation = :other" + (" REMOVE mac" if mac == "removed" else ""),
+        ExpressionAttributeValues={":scopes": {"L": [{"S": "dgfip_avis_imposition"}]}, ":other": {"S": other}},
+    )
+    response = stack.get(RFR_ROUTE, key=town.key, **NUMBERS)
     attempt(f"scopes and the administration {other} written in a token, its MAC {mac}", response.status_code)
     records = town.records()
     stack.run_cli("keys", "revoke", town.id)
