@@ -25,6 +25,7 @@ from api_particulier.audit import access_log, archive, verification
 from api_particulier.audit.access_log import Accesses
 from api_particulier.audit.bucket import Bucket, compress, records_key
 from api_particulier.audit.canonical_json import canonical_json
+from api_particulier.audit.mac import Marks
 from api_particulier.audit.merkle import leaf, root
 from api_particulier.audit.seals import GENESIS_HASH, Seal, id_at, key_of
 from api_particulier.dynamodb import Table
@@ -111,7 +112,7 @@ def _record(at: datetime, number: int, citizen: str) -> dict[str, Any]:
 def _accesses(folder: str) -> Accesses:
     client: Any = None
     kms: Any = _Kms()
-    return Accesses(_NoTable(client, ""), Folder(None, folder), kms, ["key"])
+    return Accesses(_NoTable(client, ""), Folder(None, folder), kms, ["key"], Marks(kms, "entry", "operator"))
 
 
 def make_months(folder: str, rows: int) -> None:

@@ -15,6 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from api_particulier.audit.access_log import Accesses
 from api_particulier.audit.bucket import Bucket
+from api_particulier.audit.mac import Marks
 from api_particulier.audit.reader import AuditReader
 from api_particulier.dynamodb import Table
 from api_particulier.habilitations.repository import HabilitationRepository
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_kms import KMSClient
     from mypy_boto3_sqs import SQSClient
-
-LOCAL_STACK_FILE = Path(environ.get("LOCAL_STACK", ".local")) / "stack.json"
 
 
 class DeploymentError(Exception):
@@ -57,8 +56,12 @@ class Deployment:
         return cls(boto3.Session(region_name=region or environ.get("AWS_REGION")), stack_name)
 
     @classmethod
-    def on_local_stack(cls, stack_name: str, file: Path = LOCAL_STACK_FILE) -> Self:
-        """Use the stack that ``make up`` described in ``file``; raise ``DeploymentError`` when there is none."""
+    def on_local_stack(cls, stack_name: str, file: Path | None = None) -> Self:
+        """Use the stack that ``make up`` described in a file, by default that of ``LOCAL_STACK``.
+
+        Raise ``DeploymentError`` when there is none.
+        """
+        file = file or Path(environ.get("LOCAL_STACK", ".local")) / "stack.json"
         try:
             stack = json.loads(file.read_text())
         except FileNotFoundError:
@@ -132,6 +135,7 @@ class Deployment:
             bucket=self.bucket,
             kms=self.kms,
             key_ids=[key_id for key_id in key_ids if key_id],
+            marks=Marks(self.kms, self.outputs["EntryKeyId"], self.outputs["OperatorKeyId"]),
         )
 
     @property

@@ -18,6 +18,7 @@ from api_particulier.api.request import Request
 from api_particulier.api.response import Response
 from api_particulier.audit import access_log
 from api_particulier.audit.bucket import Bucket, NotProven
+from api_particulier.audit.mac import Marks
 from api_particulier.audit.pseudonyms import pseudonym
 from api_particulier.audit.record import CITIZEN, AuditRecord
 from api_particulier.aws import dynamodb, kms, s3
@@ -220,4 +221,5 @@ def _accesses() -> access_log.Accesses:
     former = settings().former_pseudonym_key_ids.split(",")
     key_ids = [key_id for key_id in (settings().pseudonym_key_id, *former) if key_id]
     bucket = Bucket(s3(), settings().seals_bucket)
-    return access_log.Accesses(Table(dynamodb(), settings().audit_table), bucket, kms(), key_ids)
+    marks = Marks(kms(), settings().entry_key_id, settings().operator_key_id)
+    return access_log.Accesses(Table(dynamodb(), settings().audit_table), bucket, kms(), key_ids, marks)

@@ -46,6 +46,7 @@ RIGHTS: Final[dict[str, dict[str, set[str] | frozenset[str]]]] = {
     "AuditTable": {
         "dynamodb:PutItem": AUDITED,
         "dynamodb:Query /index/by_citizen": {"CitizenAccess"},
+        "dynamodb:BatchGetItem": {"CitizenAccess"},
     },
     "TokensTable": {
         "dynamodb:GetItem": DATASETS | {"Introspect", "TokenSuspension", "DatapassWebhook", "KeyLink", "KeyReport"},
@@ -112,7 +113,7 @@ RIGHTS: Final[dict[str, dict[str, set[str] | frozenset[str]]]] = {
     "SealKey": {"kms:Verify": {"AuditVerification"}},  # and in its own policy what AuditSeals does
     "TokenKey": {"kms:VerifyMac": DATASETS | {"Introspect"}, "kms:GenerateMac": {"DatapassWebhook", "KeyLink"}},
     "EntryKey": {"kms:GenerateMac": AUDITED | {"AuditSeals"}},
-    "OperatorKey": {"kms:GenerateMac": {"AuditSeals"}},
+    "OperatorKey": {"kms:GenerateMac": {"AuditSeals", "CitizenAccess"}},
     "PseudonymKey": {"kms:GenerateMac": DATASETS | {"CitizenAccess", "KeyLink", "KeyReport"}},
     "PseudonymKeyArn": {"kms:GenerateMac": DATASETS | {"CitizenAccess", "KeyLink", "KeyReport"}},
     "FormerPseudonymKeyArns": {"kms:GenerateMac": {"CitizenAccess"}},

@@ -21,7 +21,7 @@ def _shown(stack: Stack, route: str = "/stats") -> Any:
     return response.json()
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def _exact(stack: Stack) -> None:
     """Rebuild the counters from the seals: other tests may have changed them."""
     stack.run_cli("stats", "rebuild")

@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 
 from api_particulier.audit import access_log, pseudonyms
 from api_particulier.audit.bucket import Bucket
+from api_particulier.audit.mac import OPERATOR, Marks
 from api_particulier.audit.record import DATASET, AuditRecord, write
 from api_particulier.dynamodb import Table
 from api_particulier.errors import UnknownNotice
@@ -85,6 +86,23 @@ def test_the_latest_access_is_first_and_a_refused_one_has_no_field(cloud: Cloud,
         ("declarants", 503, [], None),
         ("avis_imposition", 200, ["nombreParts"], None),
     ]
+
+
+def test_a_record_that_the_right_to_write_in_the_table_forged_is_neither_shown_nor_counted(cloud: Cloud) -> None:
+    call_api("avis_imposition/v2", key=town(cloud, "dgfip_nombre_parts"), **CITIZEN)
+    (genuine,) = [record for record in cloud.audit_records() if record["kind"] == DATASET]
+    forgeries: list[dict[str, Any]] = [
+        {"id": id_at(datetime.now(UTC), 1)},  # another record's MAC
+        {"id": id_at(datetime.now(UTC), 2), "mac": "A" * 43},
+        {"id": id_at(datetime.now(UTC), 3), "mac": None},
+        {"id": id_at(datetime.now(UTC), 4), "at": "yesterday"},
+        {"id": id_at(datetime.now(UTC), 5), "kind": OPERATOR, "organisation": "VILLE INVENTÉE"},
+    ]
+    for changes in forgeries:
+        cloud.audit.put_item(Item={name: value for name, value in (genuine | changes).items() if value is not None})
+    cloud.audit.put_item(Item=genuine | {"organisation": "AUTRE VILLE", "token_day": "another#2026-01-01"})
+    (access,) = accesses_of(**CITIZEN)  # which compares the total with the rows
+    assert access["administration"] == "VILLE EXEMPLE"
 
 
 def test_accesses_to_another_citizen_are_not_shown(cloud: Cloud) -> None:
@@ -271,7 +289,9 @@ def test_the_response_is_json_for_a_browser_too(accept: str) -> None:
 def log_at(now: datetime) -> dict[str, Any]:
     bucket = Bucket(boto3.client("s3"), SEALS_BUCKET)
     table = Table(boto3.client("dynamodb"), "audit")
-    found = access_log.Accesses(table, bucket, boto3.client("kms"), [environ["PSEUDONYM_KEY_ID"]])
+    kms = boto3.client("kms")
+    marks = Marks(kms, environ["ENTRY_KEY_ID"], environ["OPERATOR_KEY_ID"])
+    found = access_log.Accesses(table, bucket, kms, [environ["PSEUDONYM_KEY_ID"]], marks)
     return access_log.access_log(found, f"dgfip:{CITIZEN['numeroFiscal']}", now)
 
 
@@ -412,6 +432,7 @@ def operator(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Res
             "SealsBucket": SEALS_BUCKET,
             "PseudonymKeyIds": ",".join((*key_ids(), "")),
             "OperatorKeyId": environ["OPERATOR_KEY_ID"],
+            "EntryKeyId": environ["ENTRY_KEY_ID"],
         }
         monkeypatch.setattr(Deployment, "on_aws", lambda *_: on)
         return CliRunner().invoke(main, command, input=typed)

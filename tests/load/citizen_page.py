@@ -23,6 +23,7 @@ from api_particulier.audit.access_log import Accesses, access_log
 from api_particulier.audit.archive import month_key, month_manifest, part_of
 from api_particulier.audit.bucket import Bucket, compress
 from api_particulier.audit.canonical_json import canonical_json
+from api_particulier.audit.mac import Marks
 
 NOW: Final = datetime(2026, 11, 27, 12, tzinfo=UTC)
 CITIZEN: Final = "1902599999001"
@@ -110,7 +111,7 @@ def fill(cloud: Cloud, rows: int) -> None:
 def measure(rows: int) -> dict[str, float]:
     cloud = Cloud()
     fill(cloud, rows)
-    accesses = Accesses(cloud, Bucket(cloud, "seals"), cloud, ["key"])  # type: ignore[arg-type]  # the methods used
+    accesses = Accesses(cloud, Bucket(cloud, "seals"), cloud, ["key"], Marks(cloud, "entry", "operator"))  # type: ignore[arg-type]  # the methods used
     cloud.read.clear()
     start = perf_counter()
     page = access_log(accesses, CITIZEN, NOW)

@@ -12,10 +12,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import requests
+from click.testing import CliRunner
 
+from ops.cli.main import main
 from ops.deployment import Deployment
 from sandbox import cloud
 from sandbox.simulators import PEOPLE, caf, svair
+from tests.support.function import new_environment
 from tests.support.template import ROOT
 
 if TYPE_CHECKING:
@@ -58,17 +61,16 @@ class Stack:
         return response.json()
 
     def run_cli(self, *command: str, expect: int = 0) -> Any:
-        """Run the operator's command, and return its JSON, or its standard error if a failure is expected."""
-        process = subprocess.run(
-            [ROOT / ".venv/bin/api-particulier", *command, "--local", "--json"],
-            cwd=ROOT,
-            env=os.environ | {"LOCAL_STACK": FOLDER},
-            capture_output=True,
-            text=True,
-            check=False,
+        """Run the operator's command, and return its JSON, or its standard error if a failure is expected.
+
+        It runs in this process with the caches of a new one, which saves a second each time.
+        """
+        new_environment()
+        ran = CliRunner(catch_exceptions=False).invoke(
+            main, [*command, "--local", "--json"], env={"LOCAL_STACK": FOLDER}
         )
-        assert process.returncode == expect, process.stderr
-        return json.loads(process.stdout) if expect == 0 else process.stderr
+        assert ran.exit_code == expect, ran.stderr
+        return json.loads(ran.stdout) if expect == 0 else ran.stderr
 
     def issue_key(self, *scopes: str, options: tuple[str, ...] = ()) -> dict[str, Any]:
         """Issue a key to a fictional town, and return the JSON of ``keys issue``."""

@@ -52,6 +52,16 @@ class Table:
         found = self.client.get_item(**request)
         return deserialize(found["Item"]) if "Item" in found else None
 
+    def get_all(self, keys: Sequence[Mapping[str, str]]) -> list[Item]:
+        """Return the items of at most 100 keys, in no order, without those that do not exist."""
+        found: list[Item] = []
+        asked: Any = {self.name: {"Keys": [serialize(key) for key in keys], "ConsistentRead": True}}
+        while asked:
+            response = self.client.batch_get_item(RequestItems=asked)
+            found += map(deserialize, response["Responses"].get(self.name, []))
+            asked = response.get("UnprocessedKeys")
+        return found
+
     def put(self, item: Mapping[str, Any], *, condition: str = "", values: Mapping[str, Any] | None = None) -> bool:
         """Write a whole item; return False when the condition does not hold."""
         request = {"Item": serialize(item), **self._write(condition, values)}

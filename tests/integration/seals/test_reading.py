@@ -15,6 +15,7 @@ from api_particulier.audit import access_log, archive
 from api_particulier.audit.access_log import Accesses
 from api_particulier.audit.bucket import Bucket, NotProven, compress, lines_of
 from api_particulier.audit.canonical_json import canonical_json
+from api_particulier.audit.mac import Marks
 from api_particulier.dynamodb import Table
 from ops import verify_file
 from ops.cli.main import main
@@ -147,7 +148,9 @@ def test_a_verification_gives_the_same_once_archived_and_gone_from_the_table(
 
 def accesses(history: History) -> Accesses:
     table = Table(boto3.client("dynamodb"), "audit")
-    return Accesses(table, history.bucket, boto3.client("kms"), [environ["PSEUDONYM_KEY_ID"]])
+    kms = boto3.client("kms")
+    marks = Marks(kms, environ["ENTRY_KEY_ID"], environ["OPERATOR_KEY_ID"])
+    return Accesses(table, history.bucket, kms, [environ["PSEUDONYM_KEY_ID"]], marks)
 
 
 @pytest.mark.parametrize(

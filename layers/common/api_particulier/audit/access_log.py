@@ -2,7 +2,8 @@
 
 A citizen has one pseudonym for each month and each KMS key. The present month is in the audit table; an archived month
 is one object of the bucket, which holds all the rows of the pseudonym (``archive``). Keys of past months are derived
-for the search and not kept. A month that neither holds is an error: a partial result is never returned.
+for the search and not kept. A month that neither holds is an error: a partial result is never returned. A row of the
+table counts when its record bears its MAC: the right to write in the table is not enough to forge an access.
 """
 
 import json
@@ -12,13 +13,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from heapq import merge
+from itertools import batched
 from typing import TYPE_CHECKING, Any, Final
 
 from api_particulier.audit import pseudonyms
 from api_particulier.audit.archive import find_month, month_key, part_of
 from api_particulier.audit.bucket import AT_ONCE, Bucket, NotProven, lines_of
 from api_particulier.audit.canonical_json import canonical_json
-from api_particulier.audit.mac import OPERATOR
+from api_particulier.audit.mac import OPERATOR, Marks
 from api_particulier.audit.record import DATASET, KEPT_IN_TABLE, RETENTION
 from api_particulier.audit.seals import id_at
 from api_particulier.dynamodb import Item, Table
@@ -38,8 +40,11 @@ _RECORDS: Final = 10_000
 _BYTES: Final = 1_000_000
 """and bytes: Lambda limits a response."""
 
-type Found = tuple[str, Item]
-"""A record, after the month in which it was found."""
+_PROVEN_AT_ONCE: Final = 100
+"""Records that DynamoDB returns at once, at most."""
+
+type Found = tuple[str, Item | None]
+"""A record, after the month in which it was found; None for one that does not bear its MAC."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,7 @@ class Accesses:
     bucket: Bucket
     kms: "KMSClient"
     key_ids: Sequence[str]
+    marks: Marks
 
     def find(self, identifier: str, now: datetime, kinds: Sequence[str] = ()) -> "CitizenAccesses":
         """Find the accesses of the last 36 months about an identifier (``api_particulier.api.parameters``).
@@ -72,7 +78,7 @@ class Accesses:
             }
             rows = {month: [row for read in reads for row in read.result()] for month, reads in reading.items()}
             names = {month: [name.result() for name in named] for month, named in naming.items()}
-        return CitizenAccesses(self.table, names, rows, kinds, now)
+        return CitizenAccesses(self.table, self.marks, names, rows, kinds, now)
 
     def _plan(self, months: Sequence[str], now: datetime) -> tuple[list[str], dict[str, int]]:
         """Return the months to read in the table, and those of the archive with their bits; all latest first."""
@@ -119,6 +125,7 @@ class CitizenAccesses:
     """The accesses that were found: rows of the archive, and pseudonyms to look for in the table."""
 
     table: Table
+    marks: Marks
     recent: Mapping[str, Sequence[str]]
     """The citizen's pseudonyms in each month of the table, the latest first."""
     archived: Mapping[str, Sequence[bytes]]
@@ -128,7 +135,7 @@ class CitizenAccesses:
 
     @property
     def total(self) -> int:
-        """How many there are; the table counts its own without sending them."""
+        """How many there are, unproven ones included; the table counts its own without sending them."""
         names = [name for named in self.recent.values() for name in named]
         with ThreadPoolExecutor(AT_ONCE) as pool:
             return sum(pool.map(self._count, names)) + sum(map(len, self.archived.values()))
@@ -140,8 +147,10 @@ class CitizenAccesses:
             if month <= before_month:
                 last = min(before_id if month == before_month else "g", id_at(self.until))
                 found = [self._query(name, last) for name in names]
-                for record in merge(*found, key=lambda record: str(record["id"]), reverse=True):
-                    if not self.kinds or record.get("kind") in self.kinds:
+                listed = merge(*found, key=lambda record: str(record["id"]), reverse=True)
+                wanted = (row for row in listed if not self.kinds or row.get("kind") in self.kinds)
+                for some in batched(wanted, _PROVEN_AT_ONCE, strict=False):
+                    for record in self._proven(some):
                         yield month, record
         for month, rows in self.archived.items():
             if month <= before_month:
@@ -153,6 +162,14 @@ class CitizenAccesses:
     def _query(self, citizen: str, before: str) -> Iterator[Item]:
         values = {"citizen": citizen, "before": before}
         return self.table.query("#citizen = :citizen AND #id < :before", values, index="by_citizen", latest_first=True)
+
+    def _proven(self, rows: Sequence[Item]) -> Iterator[Item | None]:
+        """Yield the record of each row of the index, or None when it does not bear its MAC."""
+        keys = [{"token_day": row["token_day"], "id": row["id"]} for row in rows]
+        records = {(record["token_day"], record["id"]): record for record in self.table.get_all(keys)}
+        for row in rows:
+            record = records.get((row["token_day"], row["id"]))
+            yield record if record is not None and self.marks.proves(record) else None
 
     def _count(self, citizen: str) -> int:
         values = {"citizen": citizen, "before": id_at(self.until)}
@@ -174,10 +191,10 @@ def access_log(accesses: Accesses, identifier: str, now: datetime, cursor: str |
     ``NotProven`` or botocore's errors when the audit cannot be read whole.
     """
     found = accesses.find(identifier, now, SHOWN)
-    rows, following = _page(found.latest_first(cursor))
+    rows, unproven, following = _page(found.latest_first(cursor))
     return {
         "periode": {"debut": f"{day_of(now - RETENTION)}", "fin": f"{day_of(now)}"},
-        "total": found.total,
+        "total": found.total - unproven,
         "acces": rows,
         "suivant": following,
     }
@@ -187,23 +204,26 @@ def is_cursor(text: str) -> bool:
     return re.fullmatch(CURSOR, text) is not None
 
 
-def _page(found: Iterable[Found]) -> tuple[list[dict[str, Any]], str | None]:
-    """Return the rows of a page, and the cursor of the next one."""
+def _page(found: Iterable[Found]) -> tuple[list[dict[str, Any]], int, str | None]:
+    """Return the rows of a page, how many records were left out as unproven, and the cursor of the next page."""
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
-    size = 0
+    size = unproven = 0
     last = None
     for number, (month, record) in enumerate(found):
+        if record is None:
+            unproven += 1
+            continue
         row = _access(record)
         alike = (day_of(datetime.fromisoformat(row["date"])), *(str(row[name]) for name in row if name != "date"))
         is_full = len(rows) == _ROWS or size > _BYTES
         if number == _RECORDS or (is_full and alike not in rows):
-            return list(rows.values()), last
+            return list(rows.values()), unproven, last
         if alike not in rows:
             rows[alike] = row
             size += len(canonical_json(row))
         rows[alike]["nombre"] += 1
         last = f"{month}.{record['id']}"
-    return list(rows.values()), None
+    return list(rows.values()), unproven, None
 
 
 def _access(record: Item) -> dict[str, Any]:
@@ -221,6 +241,6 @@ def _access(record: Item) -> dict[str, Any]:
 
 
 def within(found: Iterable[Found], since: datetime, until: datetime) -> list[Item]:
-    """Return the records of a period (``until`` excluded), oldest first."""
-    kept = [record for _, record in found if since <= datetime.fromisoformat(record["at"]) < until]
+    """Return the proven records of a period (``until`` excluded), oldest first."""
+    kept = [record for _, record in found if record and since <= datetime.fromisoformat(record["at"]) < until]
     return sorted(kept, key=lambda record: (record["at"], record["id"]))

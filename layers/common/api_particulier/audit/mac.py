@@ -7,8 +7,10 @@ The records of operators have a KMS key of their own: an operator can sign those
 """
 
 import hmac
+import re
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
@@ -48,6 +50,30 @@ def compute(key: bytes, record: Mapping[str, Any]) -> str:
 def verify(record: Mapping[str, Any], at: datetime) -> bool:
     """Check the MAC of a record written at a moment; raise botocore's errors when KMS does not answer."""
     return hmac.compare_digest(sign(record, at).encode(), str(record.get(MAC, "")).encode())
+
+
+@dataclass(frozen=True)
+class Marks:
+    """The KMS keys of the MACs, for a reader of records; the key of a month is derived once."""
+
+    kms: "KMSClient"
+    entry_key_id: str
+    operator_key_id: str
+    _months: dict[tuple[str, str], bytes] = field(default_factory=dict)
+
+    def proves(self, record: Mapping[str, Any]) -> bool:
+        """Check the MAC of a record; raise botocore's errors when KMS does not answer."""
+        key_id = self.operator_key_id if record.get("kind") == OPERATOR else self.entry_key_id
+        month = str(record.get("at"))[:7]
+        if re.fullmatch(r"\d{4}-\d{2}", month) is None:
+            return False
+        if (key_id, month) not in self._months:
+            self._months[key_id, month] = derive_month_key(self.kms, key_id, month)
+        try:
+            expected = compute(self._months[key_id, month], record)
+        except (TypeError, ValueError):  # a value that no record holds
+            return False
+        return hmac.compare_digest(expected.encode(), str(record.get(MAC, "")).encode())
 
 
 def derive_month_key(kms: "KMSClient", key_id: str, month: str) -> bytes:
