@@ -31,6 +31,7 @@ def operator(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Cloud:
         "HabilitationsTable": "habilitations",
         "PseudonymKeyIds": environ["PSEUDONYM_KEY_ID"],
         "OperatorKeyId": environ["OPERATOR_KEY_ID"],
+        "EntryKeyId": environ["ENTRY_KEY_ID"],
         "TokenKeyId": environ["TOKEN_KEY_ID"],
         "SealsBucket": SEALS_BUCKET,
         "Environment": "test",
