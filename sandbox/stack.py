@@ -78,8 +78,9 @@ class LocalStack:
         """Return the stack of ``LOCAL_STACK`` (a folder), by default ``.local``."""
         return cls(ROOT / os.environ.get("LOCAL_STACK", ".local"))
 
-    @cached_property
+    @property
     def processes(self) -> Processes:
+        """Read the processes as recorded now: while `run` serves, `up` may start some again."""
         self.folder.mkdir(parents=True, exist_ok=True)
         return Processes(self.folder)
 
