@@ -76,7 +76,7 @@ fuzz: setup ## hold the running stack (make up) against its documentation, for a
 	@$(PY) -m release.fuzz $(ARGS)
 
 attack: setup ## what an attacker tries on a stack of its own, and what is answered; WITHOUT=countermeasures: it then succeeds
-	@WITHOUT=$(WITHOUT) $(PY) -m pytest -q -s -n0 tests/e2e/test_attacks.py $(ARGS)
+	@WITHOUT=$(WITHOUT) $(PY) -m pytest -v -s -n0 -m attack tests/e2e $(ARGS)
 
 load: setup $(TOOLS)/load/.ready ## a day of towns in a minute, on the stack that is up; ARGS=--help
 	@$(PY) -m load $(ARGS)

@@ -21,6 +21,9 @@ import pytest
 import requests
 from botocore.exceptions import ClientError
 
+from api_particulier.audit.record import new_id
+from api_particulier.audit.sealing import COUNTED
+from api_particulier.dynamodb import Table
 from api_particulier.keys import lifecycle
 from ops import audit
 from sandbox.simulators.caf import Famille, Quotient, app_of
@@ -28,6 +31,7 @@ from tests.support.datapass import datapass_event
 from tests.support.stack import NUMBERS, RFR_ROUTE, Stack
 from tests.support.wire import serve
 
+pytestmark = pytest.mark.attack
 DISARMED = environ.get("WITHOUT") == "countermeasures"
 QUOTIENT = "/v2/quotient-familial"
 _CHANCE = random.SystemRandom()
@@ -146,6 +150,39 @@ def test_a_write_in_the_tokens_table_opens_nothing(stack: Stack, mac: str) -> No
     stack.run_cli("keys", "revoke", town.id)
     assert response.status_code == 401
     assert other not in str(records)
+
+
+def test_a_forged_record_is_in_no_citizens_log(stack: Stack) -> None:
+    town = Town(stack, "dgfip_nombre_parts")
+    assert stack.get(RFR_ROUTE, key=town.key, **NUMBERS).status_code == 200
+    (genuine,) = town.records()
+    total = stack.access_log(NUMBERS)["total"]
+    invented = "".join(_CHANCE.choices(string.ascii_uppercase, k=12))
+    forged = genuine | {"id": new_id(), "organisation": invented}
+    table = Table(stack.client("dynamodb"), stack.description["tables"]["audit"])
+    table.put(forged)
+    log = stack.access_log(NUMBERS)
+    table.delete({name: forged[name] for name in ("token_day", "id")})
+    attempt("an access by a town that made none, written in the audit table", f"{log['total']}, as before: {total}")
+    assert log["total"] == total
+    assert invented not in str(log)
+
+
+def test_a_poisoned_number_makes_no_seal_after_an_invented_one(stack: Stack) -> None:
+    town = Town(stack, "dgfip_nombre_parts")
+    table = Table(stack.client("dynamodb"), stack.description["tables"]["stats"])
+    number = _CHANCE.randrange(10**5, 10**6)
+    table.update(
+        COUNTED,
+        "SET #number = :number, #hash = :hash",
+        values={"number": number, "hash": _CHANCE.randbytes(32).hex()},
+    )
+    stack.get(RFR_ROUTE, key=town.key, **NUMBERS)
+    verified = stack.run_cli("audit", "verify")
+    stack.run_cli("stats", "rebuild")
+    found = len(verified["findings"])
+    attempt(f"seal {number} named as the last one", f"the chain goes on: {verified['seals']} seals, {found} findings")
+    assert verified["ok"]
 
 
 def _log(stack: Stack, family: Famille) -> Any:

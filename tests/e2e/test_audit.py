@@ -101,6 +101,7 @@ def tampered(stack: Stack, records: list[dict[str, Any]], how: str) -> Iterator[
         table.delete(key(added))
 
 
+@pytest.mark.attack
 @pytest.mark.parametrize("how", ["flip a byte", "delete", "insert", "swap"])
 def test_verification_names_a_tampered_record(stack: Stack, records: list[dict[str, Any]], how: str) -> None:
     with tampered(stack, records, how) as finding:
@@ -108,6 +109,7 @@ def test_verification_names_a_tampered_record(stack: Stack, records: list[dict[s
     assert verified(stack)["ok"]
 
 
+@pytest.mark.attack
 def test_a_seal_cannot_be_deleted_and_verification_names_a_seal_removed_past_the_lock(
     stack: Stack, records: list[dict[str, Any]]
 ) -> None:

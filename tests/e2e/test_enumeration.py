@@ -53,6 +53,7 @@ def suspect(stack: Stack, token: str) -> list[Any]:
     return [payload] if "FunctionError" in invoked else list(payload["batchItemFailures"])
 
 
+@pytest.mark.attack
 def test_a_walk_through_500_families_is_stopped_before_the_100th_and_a_suspended_key_is_resumed(stack: Stack) -> None:
     issued = stack.issue_key("cnaf_quotient_familial")
     numbers = [{"numeroAllocataire": f"{number:07}", "codePostal": "75011"} for number in range(2_700_000, 2_700_500)]
@@ -78,6 +79,7 @@ def test_a_walk_through_500_families_is_stopped_before_the_100th_and_a_suspended
     assert "is not suspended" in stack.run_cli("keys", "resume", issued["id"], expect=1)
 
 
+@pytest.mark.attack
 def test_a_walk_is_refused_even_when_it_cannot_be_reported(stack: Stack) -> None:
     issued = stack.issue_key("dgfip_revenu_fiscal_reference")
     numbers = [

@@ -135,6 +135,7 @@ def test_the_same_event_ten_times_at_once_makes_one_key(stack: Stack, datapass: 
     assert [step["event"] for step in history] == ["approve", "link"]  # one event and one mail
 
 
+@pytest.mark.attack
 def test_a_wrong_signature_changes_nothing(stack: Stack, datapass: Datapass) -> None:
     payload = datapass_event(at=int(time.time()), model_id=next(_IDS))
     for secret in ("wrong", ""):
@@ -178,6 +179,7 @@ def test_a_reported_key_is_refused_within_a_second(stack: Stack, datapass: Datap
     assert unknown.status_code == 200
 
 
+@pytest.mark.attack
 def test_an_event_that_cannot_be_processed_goes_to_the_dead_letter_queue_and_is_replayed(
     stack: Stack, datapass: Datapass
 ) -> None:

@@ -101,6 +101,7 @@ def test_a_key_opens_both_apis_in_either_header_until_it_is_revoked(stack: Stack
     assert [list(response.json()) for response in refused] == [["error", "reason", "message"], ["errors"]]
 
 
+@pytest.mark.attack
 def test_no_place_of_the_stack_keeps_a_key(stack: Stack) -> None:
     issued = stack.issue_key("dgfip_nombre_parts")
     rotated = stack.run_cli("keys", "rotate", issued["id"])
@@ -129,6 +130,7 @@ def test_a_key_issued_before_the_authoriser_opens_and_leaves_the_gateway(stack: 
     assert issued["key"] not in str(gateway)
 
 
+@pytest.mark.attack
 def test_a_token_changed_in_the_table_is_refused_and_found_by_the_check(stack: Stack) -> None:
     issued = stack.issue_key("dgfip_nombre_parts")
     token = lifecycle.find(stack.deployment.key_store, issued["id"])
