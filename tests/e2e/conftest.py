@@ -36,7 +36,7 @@ def _environment() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the end-to-end tests, and put those marked ``last(rank)`` after all others, by rank."""
+    """Mark the end-to-end tests, and order them by the rank of ``order(rank)``, 0 without it."""
     items.sort(key=_rank)
     for item in items:
         if "e2e" in item.path.parts:
@@ -45,5 +45,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _rank(item: pytest.Item) -> int:
-    marker = item.get_closest_marker("last")
+    marker = item.get_closest_marker("order")
     return 0 if marker is None else marker.args[0]

@@ -13,7 +13,7 @@ from tests.support.stack import Stack
 from tests.support.template import ROOT
 
 
-@pytest.mark.last(2)  # the requests use up the hourly attempts at reading a citizen's access log
+@pytest.mark.order(2)  # the requests use up the hourly attempts at reading a citizen's access log
 @pytest.mark.parametrize("api", fuzz.RUNS)
 def test_no_response_to_generated_requests_contradicts_the_documentation(stack: Stack, api: str) -> None:
     process = subprocess.run(

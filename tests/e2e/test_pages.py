@@ -107,7 +107,7 @@ def test_the_status_page_shows_every_provider_and_dataset(stack: Stack, visitor:
     page = visitor.open(site(stack, "statut"))
     status = stack.get("/status", key="").json()
     expect(page.locator("#fournisseurs h3")).to_have_text(
-        ["DGFIP (données fiscales)", "CAF (données familiales)", "API-SECU (prestations sociales)"]
+        ["DGFIP (données fiscales)", "CAF (données familiales)", "API-SECU (CNAF et MSA, par l’identité)"]
     )
     assert len(page.locator("#jeux tbody tr").all()) == len(status["jeuxDeDonnees"]) == len(datasets())
 

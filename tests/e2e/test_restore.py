@@ -1,6 +1,10 @@
 """The restore command on the deployed stack; MiniStack restores the current content, for any instant."""
 
+import pytest
+
 from tests.support.stack import NUMBERS, RFR_ROUTE, Stack
+
+pytestmark = pytest.mark.order(-1)  # reads the whole audit, which the other tests fill
 
 
 def test_the_audit_table_is_restored_to_a_new_table_and_verified_against_its_seals(stack: Stack) -> None:

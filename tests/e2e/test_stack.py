@@ -28,7 +28,7 @@ def test_run_makes_the_example_calls(run: Run) -> None:
     assert '"revenuFiscalReference"' in run.printed
 
 
-@pytest.mark.last(3)  # there is no stack after it
+@pytest.mark.order(3)  # there is no stack after it
 def test_ctrl_c_stops_every_process(run: Run, stack: Stack) -> None:
     started = _processes_of(FOLDER)
     assert run.stop() == 0

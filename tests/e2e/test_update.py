@@ -17,7 +17,7 @@ from tests.support.stack import CITIZEN, FOLDER, NUMBERS, RFR_ROUTE, Stack, by_t
 from tests.support.template import ROOT
 from tests.support.wire import serve
 
-pytestmark = pytest.mark.last(1)  # the stack is not put back
+pytestmark = pytest.mark.order(1)  # the stack is not put back
 DGFIP_ROUTES = ("/v2/avis-imposition", RFR_ROUTE, "/v2/declarants", "/v2/adresse-fiscale")
 GEOCODED = {"adresseStructuree", "coordonnees", "score"}
 """Fields that come from the geocoder."""

@@ -597,7 +597,7 @@ def test_a_message_delivered_three_times_suspends_once(cloud: Cloud, gateway_key
 
 
 @pytest.mark.parametrize("place", ["before it is written", "once it is written"])
-def test_a_suspension_interrupted_and_retried_leaves_one_audit_record_and_one_history_entry(
+def test_a_suspension_interrupted_and_retried_leaves_each_record_once(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     cloud.issue_key("dgfip_nombre_parts", id="jeton-1", habilitation="habilitation-9")
@@ -613,7 +613,7 @@ def test_a_suspension_interrupted_and_retried_leaves_one_audit_record_and_one_hi
         assert suspend(suspicion(), None)["batchItemFailures"] != []
     suspend(suspicion(), None)
     assert state(cloud) == "suspended"
-    assert [entry["kind"] for entry in cloud.audit_records()] == ["suspension"]
+    assert [entry["kind"] for entry in cloud.audit_records()] == ["suspension", "habilitation"]
     assert len(cloud.habilitations.scan()["Items"]) == 1
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from tests.support.function import Response, event, invoke
 from tests.support.site import decode_page
+from tests.support.template import ROOT
 
 pytestmark = pytest.mark.usefixtures("site")
 
@@ -36,6 +37,14 @@ def test_every_asset_of_a_page_exists_and_may_be_kept_for_ever() -> None:
         asset = read("asset", path=f"/{path}")
         assert asset.status == 200
         assert asset.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+
+
+@pytest.mark.parametrize("name", sorted(page.stem for page in (ROOT / "website/pages").glob("*.html")))
+def test_no_two_elements_of_a_page_have_the_same_id(name: str) -> None:
+    page = read("page", path="/" if name == "accueil" else f"/{name}")
+    ids = re.findall(r'\bid="([^"]*)"', page.text)
+    assert page.status == 200
+    assert len(ids) == len(set(ids))
 
 
 def test_a_browser_without_gzip_gets_the_same_page() -> None:

@@ -13,6 +13,7 @@ import boto3
 import pytest
 from moto import mock_aws
 from moto.core.base_backend import BaseBackend
+from moto.core.serialize import AttributePicker, AttributePickerContext
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from moto.s3 import urls as s3_urls
 from moto.s3.models import S3Backend
@@ -90,6 +91,17 @@ def _urls(backend: BaseBackend) -> Any:
     return _formatted_urls[type(backend)]
 
 
+_pick = AttributePicker.__call__
+
+
+def _picked(picker: AttributePicker, context: AttributePickerContext) -> Any:
+    """Return a member of a response; the value of a DynamoDB attribute has one, and no other name for it."""
+    parent = getattr(context.shape, "parent", None)
+    if parent is not None and parent.name == "AttributeValue":
+        return context.obj.get(context.key)
+    return _pick(picker, context)
+
+
 @lru_cache(maxsize=1)
 def moto_app() -> DomainDispatcherApplication:
     return DomainDispatcherApplication(create_backend_app)
@@ -111,6 +123,7 @@ def moto_cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
         # moto reloads the module of its URLs, and formats each of them, at every request.
         monkeypatch.setattr(S3Backend, "_url_module", s3_urls)
         monkeypatch.setattr(BaseBackend, "urls", property(_urls))
+        monkeypatch.setattr(AttributePicker, "__call__", _picked)
         # moto generates an RSA pair for every key, a twentieth of a second each; a MAC key needs none.
         monkeypatch.setattr("moto.kms.models.generate_private_key", lambda _: None)
         for logical_id in ("PseudonymKey", "EntryKey", "OperatorKey", "TokenKey"):

@@ -11,7 +11,7 @@ const RULES = {
   codePostal: [/^\d{5}$/, "Le code postal a 5 chiffres."],
 };
 
-const FIELDS = data("champs"), NAMES = { ...data("jeux"), operator: "La liste de vos consultations" };
+const FIELDS = data("champs"), NAMES = { ...data("noms-jeux"), operator: "La liste de vos consultations" };
 
 /** Name in French what was released: fields of one scope have one name. */
 const released = (access) => [...new Set(access.champs.map((field) => FIELDS[access.jeuDeDonnees]?.[field] ?? field))];

@@ -1,7 +1,7 @@
 // The figures of 30 days: a number, a chart whose table says the same, and both as CSV.
 import { ask, data, day, element, fill, number, tell } from "./parts/page.js";
 
-const DATASETS = data("jeux");
+const DATASETS = data("noms-jeux");
 const WIDTH = matchMedia("(max-width: 36em)").matches ? 360 : 960, // a unit is a pixel, or nearly
   HEIGHT = 240, BELOW = 24, LEFT = 44, RIGHT = 16;
 

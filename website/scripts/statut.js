@@ -1,7 +1,7 @@
 // The service now and over 30 days, as `GET /api/status` says.
 import { PROVIDERS, ask, data, day, element, fill, moment, number, tell } from "./parts/page.js";
 
-const DATASETS = data("jeux");
+const DATASETS = data("noms-jeux");
 const STATES = {
   disponible: ["success", "Disponible"],
   perturbe: ["warning", "Perturbé"],
@@ -59,9 +59,9 @@ try {
   tell(message, ...(OVERALL[status.etat] ?? ["info", "L’état du service n’est pas connu"]), `Le ${moment(status.genereA)}.`);
   document.getElementById("engagement").textContent = promise(status.engagement);
   document.getElementById("fournisseurs").replaceChildren(
-    ...Object.entries(status.fournisseurs).map(([name, one]) => provider(name, one, status.historique?.[name])));
-  fill(document.getElementById("jeux"), Object.entries(status.jeuxDeDonnees).map(([name, one]) =>
-    [DATASETS[name] ?? name, badge(one.etat), rate(one.disponibilite30j)]));
+    ...Object.entries(status.fournisseurs).map(([name, found]) => provider(name, found, status.historique?.[name])));
+  fill(document.getElementById("jeux"), Object.entries(status.jeuxDeDonnees).map(([name, found]) =>
+    [DATASETS[name] ?? name, badge(found.etat), rate(found.disponibilite30j)]));
   list("maintenances", status.maintenances ?? [], "Aucune maintenance n’est annoncée.");
   list("incidents", status.incidents ?? [], "Aucun incident sur les 30 derniers jours.");
   document.getElementById("etat").hidden = false;

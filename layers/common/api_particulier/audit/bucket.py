@@ -138,9 +138,10 @@ class Bucket:
 
     def _objects(self, first: int) -> Iterator[Seal]:
         """Yield every object that looks like a seal, from a number on; raise ``NotProven`` when one is missing."""
+        start, size = first, AT_ONCE  # few at first: a day without calls has none
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            for start in count(first, 4 * AT_ONCE):
-                numbers = range(start, start + 4 * AT_ONCE)
+            while True:
+                numbers = range(start, start + size)
                 for number, content in zip(numbers, pool.map(self.find, map(key_of, numbers)), strict=True):
                     if content is None:
                         if self.holds("seals/", after=key_of(number)):
@@ -150,6 +151,7 @@ class Bucket:
                     seal = _parsed(content)
                     if seal is not None and seal.number == number:
                         yield seal
+                start, size = start + size, 4 * AT_ONCE
 
     def records_of(self, seal: Seal) -> list[bytes]:
         """Return the records of a seal as canonical JSON, in its order; raise ``NotProven`` when they differ."""
