@@ -14,14 +14,14 @@ function answer() {
 /** Tell whether the last digit is Luhn's key of the others. */
 function hasKey(text) {
   const digits = [...text].map(Number).reverse();
-  return digits.reduce((sum, one, rank) => sum + (rank % 2 ? (2 * one > 9 ? 2 * one - 9 : 2 * one) : one), 0) % 10 === 0;
+  return digits.reduce((sum, digit, rank) => sum + (rank % 2 ? (2 * digit > 9 ? 2 * digit - 9 : 2 * digit) : digit), 0) % 10 === 0;
 }
 
 /** Tell whether a SIRET's key and its SIREN's are right; of La Poste's branches, five divides the sum of the digits. */
 function isSiret(text) {
   if (!/^\d{14}$/.test(text) || !hasKey(text.slice(0, 9))) return false;
   if (!text.startsWith("356000000") || text === "35600000000048") return hasKey(text);
-  return [...text].reduce((sum, one) => sum + Number(one), 0) % 5 === 0;
+  return [...text].reduce((sum, digit) => sum + Number(digit), 0) % 5 === 0;
 }
 
 const NO_SIRET = "Ce numéro n’est pas un SIRET : il a 14 chiffres, dont le dernier est une clé.";

@@ -40,11 +40,11 @@ function translate(root) {
 
 /** Name what the viewer leaves without a name, or names otherwise than it shows. */
 function name() {
-  for (const one of reference.querySelectorAll(".examples-select-element:not([aria-label])")) one.setAttribute("aria-label", "Exemple");
-  for (const one of reference.querySelectorAll(".close-modal:not([aria-label])")) one.setAttribute("aria-label", "Fermer");
-  for (const one of reference.querySelectorAll("pre:not([tabindex])")) one.setAttribute("tabindex", 0); // it may scroll
+  for (const found of reference.querySelectorAll(".examples-select-element:not([aria-label])")) found.setAttribute("aria-label", "Exemple");
+  for (const found of reference.querySelectorAll(".close-modal:not([aria-label])")) found.setAttribute("aria-label", "Fermer");
+  for (const found of reference.querySelectorAll("pre:not([tabindex])")) found.setAttribute("tabindex", 0); // it may scroll
   translate(reference);
-  for (const one of reference.querySelectorAll(".modal-btn[aria-label]")) one.removeAttribute("aria-label");
+  for (const found of reference.querySelectorAll(".modal-btn[aria-label]")) found.removeAttribute("aria-label");
 }
 
 const reference = document.getElementById("reference");

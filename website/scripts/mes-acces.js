@@ -67,13 +67,13 @@ function show({ periode, total, acces, suivant }, continued = false) {
   document.getElementById("resume").textContent = `${times}, du ${day(periode.debut)} au ${day(periode.fin)}.`;
   shown = continued ? [...shown, ...acces] : acces;
   document.getElementById("tableau").hidden = shown.length === 0;
-  fill(document.getElementById("acces"), shown.map((one) => [
-    one.nombre > 1 ? `${moment(one.date)}, et ${number(one.nombre - 1)} fois de plus ce jour-là` : moment(one.date),
-    one.siret ? `${one.administration} (SIRET ${one.siret})` : one.administration,
-    purpose(one),
-    element("div", {}, NAMES[one.jeuDeDonnees] ?? one.jeuDeDonnees,
-      ...(one.champs.length ? [element("ul", { class: "fr-text--xs fr-mb-0" }, ...released(one).map((name) => element("li", {}, name)))] : [])),
-    outcome(one.statut),
+  fill(document.getElementById("acces"), shown.map((access) => [
+    access.nombre > 1 ? `${moment(access.date)}, et ${number(access.nombre - 1)} fois de plus ce jour-là` : moment(access.date),
+    access.siret ? `${access.administration} (SIRET ${access.siret})` : access.administration,
+    purpose(access),
+    element("div", {}, NAMES[access.jeuDeDonnees] ?? access.jeuDeDonnees,
+      ...(access.champs.length ? [element("ul", { class: "fr-text--xs fr-mb-0" }, ...released(access).map((name) => element("li", {}, name)))] : [])),
+    outcome(access.statut),
   ]));
   more.hidden = !suivant;
   more.dataset.suivant = suivant ?? "";

@@ -6,7 +6,7 @@ const WIDTH = matchMedia("(max-width: 36em)").matches ? 360 : 960, // a unit is 
   HEIGHT = 240, BELOW = 24, LEFT = 44, RIGHT = 16;
 
 function chart(days) {
-  const most = Math.max(1, ...days.map((one) => one.total));
+  const most = Math.max(1, ...days.map((row) => row.total));
   const step = (WIDTH - LEFT - RIGHT) / days.length, high = HEIGHT - BELOW - 12;
   const svg = element("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "ap-chart", "aria-hidden": "true", focusable: "false" });
   for (const part of [0, 0.5, 1]) {
@@ -14,12 +14,12 @@ function chart(days) {
     svg.append(element("line", { x1: LEFT, x2: WIDTH, y1: y, y2: y }));
     if (part !== 0.5 || most > 1) svg.append(element("text", { x: LEFT - 6, y: y + 4, "text-anchor": "end" }, number(Math.round(most * part))));
   }
-  days.forEach((one, index) => {
-    const height = (high * one.total) / most, x = LEFT + index * step;
+  days.forEach((row, index) => {
+    const height = (high * row.total) / most, x = LEFT + index * step;
     const bar = element("rect", { x: x + 2, y: 12 + high - height, width: step - 4, height });
-    bar.append(element("title", {}, `${day(one.date)} : ${number(one.total)}`));
+    bar.append(element("title", {}, `${day(row.date)} : ${number(row.total)}`));
     svg.append(bar);
-    if (index % 7 === 1) svg.append(element("text", { x: x + step / 2, y: HEIGHT - 6, "text-anchor": "middle" }, one.date.slice(8) + "/" + one.date.slice(5, 7)));
+    if (index % 7 === 1) svg.append(element("text", { x: x + step / 2, y: HEIGHT - 6, "text-anchor": "middle" }, row.date.slice(8) + "/" + row.date.slice(5, 7)));
   });
   return svg;
 }
@@ -36,13 +36,13 @@ try {
   document.getElementById("nombre").textContent = number(figures.total);
   document.getElementById("periode").textContent = `du ${day(debut)} au ${day(fin)}`;
   document.getElementById("graphique").replaceChildren(chart(figures.parJour));
-  fill(document.getElementById("par-jour"), figures.parJour.toReversed().map((one) => [day(one.date), number(one.total)]));
-  const datasets = Object.keys(DATASETS).map((name) => [name, figures.parJeuDeDonnees[name] ?? 0]).sort((one, other) => other[1] - one[1]);
+  fill(document.getElementById("par-jour"), figures.parJour.toReversed().map((row) => [day(row.date), number(row.total)]));
+  const datasets = Object.keys(DATASETS).map((name) => [name, figures.parJeuDeDonnees[name] ?? 0]).sort((row, other) => other[1] - row[1]);
   fill(document.getElementById("par-jeu"), datasets.map(([name, total]) => {
     const meter = element("meter", { class: "ap-meter", min: 0, max: Math.max(1, figures.total), value: total, "aria-hidden": "true" });
     return [DATASETS[name], number(total), meter];
   }));
-  csv(document.getElementById("csv-jour"), `api-particulier-par-jour-${fin}.csv`, ["date", "reponses"], figures.parJour.map((one) => [one.date, one.total]));
+  csv(document.getElementById("csv-jour"), `api-particulier-par-jour-${fin}.csv`, ["date", "reponses"], figures.parJour.map((row) => [row.date, row.total]));
   csv(document.getElementById("csv-jeu"), `api-particulier-par-jeu-de-donnees-${fin}.csv`, ["jeu_de_donnees", "reponses"], datasets);
   document.getElementById("chiffres").hidden = false;
 } catch (error) {

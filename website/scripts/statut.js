@@ -32,25 +32,25 @@ function colour({ sondes, reussies }) {
 
 function days(history) {
   return element("ol", { class: "ap-days fr-raw-list", tabindex: "0", "aria-label": "Les 30 derniers jours" },
-    ...history.map((one) => {
-      const text = `${day(one.date)} : ${one.sondes ? `${number(one.reussies)} sondes réussies sur ${number(one.sondes)}` : "aucune sonde"}`;
-      return element("li", { class: colour(one), title: text }, element("span", { class: "fr-sr-only" }, text));
+    ...history.map((found) => {
+      const text = `${day(found.date)} : ${found.sondes ? `${number(found.reussies)} sondes réussies sur ${number(found.sondes)}` : "aucune sonde"}`;
+      return element("li", { class: colour(found), title: text }, element("span", { class: "fr-sr-only" }, text));
     }));
 }
 
-function provider(name, one, history) {
-  const checked = one.verifieA ? `Vérifié le ${moment(one.verifieA)}. ` : "";
+function provider(name, found, history) {
+  const checked = found.verifieA ? `Vérifié le ${moment(found.verifieA)}. ` : "";
   return element("section", { class: "fr-mb-6w" },
-    element("h3", {}, PROVIDERS[name] ?? name), badge(one.etat),
-    element("p", { class: "fr-mt-1w fr-mb-0" }, `${checked}Disponibilité sur 30 jours : ${rate(one.disponibilite30j)}.`),
+    element("h3", {}, PROVIDERS[name] ?? name), badge(found.etat),
+    element("p", { class: "fr-mt-1w fr-mb-0" }, `${checked}Disponibilité sur 30 jours : ${rate(found.disponibilite30j)}.`),
     ...(history?.length ? [days(history)] : []));
 }
 
-const period = (one) => `${PROVIDERS[one.fournisseur] ?? one.fournisseur}, du ${moment(one.debut)} ${one.fin ? `au ${moment(one.fin)}` : "à maintenant"}`;
+const period = (found) => `${PROVIDERS[found.fournisseur] ?? found.fournisseur}, du ${moment(found.debut)} ${found.fin ? `au ${moment(found.fin)}` : "à maintenant"}`;
 
 function list(id, items, none) {
   document.getElementById(id).replaceChildren(
-    items.length ? element("ul", {}, ...items.map((one) => element("li", {}, one.message ? `${period(one)} : ${one.message}` : period(one)))) : element("p", {}, none));
+    items.length ? element("ul", {}, ...items.map((found) => element("li", {}, found.message ? `${period(found)} : ${found.message}` : period(found)))) : element("p", {}, none));
 }
 
 const message = document.getElementById("message");
