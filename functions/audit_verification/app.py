@@ -14,13 +14,17 @@ from api_particulier.settings import settings
 
 
 class NotVerified(Exception):
-    """The day before is not as it was sealed, or cannot be read whole; the log names each finding."""
+    """The day before is not as it was sealed, or the head was not mailed; the log names each finding."""
 
 
 def lambda_handler(_event: dict[str, Any], _context: object) -> None:
-    """Verify the day before; raise ``NotVerified``, and count each finding as tampering, when it is not as sealed."""
+    """Verify the day before, and count each finding as tampering.
+
+    Raise ``NotVerified`` when there is one, or when the head was not mailed: the night then does not count as verified,
+    and its alarm rings.
+    """
     now = datetime.now(UTC)
-    mail_head(now)
+    is_mailed = mail_head(now)
     night = verification.verify_night(Bucket(s3(), settings().seals_bucket), now)
     findings = list(night.findings)
     if night.last is not None and not _is_signed(night.last):
@@ -28,21 +32,26 @@ def lambda_handler(_event: dict[str, Any], _context: object) -> None:
     for finding in findings:
         log(LogEvent.NOT_VERIFIED, place=finding.place, outcome=finding.what)
         report_tampering("verification")
-    if findings:
+    if findings or not is_mailed:
         raise NotVerified
     log(LogEvent.VERIFIED, entries=night.records)
     count_verified(1)
 
 
-def mail_head(now: datetime) -> None:
-    """Mail the last checkpoint to the data protection officer: a later chain that differs from it is a forged one."""
+def mail_head(now: datetime) -> bool:
+    """Mail the last checkpoint to the data protection officer: a later chain that differs from it is a forged one.
+
+    Return False when it could not be sent; without an address or a checkpoint there is nothing to send.
+    """
     note = checkpoint.last_note(now) if settings().dpo_mail and settings().mail_sender else None
     if note is None:
-        return
+        return True
     try:
         email.send([str(settings().dpo_mail)], _SUBJECT.format(day=now), _TEXT.format(note=note))
     except email.MailFailed as error:
         log(LogEvent.REMINDER_NOT_SENT, outcome="checkpoint", exception=str(error))
+        return False
+    return True
 
 
 _SUBJECT: Final = "API Particulier : tête du journal d'audit au {day:%Y-%m-%d}"

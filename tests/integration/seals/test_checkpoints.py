@@ -2,6 +2,7 @@
 
 import importlib
 from base64 import b64decode, b64encode
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from hashlib import sha256
 
@@ -93,3 +94,19 @@ def test_the_last_checkpoint_is_mailed_to_the_data_protection_officer(
     (note,) = checkpoints(sealing)
     assert message.to == ("dpo@exemple.fr",)
     assert note in message.text
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_night_whose_head_cannot_be_mailed_does_not_count_as_verified(
+    sealing: Sealing, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *, fails: bool
+) -> None:
+    monkeypatch.setenv("DPO_MAIL", "dpo@exemple.fr")
+    install_mailbox(monkeypatch).fails = fails
+    sealing.make_sealed_calls(1)
+    publish(8)
+    module = importlib.import_module("functions.audit_verification.app")
+    night = time_machine.travel(datetime(2026, 11, 27, 9, tzinfo=UTC), tick=False)
+    with night, pytest.raises(module.NotVerified) if fails else nullcontext():
+        module.lambda_handler({}, None)
+    logged = capsys.readouterr().out
+    assert ("DaysVerified" in logged, "notice_not_sent" in logged) == (not fails, fails)
