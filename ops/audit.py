@@ -13,7 +13,7 @@ from typing import Final
 from botocore.exceptions import ClientError
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 
-from api_particulier.audit import access_log, archive, mac, verification
+from api_particulier.audit import access_log, archive, verification
 from api_particulier.audit.bucket import AT_ONCE, Bucket
 from api_particulier.audit.merkle import leaf
 from api_particulier.audit.record import KEPT_IN_TABLE, RETENTION
@@ -331,12 +331,9 @@ _KEPT: Final = {"records/": RECORDS_KEPT, "archive/": RETENTION, "usage/": RETEN
 
 def _unsealed(deployment: Deployment, item: Item) -> str:
     """Return what is wrong with a record of the table that is in no seal."""
-    is_operators = item.get("kind") == mac.OPERATOR
-    key_id = deployment.outputs["OperatorKeyId" if is_operators else "EntryKeyId"]
     try:
-        key = mac.derive_month_key(deployment.kms, key_id, str(item["at"])[:7])
-        is_signed = mac.compute(key, item) == item.get(mac.MAC)
-    except (ClientError, ValueError):  # a month without a key, a value that no record holds
+        is_signed = deployment.accesses.marks.proves(item)
+    except ClientError:  # a month without a key
         is_signed = False
     if is_signed:
         return "it is in no seal, but bears our MAC: it was written late, or with our key"
