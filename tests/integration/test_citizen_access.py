@@ -15,6 +15,7 @@ from api_particulier.audit import access_log, pseudonyms
 from api_particulier.audit.bucket import Bucket
 from api_particulier.audit.mac import OPERATOR, Marks
 from api_particulier.audit.record import DATASET, AuditRecord, write
+from api_particulier.aws import dynamodb
 from api_particulier.dynamodb import Table
 from api_particulier.errors import UnknownNotice
 from ops.cli.main import main
@@ -103,6 +104,23 @@ def test_a_record_that_the_right_to_write_in_the_table_forged_is_neither_shown_n
     cloud.audit.put_item(Item=genuine | {"organisation": "AUTRE VILLE", "token_day": "another#2026-01-01"})
     (access,) = accesses_of(**CITIZEN)  # which compares the total with the rows
     assert access["administration"] == "VILLE EXEMPLE"
+
+
+def test_records_that_dynamodb_leaves_unread_are_asked_for_again(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(3):
+        call_api("avis_imposition/v2", key=town(cloud, "dgfip_nombre_parts"), **CITIZEN)
+    read, left = dynamodb().batch_get_item, list[int]()
+
+    def read_one(**request: Any) -> Any:
+        ((table, asked),) = request["RequestItems"].items()
+        response = read(RequestItems={table: asked | {"Keys": asked["Keys"][:1]}})
+        others = asked["Keys"][1:]
+        left.append(len(others))
+        return response | {"UnprocessedKeys": {table: asked | {"Keys": others}} if others else {}}
+
+    monkeypatch.setattr(dynamodb(), "batch_get_item", read_one)
+    assert sum(access["nombre"] for access in accesses_of(**CITIZEN)) == 3
+    assert left == [2, 1, 0]
 
 
 def test_accesses_to_another_citizen_are_not_shown(cloud: Cloud) -> None:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from time import sleep
 from typing import TYPE_CHECKING, Any, Final
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
@@ -22,6 +23,8 @@ type Item = dict[str, Any]
 
 _SERIALIZER: Final = TypeSerializer()
 _DESERIALIZER: Final = TypeDeserializer()
+_PAUSE: Final = 0.05
+"""Seconds before keys that DynamoDB did not read are asked for again."""
 _NAME: Final = re.compile(r"#(\w+)")
 
 
@@ -54,13 +57,14 @@ class Table:
 
     def get_all(self, keys: Sequence[Mapping[str, str]]) -> list[Item]:
         """Return the items of at most 100 keys, in no order, without those that do not exist."""
-        found: list[Item] = []
         asked: Any = {self.name: {"Keys": [serialize(key) for key in keys], "ConsistentRead": True}}
-        while asked:
+        found: list[Item] = []
+        while True:
             response = self.client.batch_get_item(RequestItems=asked)
             found += map(deserialize, response["Responses"].get(self.name, []))
-            asked = response.get("UnprocessedKeys")
-        return found
+            if not (asked := response.get("UnprocessedKeys")):
+                return found
+            sleep(_PAUSE)
 
     def put(self, item: Mapping[str, Any], *, condition: str = "", values: Mapping[str, Any] | None = None) -> bool:
         """Write a whole item; return False when the condition does not hold."""
