@@ -12,7 +12,7 @@ from sandbox.processes import Processes
 from tests.support.stack import FOLDER, NUMBERS, RFR_ROUTE, Stack
 from tests.support.template import ROOT
 
-CALLS = 600
+CALLS = 1000
 KEYS = 10
 """Each key allows 20 calls a second."""
 

@@ -18,7 +18,7 @@ from tests.support.towns import World, token
 pytestmark = pytest.mark.slow
 
 SEED = 20_261_127
-TOWNS, DAYS = 14, 30
+TOWNS, DAYS = 40, 30
 FIRST = datetime(2026, 9, 1, tzinfo=UTC)
 SYLLABLES = ("ka", "le", "mi", "no", "ru", "ty", "ga", "vel", "dor", "an", "is", "ou")
 RECIPIENT = "13002526500013"
