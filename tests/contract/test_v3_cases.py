@@ -11,7 +11,7 @@ from typing import Any, Final
 import pytest
 
 from sandbox.simulators.api_secu import FUNDS
-from tests.support.api_secu import RECIPIENT, SCOPES, Gate, call, play_gate
+from tests.support.api_secu import ADDRESS, RECIPIENT, SCOPES, Gate, call, play_gate
 from tests.support.cloud import Cloud
 from tests.support.template import ROOT
 
@@ -21,15 +21,6 @@ pytestmark = pytest.mark.skipif(
     not DATA.is_file(), reason=f"the official cases are not in {DATA}; set REFERENCE_DATA to their folder"
 )
 CASES: Final = [json.loads(line) for line in DATA.read_text().splitlines()] if DATA.is_file() else []
-ADDRESS: Final = {
-    "destinataire": "identite",
-    "complement_information": "complementInformation",
-    "complement_information_geographique": "complementInformationGeo",
-    "numero_libelle_voie": "numeroLibelleVoie",
-    "lieu_dit": "lieuDit",
-    "code_postal_ville": "codePostalVille",
-    "pays": "pays",
-}
 PERSON: Final = {
     "nom_naissance": "nomNaissance",
     "nom_usage": "nomUsage",

@@ -13,7 +13,7 @@ from sandbox.simulators import PEOPLE, api_secu
 from sandbox.simulators.api_secu import FUNDS
 from sandbox.town.demarches import SIRET
 from tests.integration.dss.test_dss_random_people import MAKE
-from tests.support.api_secu import SCOPES, Gate
+from tests.support.api_secu import SCOPES, Gate, identity_of
 from tests.support.stack import Stack
 from tests.support.wire import serve
 
@@ -67,18 +67,7 @@ class OfficialClient:
 
 
 def identity(name: str) -> dict[str, Any]:
-    person = PEOPLE_BY_NAME[name]
-    year, month, day = person.date_naissance.split("-")
-    return {
-        "nomNaissance": person.nom_naissance,
-        "prenoms[]": person.prenoms.split(),
-        "anneeDateNaissance": year,
-        "moisDateNaissance": month,
-        "jourDateNaissance": day,
-        "sexeEtatCivil": person.sexe,
-        "codeCogInseeCommuneNaissance": person.commune,
-        "codeCogInseePaysNaissance": person.pays,
-    }
+    return identity_of(PEOPLE_BY_NAME[name])
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sandbox.simulators.api_secu import FUNDS
-from tests.support.api_secu import SCOPES, Gate, call
+from tests.support.api_secu import ADDRESS, SCOPES, Gate, call
 from tests.support.cloud import Cloud
 
 ROUNDS = 12
@@ -17,15 +17,6 @@ NAMES = ("KERVELLA", "D'ALÈS", "ÖZ", "LE GUEN-MARC'H", "N'DIAYE", "SAINT-ÉLOI
 FIRST = ("Nolwenn", "ÉLODIE ANNE", "Jean-Marc", "ŒNONE", "Aïcha")
 KNOWN = {"nom_naissance": "nomNaissance", "nom_usage": "nomUsage", "prenoms": "listePrenoms"}
 KNOWN |= {"date_naissance": "dateNaissance", "sexe": "genre"}
-LINES = {
-    "destinataire": "identite",
-    "complement_information": "complementInformation",
-    "complement_information_geographique": "complementInformationGeo",
-    "numero_libelle_voie": "numeroLibelleVoie",
-    "lieu_dit": "lieuDit",
-    "code_postal_ville": "codePostalVille",
-    "pays": "pays",
-}
 
 
 def born(draw: random.Random, year: int) -> str:
@@ -68,11 +59,11 @@ def family(draw: random.Random, *, with_birthplace: bool) -> tuple[dict[str, Any
     ]
     ages = [draw.randint(0, 17) for _ in range(draw.randint(0, 3))] + ([2] if with_birthplace else [])
     children = [person(draw, this_year - age, with_birthplace=with_birthplace) for age in ages]
-    address = {name: draw.choice((None, f"ligne {draw.randint(1, 99)}")) for name in LINES}
+    address = {name: draw.choice((None, f"ligne {draw.randint(1, 99)}")) for name in ADDRESS}
     sent = {
         "allocataires": [each for each, _ in parents],
         "enfants": [each for each, _ in children] or None,
-        "adresse": sent_of(draw, address, LINES),
+        "adresse": sent_of(draw, address, ADDRESS),
     }
     read = {
         "allocataires": [each for _, each in parents],

@@ -10,7 +10,7 @@ from werkzeug.test import Client, TestResponse
 
 from sandbox.simulators import PEOPLE
 from sandbox.simulators.api_secu import Personne, app, app_of, client, fault_of, personnes
-from tests.support.api_secu import call, play_gate
+from tests.support.api_secu import call, identity_of, play_gate
 from tests.support.cloud import Cloud
 
 KNOWN: dict[str, Any] = {
@@ -195,18 +195,6 @@ def test_the_people_of_the_sandbox_answer_each_row_of_the_contract(
     found = {}
     with play_gate(monkeypatch, app(PEOPLE / "assures.toml")):
         for name in CODES:
-            person = people[name]
-            year, month, day = person.date_naissance.split("-")
-            query = {
-                "nomNaissance": name,
-                "prenoms[]": person.prenoms.split(),
-                "anneeDateNaissance": year,
-                "moisDateNaissance": month,
-                "jourDateNaissance": day,
-                "sexeEtatCivil": person.sexe,
-                "codeCogInseeCommuneNaissance": person.commune,
-                "codeCogInseePaysNaissance": person.pays,
-            }
-            body = call("revenu_solidarite_active", key, query).body
+            body = call("revenu_solidarite_active", key, identity_of(people[name])).body
             found[name] = body["errors"][0]["code"] if "errors" in body else None
     assert found == CODES
