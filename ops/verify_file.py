@@ -1,8 +1,9 @@
 """Verify a file of ``audit export`` with the public keys alone: no network, no AWS.
 
-``python verify_file.py FILE [--public-key PEM] [--export-key PEM] [--head NOTE]`` exits with 0 when everything is
-proven, 1 otherwise. This module imports the ``cryptography`` package and nothing of this project, so that an auditor
-can run a copy of it, or write another from docs/audit-format.md.
+``python verify_file.py FILE [--public-key PEM] [--export-key PEM] [--head NOTE [--stamp FILE --authority PEM]]`` exits
+with 0 when everything is proven, 1 otherwise. This module imports the ``cryptography`` package, ``rfc3161-client`` for
+a stamp, and nothing of this project, so that an auditor can run a copy of it, or write another from
+docs/audit-format.md.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
+from cryptography.x509 import load_pem_x509_certificates
 
 EXPORT: Final = "api-particulier/audit-export/1"
 SEALS: Final = ("api-particulier/seal/1", "api-particulier/seal/2")
@@ -58,6 +60,8 @@ class Report:
     """SHA-256 of the public key (DER) that signs the file; None for a file without a signature."""
     head: int | None
     """The seal of the given checkpoint, which is one of the file's; None without a checkpoint."""
+    stamped_at: str | None
+    """The time at which the checkpoint existed, by its stamp; None without one."""
     figures: Mapping[str, int]
     """The calls of datasets that the seals count, by ``<day in Paris>#<dataset>#<status>``."""
 
@@ -145,13 +149,18 @@ class Head:
 
 def read_head(note: str) -> Head:
     """Read a checkpoint; raise ``NotProvenError`` when it is none, or is older than its line ``hash``."""
-    text, _, signature = note.replace("\r\n", "\n").partition("\n\n")
+    text, _, signature = _as_published(note).partition("\n\n")
     named = dict(line.partition(" ")[::2] for line in text.splitlines()[3:])
     try:  # the signature follows the first four bytes of the hash of the key
         signed = b64decode(signature.strip().rpartition(" ")[2], validate=True)[4:]
         return Head(int(named["seal"]), named["hash"], f"{text}\n", b64encode(signed).decode())
     except (KeyError, ValueError):
         raise NotProvenError("the checkpoint is none, or is too old to name the hash of its last seal") from None
+
+
+def _as_published(note: str) -> str:
+    """Return a note to the character: its copy from a mail may have other ends of lines, and other ends."""
+    return note.replace("\r\n", "\n").strip() + "\n"
 
 
 def _check_head(key: EllipticCurvePublicKey, head: Head, export: Mapping[str, Any]) -> int:
@@ -167,10 +176,46 @@ def _check_head(key: EllipticCurvePublicKey, head: Head, export: Mapping[str, An
     return head.number
 
 
+@dataclass(frozen=True)
+class Stamp:
+    """The answer of a timestamp authority about a checkpoint."""
+
+    file: Path
+    """DER, or the base64 of a mail."""
+    authority: Path
+    """The certificates that the answer is verified with, PEM."""
+
+
+def _check_stamp(stamp: Stamp, note: str) -> datetime:
+    """Check that an authority stamped a checkpoint; return the time of the stamp."""
+    from rfc3161_client import VerificationError, VerifierBuilder, decode_timestamp_response  # noqa: PLC0415 - needed here alone
+
+    try:
+        roots = load_pem_x509_certificates(stamp.authority.read_bytes())
+    except ValueError:
+        raise NotProvenError("the certificate of the authority is no PEM") from None
+    content = stamp.file.read_bytes()
+    try:
+        answer = decode_timestamp_response(content if content.startswith(b"0") else b64decode(content))
+        VerifierBuilder(roots=roots).build().verify_message(answer, _as_published(note).encode())
+    except VerificationError as error:
+        raise NotProvenError(f"the stamp is not the authority's, or of another checkpoint ({error})") from None
+    except ValueError:
+        raise NotProvenError("the stamp is none") from None
+    return answer.tst_info.gen_time
+
+
 def verify(
-    file: Path, public_key: Path | None = None, export_key: Path | None = None, head: Path | None = None
+    file: Path,
+    public_key: Path | None = None,
+    export_key: Path | None = None,
+    head: Path | None = None,
+    stamp: Stamp | None = None,
 ) -> Report:
-    """Verify an export, JSON or CSV; raise ``NotProvenError`` at the first thing that is not as it was signed."""
+    """Verify an export, JSON or CSV; raise ``NotProvenError`` at the first thing that is not as it was signed.
+
+    ``stamp`` is that of the checkpoint ``head``.
+    """
     content = file.read_bytes()
     signature = _object(beside.read_bytes()) if (beside := signature_of(file)).exists() else {}
     export = _object(content) if content.startswith(b"{") else {}
@@ -178,6 +223,7 @@ def verify(
         raise NotProvenError("a CSV file is proven by its signature file, which is not beside it")
     keys = _Keys.among(export, signature, public_key, export_key)
     number = _check_head(keys.of_seals, read_head(head.read_text()), export) if head else None
+    stamped_at = _check_stamp(stamp, head.read_text()).isoformat() if head and stamp else None
     try:  # before the file's own signature: a record that was changed is named
         entries, seals, complete = (
             _verify_export(keys.of_seals, export) if export else (content.count(b"\r\n") - 1, 0, 0)
@@ -190,7 +236,10 @@ def verify(
         message = f"{signature['format']}\n{sha256(content).hexdigest()}".encode()
         check_signature(keys.of_file, str(signature.get("signature")), message, what)
     fingerprint, of_file = fingerprint_of(keys.of_seals), fingerprint_of(keys.of_file) if signature else None
-    return Report(entries, seals, complete, bool(signature), fingerprint, keys.are_given, of_file, number, figures)
+    return Report(
+        *(entries, seals, complete, bool(signature), fingerprint, keys.are_given),
+        *(of_file, number, stamped_at, figures),
+    )
 
 
 @dataclass(frozen=True)
@@ -321,6 +370,8 @@ def describe(report: Report) -> str:
     )
     if report.head:
         lines.append(f"The seals are those that the checkpoint of seal {report.head} fixes.")
+    if report.stamped_at:
+        lines.append(f"The checkpoint existed on {report.stamped_at}, by the stamp of the authority.")
     lines.append(f"Public key of the seals, SHA-256: {report.fingerprint}")
     if report.export_fingerprint not in {None, report.fingerprint}:
         lines.append(f"Public key of the exports, SHA-256: {report.export_fingerprint}")
@@ -335,11 +386,16 @@ def main() -> None:
     parser.add_argument("--public-key", type=Path, metavar="PEM", help="The key of the seals.")
     parser.add_argument("--export-key", type=Path, metavar="PEM", help="The key of the exports.")
     parser.add_argument("--head", type=Path, metavar="NOTE", help="A published checkpoint.")
+    parser.add_argument("--stamp", type=Path, metavar="FILE", help="The stamp of the checkpoint (RFC 3161).")
+    parser.add_argument("--authority", type=Path, metavar="PEM", help="The certificate of the timestamp authority.")
     parser.add_argument("--figures", action="store_true", help="Print the calls that the seals count.")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    if bool(options.stamp) is not bool(options.authority) or (options.stamp and not options.head):
+        parser.error("--stamp and --authority go together, and with --head")
+    stamp = Stamp(options.stamp, options.authority) if options.stamp else None
     try:
-        report = verify(options.file, options.public_key, options.export_key, options.head)
+        report = verify(options.file, options.public_key, options.export_key, options.head, stamp)
     except (NotProvenError, OSError) as error:
         sys.exit(f"Not proven: {error}")
     figures = [f"{name.replace('#', '  ')}  {calls}" for name, calls in report.figures.items() if options.figures]

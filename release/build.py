@@ -26,8 +26,11 @@ KEPT: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     # the parser, without its sources in Cython and C, its HTML cleaner and its objectify module
     "lxml": ("__init__.py", "etree.*.so", "_elementpath.*.so"),
-    # certificates, without the 100 other standards
-    "pyasn1_modules": ("__init__.py", "rfc5280.py"),
+    # certificates and stamps, with the standards that they import, without the 90 others
+    "pyasn1_modules": (
+        *("__init__.py", "rfc2314.py", "rfc2315.py", "rfc2459.py", "rfc2511.py", "rfc3161.py", "rfc3280.py"),
+        *("rfc3281.py", "rfc4210.py", "rfc5280.py", "rfc5652.py"),
+    ),
     # SIRETs, without the numbers of 100 other countries
     "stdnum": ("__init__.py", "exceptions.py", "luhn.py", "util.py", "fr"),
 }

@@ -1,6 +1,6 @@
-"""Verification: compares, every night, the day before with its seals, and mails the head of the audit."""
+"""Verification: compares, every night, the day before with its seals, and has the head of the audit kept elsewhere."""
 
-from base64 import b64decode
+from base64 import b64decode, encodebytes
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -10,21 +10,22 @@ from api_particulier.audit.seals import Seal
 from api_particulier.aws import kms, s3
 from api_particulier.habilitations import email
 from api_particulier.observability import LogEvent, count_verified, log, report_tampering
+from api_particulier.providers import timestamp_authority
 from api_particulier.settings import settings
 
 
 class NotVerified(Exception):
-    """The day before is not as it was sealed, or the head was not mailed; the log names each finding."""
+    """The day before is not as it was sealed, or the head was not stamped or mailed; the log names each finding."""
 
 
 def lambda_handler(_event: dict[str, Any], _context: object) -> None:
     """Verify the day before, and count each finding as tampering.
 
-    Raise ``NotVerified`` when there is one, or when the head was not mailed: the night then does not count as verified,
-    and its alarm rings.
+    Raise ``NotVerified`` when there is one, or when the head was not stamped or mailed: the night then does not count
+    as verified, and its alarm rings.
     """
     now = datetime.now(UTC)
-    is_mailed = mail_head(now)
+    is_kept = keep_head(now)
     night = verification.verify_night(Bucket(s3(), settings().seals_bucket), now)
     findings = list(night.findings)
     if night.last is not None and not _is_signed(night.last):
@@ -32,22 +33,41 @@ def lambda_handler(_event: dict[str, Any], _context: object) -> None:
     for finding in findings:
         log(LogEvent.NOT_VERIFIED, place=finding.place, outcome=finding.what)
         report_tampering("verification")
-    if findings or not is_mailed:
+    if findings or not is_kept:
         raise NotVerified
     log(LogEvent.VERIFIED, entries=night.records)
     count_verified(1)
 
 
-def mail_head(now: datetime) -> bool:
-    """Mail the last checkpoint to the data protection officer: a later chain that differs from it is a forged one.
+def keep_head(now: datetime) -> bool:
+    """Have the last checkpoint stamped and mailed: a later chain that differs from it is a forged one.
 
-    Return False when it could not be sent; without an address or a checkpoint there is nothing to send.
+    Return False when either failed; without an authority, an address or a checkpoint there is nothing to do.
     """
-    note = checkpoint.last_note(now) if settings().dpo_mail and settings().mail_sender else None
-    if note is None:
+    published = checkpoint.last_published(now)
+    if published is None:
         return True
+    stamp = _stamp(published) if settings().timestamp_url else b""
+    is_mailed = _mail(published.note, stamp or b"", now) if settings().dpo_mail and settings().mail_sender else True
+    return stamp is not None and is_mailed
+
+
+def _stamp(published: checkpoint.Published) -> bytes | None:
+    """Return the stamp of a checkpoint, kept beside it; None when the authority gave none."""
     try:
-        email.send([str(settings().dpo_mail)], _SUBJECT.format(day=now), _TEXT.format(note=note))
+        stamp = timestamp_authority.stamp(published.note.encode())
+    except timestamp_authority.NotStamped as error:
+        log(LogEvent.HEAD_NOT_STAMPED, outcome=str(error))
+        return None
+    checkpoint.keep_stamp(published, stamp)
+    return stamp
+
+
+def _mail(note: str, stamp: bytes, now: datetime) -> bool:
+    """Mail a checkpoint, and its stamp if it has one, to the data protection officer; return False if it cannot."""
+    text = _TEXT.format(note=note) + (_STAMP.format(stamp=encodebytes(stamp).decode()) if stamp else "")
+    try:
+        email.send([str(settings().dpo_mail)], _SUBJECT.format(day=now), text)
     except email.MailFailed as error:
         log(LogEvent.REMINDER_NOT_SENT, outcome="checkpoint", exception=str(error))
         return False
@@ -60,6 +80,12 @@ _TEXT: Final = """Conservez ce message. Le texte ci-dessous est signé, et fixe 
 api-particulier audit verify-file EXPORT --head FICHIER (docs/audit-format.md).
 
 {note}"""
+_STAMP: Final = """
+Les lignes ci-dessous sont l'horodatage (RFC 3161) de ce texte. Enregistrées dans un autre fichier, elles prouvent
+que le texte existait à l'heure qu'elles indiquent : ajoutez --stamp FICHIER --authority CERTIFICAT, où CERTIFICAT
+est celui de l'autorité d'horodatage.
+
+{stamp}"""
 
 
 def _is_signed(seal: Seal) -> bool:

@@ -277,13 +277,25 @@ def public_key(deployment: Deployment, *, exports: bool, as_json: bool) -> None:
 )
 @click.option("--export-key", type=_FILE, metavar="PEM", help="The published key of the exports, likewise.")
 @click.option("--head", type=_FILE, help="A checkpoint published or mailed since: the seals are those that it fixes.")
+@click.option("--stamp", type=_FILE, help="The stamp of this checkpoint: it existed at the time that is printed.")
+@click.option("--authority", type=_FILE, metavar="PEM", help="The certificate of the timestamp authority.")
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
-def verify_export(
-    file: Path, *, public_key: Path | None, export_key: Path | None, head: Path | None, as_json: bool
+def verify_export(  # noqa: PLR0913 - one parameter an option
+    file: Path,
+    *,
+    public_key: Path | None,
+    export_key: Path | None,
+    head: Path | None,
+    stamp: Path | None,
+    authority: Path | None,
+    as_json: bool,
 ) -> None:
     """Verify an export with the public keys alone, offline."""
+    if bool(stamp) is not bool(authority) or (stamp and not head):
+        raise click.UsageError("--stamp and --authority go together, and with --head")
+    given = verify_file.Stamp(stamp, authority) if stamp and authority else None
     try:
-        report = verify_file.verify(file, public_key, export_key, head)
+        report = verify_file.verify(file, public_key, export_key, head, given)
     except verify_file.NotProvenError as error:
         raise click.ClickException(f"not proven: {error}") from None
     if as_json:

@@ -102,6 +102,7 @@ RIGHTS: Final[dict[str, dict[str, set[str] | frozenset[str]]]] = {
         "s3:GetObject /archive/*": {"AuditArchive", "AuditVerification"},
         "s3:GetObject /checkpoints/*": {"AuditSeals", "AuditVerification"},
         "s3:PutObject /checkpoints/*": {"AuditSeals"},
+        "s3:PutObject /checkpoints/*.tsr": {"AuditVerification"},
         "s3:GetObject /usage/*": {"AuditArchive", "AuditVerification"},
         "s3:GetObject /access/*": {"AuditArchive", "CitizenAccess"},
         **{
@@ -152,6 +153,7 @@ NAMED_LATER: Final = {
     "SealsBucket /records/*": "an object is named by its hash",
     "SealsBucket /archive/*": "an object is named by its day and tokens",
     "SealsBucket /checkpoints/*": "an object is named by its hour",
+    "SealsBucket /checkpoints/*.tsr": "a stamp is named by its checkpoint",
     "SealsBucket /usage/*": "an object is named by its day",
     "SealsBucket /access/*": "an object is named by its month and citizens",
     "apigateway /apikeys/*": "a gateway's key is named when it is made",

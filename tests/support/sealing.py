@@ -3,6 +3,7 @@
 import copy
 import importlib
 import json
+from base64 import b64encode
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,6 +13,7 @@ from typing import Any
 import boto3
 import moto.kms.utils
 import pytest
+import time_machine
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
@@ -23,7 +25,7 @@ from api_particulier.audit.mac import MAC, sign
 from api_particulier.audit.seals import Seal, key_of
 from ops.deployment import Deployment
 from tests.support.cloud import SEALS_BUCKET, Cloud
-from tests.support.function import call_api
+from tests.support.function import call_api, new_environment
 from tests.support.template import ROOT, resources
 
 BUCKET = SEALS_BUCKET
@@ -76,6 +78,25 @@ class Sealing:
         records = self.make_calls(times, **token)
         self.deliver(map(stream_record, records))
         return records
+
+    def publish(self, now: datetime) -> None:
+        """Invoke the sealing function as its schedule does: it publishes a checkpoint."""
+        new_environment()
+        with time_machine.travel(now, tick=False):
+            importlib.import_module("functions.audit_seals.app").lambda_handler({"source": "aws.events"}, None)
+
+    def checkpoints(self) -> list[str]:
+        """Return the notes of the bucket, the first one first."""
+        found = self.s3.list_objects_v2(Bucket=BUCKET, Prefix="checkpoints/").get("Contents", [])
+        keys = [item["Key"] for item in found if item["Key"].endswith(".txt")]
+        return [self.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read().decode() for key in keys]
+
+    def sign_note(self, text: str) -> str:
+        """Return the note of a text, signed with the key of the seals: what a forger with the key would have."""
+        key_id = self.deployment.outputs["SealKeyId"]
+        kms = self.deployment.kms
+        signature = kms.sign(KeyId=key_id, Message=text.encode(), SigningAlgorithm="ECDSA_SHA_256")["Signature"]
+        return f"{text}\n\N{EM DASH} x {b64encode(b'1234' + signature).decode()}\n"
 
     def seals(self) -> list[Seal]:
         found = self.s3.list_objects_v2(Bucket=BUCKET, Prefix="seals/").get("Contents", [])

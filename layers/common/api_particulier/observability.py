@@ -99,6 +99,8 @@ class LogEvent(StrEnum):
     """A seal, a record or an object of the audit is not as it was sealed; the place and the outcome name it."""
     VERIFIED = "verified"
     """A day of the audit is as it was sealed."""
+    HEAD_NOT_STAMPED = "head_not_stamped"
+    """The timestamp authority gave no stamp of the last checkpoint; the outcome is why."""
     INTERNAL_ERROR = "internal_error"
     """An unexpected failure, with the type of the exception and where it was raised."""
 

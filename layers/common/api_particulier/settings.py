@@ -14,12 +14,14 @@ def _https_or_loopback(url: str) -> str:
     parts = urlsplit(url)
     on_loopback = parts.scheme == "http" and parts.hostname in {"127.0.0.1", "::1", "localhost"}
     if on_loopback or (parts.scheme == "https" and parts.hostname):
-        return url.rstrip("/")
+        return url
     msg = "a provider's address is https://, or http:// on loopback"
     raise ValueError(msg)
 
 
-type ProviderUrl = Annotated[str, AfterValidator(_https_or_loopback)]
+type ExactUrl = Annotated[str, AfterValidator(_https_or_loopback)]
+type ProviderUrl = Annotated[ExactUrl, AfterValidator(lambda url: url.rstrip("/"))]
+"""What a path comes after."""
 type Seconds = Annotated[float, Field(gt=0, le=28)]
 """At most the function's own timeout."""
 
@@ -76,6 +78,8 @@ class Settings(BaseModel):
     """The sender of mails: an address, or one of a domain, that SES has verified. Without it no mail is sent."""
     dpo_mail: str | None = None
     """The data protection officer, to whom the head of the audit is mailed each day."""
+    timestamp_url: ExactUrl | None = None
+    """The authority that stamps the head of the audit each day (RFC 3161); without it there is no stamp."""
     seals_bucket: str = ""
     seal_lock_mode: Literal["COMPLIANCE", "GOVERNANCE"] = "COMPLIANCE"
     """How the audit's objects that name their own end of lock are locked."""

@@ -21,15 +21,8 @@ from tests.support.sealing import BUCKET, Sealing
 pytestmark = pytest.mark.slow
 
 
-def publish(hour: int) -> None:
-    new_environment()
-    with time_machine.travel(datetime(2026, 11, 27, hour, tzinfo=UTC), tick=False):
-        importlib.import_module("functions.audit_seals.app").lambda_handler({"source": "aws.events"}, None)
-
-
-def checkpoints(sealing: Sealing) -> list[str]:
-    found = sealing.s3.list_objects_v2(Bucket=BUCKET, Prefix="checkpoints/").get("Contents", [])
-    return [sealing.s3.get_object(Bucket=BUCKET, Key=item["Key"])["Body"].read().decode() for item in found]
+def hour(number: int) -> datetime:
+    return datetime(2026, 11, 27, number, tzinfo=UTC)
 
 
 def expected_root(sealing: Sealing, size: int) -> str:
@@ -40,8 +33,8 @@ def expected_root(sealing: Sealing, size: int) -> str:
 def test_a_checkpoint_is_a_signed_note_of_the_tree_of_seals(sealing: Sealing) -> None:
     for _ in range(3):
         sealing.make_sealed_calls(1)
-    publish(9)
-    (note,) = checkpoints(sealing)
+    sealing.publish(hour(9))
+    (note,) = sealing.checkpoints()
     text, _, signature = note.partition("\n\n")
     origin, size, head, *_ = text.splitlines()
     assert (origin, size, head) == ("api-particulier-local/seals", "3", expected_root(sealing, 3))
@@ -55,26 +48,26 @@ def test_a_checkpoint_is_a_signed_note_of_the_tree_of_seals(sealing: Sealing) ->
 
 
 def test_each_hour_goes_on_from_the_one_before_and_an_hour_without_a_seal_has_none(sealing: Sealing) -> None:
-    publish(7)
-    assert checkpoints(sealing) == []
-    for hour in range(8, 15):
+    sealing.publish(hour(7))
+    assert sealing.checkpoints() == []
+    for number in range(8, 15):
         sealing.make_sealed_calls(1)
-        publish(hour)
-        publish(hour)
-    publish(15)
-    notes = [note.splitlines()[1:3] for note in checkpoints(sealing)]
+        sealing.publish(hour(number))
+        sealing.publish(hour(number))
+    sealing.publish(hour(15))
+    notes = [note.splitlines()[1:3] for note in sealing.checkpoints()]
     assert notes == [[f"{size}", expected_root(sealing, size)] for size in range(1, 8)]
 
 
 def test_a_checkpoint_that_we_did_not_sign_is_not_gone_on_from(sealing: Sealing) -> None:
     sealing.make_sealed_calls(1)
-    publish(8)
-    (note,) = checkpoints(sealing)
+    sealing.publish(hour(8))
+    (note,) = sealing.checkpoints()
     forged = note.replace("seal 1\n", "seal 0\n")
     sealing.s3.put_object(Bucket=BUCKET, Key="checkpoints/2026-11-27T09.txt", Body=forged.encode())
     sealing.make_sealed_calls(1)
-    publish(10)
-    assert checkpoints(sealing)[-1].splitlines()[1:3] == ["2", expected_root(sealing, 2)]
+    sealing.publish(hour(10))
+    assert sealing.checkpoints()[-1].splitlines()[1:3] == ["2", expected_root(sealing, 2)]
 
 
 def test_the_last_checkpoint_is_mailed_to_the_data_protection_officer(
@@ -82,16 +75,16 @@ def test_the_last_checkpoint_is_mailed_to_the_data_protection_officer(
 ) -> None:
     mailbox = install_mailbox(monkeypatch)
     sealing.make_sealed_calls(1)
-    publish(8)
-    mail_head = importlib.import_module("functions.audit_verification.app").mail_head
-    now = datetime(2026, 11, 27, 9, tzinfo=UTC)
-    mail_head(now)
+    sealing.publish(hour(8))
+    keep_head = importlib.import_module("functions.audit_verification.app").keep_head
+    now = hour(9)
+    keep_head(now)
     assert mailbox.mails == []  # no address is given
     monkeypatch.setenv("DPO_MAIL", "dpo@exemple.fr")
     new_environment()
-    mail_head(now)
+    keep_head(now)
     (message,) = mailbox.mails
-    (note,) = checkpoints(sealing)
+    (note,) = sealing.checkpoints()
     assert message.to == ("dpo@exemple.fr",)
     assert note in message.text
 
@@ -103,9 +96,9 @@ def test_a_night_whose_head_cannot_be_mailed_does_not_count_as_verified(
     monkeypatch.setenv("DPO_MAIL", "dpo@exemple.fr")
     install_mailbox(monkeypatch).fails = fails
     sealing.make_sealed_calls(1)
-    publish(8)
+    sealing.publish(hour(8))
     module = importlib.import_module("functions.audit_verification.app")
-    night = time_machine.travel(datetime(2026, 11, 27, 9, tzinfo=UTC), tick=False)
+    night = time_machine.travel(hour(9), tick=False)
     with night, pytest.raises(module.NotVerified) if fails else nullcontext():
         module.lambda_handler({}, None)
     logged = capsys.readouterr().out

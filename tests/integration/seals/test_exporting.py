@@ -1,7 +1,6 @@
 """The export of the audit, which the public key alone proves."""
 
 import csv
-import importlib
 import json
 import re
 import subprocess
@@ -25,7 +24,7 @@ from ops.deployment import Deployment
 from ops.export import Exported, ExportError, export
 from ops.verify_file import NotProvenError, verify
 from tests.support.function import call_api
-from tests.support.sealing import BUCKET, Sealing, stream_record
+from tests.support.sealing import Sealing, stream_record
 from tests.support.tax_service import TaxService
 from tests.support.template import ROOT
 
@@ -368,10 +367,9 @@ def test_a_checkpoint_fixes_the_seals_of_an_export(
     sealing: Sealing, write: Callable[..., Exported], key: Path, tmp_path: Path, run: Callable[..., Result]
 ) -> None:
     """The chain written again since, with the key of the seals, is not the one that was published."""
-    importlib.import_module("functions.audit_seals.app").lambda_handler({"source": "aws.events"}, None)
-    (listed,) = sealing.s3.list_objects_v2(Bucket=BUCKET, Prefix="checkpoints/")["Contents"]
+    sealing.publish(datetime.now(UTC))
     head = tmp_path / "head.txt"
-    head.write_bytes(sealing.s3.get_object(Bucket=BUCKET, Key=listed["Key"])["Body"].read())
+    head.write_text(sealing.checkpoints()[0])
     done = write("one.json", token="jeton-2")
     with pytest.raises(NotProvenError, match=r"^seal 3 of the checkpoint is not in the file: export it again"):
         verify(done.file, key, head=head)
@@ -384,12 +382,7 @@ def test_a_checkpoint_fixes_the_seals_of_an_export(
     forged = text.replace(last, "0" * 64)
     head.write_text(head.read_text().replace(text, forged))
     assert "the checkpoint: the signature is wrong" in run(*given).stderr
-    signature = sealing.deployment.kms.sign(
-        KeyId=sealing.deployment.outputs["SealKeyId"],
-        Message=forged.encode(),
-        SigningAlgorithm="ECDSA_SHA_256",
-    )["Signature"]
-    head.write_text(f"{forged}\nx x {b64encode(b'1234' + signature).decode()}\n")
+    head.write_text(sealing.sign_note(forged))
     assert f"seal {number}: it is not the one that the checkpoint fixes" in run(*given).stderr
     head.write_text("x")
     assert "the checkpoint is none" in run(*given).stderr

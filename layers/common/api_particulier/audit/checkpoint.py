@@ -9,7 +9,7 @@ from base64 import b64decode, b64encode
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from api_particulier.audit import chain
 from api_particulier.audit.merkle import node
@@ -65,10 +65,17 @@ class Tree:
         return cls(int(found.get("seal", "")), int(size), peaks, found.get("hash", ""))
 
 
+class Published(NamedTuple):
+    """A checkpoint in the bucket."""
+
+    key: str
+    note: str
+
+
 def publish(now: datetime) -> str | None:
     """Write the checkpoint of an hour, once; return its key, or None when no seal was added since the last one."""
-    note = last_note(now)
-    before = tree = Tree.from_text(text_of(note)) if note else Tree()
+    last = last_published(now)
+    before = tree = Tree.from_text(text_of(last.note)) if last else Tree()
     for number in range(tree.number + 1, tree.number + 1 + _SEALS):
         seal = chain.find(number)
         if seal is not None:
@@ -82,7 +89,12 @@ def publish(now: datetime) -> str | None:
     return key
 
 
-def last_note(now: datetime) -> str | None:
+def keep_stamp(published: Published, stamp: bytes) -> None:
+    """Write the stamp of a checkpoint beside it; the first that was written stays."""
+    chain.put(f"{published.key.removesuffix('.txt')}.tsr", stamp, ContentType="application/timestamp-reply")
+
+
+def last_published(now: datetime) -> Published | None:
     """Return the last checkpoint that we signed; None when there is none."""
     for since in (f"{now - timedelta(days=2):%Y-%m-%d}", ""):
         pages = (
@@ -91,10 +103,10 @@ def last_note(now: datetime) -> str | None:
             .paginate(Bucket=settings().seals_bucket, Prefix=PREFIX, StartAfter=f"{PREFIX}{since}")
         )
         keys = [listed["Key"] for page in pages for listed in page.get("Contents", [])]
-        for key in reversed(keys):
+        for key in (key for key in reversed(keys) if key.endswith(".txt")):
             note: str = s3().get_object(Bucket=settings().seals_bucket, Key=key)["Body"].read().decode(errors="replace")
             if _is_ours(text_of(note), note.partition("\n\n")[2]):
-                return note
+                return Published(key, note)
     return None
 
 

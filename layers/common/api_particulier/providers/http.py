@@ -12,6 +12,8 @@ person:
 
 A connection is used again only after a response of an expected status was read to its end: everything else closes it,
 so that a caller never reads what was sent for another one.
+
+An ``HttpClient`` within a ``time_limit`` asks a server that is no provider of data, with the same bounds and errors.
 """
 
 import ssl
@@ -63,36 +65,15 @@ class ProviderResponse:
     content: bytes
 
 
-class ProviderClient:
-    """A provider's session. It asks one question at a time, as Lambda gives an environment one call at a time."""
+class HttpClient:
+    """A session with a server. It sends one request at a time, within a ``time_limit``."""
 
-    def __init__(
-        self, provider: str, base_url: str, *, tls: ssl.SSLContext | None = None, circuit: str | None = None
-    ) -> None:
-        """Reach ``provider`` at ``base_url``.
-
-        ``tls`` carries a client certificate where the provider needs one; ``circuit`` is the name of the circuit
-        breaker, for a provider that has several.
-        """
-        self._provider = provider
+    def __init__(self, base_url: str, *, tls: ssl.SSLContext | None = None) -> None:
+        """Reach the server at ``base_url``; ``tls`` carries a client certificate where it needs one."""
         self._base_url = base_url
-        self._circuit_breaker = CircuitBreaker(circuit or provider)
         self._retries = RetryBudget()
         self.tls = tls or _public_authorities()
         self._session = _Session(self.tls)
-
-    @contextmanager
-    def question(self, *, seconds: float | None = None) -> Iterator[None]:
-        """Time, log and trace the requests sent within, under one time limit: ``seconds``, or the setting's.
-
-        Raise ``CircuitOpen`` or ``ProviderInMaintenance``, and send nothing, when the provider must not be asked.
-        """
-        left = deadline.left()
-        if left <= 0:  # too late for a response, which is not the provider's fault
-            raise ProviderUnavailable.of("timeout")
-        limit = min(settings().provider_deadline if seconds is None else seconds, left)
-        with self._circuit_breaker.guard(current_asker()), provider_call(self._provider), time_limit(limit):
-            yield
 
     def send(
         self,
@@ -156,8 +137,33 @@ class ProviderClient:
         raise ProviderInvalidResponse
 
     def forget_session(self) -> None:
-        """Drop the cookies of the provider's session."""
+        """Drop the cookies of the session."""
         self._session.cookies.clear()
+
+
+class ProviderClient(HttpClient):
+    """A provider's session. It asks one question at a time, as Lambda gives an environment one call at a time."""
+
+    def __init__(
+        self, provider: str, base_url: str, *, tls: ssl.SSLContext | None = None, circuit: str | None = None
+    ) -> None:
+        """Reach ``provider``; ``circuit`` is the name of the circuit breaker, for a provider that has several."""
+        super().__init__(base_url, tls=tls)
+        self._provider = provider
+        self._circuit_breaker = CircuitBreaker(circuit or provider)
+
+    @contextmanager
+    def question(self, *, seconds: float | None = None) -> Iterator[None]:
+        """Time, log and trace the requests sent within, under one time limit: ``seconds``, or the setting's.
+
+        Raise ``CircuitOpen`` or ``ProviderInMaintenance``, and send nothing, when the provider must not be asked.
+        """
+        left = deadline.left()
+        if left <= 0:  # too late for a response, which is not the provider's fault
+            raise ProviderUnavailable.of("timeout")
+        limit = min(settings().provider_deadline if seconds is None else seconds, left)
+        with self._circuit_breaker.guard(current_asker()), provider_call(self._provider), time_limit(limit):
+            yield
 
 
 def _read(response: requests.Response) -> bytes:
