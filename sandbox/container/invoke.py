@@ -6,6 +6,7 @@ the address of the embedded cloud too. The template and the code do not change.
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
+import psutil
 import yaml
 
 from ops.deployment import Deployment
@@ -100,8 +102,10 @@ class Bridge:
     @classmethod
     def of_engine(cls) -> "Bridge":
         """Return Docker's bridge, or the name of the host where the engine runs in a virtual machine."""
-        address = _gateway()
-        return cls(address, relays=True) if sys.platform == "linux" and address else cls(_DESKTOP, relays=False)
+        for address in psutil.net_if_addrs().get(_interface(), []):
+            if address.family == socket.AF_INET:
+                return cls(address.address, relays=True)
+        return cls(_DESKTOP, relays=False)
 
     def relayed(self, ports: Sequence[int]) -> str:
         """Return the relay that the container starts: an address, and ports."""
@@ -111,9 +115,11 @@ class Bridge:
         return relaying(self.host, _LOOPBACK, ports) if self.relays else nullcontext()
 
 
-def _gateway() -> str:
+def _interface() -> str:
+    """Return the network interface of Docker's bridge, which has the address: some engines do not give that one."""
+    name = '{{index .Options "com.docker.network.bridge.name"}}'
     shown = subprocess.run(
-        ["docker", "network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}"],  # noqa: S607 - where the machine has it
+        ["docker", "network", "inspect", "bridge", "--format", name],  # noqa: S607 - where the machine has it
         capture_output=True,
         text=True,
         check=False,

@@ -1,11 +1,12 @@
 """One function in a container of Lambda's image, against the deployed stack; skipped where no container engine runs."""
 
 import json
+from typing import Any
 
 import pytest
 
 from sandbox.container.image import EngineMissing, check_engine
-from tests.support.stack import CITIZEN, Stack, run_sandbox
+from tests.support.stack import NUMBERS, RFR_ROUTE, Stack, run_sandbox
 
 try:
     check_engine()
@@ -13,19 +14,24 @@ except EngineMissing:
     pytest.skip("no container engine answers: `make invoke` runs nowhere here", allow_module_level=True)
 
 
-def test_a_notice_is_asked_in_a_container(stack: Stack) -> None:
-    assert stack.description
-    ran = run_sandbox("invoke", "RevenuFiscalReference")
+def invoke(function: str) -> Any:
+    """Return the body of a function's answer to its example event, with the stack's key."""
+    ran = run_sandbox("invoke", function)
     assert ran.returncode == 0, ran.stderr
     answer = json.loads(ran.stdout.splitlines()[-1])
     assert answer["statusCode"] == 200, answer
-    assert json.loads(answer["body"])["revenuFiscalReference"] == CITIZEN.revenu_fiscal_reference
+    return json.loads(answer["body"])
 
 
-def test_a_family_is_asked_in_a_container_over_mutual_tls(stack: Stack) -> None:
-    assert stack.description
-    ran = run_sandbox("invoke", "QuotientFamilial")
-    assert ran.returncode == 0, ran.stderr
-    answer = json.loads(ran.stdout.splitlines()[-1])
-    assert answer["statusCode"] == 200, answer
-    assert "quotientFamilial" in json.loads(answer["body"])
+def test_a_container_answers_as_the_deployed_function(stack: Stack) -> None:
+    assert invoke("RevenuFiscalReference") == stack.get(RFR_ROUTE, **NUMBERS).json()
+
+
+@pytest.mark.usefixtures("stack")
+def test_a_container_asks_the_caf_over_mutual_tls() -> None:
+    assert "quotientFamilial" in invoke("QuotientFamilial")
+
+
+@pytest.mark.usefixtures("stack")
+def test_a_container_asks_api_secu_by_civil_identity() -> None:
+    assert invoke("DssPrimeActivite")["data"]["est_beneficiaire"] is True

@@ -2,13 +2,22 @@
 
 import json
 import socket
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import psutil
 import pytest
+import requests
 
 from tests.support.stack import FOLDER, Run, Stack
-from tests.support.template import ROOT
+from tests.support.template import ROOT, resources
+
+CALLS = {
+    f"{path.parent.name}-{path.stem}": json.loads(path.read_text())
+    for function in resources("AWS::Serverless::Function").values()
+    if "SnapStart" in function and function["CodeUri"] != "functions/key_authorizer/"  # the datasets
+    for path in sorted((ROOT / "events" / Path(function["CodeUri"]).name).glob("*.json"))
+}
 
 
 def test_everything_listens_on_loopback_only(stack: Stack) -> None:
@@ -26,6 +35,20 @@ def test_everything_listens_on_loopback_only(stack: Stack) -> None:
 def test_run_makes_the_example_calls(run: Run) -> None:
     assert run.printed.count("→ 200") == 2
     assert '"revenuFiscalReference"' in run.printed
+
+
+@pytest.mark.parametrize("example", CALLS)
+def test_the_example_event_of_a_dataset_is_a_call_that_the_demonstration_key_opens(stack: Stack, example: str) -> None:
+    call = CALLS[example]
+    is_v3 = call["path"].startswith("/v3/")
+    base = stack.description["v3_url"] if is_v3 else stack.api_url.removesuffix("/api")
+    response = requests.get(
+        f"{str(base).rstrip('/')}{call['path']}",
+        call["multiValueQueryStringParameters"],
+        headers={"X-API-Key": stack.api_key, "Accept": "application/json"},
+        timeout=60,
+    )
+    assert response.status_code == 200, response.text
 
 
 @pytest.mark.order(3)  # there is no stack after it

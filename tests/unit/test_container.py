@@ -29,11 +29,11 @@ from tests.support.template import ROOT, resources
 KEY = "k" * 64
 HEADERS = {"Accept": "application/json"}
 BRIDGE = "127.0.0.2"
-DOCKER = f"""#!/bin/sh
+DOCKER = """#!/bin/sh
 case "$1 $2" in
   "info ") exit $DOCKER_FAILS ;;
   "image inspect") echo relay ;;
-  "network inspect") echo {BRIDGE} ;;
+  "network inspect") echo docker0 ;;
   *) exit 9 ;;
 esac
 """
@@ -94,6 +94,8 @@ def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         stack={"Parameters": [{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()]},
     )
     monkeypatch.setattr(Deployment, "on_local_stack", lambda *_: deployment)
+    bridge = psutil.net_if_addrs()["lo"][0]._replace(address=BRIDGE)
+    monkeypatch.setattr(psutil, "net_if_addrs", lambda: {"docker0": [bridge]})
     for name, value in {
         "LOCAL_STACK": str(folder),
         "PATH": f"{tools}:{os.environ['PATH']}",
