@@ -30,8 +30,3 @@ def test_a_container_answers_as_the_deployed_function(stack: Stack) -> None:
 @pytest.mark.usefixtures("stack")
 def test_a_container_asks_the_caf_over_mutual_tls() -> None:
     assert "quotientFamilial" in invoke("QuotientFamilial")
-
-
-@pytest.mark.usefixtures("stack")
-def test_a_container_asks_api_secu_by_civil_identity() -> None:
-    assert invoke("DssPrimeActivite")["data"]["est_beneficiaire"] is True
