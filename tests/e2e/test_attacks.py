@@ -1,19 +1,22 @@
 """What an attacker tries on the running stack, with random numbers, and what is answered: none succeeds.
 
-`make attack` prints each attempt. `make attack WITHOUT=countermeasures` takes away what stops an attack, where it can
-be taken away, and then these tests fail. docs/threat-model.md names the actor of each attack.
+`make attack` prints each attempt. `make attack WITHOUT=countermeasures` takes away what stops each attack while it is
+under way (tests/support/disarmed/countermeasures.py), and then these tests fail. docs/threat-model.md names the actor
+of each attack.
 """
 
 import json
 import random
 import string
 import time
+from base64 import b64encode
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
-from os import environ
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -23,28 +26,19 @@ from botocore.exceptions import ClientError
 
 from api_particulier.audit.record import new_id
 from api_particulier.audit.sealing import COUNTED
+from api_particulier.audit.seals import key_of
 from api_particulier.dynamodb import Table
 from api_particulier.keys import lifecycle
-from ops import audit
+from ops import audit, chain, verify_file
 from sandbox.simulators.caf import Famille, Quotient, app_of
 from tests.support.datapass import datapass_event
+from tests.support.disarmed.countermeasures import attempt, disarmed
 from tests.support.stack import NUMBERS, RFR_ROUTE, Stack
 from tests.support.wire import serve
 
 pytestmark = pytest.mark.attack
-DISARMED = environ.get("WITHOUT") == "countermeasures"
 QUOTIENT = "/v2/quotient-familial"
 _CHANCE = random.SystemRandom()
-
-
-def attempt(what: str, answered: object) -> None:
-    """Print what was tried and what was answered, for the reader of `make attack`."""
-    print(f"\n· {what}\n  → {answered}")  # noqa: T201 - the report of `make attack`
-
-
-def disarmed(change: AbstractContextManager[Any]) -> AbstractContextManager[Any]:
-    """Take a counter-measure away within a ``with`` block, if that is asked for."""
-    return change if DISARMED else nullcontext()
 
 
 # ── The CAF, with families that no other test asks about ─────────────────────────────────────────────────────────────
@@ -168,6 +162,52 @@ def test_a_forged_record_is_in_no_citizens_log(stack: Stack) -> None:
     assert invented not in str(log)
 
 
+def test_a_garbage_object_in_the_place_of_a_seal_is_named_and_stepped_over(stack: Stack) -> None:
+    town, content = Town(stack, "dgfip_nombre_parts"), _CHANCE.randbytes(300)
+    with _without_policy(stack):  # which lets the sealing function alone write
+        number = _put_in_the_place_of_the_next_seal(stack, content)
+    assert stack.get(RFR_ROUTE, key=town.key, **NUMBERS).status_code == 200
+    named = _seal_after(stack, number)
+    attempt(f"a garbage object in the place of seal {number}", f"named by the next seal: {named}")
+    assert named == {number: sha256(content).hexdigest()}
+    verified = stack.run_cli("audit", "verify")
+    assert (verified["ok"], number in verified["stepped_over"]) == (True, True)
+
+
+@contextmanager
+def _without_policy(stack: Stack) -> Iterator[None]:
+    s3, bucket = stack.deployment.s3, stack.deployment.outputs["SealsBucket"]
+    policy = s3.get_bucket_policy(Bucket=bucket)["Policy"]
+    s3.delete_bucket_policy(Bucket=bucket)
+    try:
+        yield
+    finally:
+        s3.put_bucket_policy(Bucket=bucket, Policy=policy)
+
+
+def _put_in_the_place_of_the_next_seal(stack: Stack, content: bytes) -> int:
+    """Write an object where the next seal goes; return its number."""
+    s3, bucket = stack.deployment.s3, stack.deployment.outputs["SealsBucket"]
+    while True:  # a seal may be made at the same time
+        number = max(chain.first_versions(stack.deployment, datetime.now(UTC) - timedelta(hours=1))) + 1
+        try:
+            s3.put_object(Bucket=bucket, Key=key_of(number), Body=content, IfNoneMatch="*", ChecksumAlgorithm="SHA256")
+        except ClientError as error:
+            assert error.response["Error"]["Code"] == "PreconditionFailed"  # noqa: PT017 - any other is a fault
+        else:
+            return number
+
+
+def _seal_after(stack: Stack, number: int) -> dict[int, str] | None:
+    """Return what the seal after an object names as stepped over; None when there is none within 10 seconds."""
+    until = time.monotonic() + 10
+    while time.monotonic() < until:
+        if (seal := stack.deployment.bucket.find_seal(number + 1)) is not None:
+            return seal.skipped
+        time.sleep(0.2)
+    return None
+
+
 def test_a_poisoned_number_makes_no_seal_after_an_invented_one(stack: Stack) -> None:
     town = Town(stack, "dgfip_nombre_parts")
     table = Table(stack.client("dynamodb"), stack.description["tables"]["stats"])
@@ -247,6 +287,42 @@ def _sign(kms: Any, key_id: str) -> str:
     return "signed"
 
 
+def test_what_the_key_of_exports_signs_is_no_evidence(stack: Stack, tmp_path: Path) -> None:
+    invented = "".join(_CHANCE.choices(string.ascii_uppercase, k=12))
+    thief, key_id = _assume_role_with_every_right_on_keys(stack), stack.deployment.outputs["ExportKeyId"]
+    forged = _export_of(f"{invented} READ THIS CITIZEN'S NOTICE", lambda message: _signature(thief, key_id, message))
+    file, keys = tmp_path / "export.json", (tmp_path / "seals.pem", tmp_path / "exports.pem")
+    file.write_bytes(forged)
+    signed = f"{verify_file.SIGNATURE}\n{sha256(forged).hexdigest()}".encode()
+    signature = {"format": verify_file.SIGNATURE, "signature": _signature(thief, key_id, signed)}
+    verify_file.signature_of(file).write_text(json.dumps(signature))
+    for path, output in zip(keys, ("SealKeyId", "ExportKeyId"), strict=True):
+        path.write_text(audit.public_key(stack.deployment, output))
+    try:
+        answered = str(verify_file.verify(file, *keys))
+    except verify_file.NotProvenError as error:
+        answered = str(error)
+    attempt("an export of an access that never was, its seal and its file signed by the key of exports", answered)
+    assert answered == "seal 1: the signature is wrong"
+
+
+def _export_of(organisation: str, sign: Callable[[bytes], str]) -> bytes:
+    """Return an export of one invented record in one invented seal."""
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    record = {"id": new_id(), "at": now, "kind": "dataset", "dataset": "avis_imposition", "status": 200}
+    record |= {"organisation": organisation}
+    header = {"format": verify_file.SEALS[-1], "number": 1, "previous": verify_file.GENESIS_HASH, "at": now, "count": 1}
+    header |= {"root": verify_file.leaf_of(record).hex()}
+    seal = {"header": header, "signature": sign(verify_file.canonical(header))}
+    entries = [{"entry": record, "seal": 1, "index": 0, "path": []}]
+    return verify_file.canonical({"format": verify_file.EXPORT, "seals": [seal], "entries": entries})
+
+
+def _signature(kms: Any, key_id: str, message: bytes) -> str:
+    asked = {"KeyId": key_id, "Message": message, "MessageType": "RAW", "SigningAlgorithm": "ECDSA_SHA_256"}
+    return b64encode(kms.sign(**asked)["Signature"]).decode()
+
+
 # ── Messages that nobody signed ──────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -269,13 +345,18 @@ def test_a_suspicion_that_no_function_sent_suspends_no_key(stack: Stack) -> None
     sent = {"token": town.id, "at": "2026-11-27T09:00:00+00:00", "sanction": "suspend"}
     for mac in ("", _CHANCE.randbytes(32).hex()):
         stack.client("sqs").send_message(QueueUrl=queue, MessageBody=json.dumps(sent | {"mac": mac}))
-    until = time.monotonic() + 3
-    states = set()
-    while time.monotonic() < until:
-        states.add(town.state)
-        time.sleep(0.3)
-    attempt("two suspicions without a MAC of the service in the queue", states)
-    assert states == {"active"}
+    while _waiting(stack, queue):
+        time.sleep(0.1)
+    state = town.state
+    attempt("two suspicions without a MAC of the service in the queue", state)
+    assert state == "active"
+
+
+def _waiting(stack: Stack, queue: str) -> int:
+    """Return how many messages of a queue are not processed yet."""
+    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    counts = stack.client("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=names)["Attributes"]
+    return sum(map(int, counts.values()))
 
 
 def _queue(stack: Stack, logical_id: str) -> str:
@@ -317,13 +398,11 @@ def test_260_numbers_of_strangers_in_a_towns_form_do_not_stop_its_families(stack
 def test_guesses_hidden_among_known_calls_end_at_the_bound_of_the_day(stack: Stack, caf: Caf) -> None:
     """At a seventh of the default, which `test_guesses_hidden_among_known_calls_are_refused_before_the_300th` has."""
     town = Town(stack)
-    with disarmed(stack.with_variables("QuotientFamilial", ENUMERATION_UNKNOWN_A_DAY="100000")):
-        if not DISARMED:
-            town.size(unknown=40)
-        guesses = []
-        for guess, known in zip(unknown(60), caf.known, strict=True):
-            guesses.append(ask(stack, town.key, guess))
-            ask(stack, town.key, known)
+    town.size(unknown=40)
+    guesses = []
+    for guess, known in zip(unknown(60), caf.known, strict=True):
+        guesses.append(ask(stack, town.key, guess))
+        ask(stack, town.key, known)
     attempt("60 guesses, each followed by a known family, of a key sized for 40", dict(Counter(guesses)))
     assert guesses.count(404) <= 42
     assert guesses[-1] == 429
@@ -346,16 +425,48 @@ def test_a_family_that_moves_finds_its_earlier_accesses(stack: Stack, caf: Caf) 
 
 
 def test_where_a_number_alone_finds_a_citizen_no_reference_opens_a_log(stack: Stack) -> None:
-    references = [f"{_CHANCE.randrange(10**12, 10**13)}" for _ in range(3)]
-    with stack.with_variables("CitizenAccess", DGFIP_PROVIDER="impot_particulier"):
-        statuses = [
-            requests.get(
-                f"{stack.api_url}/citoyen/acces", NUMBERS | {"referenceAvis": reference}, timeout=60
-            ).status_code
-            for reference in references
-        ]
+    year = NUMBERS["referenceAvis"][:2]
+    references = [f"{year}{_CHANCE.randrange(10**10, 10**11)}" for _ in range(3)]
+
+    def read(reference: str) -> int:
+        numbers = NUMBERS | {"referenceAvis": reference}
+        return requests.get(f"{stack.api_url}/citoyen/acces", numbers, timeout=60).status_code
+
+    with _asking_impot_particulier(stack):
+        statuses = list(map(read, references))
     attempt("a citizen's tax number with three invented references, at API Impôt particulier", statuses)
     assert set(statuses) == {403}
+
+
+@contextmanager
+def _asking_impot_particulier(stack: Stack) -> Iterator[None]:
+    """Configure the citizen's access log as with ``DgfipProvider=impot_particulier``, with the right to its secret."""
+    iam, role = stack.client("iam"), stack.function("CitizenAccess")["Role"].rsplit("/", 1)[-1]
+    secret = stack.deployment.outputs["ImpotParticulierClient"]
+    right = {"Effect": "Allow", "Action": "secretsmanager:GetSecretValue", "Resource": secret}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [right]})
+    iam.put_role_policy(RoleName=role, PolicyName="impot", PolicyDocument=document)
+    try:
+        with stack.with_variables("CitizenAccess", DGFIP_PROVIDER="impot_particulier"):
+            yield
+    finally:
+        iam.delete_role_policy(RoleName=role, PolicyName="impot")
+
+
+def test_a_stranger_that_tries_numbers_does_not_lock_a_citizen_out(stack: Stack, caf: Caf) -> None:
+    family = caf.known[-1]
+
+    def read(address: str, postcode: str) -> int:
+        numbers = {"numeroAllocataire": family.numero_allocataire, "codePostal": postcode}
+        headers = {"X-Forwarded-For": address}  # from which the local gateway takes a caller's address
+        return requests.get(f"{stack.api_url}/citoyen/acces", numbers, headers=headers, timeout=60).status_code
+
+    stranger, citizen = (f"198.51.100.{number}" for number in _CHANCE.sample(range(1, 255), 2))
+    tries = Counter(read(stranger, f"{_CHANCE.randrange(10_000, 75_000)}") for _ in range(32))
+    own = read(citizen, family.code_postal)
+    attempt("32 postcodes tried by a stranger for one family", f"{dict(tries)}; the family itself: {own}")
+    assert tries == {404: 30, 429: 2}
+    assert own == 200
 
 
 # ── Free text ────────────────────────────────────────────────────────────────────────────────────────────────────────

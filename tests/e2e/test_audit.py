@@ -16,6 +16,7 @@ from uuid6 import UUID
 from api_particulier.audit.seals import MAX_SEAL_DELAY, Seal, key_of, time_of
 from ops import audit
 from tests.integration.seals.test_exporting import OFFLINE
+from tests.support.disarmed.countermeasures import attempt, disarmed
 from tests.support.stack import Stack
 from tests.support.template import ROOT
 
@@ -106,7 +107,9 @@ def tampered(stack: Stack, records: list[dict[str, Any]], how: str) -> Iterator[
 @pytest.mark.parametrize("how", ["flip a byte", "delete", "insert", "swap"])
 def test_verification_names_a_tampered_record(stack: Stack, records: list[dict[str, Any]], how: str) -> None:
     with tampered(stack, records, how) as finding:
-        assert first(stack).startswith(finding)
+        named_first = first(stack)
+    attempt(f"in the audit table, at a record: {how}", named_first)
+    assert named_first.startswith(finding)
     assert verified(stack)["ok"]
 
 
@@ -120,25 +123,36 @@ def test_a_seal_cannot_be_deleted_and_verification_names_a_seal_removed_past_the
     bucket = on.outputs["SealsBucket"]
     policy = on.s3.get_bucket_policy(Bucket=bucket)["Policy"]
     on.s3.delete_bucket_policy(Bucket=bucket)  # it refuses every deletion; the lock is behind it
-    place = {"Bucket": on.outputs["SealsBucket"], "Key": key_of(number)}
-    (version,) = on.s3.list_object_versions(Bucket=place["Bucket"], Prefix=place["Key"])["Versions"]
-    with pytest.raises(on.s3.exceptions.ClientError, match="AccessDenied"):
-        on.s3.delete_object(**place, VersionId=version["VersionId"])
-    hidden = on.s3.delete_object(**place)
-    assert first(stack, "--no-wait").startswith(f"seal {number}: it was deleted")
-    on.s3.delete_object(**place, VersionId=hidden["VersionId"])
+    place = {"Bucket": bucket, "Key": key_of(number)}
+    (version,) = on.s3.list_object_versions(Bucket=bucket, Prefix=place["Key"])["Versions"]
     written = on.s3.get_object(**place)["Body"].read()
-    on.s3.delete_object(**place, VersionId=version["VersionId"], BypassGovernanceRetention=True)
     try:
+        with disarmed(unlocked(on.s3, place)), pytest.raises(on.s3.exceptions.ClientError, match="AccessDenied"):
+            on.s3.delete_object(**place, VersionId=version["VersionId"])
+        hidden = on.s3.delete_object(**place)
+        assert first(stack, "--no-wait").startswith(f"seal {number}: it was deleted")
+        on.s3.delete_object(**place, VersionId=hidden["VersionId"])
+        on.s3.delete_object(**place, VersionId=version["VersionId"], BypassGovernanceRetention=True)
         assert first(stack, "--no-wait") == f"seal {number}: it is missing"
         on.s3.put_object(**place, Body=written.replace(b'"number":', b'"number":1', 1))
         assert first(stack, "--no-wait") == f"seal {number}: another seal is in its place"
+        attempt("a seal deleted, hidden, removed past its lock, and replaced", "refused, then named each time")
     finally:
         for version in on.s3.list_object_versions(Bucket=place["Bucket"], Prefix=place["Key"]).get("Versions", []):
             on.s3.delete_object(**place, VersionId=version["VersionId"], BypassGovernanceRetention=True)
         on.s3.put_object(**place, Body=written)
         on.s3.put_bucket_policy(Bucket=bucket, Policy=policy)
     assert verified(stack)["ok"]
+
+
+@contextmanager
+def unlocked(s3: Any, place: dict[str, str]) -> Iterator[None]:
+    """End the lock of an object, as its mode of the local stack allows."""
+    end = datetime.now(UTC) + timedelta(seconds=1)
+    lock = {"Mode": "GOVERNANCE", "RetainUntilDate": end}
+    s3.put_object_retention(**place, Retention=lock, BypassGovernanceRetention=True)
+    time.sleep(1.5)
+    yield
 
 
 @pytest.mark.parametrize("kind", ["json", "csv"])

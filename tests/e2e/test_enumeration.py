@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ import pytest
 import requests
 
 from api_particulier.audit import mac
+from tests.support.disarmed.countermeasures import attempt
 from tests.support.stack import FAMILY_NUMBERS, NUMBERS, RFR_ROUTE, Stack
 from tests.support.template import ROOT
 
@@ -54,10 +56,11 @@ def suspect(stack: Stack, token: str) -> list[Any]:
 
 
 @pytest.mark.attack
-def test_a_walk_through_500_families_is_stopped_before_the_100th_and_a_suspended_key_is_resumed(stack: Stack) -> None:
+def test_a_walk_through_families_is_stopped_before_the_100th_and_a_suspended_key_is_resumed(stack: Stack) -> None:
     issued = stack.issue_key("cnaf_quotient_familial")
-    numbers = [{"numeroAllocataire": f"{number:07}", "codePostal": "75011"} for number in range(2_700_000, 2_700_500)]
+    numbers = [{"numeroAllocataire": f"{number:07}", "codePostal": "75011"} for number in range(2_700_000, 2_700_120)]
     statuses = walk(stack, issued["key"], "/v2/quotient-familial", numbers, at_once=4)
+    attempt("120 numbers of families in a row, by four environments", dict(Counter(statuses)))
     assert len([status for status in statuses if status in {200, 404}]) < ENDED
     assert statuses.count(429) > 0
     assert shown(stack, issued["id"]) == "active"  # it found no family: strangers may be typing in a town's form
@@ -84,10 +87,11 @@ def test_a_walk_is_refused_even_when_it_cannot_be_reported(stack: Stack) -> None
     issued = stack.issue_key("dgfip_revenu_fiscal_reference")
     numbers = [
         {"numeroFiscal": f"{number:013}", "referenceAvis": NUMBERS["referenceAvis"]}
-        for number in range(2_710_000_000_000, 2_710_000_000_165)
+        for number in range(2_710_000_000_000, 2_710_000_000_110)
     ]
     with stack.without_statement("RevenuFiscalReference", "ReportSuspicions"):
         statuses = walk(stack, issued["key"], RFR_ROUTE, numbers, at_once=1)
+    attempt("110 tax numbers in a row, while no suspicion can be sent", dict(Counter(statuses)))
     assert statuses.count(404) < ENDED
     assert statuses[-1] == 429
     assert shown(stack, issued["id"]) == "active"

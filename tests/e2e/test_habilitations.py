@@ -8,12 +8,14 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
+from secrets import token_hex
 from typing import Any
 
 import pytest
 import requests
 
 from tests.support.datapass import OTHER_SIRET, SIRET, VENDOR_SIRET, datapass_event
+from tests.support.disarmed.countermeasures import attempt
 from tests.support.stack import NUMBERS, RFR_ROUTE, Stack
 
 WEBHOOK = "/datapass/v2/api_particulier/webhook"
@@ -64,10 +66,10 @@ def datapass(stack: Stack) -> Datapass:
     return Datapass(stack)
 
 
-def open_link(stack: Stack, address: str) -> requests.Response:
+def open_link(stack: Stack, address: str, opener: str | None = None) -> requests.Response:
     page, secret = address.split("#")
     assert requests.get(page, timeout=60).headers["Content-Type"] == "text/html; charset=utf-8"
-    return requests.post(f"{stack.api_url}/cles/remise", json={"lien": secret}, timeout=60)
+    return requests.post(f"{stack.api_url}/cles/remise", json={"lien": secret, "ouvreur": opener}, timeout=60)
 
 
 def key_of(stack: Stack, approved: Approved) -> str:
@@ -101,6 +103,20 @@ def test_an_approval_gives_a_key_with_exactly_the_approved_scopes(stack: Stack, 
     assert stack.get("/v2/declarants", key=key, **NUMBERS).status_code == 403
     history = stack.run_cli("habilitations", "show", approved.habilitation)["history"]
     assert [step["event"] for step in history] == ["approve", "link", "link", "link_opened", "link_reopened"]
+
+
+@pytest.mark.attack
+def test_a_link_is_opened_again_by_its_opener_alone(stack: Stack, datapass: Datapass) -> None:
+    """By the text that the opener drew: its first answer may be lost, and the key in it then opens nothing."""
+    address = stack.run_cli("habilitations", "link", datapass.approve("dgfip_nombre_parts").habilitation)["link"]
+    opener, thief = token_hex(16), token_hex(16)
+    lost, shown = (open_link(stack, address, opener) for _ in range(2))
+    others = [open_link(stack, address, other).status_code for other in (thief, None)]
+    attempt("a link that was opened, opened by another, and without a text of its opener", others)
+    assert others == [410, 410]
+    assert (lost.status_code, shown.status_code) == (200, 200)
+    keys = [str(response.json()["cle"]) for response in (lost, shown)]
+    assert [stack.get("/introspect", key=key).status_code for key in keys] == [401, 200]
 
 
 def test_the_technical_contact_is_sent_the_link_and_not_the_key(stack: Stack, datapass: Datapass) -> None:
@@ -140,6 +156,7 @@ def test_a_wrong_signature_changes_nothing(stack: Stack, datapass: Datapass) -> 
     payload = datapass_event(at=int(time.time()), model_id=next(_IDS))
     for secret in ("wrong", ""):
         response = datapass.post(payload, secret)
+        attempt(f"an event signed with the secret '{secret}'", response.status_code)
         assert (response.status_code, response.json()) == (401, REFUSED)
         assert response.headers["X-Request-Id"]
     assert "no habilitation has the id" in stack.run_cli("habilitations", "show", str(payload["model_id"]), expect=1)
@@ -194,9 +211,9 @@ def test_an_event_that_cannot_be_processed_goes_to_the_dead_letter_queue_and_is_
     queue = stack.deployment.outputs["DatapassDeadLetters"]
     stack.client("sqs").purge_queue(QueueUrl=queue)
     stack.client("sqs").send_message(QueueUrl=queue, MessageBody=good)
-    assert [event["outcome"] for event in stack.run_cli("habilitations", "replay")] == [
-        "refused: DataPass did not sign it"
-    ]
+    outcomes = [event["outcome"] for event in stack.run_cli("habilitations", "replay")]
+    attempt("an approval without a signature, in the dead-letter queue that an operator replays", outcomes)
+    assert outcomes == ["refused: DataPass did not sign it"]
     stack.client("sqs").purge_queue(QueueUrl=queue)
     signed = {"X-Hub-Signature-256": {"DataType": "String", "StringValue": datapass.sign(good.encode())}}
     stack.client("sqs").send_message(QueueUrl=queue, MessageBody=good, MessageAttributes=signed)

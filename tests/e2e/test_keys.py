@@ -13,6 +13,7 @@ import requests
 
 from api_particulier.keys import lifecycle
 from sandbox import cloud
+from tests.support.disarmed.countermeasures import attempt
 from tests.support.stack import NUMBERS, RFR_ROUTE, Stack
 
 PACE = 0.1
@@ -109,8 +110,10 @@ def test_no_place_of_the_stack_keeps_a_key(stack: Stack) -> None:
     assert f"api-particulier-{rotated['id']}" in {key["value"] for key in gateway}
     scan = stack.client("dynamodb").scan
     kept = [scan(TableName=name)["Items"] for name in stack.description["tables"].values()]
-    for key in (issued["key"], rotated["key"]):
-        assert key not in f"{gateway}{kept}{cloud.mailbox(str(stack.description['cloud_url']))}"
+    everything = f"{gateway}{kept}{cloud.mailbox(str(stack.description['cloud_url']))}"
+    found = [key in everything for key in (issued["key"], rotated["key"])]
+    attempt("two keys, looked for at the gateway, in every table and in every mail", f"found: {found}")
+    assert found == [False, False]
 
 
 def test_a_key_issued_before_the_authoriser_opens_and_leaves_the_gateway(stack: Stack) -> None:
@@ -140,7 +143,9 @@ def test_a_token_changed_in_the_table_is_refused_and_found_by_the_check(stack: S
         UpdateExpression="SET scopes = :scopes",
         ExpressionAttributeValues={":scopes": {"L": [{"S": "dgfip_avis_imposition"}]}},
     )
-    assert stack.get("/introspect", key=issued["key"]).status_code == 401
+    status = stack.get("/introspect", key=issued["key"]).status_code
+    attempt("the scopes of a token, changed in the table", status)
+    assert status == 401
     stack.run_cli("keys", "check", expect=1)  # it names the token on its standard output
     stack.run_cli("keys", "revoke", issued["id"])
 
