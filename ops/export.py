@@ -1,7 +1,5 @@
 """Exports of the audit: the records of a period with their proofs (docs/audit-format.md)."""
 
-import csv
-import io
 import json
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
@@ -23,26 +21,6 @@ from ops.deployment import Deployment
 
 _CLOCKS: Final = timedelta(minutes=1)
 """How far the clocks of two machines may differ."""
-_CSV_INJECTION: Final = ("=", "+", "-", "@", "\t", "\r")
-COLUMNS: Final = (
-    *(
-        "at",
-        "id",
-        "organisation",
-        "siret",
-        "habilitation",
-        "purpose",
-        "token",
-        "user",
-        "consent",
-        "address",
-        "dataset",
-        "route",
-    ),
-    *("status", "error", "suspicion", "citizen", "released", "withheld", "notes", "provider", "provider_ms"),
-    *("request_id", "seal", "index"),
-)
-"""Columns of a CSV export; a list is written with spaces between its values."""
 
 
 class ExportError(Exception):
@@ -54,7 +32,10 @@ class Exported:
     """The files that were written."""
 
     file: Path
+    proof: Path
+    """The file itself in JSON; beside a table, the JSON of which it is a rendering."""
     signature: Path
+    """Of the proof."""
     entries: int
     """Number of records."""
     seals: int
@@ -72,7 +53,7 @@ def export(  # noqa: PLR0913 - the selection, each part by its name
     as_csv: bool = False,
     head: int = 0,
 ) -> Exported:
-    """Write the records of a period with their proofs, and the signature of the file beside it.
+    """Write the records of a period with their proofs, and their signature beside; then the table, if ``as_csv``.
 
     ``head`` is the number of a checkpoint's seal, up to which the seals go on.
     Raise ``ExportError``, and write nothing, when a record is not as it was sealed.
@@ -85,25 +66,23 @@ def export(  # noqa: PLR0913 - the selection, each part by its name
         items = _every(deployment, period, _closed(deployment, period, now).days, habilitation)
     placed = _place(items, seals_of(deployment, period), now, head)
     pem, export_pem = public_key(deployment), public_key(deployment, "ExportKeyId")
-    if as_csv:
-        parts, count = _as_csv(placed.records), 0
-    else:
-        placed.check_seals()
-        count = len(placed.seals)
-        selection = {
-            "format": verify_file.EXPORT,
-            "made_at": now.isoformat(timespec="seconds"),
-            "from": period.since.isoformat() if period.since else None,
-            "to": period.until.isoformat() if period.until else None,
-            "token": token,
-            "habilitation": habilitation,
-            "public_key": pem,
-        }
-        parts = _as_json(selection, placed)
-    signature = verify_file.signature_of(output)
-    digest = _write(output, parts)
+    placed.check_seals()
+    selection = {
+        "format": verify_file.EXPORT,
+        "made_at": now.isoformat(timespec="seconds"),
+        "from": period.since.isoformat() if period.since else None,
+        "to": period.until.isoformat() if period.until else None,
+        "token": token,
+        "habilitation": habilitation,
+        "public_key": pem,
+    }
+    proof = verify_file.proof_of(output) if as_csv else output
+    signature = verify_file.signature_of(proof)
+    digest = _write(proof, _as_json(selection, placed))
     _write(signature, [json.dumps(_signature(deployment, digest, export_pem), indent=1).encode() + b"\n"])
-    return Exported(output, signature, len(placed.records), count, placed.pending)
+    if as_csv:
+        _write(output, verify_file.rows_of(placed.entries()))
+    return Exported(output, proof, signature, len(placed.records), len(placed.seals), placed.pending)
 
 
 def _closed(deployment: Deployment, period: Period, now: datetime) -> Period:
@@ -144,6 +123,11 @@ class _Placed:
     skipped: set[int] = field(default_factory=set)
     """The objects that these seals step over."""
     pending: int = 0
+
+    def entries(self) -> Iterator[dict[str, Any]]:
+        """Yield the records as an export has them."""
+        for number, index, item, path in self.records:
+            yield {"entry": item, "seal": number, "index": index, "path": path}
 
     def check_seals(self) -> None:
         """Raise ``ExportError`` when a seal is missing between two."""
@@ -190,33 +174,13 @@ def _as_json(selection: Mapping[str, Any], placed: _Placed) -> Iterator[bytes]:
     for number, seal in enumerate(placed.seals.values()):
         yield (b",\n  " if number else b"\n  ") + seal
     yield b'\n ],\n "entries": ['
-    for number, (seal_number, index, item, path) in enumerate(placed.records):
-        entry = {"entry": item, "seal": seal_number, "index": index, "path": path}
+    for number, entry in enumerate(placed.entries()):
         yield (b",\n  " if number else b"\n  ") + _json(entry)
     yield b"\n ]\n}\n"
 
 
 def _json(value: object) -> bytes:
     return json.dumps(value, ensure_ascii=False).encode()
-
-
-def _as_csv(records: Iterable[tuple[int, int, Item, list[str]]]) -> Iterator[bytes]:
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore")
-    writer.writeheader()
-    for number, index, item, _ in records:
-        row = item | {"seal": number, "index": index}
-        writer.writerow({name: _cell(row.get(name)) for name in COLUMNS})
-        yield text.getvalue().encode()
-        text.seek(0)
-        text.truncate()
-    yield text.getvalue().encode()
-
-
-def _cell(value: object) -> str:
-    text = "" if value is None else " ".join(map(str, value)) if isinstance(value, list) else str(value)
-    # A spreadsheet runs a cell that looks like a formula, and X-User is free text of the caller.
-    return f"'{text}" if text.startswith(_CSV_INJECTION) else text
 
 
 def _signature(deployment: Deployment, digest: str, pem: str) -> dict[str, str]:

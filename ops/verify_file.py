@@ -7,15 +7,18 @@ docs/audit-format.md.
 """
 
 import argparse
+import csv
+import io
 import json
 import sys
 from base64 import b64decode, b64encode
 from binascii import Error as NotBase64Error
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from hashlib import sha256
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -35,6 +38,13 @@ _SIGNATURE_BY_SEALS: Final = "api-particulier/signature/1"
 _PARIS: Final = ZoneInfo("Europe/Paris")
 GENESIS_HASH: Final = "0" * 64
 """The hash that the first seal names as the previous one."""
+COLUMNS: Final = (
+    *("at", "id", "organisation", "siret", "habilitation", "purpose", "token", "user", "consent", "address"),
+    *("dataset", "route", "status", "error", "suspicion", "citizen", "released", "withheld", "notes"),
+    *("provider", "provider_ms", "request_id", "seal", "index"),
+)
+"""Columns of a table; a list is written with spaces between its values."""
+_CSV_INJECTION: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
 class NotProvenError(Exception):
@@ -53,7 +63,7 @@ class Report:
     signed: bool
     """Whether the file itself is signed, which proves that no record of the selection was left out."""
     fingerprint: str
-    """SHA-256 of the public key (DER) of the seals, to compare with the published one; of the exports for a CSV."""
+    """SHA-256 of the public key (DER) of the seals, to compare with the published one."""
     given_key: bool
     """False when a key came with the file: then the origin of the file is not proven."""
     export_fingerprint: str | None
@@ -214,25 +224,30 @@ def verify(
 ) -> Report:
     """Verify an export, JSON or CSV; raise ``NotProvenError`` at the first thing that is not as it was signed.
 
-    ``stamp`` is that of the checkpoint ``head``.
+    A table is proven by the JSON beside it, of which it is a rendering. ``stamp`` is that of the checkpoint ``head``.
     """
-    content = file.read_bytes()
-    signature = _object(beside.read_bytes()) if (beside := signature_of(file)).exists() else {}
-    export = _object(content) if content.startswith(b"{") else {}
-    if not signature and not export:
-        raise NotProvenError("a CSV file is proven by its signature file, which is not beside it")
+    table = file.read_bytes()
+    proof = file if table.startswith(b"{") or not proof_of(file).exists() else proof_of(file)
+    content = proof.read_bytes()
+    signature = _object(beside.read_bytes()) if (beside := signature_of(proof)).exists() else {}
+    is_old_table = proof == file and not table.startswith(b"{")
+    if is_old_table and signature.get("format") != _SIGNATURE_BY_SEALS:
+        raise NotProvenError(f"a table is proven by {proof_of(file).name}, which is not beside it")
+    export = {} if is_old_table else _object(content)
     keys = _Keys.among(export, signature, public_key, export_key)
     number = _check_head(keys.of_seals, read_head(head.read_text()), export) if head else None
     stamped_at = _check_stamp(stamp, head.read_text()).isoformat() if head and stamp else None
     try:  # before the file's own signature: a record that was changed is named
         entries, seals, complete = (
-            _verify_export(keys.of_seals, export) if export else (content.count(b"\r\n") - 1, 0, 0)
+            (table.count(b"\r\n") - 1, 0, 0) if is_old_table else _verify_export(keys.of_seals, export)
         )
-        figures = _figures(export) if export else {}
+        figures = {} if is_old_table else _figures(export)
+        if proof != file:
+            _check_table(table, export["entries"])
     except (LookupError, TypeError, ValueError, AttributeError):
         raise NotProvenError("the file is not laid out as an export is") from None
     if signature:
-        what = "the file (each of its entries is as it was sealed)" if export else "the file"
+        what = "the file" if is_old_table else "the file (each of its entries is as it was sealed)"
         message = f"{signature['format']}\n{sha256(content).hexdigest()}".encode()
         check_signature(keys.of_file, str(signature.get("signature")), message, what)
     fingerprint, of_file = fingerprint_of(keys.of_seals), fingerprint_of(keys.of_file) if signature else None
@@ -263,18 +278,22 @@ class _Keys:
         kind = signature.get("format", _SIGNATURE_BY_SEALS)
         if kind not in {SIGNATURE, _SIGNATURE_BY_SEALS}:
             raise NotProvenError("the signature file is none that this program knows")
-        of_sheet = not export and kind == SIGNATURE  # which no seal proves
         own = str(export.get("public_key") or signature.get("public_key")).encode()
         of_seals = read_key(public_key.read_bytes() if public_key else own)
         if kind == _SIGNATURE_BY_SEALS:
             return cls(of_seals, of_seals, public_key is not None)
         of_file = read_key(export_key.read_bytes() if export_key else str(signature.get("public_key")).encode())
-        return cls(of_seals, of_file, export_key is not None and (of_sheet or public_key is not None))
+        return cls(of_seals, of_file, export_key is not None and public_key is not None)
 
 
 def fingerprint_of(key: EllipticCurvePublicKey) -> str:
     """Return the SHA-256 of a public key, DER."""
     return sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
+
+
+def proof_of(table: Path) -> Path:
+    """Return the path of the JSON export that a table is a rendering of."""
+    return table.with_name(f"{table.name}.json")
 
 
 def signature_of(file: Path) -> Path:
@@ -309,6 +328,36 @@ def _verify_export(key: EllipticCurvePublicKey, export: Mapping[str, Any]) -> tu
             raise NotProvenError(f"{what}: it is not what was sealed")
     complete = _check_counts(headers, export["entries"])
     return len(export["entries"]), len(headers), complete
+
+
+def rows_of(entries: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
+    """Yield the rows of the table of an export, CSV: the names of the columns, then each entry."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    rows = ({**entry["entry"], "seal": entry["seal"], "index": entry["index"]} for entry in entries)
+    for row in chain([dict(zip(COLUMNS, COLUMNS, strict=True))], rows):
+        writer.writerow(_cell(row.get(name)) for name in COLUMNS)
+        yield text.getvalue().encode()
+        text.seek(0)
+        text.truncate()
+
+
+def _cell(value: object) -> str:
+    text = "" if value is None else " ".join(map(str, value)) if isinstance(value, list) else str(value)
+    # A spreadsheet runs a cell that looks like a formula, and X-User is free text of the caller.
+    return f"'{text}" if text.startswith(_CSV_INJECTION) else text
+
+
+def _check_table(table: bytes, entries: Sequence[Mapping[str, Any]]) -> None:
+    """Check that a table is the rendering of entries, to the byte."""
+    end = 0
+    for number, row in enumerate(rows_of(entries)):
+        start, end = end, end + len(row)
+        if table[start:end] != row:
+            what = f"entry {entries[number - 1]['entry'].get('id')}" if number else "the names of the columns"
+            raise NotProvenError(f"{what}: the table is not what its proof holds")
+    if table[end:]:
+        raise NotProvenError("the table goes on after the last entry of its proof")
 
 
 def _check_counts(headers: Mapping[int, Mapping[str, Any]], entries: Sequence[Mapping[str, Any]]) -> int:
@@ -363,6 +412,8 @@ def _refuse(_: str) -> None:
 def describe(report: Report) -> str:
     """Return the result of a verification in words."""
     lines = [f"{report.entries} entries, {report.seals} seals: as they were signed."]
+    if report.entries and not report.seals:
+        lines.append("No seal proves them: this table was made before tables had their proof, and is signed alone.")
     if report.seals:
         lines.append(f"{report.complete} seals have all their entries in the file.")
     lines.append(

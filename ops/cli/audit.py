@@ -69,7 +69,7 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
 class _NewFile(click.Path):
-    """A file to write, in a folder that exists; neither it nor its signature may be there already."""
+    """A file to write, in a folder that exists; neither it, its proof nor a signature may be there already."""
 
     def __init__(self) -> None:
         super().__init__(dir_okay=False)
@@ -78,7 +78,8 @@ class _NewFile(click.Path):
         file = Path(str(super().convert(value, param, context)))
         if not file.parent.is_dir() or not os.access(file.parent, os.W_OK):
             self.fail(f"{file.parent} is no folder that can be written in")
-        for written in (file, verify_file.signature_of(file)):
+        proof = verify_file.proof_of(file)
+        for written in (file, verify_file.signature_of(file), proof, verify_file.signature_of(proof)):
             if written.exists():
                 self.fail(f"{written} exists already; it is not overwritten")
         return file
@@ -174,7 +175,7 @@ def search(  # noqa: PLR0913 - one parameter an option
     type=click.Choice(["json", "csv"]),
     default="json",
     show_default=True,
-    help="JSON with every proof, or a CSV table.",
+    help="JSON with every proof, or a CSV table beside this JSON.",
 )
 @click.option("--output", type=_NewFile(), required=True, help="The file to write.")
 @click.option("--head", type=_FILE, help="A published checkpoint: the seals go on up to its own, for `verify-file`.")
@@ -206,7 +207,8 @@ def export(  # noqa: PLR0913 - one parameter an option
     exported = export_audit(
         deployment, period, output, token=token, habilitation=habilitation, as_csv=as_csv, head=number
     )
-    described = asdict(exported) | {"file": str(exported.file), "signature": str(exported.signature)}
+    files = {name: str(getattr(exported, name)) for name in ("file", "proof", "signature")}
+    described = asdict(exported) | files
     (print_json if as_json else print_text)(described)
 
 

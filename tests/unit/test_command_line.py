@@ -62,7 +62,7 @@ def test_an_export_to_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> N
     assert (done.exit_code, "is no folder" in done.stderr) == (2, True)
 
 
-@pytest.mark.parametrize("existing", ["audit.json", "audit.json.sig"])
+@pytest.mark.parametrize("existing", ["audit.json", "audit.json.sig", "audit.json.json"])
 def test_an_export_does_not_overwrite_a_file(tmp_path: Path, existing: str) -> None:
     (tmp_path / existing).write_text("kept")
     done = command("audit", "export", *PERIOD, "--output", str(tmp_path / "audit.json"))

@@ -9,6 +9,7 @@ from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import astuple
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -112,8 +113,8 @@ def test_a_token_or_a_habilitation_is_exported_alone(
         assert chosen.items() <= exported["entry"].items()
 
 
-def test_a_sheet_has_every_record_and_is_signed(
-    write: Callable[..., Exported], key: Path, records: list[dict[str, Any]]
+def test_a_sheet_has_every_record_and_is_proven_by_the_seals_of_its_proof(
+    write: Callable[..., Exported], key: Path, export_key: Path, records: list[dict[str, Any]]
 ) -> None:
     done = write("audit.csv", habilitation="habilitation-9", as_csv=True)
     with done.file.open(newline="") as file:
@@ -121,12 +122,37 @@ def test_a_sheet_has_every_record_and_is_signed(
     assert [row["id"] for row in rows] == [records[index]["id"] for index in (0, 1, 2, 4, 5)]
     assert [(row["seal"], row["index"]) for row in rows] == [("1", "0"), ("1", "1"), ("1", "2"), ("3", "0"), ("3", "1")]
     assert (rows[0]["organisation"], rows[0]["purpose"]) == ("VILLE EXEMPLE", "Tarification de la cantine")
-    assert (verify(done.file, key).entries, verify(done.file, key).signed) == (5, True)
-    done.file.write_bytes(done.file.read_bytes().replace(b"EXEMPLE", b"EXEMPLF", 1))
-    with pytest.raises(NotProvenError, match=r"^the file: the signature is wrong$"):
+    assert verify(done.file, key, export_key) == verify(done.proof, key, export_key)
+    assert verify(done.file, key).seals == done.seals == 3
+    table = done.file.read_bytes()
+    third = f"entry {records[2]['id']}: the table is not what its proof holds"
+    for changed, what in (
+        (table.replace(b",id,", b",ID,", 1), "the names of the columns: the table is not what its proof holds"),
+        (table.replace(b",1,2\r\n", b",1,3\r\n"), third),
+        (b"\r\n".join(table.split(b"\r\n")[:3]) + b"\r\n", third),
+        (table.replace(b"\r\n", b"\n"), "the names of the columns: the table is not what its proof holds"),
+        (table + table.splitlines(keepends=True)[-1], "the table goes on after the last entry of its proof"),
+    ):
+        done.file.write_bytes(changed)
+        with pytest.raises(NotProvenError, match=f"^{what}$"):
+            verify(done.file, key)
+    done.file.write_bytes(table)
+    whole = done.proof.read_text()
+    tampered(lambda e: e["entries"][2]["entry"].update(status=201))(done.proof)
+    with pytest.raises(NotProvenError, match=rf"^entry {records[2]['id']}: it is not what was sealed$"):
         verify(done.file, key)
+    for content, what in (
+        ("{}", "the file is no export that this program knows"),
+        ("x", "the file is not the JSON of"),
+    ):
+        done.proof.write_text(content)
+        with pytest.raises(NotProvenError, match=f"^{what}"):
+            verify(done.file, key)
+    done.proof.write_text(whole)
     done.signature.unlink()
-    with pytest.raises(NotProvenError, match=r"signature file, which is not beside it$"):
+    assert not verify(done.file, key).signed
+    done.proof.unlink()
+    with pytest.raises(NotProvenError, match=r"^a table is proven by audit.csv.json, which is not beside it$"):
         verify(done.file, key)
 
 
@@ -336,25 +362,54 @@ def test_the_command_exports_and_verifies_a_file(
     period = ("--from", day, "--to", f"{datetime.fromisoformat(day) + timedelta(days=1):%Y-%m-%d}")
     written = run("export", *period, "--format", "csv", "--output", str(file), "--json")
     assert json.loads(written.stdout)["entries"] == 6
+    files = {name: f"{file}{end}" for name, end in (("file", ""), ("proof", ".json"), ("signature", ".json.sig"))}
+    assert files.items() <= json.loads(written.stdout).items()
     proven = run("verify-file", str(file), "--public-key", str(key))
-    assert (proven.exit_code, proven.stdout.splitlines()[0]) == (0, "6 entries, 0 seals: as they were signed.")
+    assert (proven.exit_code, proven.stdout.splitlines()[0]) == (0, "6 entries, 3 seals: as they were signed.")
     file.write_text("x")
     assert run("verify-file", str(file)).exit_code == 1
+    file.unlink()
+    assert f"{file}.json exists already" in run("export", *period, "--output", str(file)).stderr
     assert run("export", *period, "--token", "a", "--habilitation", "b", "--output", str(file)).exit_code == 2
+
+
+def signed(sealing: Sealing, file: Path, key: str, kind: str) -> dict[str, str]:
+    """Return what a signature file holds about a file, without the key."""
+    digest = sha256(file.read_bytes()).hexdigest()
+    signature = sealing.deployment.kms.sign(
+        KeyId=sealing.deployment.outputs[key],
+        Message=f"{kind}\n{digest}".encode(),
+        SigningAlgorithm="ECDSA_SHA_256",
+    )["Signature"]
+    return {"format": kind, "sha256": digest, "signature": b64encode(signature).decode()}
+
+
+def test_a_sheet_without_its_proof_is_proven_if_the_key_of_the_seals_signed_it_as_before(
+    sealing: Sealing, write: Callable[..., Exported], key: Path, export_key: Path
+) -> None:
+    done = write("audit.csv", as_csv=True)
+    done.proof.unlink()
+    signature = verify_file.signature_of(done.file)
+    former = "api-particulier/signature/1"
+    signature.write_text(json.dumps(signed(sealing, done.file, "SealKeyId", former) | {"public_key": key.read_text()}))
+    report = verify(done.file, key)
+    assert (report.entries, report.seals, report.signed, report.given_key) == (6, 0, True, True)
+    assert "\nNo seal proves them: this table" in verify_file.describe(report)
+    for kind, what in (
+        (verify_file.SIGNATURE, "a table is proven by audit.csv.json, which is not beside it"),
+        (former, "the file: the signature is wrong"),
+    ):  # by who signs exports
+        described = signed(sealing, done.file, "ExportKeyId", kind)
+        signature.write_text(json.dumps(described | {"public_key": export_key.read_text()}))
+        with pytest.raises(NotProvenError, match=f"^{what}$"):
+            verify(done.file, key, export_key)
 
 
 def test_an_export_signed_with_the_key_of_the_seals_as_before_is_still_proven(
     sealing: Sealing, write: Callable[..., Exported], key: Path
 ) -> None:
     done = write()
-    former = "api-particulier/signature/1"
-    digest = json.loads(done.signature.read_text())["sha256"]
-    signature = sealing.deployment.kms.sign(
-        KeyId=sealing.deployment.outputs["SealKeyId"],
-        Message=f"{former}\n{digest}".encode(),
-        SigningAlgorithm="ECDSA_SHA_256",
-    )["Signature"]
-    described = {"format": former, "sha256": digest, "signature": b64encode(signature).decode()}
+    described = signed(sealing, done.file, "SealKeyId", "api-particulier/signature/1")
     done.signature.write_text(json.dumps(described | {"public_key": key.read_text()}))
     report = verify(done.file, key)
     assert (report.signed, report.given_key, report.entries) == (True, True, 6)
