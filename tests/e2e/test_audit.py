@@ -19,6 +19,7 @@ from tests.integration.seals.test_exporting import OFFLINE
 from tests.support.disarmed.countermeasures import attempt, disarmed
 from tests.support.stack import Stack
 from tests.support.template import ROOT
+from tests.support.timestamping import TimestampAuthority, authority_on_the_wire
 
 pytestmark = pytest.mark.order(-1)  # reads the whole audit, which the other tests fill
 PURPOSE = "Tarification de la restauration scolaire"
@@ -183,6 +184,32 @@ def test_an_export_is_verified_without_a_network(
     assert (report["entries"], report["signed"], report["given_key"]) == (6, True, True)
     file.write_bytes(file.read_bytes().replace(PURPOSE.encode(), PURPOSE.upper().encode(), 1))
     assert proven().returncode == 1
+
+
+def test_the_head_is_stamped_by_an_authority_with_the_rights_of_the_function(stack: Stack, tmp_path: Path) -> None:
+    authority = TimestampAuthority(tmp_path / "authority")
+
+    def invoke(function: str) -> None:
+        name = stack.function(function)["FunctionName"]
+        stack.client("lambda").invoke(FunctionName=name, Payload=b'{"source": "aws.events"}')
+
+    def written() -> dict[str, bytes]:
+        s3, place = stack.deployment.s3, {"Bucket": stack.deployment.outputs["SealsBucket"]}
+        listed = s3.list_objects_v2(**place, Prefix="checkpoints/")["Contents"]
+        return {found["Key"]: s3.get_object(**place, Key=found["Key"])["Body"].read() for found in listed}
+
+    invoke("AuditSeals")
+    with (
+        authority_on_the_wire(authority.answer) as url,
+        stack.with_variables("AuditVerification", TIMESTAMP_URL=url),
+    ):
+        with stack.without_statement("AuditVerification", "KeepStamps"):
+            invoke("AuditVerification")
+        assert not [name for name in written() if name.endswith(".tsr")]
+        invoke("AuditVerification")
+    notes = written()
+    ((name, stamp),) = [(name, stamp) for name, stamp in notes.items() if name.endswith(".tsr")]
+    assert authority.verifies(notes[f"{name.removesuffix('.tsr')}.txt"], stamp)
 
 
 # FindSeals is left out: without it S3 responds 403 for a missing object, MiniStack 404.

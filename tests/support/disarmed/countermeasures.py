@@ -205,7 +205,7 @@ class _Finder(MetaPathFinder):
             execute(module)
             _replace(module)
 
-        spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+        spec.loader.exec_module = exec_module  # type: ignore[method-assign]  # what runs a module
         return spec
 
 
