@@ -17,14 +17,16 @@ import click
 
 from api_particulier.keys import lifecycle
 from load.day import Town, steady, towns
-from load.plan import INTROSPECT, Request, for_fictional_people, plan
+from load.plan import INTROSPECT, Request, Target, for_fictional_people, plan
 from load.report import report, text
 from ops.deployment import Deployment, DeploymentError
 from release.build import ROOT, ToolError, run_tool
 from sandbox.stack import LocalStack
 from sandbox.steps import step
+from sandbox.town.demarches import SIRET
 
 FOLDER: Final = LocalStack.here().folder / "load"
+_BY_IDENTITY: Final = ("cnaf_quotient_familial", "cnaf_allocataires", "cnaf_enfants", "cnaf_adresse")
 TOOLS: Final = ROOT / ".local/tools/load"
 
 
@@ -37,8 +39,8 @@ def _issued_keys(deployment: Deployment, towns: list[Town]) -> Iterator[dict[Tow
             new = lifecycle.NewToken(
                 id=lifecycle.NewToken.new_id(),
                 organisation=f"Essai de charge {town.name}",
-                siret="21000015400018",
-                scopes=frozenset({"dgfip_avis_imposition", "cnaf_attestation_droits"}),
+                siret=SIRET,
+                scopes=frozenset({"dgfip_avis_imposition", "cnaf_attestation_droits", *_BY_IDENTITY}),
                 expires=now + timedelta(days=1),
             )
             tokens.append(lifecycle.issue(deployment.key_store, new, now))
@@ -100,6 +102,7 @@ def _draw(title: str, hours: int) -> Path:
 @click.option("--seconds", type=click.IntRange(2, 86400), default=60, show_default=True, help="How long it lasts.")
 @click.option("--route", help="Call this route alone, without parameters: /introspect calls no provider.")
 @click.option("--url", help="Another deployment: its address before a route, ending in /api. Needs --keys.")
+@click.option("--v3-url", help="Its address before /v3; that of --url without /api, unless given.")
 @click.option(
     "--keys", "key_file", type=click.Path(exists=True, path_type=Path), help="Its keys, one a line, a town for each."
 )
@@ -107,7 +110,7 @@ def _draw(title: str, hours: int) -> Path:
     "--questions",
     "question_file",
     type=click.Path(exists=True, path_type=Path),
-    help='The requests to send: lines of {"route": "/v2/…", "query": {…}}, for test identities.',
+    help='The requests to send: lines of {"route": "/v2/…" or "/v3/…", "query": {…}}, for test identities.',
 )
 @click.option(
     "--in-flight",
@@ -125,6 +128,7 @@ def main(  # noqa: PLR0913 - one parameter an option
     seconds: int,
     route: str | None,
     url: str | None,
+    v3_url: str | None,
     key_file: Path | None,
     question_file: Path | None,
     in_flight: int,
@@ -154,14 +158,17 @@ def main(  # noqa: PLR0913 - one parameter an option
     try:
         if url:
             keys = dict(zip(drawn_towns, given_keys, strict=False))
-            planned = plan(url, keys, requests, seconds, rng)
+            target = Target(url, (v3_url or url.removesuffix("/api")).rstrip("/"))
+            planned = plan(target, keys, requests, seconds, rng)
             with step(_title(count, seconds)):
                 calls = _run_locust(planned, seconds, in_flight)
         else:
             deployment = Deployment.on_local_stack("api-particulier")
             click.echo(f"· issuing {count} keys, which are revoked at the end", err=True)
             with _issued_keys(deployment, drawn_towns) as keys:
-                planned = plan(str(deployment.local_api_url), keys, requests, seconds, rng)
+                local = LocalStack.here().description()
+                target = Target(local["api_url"], local["v3_url"].rstrip("/"))
+                planned = plan(target, keys, requests, seconds, rng)
                 with step(_title(count, seconds)):
                     calls = _run_locust(planned, seconds, in_flight)
         result = report(calls)

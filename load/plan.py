@@ -2,14 +2,17 @@
 
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlencode
 
 from load.day import Town, arrivals
-from sandbox.simulators import PEOPLE, caf, svair
+from sandbox.simulators import PEOPLE, api_secu, caf, svair
+from sandbox.town.demarches import SIRET
+from sandbox.town.identite import identity_of
 
 type Request = Mapping[str, Any]
-"""``route``, which follows ``/api``, and ``query``, its parameters."""
+"""``route``, which follows ``/api`` or begins with ``/v3``, and ``query``, its parameters."""
 
 INTROSPECT: Final[Request] = {"route": "/introspect", "query": {}}
 """A request that calls no provider and needs no citizen."""
@@ -30,14 +33,35 @@ def for_fictional_people() -> list[Request]:
         for family in caf.familles(PEOPLE / "familles.toml")
         if family.reponse == 0
     ]
+    identities = [
+        identity_of(person) | {"recipient": SIRET}
+        for person in api_secu.personnes(PEOPLE / "assures.toml")
+        if person.reponse == 0 and person.quotient_familial
+    ]
     return [
         *({"route": "/v2/revenu-fiscal-reference", "query": query} for query in notices),
         *({"route": "/v2/quotient-familial", "query": query} for query in files),
+        *({"route": "/v3/dss/quotient_familial/identite", "query": query} for query in identities),
     ]
 
 
+@dataclass(frozen=True)
+class Target:
+    """The addresses of a deployment, without a slash at their end."""
+
+    api: str
+    """What stands before a route of v2, ending in ``/api``."""
+    v3: str
+    """What stands before ``/v3``."""
+
+    def address(self, request: Request) -> str:
+        base = self.v3 if request["route"].startswith("/v3/") else self.api
+        query = urlencode(request["query"], doseq=True)
+        return f"{base}{request['route']}" + (f"?{query}" if query else "")
+
+
 def plan(
-    url: str, keys: Mapping[Town, str], requests: Sequence[Request], seconds: int, rng: random.Random
+    target: Target, keys: Mapping[Town, str], requests: Sequence[Request], seconds: int, rng: random.Random
 ) -> dict[str, Any]:
     """Return the plan of each town: key, instants and requests of its calls."""
     planned = []
@@ -45,11 +69,5 @@ def plan(
         instants = arrivals(town, seconds, rng)
         drawn = [rng.randrange(len(requests)) for _ in instants]
         planned.append({"name": town.name, "key": key, "arrivals": instants, "requests": drawn})
-    paths = [
-        {
-            "route": request["route"],
-            "path": f"{url}{request['route']}" + (f"?{urlencode(request['query'])}" if request["query"] else ""),
-        }
-        for request in requests
-    ]
-    return {"url": url, "towns": planned, "requests": paths}
+    paths = [{"route": request["route"], "path": target.address(request)} for request in requests]
+    return {"url": target.api, "towns": planned, "requests": paths}

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, Final
 
+from sandbox.simulators.api_secu import Personne
+
 FRANCE: Final = "99100"
 COUNTRIES: Final = {
     FRANCE: "France",
@@ -66,6 +68,22 @@ def query(values: Mapping[str, str], recipient: str) -> dict[str, str | list[str
         asked["nomCommuneNaissance"] = values["communeNaissance"]
         asked["codeCogInseeDepartementNaissance"] = values["departementNaissance"].upper()
     return asked
+
+
+def identity_of(person: Personne) -> dict[str, Any]:
+    """Return the parameters that ask about a fictional person with all that is known of it, without the recipient."""
+    year, month, day = person.date_naissance.split("-")
+    known = {
+        "nomNaissance": person.nom_naissance,
+        "prenoms[]": person.prenoms.split(),
+        "anneeDateNaissance": year,
+        "moisDateNaissance": month,
+        "jourDateNaissance": day,
+        "sexeEtatCivil": person.sexe,
+        "codeCogInseeCommuneNaissance": person.commune,
+        "codeCogInseePaysNaissance": person.pays,
+    }
+    return {name: value for name, value in known.items() if value and value != "00"}
 
 
 def explain(status: int, code: str) -> str | None:

@@ -9,12 +9,15 @@ from typing import Any
 
 import pytest
 
+from load.plan import for_fictional_people
 from tests.support.stack import FOLDER, NUMBERS, RFR_ROUTE, Stack
 from tests.support.template import ROOT
 
 pytestmark = pytest.mark.skipif(
     not (ROOT / ".local/tools/load/.ready").exists(), reason="Locust is not installed: `make test` and `make load` do"
 )
+
+V3 = "/v3/dss/quotient_familial/identite"
 
 
 def load(*options: str) -> dict[str, Any]:
@@ -48,8 +51,14 @@ def test_a_load_with_given_keys_and_questions_uses_them_and_leaves_the_keys_acti
     stack: Stack, tmp_path: Path
 ) -> None:
     keys, questions = tmp_path / "keys", tmp_path / "questions"
-    keys.write_text("".join(f"{stack.issue_key('dgfip_revenu_fiscal_reference')['key']}\n" for _ in range(2)))
-    questions.write_text(json.dumps({"route": RFR_ROUTE, "query": NUMBERS}) + "\n")
-    report = load("--url", stack.api_url, "--keys", str(keys), "--questions", str(questions))
-    assert [(route["route"], route["statuses"]) for route in report["routes"]] == [(RFR_ROUTE, {"200": 80})]
+    scopes = ("dgfip_revenu_fiscal_reference", "cnaf_quotient_familial")
+    keys.write_text("".join(f"{stack.issue_key(*scopes)['key']}\n" for _ in range(2)))
+    asked = {
+        route: next(each for each in for_fictional_people() if each["route"] == route) for route in (RFR_ROUTE, V3)
+    }
+    questions.write_text("".join(json.dumps(each) + "\n" for each in asked.values()))
+    deployed = ("--url", stack.api_url, "--v3-url", str(stack.description["v3_url"]))
+    report = load(*deployed, "--keys", str(keys), "--questions", str(questions))
+    assert {route["route"] for route in report["routes"]} == {RFR_ROUTE, V3}
+    assert all(route["statuses"].keys() == {"200"} for route in report["routes"])
     assert stack.get(RFR_ROUTE, key=keys.read_text().split()[0], **NUMBERS).status_code == 200  # not revoked

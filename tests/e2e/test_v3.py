@@ -12,8 +12,9 @@ import requests
 from sandbox.simulators import PEOPLE, api_secu
 from sandbox.simulators.api_secu import FUNDS
 from sandbox.town.demarches import SIRET
+from sandbox.town.identite import identity_of
 from tests.integration.dss.test_dss_random_people import MAKE
-from tests.support.api_secu import SCOPES, Gate, identity_of
+from tests.support.api_secu import SCOPES, Gate
 from tests.support.stack import Stack
 from tests.support.wire import serve
 

@@ -12,7 +12,7 @@ import pytest
 from werkzeug.wrappers import Request
 from werkzeug.wrappers import Response as WireResponse
 
-from sandbox.simulators.api_secu import BENEFITS, FUNDS, Personne, client
+from sandbox.simulators.api_secu import BENEFITS, FUNDS, client
 from tests.support.function import Response, event, invoke, new_environment
 from tests.support.wire import serve
 
@@ -57,21 +57,6 @@ ADDRESS: Final = {
     "pays": "pays",
 }
 """The lines of an address in an answer, with their names at API-SECU."""
-
-
-def identity_of(person: Personne) -> dict[str, Any]:
-    """Return the query that asks about a person of the sandbox with all that is known of it."""
-    year, month, day = person.date_naissance.split("-")
-    return {
-        "nomNaissance": person.nom_naissance,
-        "prenoms[]": person.prenoms.split(),
-        "anneeDateNaissance": year,
-        "moisDateNaissance": month,
-        "jourDateNaissance": day,
-        "sexeEtatCivil": person.sexe,
-        "codeCogInseeCommuneNaissance": person.commune,
-        "codeCogInseePaysNaissance": person.pays,
-    }
 
 
 @dataclass

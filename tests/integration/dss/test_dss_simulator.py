@@ -10,7 +10,8 @@ from werkzeug.test import Client, TestResponse
 
 from sandbox.simulators import PEOPLE
 from sandbox.simulators.api_secu import Personne, app, app_of, client, fault_of, personnes
-from tests.support.api_secu import call, identity_of, play_gate
+from sandbox.town.identite import identity_of
+from tests.support.api_secu import call, play_gate
 from tests.support.cloud import Cloud
 
 KNOWN: dict[str, Any] = {
