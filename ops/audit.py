@@ -3,12 +3,12 @@
 A seal is read in its first version, which Object Lock keeps. A later version of the same object is a finding.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
-from typing import Final
+from typing import Final, Self
 
 from botocore.exceptions import ClientError
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
@@ -18,7 +18,7 @@ from api_particulier.audit.bucket import AT_ONCE, Bucket
 from api_particulier.audit.merkle import leaf
 from api_particulier.audit.record import KEPT_IN_TABLE, RETENTION
 from api_particulier.audit.sealing import COUNTED, RECORDS_KEPT
-from api_particulier.audit.seals import MAX_SEAL_DELAY, RecordKey, Seal, id_at, number_of, time_of
+from api_particulier.audit.seals import MAX_SEAL_DELAY, RecordKey, Seal, id_at, time_of
 from api_particulier.audit.verification import Finding, Sealed, named
 from api_particulier.dynamodb import Item
 from ops import chain, verify_file
@@ -41,6 +41,14 @@ class Period:
         return id_at(self.since) if self.since else "", id_at(self.until) if self.until else "g"
 
     @property
+    def sealed(self) -> tuple[datetime | None, datetime | None]:
+        """Between which moments the seals of its records were made: the stream delivers a record within a day."""
+        return (
+            self.since - MAX_SEAL_DELAY if self.since else None,
+            self.until + archive.STREAM_LIFETIME + MAX_SEAL_DELAY if self.until else None,
+        )
+
+    @property
     def ends(self) -> tuple[datetime, datetime]:
         """Both ends; raises ``ValueError`` when one of them is open."""
         if self.since is None or self.until is None:
@@ -52,6 +60,20 @@ class Period:
         """The UTC days of the period; raises ``ValueError`` when an end is open."""
         first, last = (end.astimezone(UTC).date() for end in self.ends)
         return [first + timedelta(days=n) for n in range((last - first).days + 1)]
+
+    @property
+    def in_whole_days(self) -> Self:
+        """The period of all the days (UTC) that it touches, which the archive holds."""
+        until = self.until - timedelta(microseconds=1) if self.until else None
+        return type(self)(
+            archive.midnight(self.since.astimezone(UTC).date()) if self.since else None,
+            archive.midnight(until.astimezone(UTC).date() + timedelta(days=1)) if until else None,
+        )
+
+    def holds(self, day: date) -> bool:
+        """Return whether a day (UTC) is whole in the period."""
+        begins = self.since is None or self.since <= archive.midnight(day)
+        return begins and (self.until is None or archive.midnight(day + timedelta(days=1)) <= self.until)
 
 
 # ── Reading ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -88,80 +110,6 @@ def public_key(deployment: Deployment, output: str = "SealKeyId") -> str:
     return load_der_public_key(der).public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
 
-@dataclass
-class _StoredSeal:
-    """The versions of a seal's object in the bucket."""
-
-    first: str
-    """Id of the version that was written first."""
-    written: datetime
-    versions: int = 1
-    deleted: bool = False
-    """Whether a delete marker hides it."""
-
-
-@dataclass
-class _Stored:
-    """What the bucket holds under the prefix of seals; of the seals, only those of a period are kept in memory."""
-
-    period: Period
-    seals: dict[int, _StoredSeal] = field(default_factory=dict)
-    """Those that may hold records of the period, in order, after the one before them, which shows their link."""
-    gaps: list[tuple[int, str, str]] = field(default_factory=list)
-    last: int = 0
-    """The number of the last object."""
-    has_others: bool = False
-    """Whether there is an object that is no seal."""
-    before: _StoredSeal | None = None
-
-    def take(self, number: int, seal: _StoredSeal) -> None:
-        """Take the next object, in order of number."""
-        since = self.period.since - MAX_SEAL_DELAY if self.period.since else None
-        # The stream delivers a record within a day.
-        until = self.period.until + timedelta(days=1) + MAX_SEAL_DELAY if self.period.until else None
-        self.gaps += chain.gaps((self.last, number))
-        if (since is None or seal.written >= since) and (until is None or seal.written <= until):
-            if not self.seals and self.before is not None and self.last == number - 1:
-                self.seals[self.last] = self.before
-            self.seals[number] = seal
-        self.last, self.before = number, seal
-
-
-def _stored_seals(deployment: Deployment, period: Period) -> _Stored:
-    """List every object under the prefix of seals, page by page."""
-    stored, deleted = _Stored(period), set[int]()
-    number, seal = 0, None
-    pages = deployment.s3.get_paginator("list_object_versions")
-    for page in pages.paginate(Bucket=deployment.outputs["SealsBucket"], Prefix="seals/"):
-        deleted |= {number_of(marker["Key"]) for marker in page.get("DeleteMarkers", [])}
-        for version in page.get("Versions", []):
-            following = number_of(version["Key"])
-            if following == 0:
-                stored.has_others = True
-            elif seal is not None and following == number:  # S3 lists the latest version first
-                seal.first, seal.written = version["VersionId"], version["LastModified"]
-                seal.versions += 1
-            else:
-                if seal is not None:
-                    stored.take(number, seal)
-                number, seal = following, _StoredSeal(version["VersionId"], version["LastModified"])
-    if seal is not None:
-        stored.take(number, seal)
-    for hidden in deleted & stored.seals.keys():
-        stored.seals[hidden].deleted = True
-    return stored
-
-
-def _firsts(stored: Mapping[int, _StoredSeal]) -> dict[int, str]:
-    return {number: seal.first for number, seal in stored.items()}
-
-
-def seals_of(deployment: Deployment, period: Period) -> Iterator[Seal]:
-    """Yield the readable seals that may hold records of a period, in order."""
-    stored = _stored_seals(deployment, period)
-    return (found.seal for found in chain.read(deployment, _firsts(stored.seals)) if found.seal is not None)
-
-
 # ── Verifying ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -182,31 +130,23 @@ class Verification:
 def verify(deployment: Deployment, period: Period) -> Verification:
     """Verify the chain of seals, and that the table and the archive hold the sealed records and no others.
 
-    The memory is that of a few days. A month of accesses is verified when all its days are.
+    The memory is that of a few days. A day is compared with its archive, and a month's accesses with its days, when it
+    is whole in the period.
     """
     now = datetime.now(UTC)  # before reading: a record written during the verification is younger than a minute
-    key = verify_file.read_key(public_key(deployment).encode())
     # The head is read before the list: it moves after its seal is written, so a seal made between the two
     # readings does not look missing.
     counted = deployment.stats.get(COUNTED, consistent=True) or {}
-    stored = _stored_seals(deployment, period)
-    chosen = stored.seals
-    number = counted.get("number")
-    end = max(stored.last, number if isinstance(number, int) else 0) + 1
-    about_seals = [(lost, Finding(*gap)) for lost, *gap in (*stored.gaps, *chain.gaps((stored.last, end)))]
-    if stored.has_others:
-        about_seals.append((0, Finding("bucket", "it holds an object that is no seal")))
-    about_seals += _check_versions(chosen)
-    checked = chain.Checked()
+    checked = chain.Checked(deployment.bucket, verify_file.read_key(public_key(deployment).encode()))
     records = _Records(deployment, period, now)
-    seals = checked.seals(key, chain.read(deployment, _firsts(chosen)))
-    for day, sealed in verification.by_day(records.checked(seals)):
+    for day, sealed in verification.by_day(records.checked(checked.seals(*period.sealed))):
         records.check_day(day, sealed)
     records.end()
-    about_seals += [(number, Finding(f"seal {number}", what)) for number, what in checked.findings]
-    about_seals.sort(key=lambda numbered: numbered[0])
-    findings = [finding for _, finding in about_seals] + records.findings
-    return Verification(len(chosen), records.count, records.pending, findings, checked.stepped_over)
+    number = counted.get("number")
+    if not checked.is_followed and isinstance(number, int):
+        checked.miss(number + 1)
+    findings = checked.in_order + records.findings
+    return Verification(checked.objects, records.count, records.pending, findings, checked.stepped_over)
 
 
 def verify_settled(deployment: Deployment, period: Period, wait: Callable[[float], None]) -> Verification:
@@ -241,7 +181,7 @@ class _Records:
     """Each with the id of its record."""
     about_objects: list[Finding] = field(default_factory=list)
     partitions: set[str] = field(default_factory=set)
-    """Those of the table that were compared."""
+    """Those of the table that were compared; it holds few days."""
     month: verification.MonthCheck | None = None
 
     @property
@@ -264,14 +204,14 @@ class _Records:
         """Compare a day of the table and of the archive with its seals."""
         first, last = self.period.ids
         within = {key: leaf_and_seal for key, leaf_and_seal in sealed.items() if first <= key[1] < last}
-        is_archived = bool(self.bucket.stored(archive.day_key(day)))
-        if is_archived and len(within) == len(sealed):
+        is_archived = any(self.bucket.stored(archive.day_key(day)))
+        if is_archived and self.period.holds(day):
             self._follow_months(day)
             self.about_objects += verification.check_day(self.bucket, day, sealed, self.month)
         missing = dict(within)
         for token_day in sorted({token_day for token_day, _ in within}):
-            self.partitions.add(token_day)
             for item in self.deployment.audit.query("#token_day = :token_day", {"token_day": token_day}):
+                self.partitions.add(token_day)
                 if first <= str(item["id"]) < last:
                     self._compare(item, within, missing)
         self.count += len(missing) if is_archived else 0
@@ -338,15 +278,6 @@ def _unsealed(deployment: Deployment, item: Item) -> str:
     if is_signed:
         return "it is in no seal, but bears our MAC: it was written late, or with our key"
     return "it is forged: it is in no seal, and does not bear our MAC"
-
-
-def _check_versions(stored: Mapping[int, _StoredSeal]) -> Iterator[tuple[int, Finding]]:
-    """Yield what was done to seals after they were written, with their numbers."""
-    for number, seal in stored.items():
-        if seal.deleted:
-            yield number, Finding(f"seal {number}", "it was deleted (the version that is locked remains)")
-        elif seal.versions > 1:
-            yield number, Finding(f"seal {number}", "it was written again (the version that is locked remains)")
 
 
 def leaf_of(item: Item) -> str:

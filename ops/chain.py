@@ -1,18 +1,23 @@
-"""The chain of seals as the command reads it: by dates, each seal in the version that was written first."""
+"""The chain of seals as the command reads it: by dates, each seal in the version that was written first.
 
-from collections.abc import Iterable, Iterator, Mapping
+The list of the bucket's objects is read as the seals are: neither is in memory whole, in a bucket of millions.
+"""
+
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
-from itertools import batched, pairwise
-from typing import TYPE_CHECKING, Any, Final
+from itertools import batched
+from operator import itemgetter
+from typing import TYPE_CHECKING, Final
 
+from api_particulier.audit.bucket import AT_ONCE, Bucket, Stored
 from api_particulier.audit.canonical_json import canonical_json
 from api_particulier.audit.merkle import root
 from api_particulier.audit.seals import Seal, key_of, number_of
+from api_particulier.audit.verification import Finding
 from ops import verify_file
-from ops.deployment import Deployment
 from ops.verify_file import NotProvenError
 
 if TYPE_CHECKING:
@@ -39,80 +44,114 @@ class Link:
     """None when the object is no seal."""
 
 
-def first_versions(deployment: Deployment, since: datetime) -> dict[int, str]:
-    """Return the first version of each object written since an instant, by number, from the last object before."""
-    after = max(0, _last_before(deployment, since) - 1)
-    # S3 lists the latest version of an object first.
-    found = {number_of(version["Key"]): version["VersionId"] for version in _versions_after(deployment, after)}
-    found.pop(0, None)
-    return found
-
-
-def read(deployment: Deployment, versions: Mapping[int, str]) -> Iterator[Link]:
-    """Read these versions of objects, and yield the objects in order."""
-    bucket = deployment.outputs["SealsBucket"]
-
-    def read_version(number: int) -> Link:
-        version = deployment.s3.get_object(Bucket=bucket, Key=key_of(number), VersionId=versions[number])
-        content = version["Body"].read()
-        try:
-            seal = Seal.from_bytes(content)
-        except ValueError:
-            seal = None
-        return Link(number, sha256(content).hexdigest(), seal)
-
-    with ThreadPoolExecutor(16) as pool:
-        for numbers in batched(versions, 256, strict=False):
-            yield from pool.map(read_version, numbers)
-
-
-def _last_before(deployment: Deployment, moment: datetime) -> int:
+def last_before(bucket: Bucket, moment: datetime | None) -> int:
     """Return the number of the last object that was written before a moment, by halves; 0 when none was."""
     low, high = 0, 10**12
-    while low < high:
+    while moment is not None and low < high:
         middle = (low + high) // 2
-        following = next(_versions_after(deployment, middle), None)
-        if following is not None and number_of(following["Key"]) and following["LastModified"] < moment:
-            low = number_of(following["Key"])
+        following = next(bucket.stored("seals/", after=key_of(middle)), None)
+        if following is not None and number_of(following.key) and following.written < moment:
+            low = number_of(following.key)
         else:
             high = middle
     return low
 
 
-def _versions_after(deployment: Deployment, number: int) -> Iterator[Any]:
-    pages = deployment.s3.get_paginator("list_object_versions")
-    for page in pages.paginate(Bucket=deployment.outputs["SealsBucket"], Prefix="seals/", KeyMarker=key_of(number)):
-        yield from (version for version in page.get("Versions", []) if version["Key"] > key_of(number))
+def read(bucket: Bucket, objects: Iterable[Stored]) -> Iterator[Link]:
+    """Read the first version of each object, and yield them in order."""
+
+    def read_first(found: Stored) -> Link:
+        content = bucket.client.get_object(Bucket=bucket.name, Key=found.key, VersionId=found.first)["Body"].read()
+        try:
+            seal = Seal.from_bytes(content)
+        except ValueError:
+            seal = None
+        return Link(number_of(found.key), sha256(content).hexdigest(), seal)
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for some in batched(objects, 4 * AT_ONCE, strict=False):
+            yield from pool.map(read_first, some)
 
 
 @dataclass
 class Checked:
-    """The result of checking a part of the chain."""
+    """The result of checking the part of the chain that was written in a period, as it is read."""
 
-    findings: list[tuple[int, str]] = field(default_factory=list)
-    """What is wrong, by the number of the object."""
+    bucket: Bucket
+    key: "EllipticCurvePublicKey"
+    findings: list[tuple[int, Finding]] = field(default_factory=list)
+    """What is wrong, each with the number of its object."""
     stepped_over: list[int] = field(default_factory=list)
     """The objects that are no seals, and that the next seal names: the sealing function reported them."""
+    objects: int = 0
+    """The objects of the period."""
+    last: int = 0
+    """The number of the last object, which may be the first after the period."""
+    is_followed: bool = False
+    """Whether it is."""
 
-    def seals(self, key: "EllipticCurvePublicKey", links: Iterable[Link]) -> Iterator[Seal]:
-        """Yield the seals among objects in order, each once it is checked."""
+    def seals(self, since: datetime | None, until: datetime | None) -> Iterator[Seal]:
+        """Yield the seals of a period, in order, each once it is checked.
+
+        The last one before the period, to which the first is linked, and the first one after it are among them.
+        """
         previous: Seal | None = None
         foreign: dict[int, tuple[str, str]] = {}
-        for found in links:
-            what = _problem(key, found, previous)
+        for found in read(self.bucket, self._listed(since, until)):
+            what = _problem(self.key, found, previous)
             if found.seal is None or what in _FOREIGN:
                 foreign[found.number] = found.digest, what or ""
                 continue
             if what:
-                self.findings.append((found.number, what))
+                self._name(found.number, what)
             for number, (digest, why) in foreign.items():
                 if found.seal.skipped.get(number) == digest:
                     self.stepped_over.append(number)
                 else:
-                    self.findings.append((number, why))
+                    self._name(number, why)
             foreign, previous = {}, found.seal
             yield found.seal
-        self.findings += [(number, why) for number, (_, why) in foreign.items()]
+        for number, (_, why) in foreign.items():
+            self._name(number, why)
+
+    def _listed(self, since: datetime | None, until: datetime | None) -> Iterator[Stored]:
+        """Yield the objects; name those that were changed or are no seals, and the places without one."""
+        before = last_before(self.bucket, since)
+        self.last = max(0, before - 1)
+        for found in self.bucket.stored("seals/", after=key_of(self.last) if self.last else ""):
+            number = number_of(found.key)
+            if not number:
+                self._name(0, "it holds an object that is no seal")
+                continue
+            self.miss(number)
+            if found.deleted is not None:
+                self._name(number, "it was deleted (the version that is locked remains)")
+            elif found.versions > 1:
+                self._name(number, "it was written again (the version that is locked remains)")
+            self.last, self.is_followed = number, until is not None and found.written > until
+            self.objects += number != before and not self.is_followed
+            yield found
+            if self.is_followed:
+                return
+
+    def miss(self, number: int) -> None:
+        """Name the seals that are missing between the last object and a number: few by one, many together."""
+        if number - self.last > _FEW:
+            place = f"seals {self.last + 1} to {number - 1}"
+            self.findings.append((self.last + 1, Finding(place, "they are missing")))
+        else:
+            for lost in range(self.last + 1, number):
+                self._name(lost, "it is missing")
+
+    def _name(self, number: int, what: str) -> None:
+        finding = number, Finding(f"seal {number}" if number else "bucket", what)
+        if number or finding not in self.findings:
+            self.findings.append(finding)
+
+    @property
+    def in_order(self) -> list[Finding]:
+        """The findings, by number."""
+        return [finding for _, finding in sorted(self.findings, key=itemgetter(0))]
 
 
 def _problem(key: "EllipticCurvePublicKey", found: Link, previous: Seal | None) -> str | None:
@@ -134,13 +173,3 @@ def _problem(key: "EllipticCurvePublicKey", found: Link, previous: Seal | None) 
     if previous is not None and seal.at < previous.at:
         return "it is older than the seal before it"
     return None
-
-
-def gaps(numbers: Iterable[int]) -> Iterator[tuple[int, str, str]]:
-    """Yield what is named of the seals that are missing between numbers: few by one, many together."""
-    for before, number in pairwise(sorted(numbers)):
-        if number - before <= _FEW:
-            for lost in range(before + 1, number):
-                yield lost, f"seal {lost}", "it is missing"
-        else:
-            yield before + 1, f"seals {before + 1} to {number - 1}", "they are missing"

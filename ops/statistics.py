@@ -109,10 +109,9 @@ class StatisticsAudit:
         first = last - timedelta(statistics.PERIOD - 1)
         stored, counters = self._read_counters(first, last)
         since = datetime.combine(first, time(), PARIS).astimezone(UTC) - MAX_SEAL_DELAY
-        versions = chain.first_versions(self.deployment, since)
-        checked, so_far = chain.Checked(), Counter[str]()
+        checked, so_far = chain.Checked(self.deployment.bucket, self._key), Counter[str]()
         seals, sums, end = 0, None, (0, "")
-        for seal in checked.seals(self._key, chain.read(self.deployment, versions)):
+        for seal in checked.seals(since, None):
             seals += 1
             so_far.update(seal.counts)
             if sums is None:
@@ -132,10 +131,7 @@ class StatisticsAudit:
                 for counter in sorted({*within, *counters})
                 if counters.get(counter, 0) != within[counter]
             ],
-            findings=[
-                *(f"{place}: {what}" for _, place, what in chain.gaps(versions)),
-                *(f"seal {number}: {what}" for number, what in checked.findings),
-            ],
+            findings=[f"{finding.place}: {finding.what}" for finding in checked.in_order],
             stored=stored,
             end=end,
         )

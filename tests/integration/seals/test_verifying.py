@@ -1,6 +1,6 @@
 """A verification names every change of the audit and of its seals."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from uuid6 import UUID
 
+from api_particulier.audit.bucket import Bucket, Stored
 from api_particulier.audit.canonical_json import canonical_json
 from api_particulier.audit.merkle import root
 from api_particulier.audit.record import KEPT_IN_TABLE
@@ -57,17 +58,16 @@ def test_a_record_of_the_last_minute_is_pending(sealing: Sealing, records: Recor
 def test_a_seal_made_during_the_verification_is_not_missing(
     sealing: Sealing, records: Records, monkeypatch: pytest.MonkeyPatch, at: str
 ) -> None:
-    listed = audit._stored_seals  # noqa: SLF001 - the moment between two reads
+    stored = Bucket.stored
 
-    def kept(*on: Any) -> Any:
-        if at == "before the list":
+    def kept(bucket: Bucket, prefix: str, after: str = "") -> Iterator[Stored]:
+        if prefix == "seals/" and at == "before the list":
             sealing.make_sealed_calls(1)
-        found = listed(*on)
-        if at == "after it":
+        yield from stored(bucket, prefix, after)
+        if prefix == "seals/" and at == "after it":
             sealing.make_sealed_calls(1)
-        return found
 
-    monkeypatch.setattr(audit, "_stored_seals", kept)
+    monkeypatch.setattr(Bucket, "stored", kept)
     verified = audit.verify(sealing.deployment, EVER)
     assert (verified.entries, verified.findings) == (len(records) + 1, [])
 

@@ -113,7 +113,7 @@ def archive_day(bucket: Bucket, day: date) -> bool:
     """
     if bucket.find(day_key(day)) is not None:
         return False
-    until = _midnight(day) + timedelta(days=1) + RETENTION
+    until = midnight(day) + timedelta(days=1) + RETENTION
     with TemporaryDirectory() as folder:
         seals = _split(bucket, day, Path(folder))
         totals, objects = Totals(), {}
@@ -174,8 +174,12 @@ def _split(bucket: Bucket, day: date, folder: Path) -> list[int]:
 
 def seals_of_day(bucket: Bucket, day: date) -> Iterator[Seal]:
     """Yield the seals that may hold records of a day."""
-    first = bucket.first_seal_since(_midnight(day) - MAX_SEAL_DELAY)
-    return bucket.seals(first, _midnight(day) + timedelta(days=1) + STREAM_LIFETIME + MAX_SEAL_DELAY)
+    return bucket.seals(bucket.first_seal_since(midnight(day) - MAX_SEAL_DELAY), last_seal_of(day))
+
+
+def last_seal_of(day: date) -> datetime:
+    """Return the latest moment at which a record of a day is sealed."""
+    return midnight(day) + timedelta(days=1) + STREAM_LIFETIME + MAX_SEAL_DELAY
 
 
 def _with_records(bucket: Bucket, seals: Iterable[Seal]) -> Iterator[tuple[Seal, list[bytes]]]:
@@ -224,7 +228,7 @@ def archive_month(bucket: Bucket, month: str, first_day: date) -> bool:
     expected = {name: sum(_rows_expected(manifest, name) for manifest in manifests) for name in PSEUDONYMS}
     bits = max(0, sum(expected.values()) - 1).bit_length() - (_ROWS_OF_AN_OBJECT - 1).bit_length()
     bits = max(0, bits)
-    until = _midnight(days[-1]) + timedelta(days=1) + RETENTION
+    until = midnight(days[-1]) + timedelta(days=1) + RETENTION
     with TemporaryDirectory() as folder:
         written = _spread(bucket, zip(days, manifests, strict=True), bits, Path(folder))
         if written != sum(expected.values()):
@@ -402,11 +406,12 @@ def begin(bucket: Bucket, first: date) -> None:
     """Write that nothing was before the first month, so that no reader misses the months before it."""
     before = month_before(f"{first:%Y-%m}")
     if bucket.find(month_key(before)) is None:
-        until = _midnight(first) + RETENTION
+        until = midnight(first) + RETENTION
         write_month(bucket, before, 0, dict.fromkeys(PSEUDONYMS, 0), {}, until)
 
 
-def _midnight(day: date) -> datetime:
+def midnight(day: date) -> datetime:
+    """Return the beginning of a day (UTC)."""
     return datetime.combine(day, time(), UTC)
 
 

@@ -11,7 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
-from itertools import count
+from itertools import chain, count, groupby
+from operator import itemgetter
 from typing import Any, Final
 
 from botocore.exceptions import ClientError
@@ -24,6 +25,20 @@ AT_ONCE: Final = 16
 
 class NotProven(Exception):
     """Something in the bucket is missing, or is not what was written; the message names it."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An object with its versions."""
+
+    key: str
+    first: str
+    """The id of the version that was written first, which Object Lock keeps."""
+    written: datetime
+    """When it was written."""
+    versions: int
+    deleted: datetime | None
+    """When the last delete marker was put on it."""
 
 
 @dataclass(frozen=True)
@@ -72,17 +87,19 @@ class Bucket:
         listed = self.client.list_objects_v2(Bucket=self.name, Prefix=prefix, StartAfter=after, MaxKeys=1)
         return bool(listed.get("KeyCount"))
 
-    def stored(self, prefix: str) -> dict[str, tuple[int, datetime, datetime | None]]:
-        """Return how many versions each object has, when the first was written, and when the last one was deleted."""
-        found: dict[str, tuple[int, datetime, datetime | None]] = {}
-        deleted: dict[str, datetime] = {}
-        for page in self.client.get_paginator("list_object_versions").paginate(Bucket=self.name, Prefix=prefix):
-            for marker in page.get("DeleteMarkers", []):
-                deleted[marker["Key"]] = max(marker["LastModified"], deleted.get(marker["Key"], marker["LastModified"]))
-            for version in page.get("Versions", []):
-                count, written, _ = found.get(version["Key"], (0, version["LastModified"], None))
-                found[version["Key"]] = count + 1, min(written, version["LastModified"]), None
-        return {key: (count, written, deleted.get(key)) for key, (count, written, _) in found.items()}
+    def stored(self, prefix: str, after: str = "") -> Iterator[Stored]:
+        """Yield the objects of this prefix, and of a key after another, in order of key; deleted ones too."""
+        pages = self.client.get_paginator("list_object_versions").paginate(
+            Bucket=self.name, Prefix=prefix, KeyMarker=after
+        )
+        by_key = itemgetter("Key")
+        listed = (sorted([*page.get("Versions", []), *page.get("DeleteMarkers", [])], key=by_key) for page in pages)
+        for key, entries in groupby(chain.from_iterable(listed), key=by_key):
+            latest_first = list(entries)
+            versions = [entry for entry in latest_first if "Size" in entry]  # a delete marker has none
+            deleted = next((entry["LastModified"] for entry in latest_first if "Size" not in entry), None)
+            if versions:
+                yield Stored(key, versions[-1]["VersionId"], versions[-1]["LastModified"], len(versions), deleted)
 
     # ── Seals ────────────────────────────────────────────────────────────────────────────────────────────────────────
 

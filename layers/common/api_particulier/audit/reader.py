@@ -4,7 +4,6 @@ A day that is archived is read there; the table holds the days after it. A day t
 """
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from typing import Any
@@ -50,14 +49,6 @@ class AuditReader:
             self.check_in_table(day)
             return None
         return dict(json.loads(content))
-
-    def archived(self, day: date) -> Iterator[Item]:
-        """Yield every record of an archived day; raise ``NotProven`` when the archive does not hold it whole."""
-        manifest = archive.find_day(self.bucket, day)
-        if manifest is None:
-            msg = f"{archive.day_key(day)}: it is missing"
-            raise NotProven(msg)
-        yield from map(json.loads, archive.day_lines(self.bucket, day, manifest, manifest["objects"]))
 
     def check_in_table(self, day: date) -> None:
         """Raise ``NotProven`` when the table no longer has a day whole, and there were records then."""

@@ -7,7 +7,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
 from typing import Any, Final
 
@@ -44,7 +44,7 @@ def by_day(seals: Iterable[Seal]) -> Iterator[tuple[date, Sealed]]:
         for token_day, record_id, leaf in seal.entries:
             waiting[token_day.rpartition("#")[2]].setdefault((token_day, record_id), (leaf, seal.number))
         for day in sorted(waiting):
-            if _end(date.fromisoformat(day)) + archive.STREAM_LIFETIME + MAX_SEAL_DELAY < seal.at:
+            if archive.last_seal_of(date.fromisoformat(day)) < seal.at:
                 yield date.fromisoformat(day), waiting.pop(day)
     for day in sorted(waiting):
         yield date.fromisoformat(day), waiting[day]
@@ -60,11 +60,11 @@ def check_records(bucket: Bucket, seal: Seal) -> Iterator[Finding]:
 
 def check_versions(bucket: Bucket, prefix: str, lifetime: timedelta) -> Iterator[Finding]:
     """Check that the objects under a prefix were written once, and deleted by their lifetime alone."""
-    for key, (versions, written, deleted) in sorted(bucket.stored(prefix).items()):
-        if versions > 1:
-            yield Finding(key, "it was written again (the version that is locked remains)")
-        if deleted is not None and deleted - written < lifetime:
-            yield Finding(key, "it was deleted (the version that is locked remains)")
+    for found in bucket.stored(prefix):
+        if found.versions > 1:
+            yield Finding(found.key, "it was written again (the version that is locked remains)")
+        if found.deleted is not None and found.deleted - found.written < lifetime:
+            yield Finding(found.key, "it was deleted (the version that is locked remains)")
 
 
 # ── A day ────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -206,10 +206,6 @@ def _finding(error: NotProven) -> Finding:
     return Finding(place, what)
 
 
-def _end(day: date) -> datetime:
-    return datetime.combine(day, time(), UTC) + timedelta(days=1)
-
-
 # ── A night ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -234,7 +230,7 @@ def verify_night(bucket: Bucket, now: datetime) -> Night:
     sealed: Sealed = {}
     records, last = 0, None
     try:
-        for seal in bucket.seals(bucket.first_seal_since(_end(archived) - timedelta(days=1) - MAX_SEAL_DELAY), now):
+        for seal in bucket.seals(bucket.first_seal_since(archive.midnight(archived) - MAX_SEAL_DELAY), now):
             last = seal
             days = [token_day.rpartition("#")[2] for token_day, _, _ in seal.entries]
             if f"{yesterday}" in days:
@@ -245,6 +241,6 @@ def verify_night(bucket: Bucket, now: datetime) -> Night:
                     sealed.setdefault((token_day, record_id), (leaf, seal.number))
     except NotProven as error:
         return Night([*findings, _finding(error)], records, None)
-    if archived >= first and bucket.stored(archive.day_key(archived)):  # what is late rings an alarm of its own
+    if archived >= first and any(bucket.stored(archive.day_key(archived))):  # what is late rings an alarm of its own
         findings += check_day(bucket, archived, sealed)
     return Night(findings, records, last)
