@@ -3,6 +3,7 @@
 A seal is read in its first version, which Object Lock keeps. A later version of the same object is a finding.
 """
 
+from base64 import b64decode
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -15,14 +16,16 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from api_particulier.audit import access_log, archive, verification
 from api_particulier.audit.bucket import AT_ONCE, Bucket
+from api_particulier.audit.checkpoint import Tree, origin_of
 from api_particulier.audit.merkle import leaf
 from api_particulier.audit.record import KEPT_IN_TABLE, RETENTION
 from api_particulier.audit.sealing import COUNTED, RECORDS_KEPT
-from api_particulier.audit.seals import MAX_SEAL_DELAY, RecordKey, Seal, id_at, time_of
+from api_particulier.audit.seals import MAX_SEAL_DELAY, RecordKey, Seal, id_at, key_of, time_of
 from api_particulier.audit.verification import Finding, Sealed, named
 from api_particulier.dynamodb import Item
 from ops import chain, verify_file
 from ops.deployment import Deployment
+from ops.verify_file import NotProvenError
 
 _PAUSE: Final = 2.0
 """Seconds between two verifications of the records that have no seal yet."""
@@ -127,11 +130,11 @@ class Verification:
     """Objects of the bucket that are no seals, and that the next seal names: they were reported when it was made."""
 
 
-def verify(deployment: Deployment, period: Period) -> Verification:
+def verify(deployment: Deployment, period: Period, on_day: Callable[[date], None] | None = None) -> Verification:
     """Verify the chain of seals, and that the table and the archive hold the sealed records and no others.
 
     The memory is that of a few days. A day is compared with its archive, and a month's accesses with its days, when it
-    is whole in the period.
+    is whole in the period. ``on_day`` is called with each day that was compared.
     """
     now = datetime.now(UTC)  # before reading: a record written during the verification is younger than a minute
     # The head is read before the list: it moves after its seal is written, so a seal made between the two
@@ -141,6 +144,8 @@ def verify(deployment: Deployment, period: Period) -> Verification:
     records = _Records(deployment, period, now)
     for day, sealed in verification.by_day(records.checked(checked.seals(*period.sealed))):
         records.check_day(day, sealed)
+        if on_day is not None:
+            on_day(day)
     records.end()
     number = counted.get("number")
     if not checked.is_followed and isinstance(number, int):
@@ -149,13 +154,36 @@ def verify(deployment: Deployment, period: Period) -> Verification:
     return Verification(checked.objects, records.count, records.pending, findings, checked.stepped_over)
 
 
-def verify_settled(deployment: Deployment, period: Period, wait: Callable[[float], None]) -> Verification:
+def go_on_from(deployment: Deployment, note: str) -> Period:
+    """Return the period after a published checkpoint, since the first day that may have had no seal yet then.
+
+    Raise ``NotProvenError`` when the checkpoint is none of this chain's, or when the chain no longer has its seal.
+    """
+    head = verify_file.read_head(note)
+    key = verify_file.read_key(public_key(deployment).encode())
+    verify_file.check_signature(key, head.signature, head.text.encode(), "the checkpoint")
+    origin, _, root, *_ = head.text.splitlines()
+    if origin != origin_of(deployment.outputs["Environment"]):
+        raise NotProvenError(f"the checkpoint is of another chain, {origin}")
+    if b64decode(root).hex() != Tree.from_text(head.text).root:
+        raise NotProvenError("the checkpoint: its root is not its tree's")
+    stored = deployment.bucket.stored(key_of(head.number))
+    seal = next((found.seal for found in chain.read(deployment.bucket, stored)), None)
+    if seal is None or seal.hash != head.hash:
+        raise NotProvenError(f"seal {head.number}: it is not the one that the checkpoint fixes")
+    day = (seal.at - archive.STREAM_LIFETIME - MAX_SEAL_DELAY).astimezone(UTC).date() - timedelta(days=1)
+    return Period(archive.midnight(day))
+
+
+def verify_settled(
+    deployment: Deployment, period: Period, wait: Callable[[float], None], on_day: Callable[[date], None] | None = None
+) -> Verification:
     """Verify until no record is pending, calling ``wait`` with a number of seconds between two verifications.
 
     It ends: a record without a seal is a finding after a minute.
     """
     began = datetime.now(UTC)
-    verified = verify(deployment, period)
+    verified = verify(deployment, period, on_day)
     recent = Period(
         max(filter(None, (period.since, began - 2 * MAX_SEAL_DELAY))), min(filter(None, (period.until, began)))
     )

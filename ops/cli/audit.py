@@ -95,21 +95,32 @@ def _period(since: date | None, until: date | None) -> audit_service.Period:
 @audit.command(name="verify")
 @_FROM
 @_TO
+@click.option("--since", "note", type=_FILE, help="Go on from this published checkpoint, which must still hold.")
 @click.option("--no-wait", is_flag=True, help="Count records without a seal yet as pending; do not wait for it.")
 @_in_order
 @with_deployment
-def verify_audit(
-    deployment: Deployment, *, since: date | None, until: date | None, no_wait: bool, as_json: bool
+def verify_audit(  # noqa: PLR0913 - one parameter an option
+    deployment: Deployment, *, since: date | None, until: date | None, note: Path | None, no_wait: bool, as_json: bool
 ) -> None:
     """Verify the records against their seals, and name the first one that differs.
 
+    A period is verified in whole days (UTC); on a terminal, each day is named once it is compared. Interrupted, the
+    command goes on from a checkpoint of the last day that it named (--since), which fixes the seals before.
     Records of the last minute may have no seal yet: the command waits for it, a minute at most.
     """
-    period = _period(since, until)
+    if note and since:
+        raise click.UsageError("either --from or --since")
+    try:
+        period = audit_service.go_on_from(deployment, note.read_text()) if note else _period(since, until).in_whole_days
+    except verify_file.NotProvenError as error:
+        raise click.ClickException(f"{error}: nothing was verified") from None
+    if note:
+        period = replace(period, until=_period(None, until).in_whole_days.until)
+    on_day = _show_day if sys.stderr.isatty() else None
     if no_wait:
-        verified = audit_service.verify(deployment, period)
+        verified = audit_service.verify(deployment, period, on_day)
     else:
-        verified = audit_service.verify_settled(deployment, period, sleep)
+        verified = audit_service.verify_settled(deployment, period, sleep, on_day)
     if as_json:
         print_json({"ok": not verified.findings} | asdict(verified))
     else:
@@ -119,6 +130,10 @@ def verify_audit(
     if verified.findings:
         first = verified.findings[0]
         raise click.ClickException(f"the audit is not as it was sealed, first {first.place}: {first.what}")
+
+
+def _show_day(day: date) -> None:
+    click.echo(f"{day} is compared", err=True)
 
 
 @audit.command()

@@ -3,18 +3,25 @@
 import importlib
 from base64 import b64decode, b64encode
 from contextlib import nullcontext
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
+from pathlib import Path
 
 import pytest
 import time_machine
+from click.testing import CliRunner, Result
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
+from api_particulier.audit import archive
 from api_particulier.audit.merkle import root
 from ops import audit
+from ops.cli.main import main
+from ops.deployment import Deployment
 from tests.support.function import new_environment
+from tests.support.history import History, noon
 from tests.support.mailbox import install_mailbox
 from tests.support.sealing import BUCKET, Sealing
 
@@ -87,6 +94,55 @@ def test_the_last_checkpoint_is_mailed_to_the_data_protection_officer(
     (note,) = sealing.checkpoints()
     assert message.to == ("dpo@exemple.fr",)
     assert note in message.text
+
+
+def signed(sealing: Sealing, text: str, key: str = "SealKeyId") -> str:
+    signature = sealing.deployment.kms.sign(
+        KeyId=sealing.deployment.outputs[key], Message=text.encode(), SigningAlgorithm="ECDSA_SHA_256"
+    )["Signature"]
+    return f"{text}\nx x {b64encode(b'1234' + signature).decode()}\n"
+
+
+def test_a_verification_goes_on_from_a_checkpoint_that_still_holds(
+    sealing: Sealing, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(Deployment, "on_aws", lambda *_: sealing.deployment)
+    history, file = History(sealing), tmp_path / "note.txt"
+    for day in ("2026-11-01", "2026-11-02", "2026-11-20", "2026-11-21"):
+        history.seal([history.record(noon(day))], noon(day) + timedelta(seconds=30))
+    archive.run(history.bucket, noon("2026-11-23"))
+    publish(9)
+    (note,) = checkpoints(sealing)
+    later = history.seal([history.record(noon("2026-11-22"))], noon("2026-11-22") + timedelta(seconds=30))
+    archive.archive_day(history.bucket, date(2026, 11, 22))
+
+    def verify(text: str, *options: str) -> Result:
+        file.write_text(text)
+        with time_machine.travel(noon("2026-11-27"), tick=False):
+            return CliRunner().invoke(main, ["audit", "verify", "--no-wait", "--since", str(file), *options])
+
+    def why(text: str) -> str:
+        refused = verify(text)
+        assert refused.exit_code == 1
+        return refused.stderr.partition("Error: ")[2].partition(": nothing was verified")[0]
+
+    assert verify(note).stdout == "3 entries, 3 seals; 0 entries not sealed yet.\n"  # of five: two are long verified
+    assert verify(note, "--from", "2026-11-01").exit_code == 2
+    text = f"{note.partition('\n\n')[0]}\n"
+    assert why(note.replace("seal 4", "seal 3")) == "the checkpoint: the signature is wrong"
+    assert why(signed(sealing, text, "ExportKeyId")) == "the checkpoint: the signature is wrong"
+    other = signed(sealing, text.replace("-local/", "-production/"))
+    assert why(other) == "the checkpoint is of another chain, api-particulier-production/seals"
+    assert why(signed(sealing, text.replace("peak ", "peak 00", 1))) == "the checkpoint: its root is not its tree's"
+    assert why("x").startswith("the checkpoint is none")
+    history.replace(archive.day_key(date(2026, 11, 22)), b"x")
+    assert "archive/2026-11-22/manifest.json" in verify(note).stdout
+    sealing.replace_seal(5, replace(later, header={**later.header, "previous": "0" * 64}).to_bytes())
+    assert "seal 5: the signature is wrong" in verify(note).stdout
+    sealing.replace_seal(4, sealing.seals()[2].to_bytes())
+    assert why(note) == "seal 4: it is not the one that the checkpoint fixes"
+    sealing.replace_seal(4, None)
+    assert why(note) == "seal 4: it is not the one that the checkpoint fixes"
 
 
 @pytest.mark.parametrize("fails", [False, True])

@@ -85,7 +85,9 @@ def publish(now: datetime) -> str | None:
     if tree == before:
         return None
     key = f"{PREFIX}{now.astimezone(UTC):%Y-%m-%dT%H}.txt"
-    chain.put(key, _signed(tree.text(_origin())).encode(), ContentType="text/plain; charset=utf-8")
+    chain.put(
+        key, _signed(tree.text(origin_of(settings().environment))).encode(), ContentType="text/plain; charset=utf-8"
+    )
     return key
 
 
@@ -115,14 +117,15 @@ def text_of(note: str) -> str:
     return f"{note.partition('\n\n')[0]}\n"
 
 
-def _origin() -> str:
-    return f"api-particulier-{settings().environment}/seals"
+def origin_of(environment: str) -> str:
+    """Return the name of the chain of an environment, which its notes begin with."""
+    return f"api-particulier-{environment}/seals"
 
 
 def _signed(text: str) -> str:
     """Return a note: the text, an empty line, and our line of signature."""
     signature = kms().sign(**chain.signed(sha256(text.encode()).hexdigest()))["Signature"]
-    return f"{text}\n— {_origin()} {b64encode(_key_id() + signature).decode()}\n"
+    return f"{text}\n— {origin_of(settings().environment)} {b64encode(_key_id() + signature).decode()}\n"
 
 
 def _is_ours(text: str, line: str) -> bool:
@@ -131,7 +134,7 @@ def _is_ours(text: str, line: str) -> bool:
         verified = kms().verify(**chain.signed(sha256(text.encode()).hexdigest()), Signature=signature)
     except (kms().exceptions.KMSInvalidSignatureException, LookupError, ValueError):
         return False
-    return bool(verified["SignatureValid"]) and text.startswith(f"{_origin()}\n")
+    return bool(verified["SignatureValid"]) and text.startswith(f"{origin_of(settings().environment)}\n")
 
 
 def _key_id() -> bytes:
