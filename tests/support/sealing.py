@@ -91,9 +91,9 @@ class Sealing:
         keys = [item["Key"] for item in found if item["Key"].endswith(".txt")]
         return [self.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read().decode() for key in keys]
 
-    def sign_note(self, text: str) -> str:
+    def sign_note(self, text: str, key: str = "SealKeyId") -> str:
         """Return the note of a text, signed with the key of the seals: what a forger with the key would have."""
-        key_id = self.deployment.outputs["SealKeyId"]
+        key_id = self.deployment.outputs[key]
         kms = self.deployment.kms
         signature = kms.sign(KeyId=key_id, Message=text.encode(), SigningAlgorithm="ECDSA_SHA_256")["Signature"]
         return f"{text}\n\N{EM DASH} x {b64encode(b'1234' + signature).decode()}\n"

@@ -96,13 +96,6 @@ def test_the_last_checkpoint_is_mailed_to_the_data_protection_officer(
     assert note in message.text
 
 
-def signed(sealing: Sealing, text: str, key: str = "SealKeyId") -> str:
-    signature = sealing.deployment.kms.sign(
-        KeyId=sealing.deployment.outputs[key], Message=text.encode(), SigningAlgorithm="ECDSA_SHA_256"
-    )["Signature"]
-    return f"{text}\nx x {b64encode(b'1234' + signature).decode()}\n"
-
-
 def test_a_verification_goes_on_from_a_checkpoint_that_still_holds(
     sealing: Sealing, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -111,8 +104,8 @@ def test_a_verification_goes_on_from_a_checkpoint_that_still_holds(
     for day in ("2026-11-01", "2026-11-02", "2026-11-20", "2026-11-21"):
         history.seal([history.record(noon(day))], noon(day) + timedelta(seconds=30))
     archive.run(history.bucket, noon("2026-11-23"))
-    publish(9)
-    (note,) = checkpoints(sealing)
+    sealing.publish(hour(9))
+    (note,) = sealing.checkpoints()
     later = history.seal([history.record(noon("2026-11-22"))], noon("2026-11-22") + timedelta(seconds=30))
     archive.archive_day(history.bucket, date(2026, 11, 22))
 
@@ -130,10 +123,10 @@ def test_a_verification_goes_on_from_a_checkpoint_that_still_holds(
     assert verify(note, "--from", "2026-11-01").exit_code == 2
     text = f"{note.partition('\n\n')[0]}\n"
     assert why(note.replace("seal 4", "seal 3")) == "the checkpoint: the signature is wrong"
-    assert why(signed(sealing, text, "ExportKeyId")) == "the checkpoint: the signature is wrong"
-    other = signed(sealing, text.replace("-local/", "-production/"))
+    assert why(sealing.sign_note(text, "ExportKeyId")) == "the checkpoint: the signature is wrong"
+    other = sealing.sign_note(text.replace("-local/", "-production/"))
     assert why(other) == "the checkpoint is of another chain, api-particulier-production/seals"
-    assert why(signed(sealing, text.replace("peak ", "peak 00", 1))) == "the checkpoint: its root is not its tree's"
+    assert why(sealing.sign_note(text.replace("peak ", "peak 00", 1))) == "the checkpoint: its root is not its tree's"
     assert why("x").startswith("the checkpoint is none")
     history.replace(archive.day_key(date(2026, 11, 22)), b"x")
     assert "archive/2026-11-22/manifest.json" in verify(note).stdout
