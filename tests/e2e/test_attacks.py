@@ -189,7 +189,7 @@ def _put_in_the_place_of_the_next_seal(stack: Stack, content: bytes) -> int:
     """Write an object where the next seal goes; return its number."""
     s3, bucket = stack.deployment.s3, stack.deployment.outputs["SealsBucket"]
     while True:  # a seal may be made at the same time
-        number = max(chain.first_versions(stack.deployment, datetime.now(UTC) - timedelta(hours=1))) + 1
+        number = chain.last_before(stack.deployment.bucket, datetime.now(UTC) + timedelta(hours=1)) + 1
         try:
             s3.put_object(Bucket=bucket, Key=key_of(number), Body=content, IfNoneMatch="*", ChecksumAlgorithm="SHA256")
         except ClientError as error:
