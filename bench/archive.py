@@ -39,7 +39,7 @@ from api_particulier.audit.canonical_json import canonical_json
 from api_particulier.audit.mac import Marks
 from api_particulier.audit.merkle import root
 from api_particulier.audit.reader import AuditReader
-from api_particulier.audit.seals import GENESIS_HASH, Seal, id_at, key_of
+from api_particulier.audit.seals import GENESIS_HASH, Seal, counts_of, id_at, key_of
 from api_particulier.dynamodb import Table
 from ops import audit
 from ops.audit import Period
@@ -236,7 +236,7 @@ def _seal(played: _Played, records: list[dict[str, Any]], number: int, previous:
         "root": root([entry[2] for entry in entries]),
         "entries": sha256(canonical_json(entries)).hexdigest(),
         "records": sha256(content).hexdigest(),
-        "counts": archive.count(lines),
+        "counts": counts_of(records),
     }
     signature = played.kms.sign(Message=canonical_json(header))["Signature"]
     seal = Seal(header, b64encode(signature).decode(), entries)

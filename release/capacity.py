@@ -111,7 +111,8 @@ _REST: Final = """
   seals a second: one chain takes no more, and breaks first after the quotas above. What comes then, on paper: a chain
   for each shard, whose heads a signed root names every second; the counters are the sum of the chains.
 - Played on a clock of its own (`python -m tests.load.sealing_rate`, 2026-11-27): 2,000 records a second for three
-  minutes, four deliverers, 512 MB, AWS at 15 and 60 ms: 360,000 counted in 180 seals; the longest wait is 7 s.
+  minutes, four deliverers, a window of 30 s, 512 MB, AWS at 15 and 60 ms: 360,000 counted in 180 seals; the longest
+  wait is 7 s.
 - The authoriser: a call of v3 invokes it too, for some 10 ms, so 1 % more calls at once; on v1 and v2 the gateway
   remembers its answer for a minute ([0045](decisions/0045-secrets-drawn-when-shown.md)).
 - The providers: ask them about their own limits first.

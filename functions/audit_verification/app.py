@@ -4,10 +4,10 @@ from base64 import b64decode, encodebytes
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from api_particulier.audit import checkpoint, verification
+from api_particulier.audit import chain, checkpoint, verification
 from api_particulier.audit.bucket import Bucket
 from api_particulier.audit.seals import Seal
-from api_particulier.aws import kms, s3
+from api_particulier.aws import s3
 from api_particulier.habilitations import email
 from api_particulier.observability import LogEvent, count_verified, log, report_tampering
 from api_particulier.providers import timestamp_authority
@@ -91,13 +91,6 @@ est celui de l'autorité d'horodatage.
 def _is_signed(seal: Seal) -> bool:
     """Check the signature of a seal, which covers those before it: each holds the hash of the one before."""
     try:
-        verified = kms().verify(
-            KeyId=settings().seal_key_id,
-            Message=bytes.fromhex(seal.hash),
-            MessageType="DIGEST",
-            Signature=b64decode(seal.signature),
-            SigningAlgorithm="ECDSA_SHA_256",
-        )
-    except (kms().exceptions.KMSInvalidSignatureException, ValueError):
+        return chain.is_signed(seal.hash, b64decode(seal.signature))
+    except ValueError:
         return False
-    return bool(verified["SignatureValid"])

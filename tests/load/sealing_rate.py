@@ -140,7 +140,7 @@ def _played(timeline: Timeline) -> Iterator[AuditCloud]:
     cloud.on_call = on_call
     environ.update(SEAL_KEY_ID="key", SEALS_BUCKET="seals", ENTRY_KEY_ID="key", AWS_DEFAULT_REGION="eu-west-3")
     with ExitStack() as patches:
-        for module, names in ((chain, ("s3", "kms")), (sealing, ("kms", "dynamodb")), (aws, ("kms",))):
+        for module, names in ((chain, ("s3", "kms")), (sealing, ("dynamodb",)), (aws, ("kms",))):
             for name in names:
                 patches.enter_context(patch.object(module, name, lambda: cloud))
         patches.enter_context(patch.object(chain, "_memory", memory))

@@ -11,12 +11,12 @@ from typing import Any
 import time_machine
 from uuid6 import UUID
 
-from api_particulier.audit import archive, pseudonyms
+from api_particulier.audit import pseudonyms
 from api_particulier.audit.bucket import Bucket, compress, records_key
 from api_particulier.audit.canonical_json import canonical_json
 from api_particulier.audit.merkle import leaf, root
 from api_particulier.audit.record import DATASET, AuditRecord
-from api_particulier.audit.seals import GENESIS_HASH, Seal, key_of
+from api_particulier.audit.seals import GENESIS_HASH, Seal, counts_of, key_of
 from tests.support.sealing import Sealing
 
 
@@ -71,7 +71,7 @@ class History:
             "root": root([entry[2] for entry in entries]),
             "entries": sha256(canonical_json(entries)).hexdigest(),
             "records": digest,
-            "counts": archive.count(lines),
+            "counts": counts_of(records),
         } | dict(header or {})
         deployment = self.sealing.deployment
         signature = deployment.kms.sign(

@@ -81,7 +81,7 @@ class Consumers:
 def played(monkeypatch: pytest.MonkeyPatch, seed: int) -> Iterator[tuple[AuditCloud, Consumers]]:
     cloud = AuditCloud()
     consumers = Consumers(cloud, random.Random(seed))  # noqa: S311 - a test's
-    for module, names in ((chain, ("s3", "kms")), (sealing, ("kms", "dynamodb")), (aws, ("kms",))):
+    for module, names in ((chain, ("s3", "kms")), (sealing, ("dynamodb",)), (aws, ("kms",))):
         for name in names:
             monkeypatch.setattr(module, name, lambda: cloud)
     monkeypatch.setattr(chain, "_memory", consumers.memory)

@@ -23,8 +23,7 @@ from typing import Any, Final
 from api_particulier.audit.bucket import AT_ONCE, Bucket, NotProven, compress, lines_of
 from api_particulier.audit.canonical_json import canonical_json
 from api_particulier.audit.record import DATASET, RETENTION
-from api_particulier.audit.seals import MAX_SEAL_DELAY, Seal
-from api_particulier.paris_time import day_of
+from api_particulier.audit.seals import MAX_SEAL_DELAY, Seal, counts_of
 
 FORMAT: Final = "api-particulier/archive/1"
 PSEUDONYMS: Final = ("citizen",)
@@ -77,7 +76,7 @@ class Totals:
     def add(self, record: Record) -> None:
         is_dataset = record.get("kind") == DATASET
         self.records += 1
-        self.counts.update([counter_of(record)] if is_dataset else [])
+        self.counts.update(counts_of([record]))
         for name in PSEUDONYMS:
             self.rows[name] += name in record
             self.unnamed[name] += is_dataset and name not in record
@@ -93,17 +92,6 @@ class Totals:
             used["releasing"] += 1
             known = used["released"].get(record["route"], [])
             used["released"][record["route"]] = sorted({*known, *released})
-
-
-def counter_of(record: Record) -> str:
-    """Return the counter of a dataset's record, as a seal's header names it."""
-    return f"{day_of(datetime.fromisoformat(record['at']))}#{record['dataset']}#{record['status']}"
-
-
-def count(lines: Iterable[bytes]) -> dict[str, int]:
-    """Return the counts that the seal of these records has."""
-    records = [json.loads(line) for line in lines]
-    return dict(Counter(counter_of(record) for record in records if record.get("kind") == DATASET))
 
 
 def archive_day(bucket: Bucket, day: date) -> bool:
@@ -158,7 +146,7 @@ def _split(bucket: Bucket, day: date, folder: Path) -> list[int]:
         if any(token_day.endswith(suffix) for token_day, _, _ in seal.entries)
     )
     for seal, lines in _with_records(bucket, concerned):
-        if count(lines) != seal.header["counts"]:
+        if counts_of(map(json.loads, lines)) != seal.header["counts"]:
             msg = f"seal {seal.number}: its counts are not those of its records"
             raise NotProven(msg)
         numbers.append(seal.number)

@@ -66,21 +66,25 @@ class Bucket:
 
     def put_once(self, key: str, content: bytes, locked_until: datetime) -> bytes:
         """Write an object that nothing changes until a moment; return what it holds, if it was there already."""
+        is_new = self.put(key, content, ObjectLockMode=self.lock_mode, ObjectLockRetainUntilDate=locked_until)
+        return content if is_new else self.get(key)
+
+    def put(self, key: str, content: bytes, **more: Any) -> bool:
+        """Write an object, locked as the bucket says by default; return False when there is one of this key."""
         try:
             self.client.put_object(
                 Bucket=self.name,
                 Key=key,
                 Body=content,
                 ChecksumAlgorithm="SHA256",  # Object Lock requires a checksum
-                ObjectLockMode=self.lock_mode,
-                ObjectLockRetainUntilDate=locked_until,
                 IfNoneMatch="*",
+                **more,
             )
         except ClientError as error:
             if error.response["Error"]["Code"] not in {"PreconditionFailed", "ConditionalRequestConflict"}:
                 raise
-            return self.get(key)
-        return content
+            return False
+        return True
 
     def holds(self, prefix: str, after: str = "") -> bool:
         """Return whether any object has this prefix, and a key after another."""

@@ -12,8 +12,7 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
-from botocore.exceptions import ClientError
-
+from api_particulier.audit.bucket import Bucket
 from api_particulier.audit.canonical_json import canonical_json
 from api_particulier.audit.seals import FORMATS, RecordKey, Seal, key_of, number_of
 from api_particulier.aws import kms, s3
@@ -109,7 +108,7 @@ def search(start: Seal | None) -> Place:
 
 def write(seal: Seal) -> bool:
     """Write a seal; return False when its number is taken."""
-    written = put(key_of(seal.number), seal.to_bytes(), ContentType="application/json")
+    written = bucket().put(key_of(seal.number), seal.to_bytes(), ContentType="application/json")
     if written:
         _memory().keep(seal)
     return written
@@ -146,22 +145,9 @@ def sealed_among(ids: set[str], last: Seal | None, since: datetime) -> set[Recor
 # ── The bucket ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def put(key: str, content: bytes, **more: Any) -> bool:
-    """Write an object; return False when there is one of this key."""
-    try:
-        s3().put_object(
-            Bucket=settings().seals_bucket,
-            Key=key,
-            Body=content,
-            ChecksumAlgorithm="SHA256",  # Object Lock requires a checksum
-            IfNoneMatch="*",
-            **more,
-        )
-    except ClientError as error:
-        if error.response["Error"]["Code"] not in {"PreconditionFailed", "ConditionalRequestConflict"}:
-            raise
-        return False
-    return True
+def bucket() -> Bucket:
+    """Return the bucket of the seals."""
+    return Bucket(s3(), settings().seals_bucket)
 
 
 def _greatest(low: int, bound: int) -> int:
@@ -224,16 +210,24 @@ def _verified(number: int, content: bytes) -> Seal | None:
     except ValueError:
         return None
     is_whole = (seal.header.get("number"), seal.header.get("entries")) == (number, listed)
-    if not is_whole or seal.header.get("format") not in FORMATS or len(signature) not in _SIGNATURE:
-        return None
+    is_ours = is_whole and seal.header.get("format") in FORMATS and is_signed(seal.hash, signature)
+    return seal if is_ours else None
+
+
+def sign(digest: str) -> bytes:
+    """Have KMS sign a header, or a note, by its hash: it may be longer than KMS takes."""
+    return kms().sign(**_signing(digest))["Signature"]
+
+
+def is_signed(digest: str, signature: bytes) -> bool:
+    """Check that a signature of a hash is ours."""
     try:
-        return seal if kms().verify(**signed(seal.hash), Signature=signature)["SignatureValid"] else None
+        return len(signature) in _SIGNATURE and kms().verify(**_signing(digest), Signature=signature)["SignatureValid"]
     except kms().exceptions.KMSInvalidSignatureException:
-        return None
+        return False
 
 
-def signed(digest: str) -> dict[str, Any]:
-    """Return what KMS signs and verifies of a header: its hash, since a header may be longer than KMS takes."""
+def _signing(digest: str) -> dict[str, Any]:
     return {
         "KeyId": settings().seal_key_id,
         "Message": bytes.fromhex(digest),

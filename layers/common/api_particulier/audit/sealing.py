@@ -25,7 +25,7 @@ from api_particulier.audit import chain, mac
 from api_particulier.audit.bucket import compress, records_key
 from api_particulier.audit.canonical_json import canonical_json
 from api_particulier.audit.merkle import leaf, root
-from api_particulier.audit.record import DATASET, HEARTBEAT
+from api_particulier.audit.record import HEARTBEAT
 from api_particulier.audit.seals import (
     COUNTERS,
     FORMAT,
@@ -33,12 +33,12 @@ from api_particulier.audit.seals import (
     MAX_SEAL_DELAY,
     RecordKey,
     Seal,
+    counts_of,
     time_of,
 )
-from api_particulier.aws import dynamodb, kms
+from api_particulier.aws import dynamodb
 from api_particulier.dynamodb import Item, Table, TransactionCancelled, deserialize, write_together
 from api_particulier.observability import LogEvent, count_counted, count_seal, log, report_tampering
-from api_particulier.paris_time import day_of
 from api_particulier.settings import settings
 
 COUNTED: Final = {"pk": "seal", "sk": "counted"}
@@ -74,12 +74,6 @@ class _Record:
     def from_item(cls, item: Item, received: datetime) -> Self:
         """Read an item of the audit table; raise ``ValueError`` or ``LookupError`` when it is no record."""
         return cls((str(item["token_day"]), str(item["id"])), item, datetime.fromisoformat(item["at"]), received)
-
-    @property
-    def count(self) -> str | None:
-        """Its counter, ``<day in Paris>#<dataset>#<status>``; None for what is no call of a dataset."""
-        is_counted = self.item.get("kind") == DATASET
-        return f"{day_of(self.at)}#{self.item['dataset']}#{self.item['status']}" if is_counted else None
 
     @property
     def is_on_time(self) -> bool:
@@ -158,7 +152,7 @@ def _countable(records: Sequence[_Record]) -> Sequence[_Record]:
     """Return the first records, as many as one transaction can count."""
     counters = set[str]()
     for number, record in enumerate(records):
-        counters |= {record.count} if record.count else set()
+        counters |= set(counts_of([record.item]))
         if len(counters) > _MOST_COUNTS:
             return records[:number]
     return records
@@ -168,7 +162,7 @@ def _store(records: Sequence[_Record]) -> str:
     """Write the object of these records, one a line; return the hash that names it."""
     content = compress([canonical_json(record.item) for record in records])
     digest = sha256(content).hexdigest()
-    chain.put(
+    chain.bucket().put(
         records_key(digest),
         content,
         ContentType="application/gzip",
@@ -192,11 +186,11 @@ def _make(place: chain.Place, records: Sequence[_Record], stored: str) -> Seal:
         "root": root([leaf for _, _, leaf in entries]),
         "entries": sha256(canonical_json(entries)).hexdigest(),
         "records": stored,
-        "counts": dict(Counter(record.count for record in records if record.count)),
+        "counts": counts_of(record.item for record in records),
     }
     if place.skipped:
         header["skipped"] = list(place.skipped)
-    signature = kms().sign(**chain.signed(sha256(canonical_json(header)).hexdigest()))["Signature"]
+    signature = chain.sign(sha256(canonical_json(header)).hexdigest())
     return Seal(header, b64encode(signature).decode(), entries)
 
 

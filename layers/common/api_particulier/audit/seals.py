@@ -5,7 +5,8 @@ stands among the others, in ``chain`` (docs/decisions/0038-one-consumer.md).
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -14,6 +15,8 @@ from typing import Any, Final, Self
 from uuid6 import UUID
 
 from api_particulier.audit.canonical_json import canonical_json
+from api_particulier.audit.record import DATASET
+from api_particulier.paris_time import day_of
 
 FORMAT: Final = "api-particulier/seal/2"
 FORMATS: Final = frozenset({FORMAT, "api-particulier/seal/1"})
@@ -82,6 +85,13 @@ class Seal:
             msg = "this is no seal"
             raise ValueError(msg) from None
         return seal
+
+
+def counts_of(records: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """Return the calls of datasets among records, by ``<day in Paris>#<dataset>#<status>``."""
+    calls = (record for record in records if record.get("kind") == DATASET)
+    named = (f"{day_of(datetime.fromisoformat(call['at']))}#{call['dataset']}#{call['status']}" for call in calls)
+    return dict(Counter(named))
 
 
 def key_of(number: int) -> str:
