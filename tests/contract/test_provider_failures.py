@@ -176,7 +176,7 @@ def test_a_failing_provider_has_its_error_code_and_reveals_no_cause(
     assert record["provider_ms"] >= 0
 
     captured = capfd.readouterr()
-    assert f'"outcome": "{failure.code}"' in captured.out
+    assert f'"outcome":"{failure.code}"' in captured.out
     output = " ".join([response.text, str(response.headers), captured.out, captured.err, str(record)])
     sent = (*provider.query.values(), key)
     cause = (HIDDEN, "127.0.0.1", "Traceback", "urllib3", "requests.", "HTTPConnection", "SSL", "codec", "lxml")

@@ -71,8 +71,8 @@ def calls_to_the_caf(stack: Stack) -> int:
         .get_paginator("filter_log_events")
         .paginate(logGroupName=stack.deployment.outputs["FunctionsLogGroup"])
     )
-    lines = [event["message"] for page in pages for event in page["events"] if '"provider": "caf"' in event["message"]]
-    return sum('"event": "provider_failed"' in line or '"event": "provider_answered"' in line for line in lines)
+    lines = [event["message"] for page in pages for event in page["events"] if '"provider":"caf"' in event["message"]]
+    return sum('"event":"provider_failed"' in line or '"event":"provider_answered"' in line for line in lines)
 
 
 def status(stack: Stack) -> dict[str, Any]:

@@ -411,7 +411,7 @@ def test_an_address_is_never_logged(
         monkeypatch.setenv("BAN_URL", url)
         call_api("adresse_fiscale/v2", key=key)
     written = "".join(capfd.readouterr())
-    assert '"provider": "ban"' in written
+    assert '"provider":"ban"' in written
     for secret in ("Frênes", "Fr%C3%AAnes", "BOURG-EXEMPLE", "01234", "46.2052", "/search"):
         assert secret not in written
 

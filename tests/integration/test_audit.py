@@ -248,7 +248,7 @@ def test_no_data_is_released_when_the_table_refuses_the_record(
     assert_unavailable(answer)
     assert cloud.audit_records() == []
     logged = capfd.readouterr()
-    assert f'"exception": "{type(error).__name__}"' in logged.out
+    assert f'"exception":"{type(error).__name__}"' in logged.out
     assert "TILLEUL" not in logged.out + logged.err
     assert "2690000000001" not in logged.out + logged.err
 

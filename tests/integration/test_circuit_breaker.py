@@ -134,7 +134,7 @@ def test_an_opened_circuit_breaker_raises_one_alert(
     for _ in range(3):
         call_from_another_environment(key)
     written = capfd.readouterr().out
-    assert written.count('"event": "circuit_opened"') == 1
+    assert written.count('"event":"circuit_opened"') == 1
     assert written.count('"alert":"circuit_opened"') == 1
 
 
@@ -166,7 +166,7 @@ def test_one_call_probes_while_others_are_refused_and_its_success_closes_the_cir
     assert known(cloud) == {}
     assert verdict(cloud) == "up"
     assert [call_from_another_environment(key).status for _ in range(3)] == [200] * 3
-    assert capfd.readouterr().out.count('"event": "circuit_closed"') == 1
+    assert capfd.readouterr().out.count('"event":"circuit_closed"') == 1
 
 
 @pytest.mark.usefixtures("slow")
@@ -499,13 +499,13 @@ def test_without_the_table_calls_go_on_and_the_table_is_read_once_a_second(
 ) -> None:
     cloud.stats.delete()
     assert [call(key).status for _ in range(5)] == [200] * 5
-    assert capfd.readouterr().out.count('"event": "circuit_unknown"') == 1
+    assert capfd.readouterr().out.count('"event":"circuit_unknown"') == 1
     dgfip.status = 503
     assert [call(key).status for _ in range(9)] == [503] * 9
     assert len(dgfip.requests) == 6 + 9
     clock.now += 1
     call(key)
-    assert '"exception": "ResourceNotFoundException"' in capfd.readouterr().out
+    assert '"exception":"ResourceNotFoundException"' in capfd.readouterr().out
 
 
 def test_failures_are_not_written_while_the_table_cannot_be_read(

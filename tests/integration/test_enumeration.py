@@ -361,7 +361,7 @@ def test_a_walk_is_refused_even_when_the_queue_cannot_be_reached(
 ) -> None:
     monkeypatch.setenv("SUSPICIONS_QUEUE", "http://127.0.0.1:9/nowhere")
     assert walk(of_tax, everything(cloud), islice(WALKS["up"], MORE + 5))[-1] == 429
-    assert '"event": "enumeration_unknown"' in capfd.readouterr().out
+    assert '"event":"enumeration_unknown"' in capfd.readouterr().out
 
 
 def test_neighbours_that_cannot_be_counted_are_refused_before_the_provider_is_called(
@@ -568,7 +568,7 @@ def test_a_message_that_no_function_sent_suspends_no_token_and_raises_the_alarm(
     forged["Records"][0]["body"] = json.dumps({name: value for name, value in body.items() if value is not None})
     suspend(forged, None)
     assert state(cloud) == "active"
-    assert "mac" not in body or body["mac"] is None or '"event": "suspicion_forged"' in capfd.readouterr().out
+    assert "mac" not in body or body["mac"] is None or '"event":"suspicion_forged"' in capfd.readouterr().out
 
 
 def test_the_contacts_of_a_watched_key_have_one_message_a_day(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -234,7 +234,7 @@ def test_a_key_without_recipient_is_logged(
     put(cloud, habilitation=habilitation)
     run(morning(7))
     assert town.mailbox.mails == []
-    assert '"event": "notice_not_sent", "outcome": "no recipient"' in capsys.readouterr().out
+    assert '"event":"notice_not_sent","outcome":"no recipient"' in capsys.readouterr().out
     store, habilitations = KeyStore.from_environment(), HabilitationRepository.from_environment()
     (key,) = expiry_reminders.expiring_keys(store, habilitations, morning(7))
     assert (key.days, key.due_thresholds, key.recipients) == (7, [90, 60, 30, 15, 7], ())

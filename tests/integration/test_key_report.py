@@ -34,7 +34,7 @@ def test_a_reported_key_stops_working_at_once(town: Town, capfd: pytest.CaptureF
     assert town.introspect(key).status == 401
     assert history(town)[-1] == "compromised"
     logged = capfd.readouterr().out
-    assert '"event": "key_compromised"' in logged
+    assert '"event":"key_compromised"' in logged
     assert key not in logged
 
 

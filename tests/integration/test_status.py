@@ -107,7 +107,7 @@ def test_an_unknown_identity_is_logged_and_the_provider_is_up(
     probe()
     assert status_now()["fournisseurs"]["dgfip"]["etat"] == "disponible"
     written = capfd.readouterr().out
-    assert '"event": "probe_unknown"' in written
+    assert '"event":"probe_unknown"' in written
     assert not [value for value in IDENTITIES.values() if value in written]
 
 

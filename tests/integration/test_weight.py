@@ -68,7 +68,7 @@ def test_a_call_whose_provider_fails_logs_less_than_a_kilobyte(
 def test_a_tax_address_logs_both_of_its_providers(key: str, capfd: pytest.CaptureFixture[str]) -> None:
     assert call_api("adresse_fiscale/v2", key=key).status == 200
     logged = capfd.readouterr().out
-    assert [logged.count(f'"provider": "{name}"') for name in ("dgfip", "ban")] == [1, 1]
+    assert [logged.count(f'"provider":"{name}"') for name in ("dgfip", "ban")] == [1, 1]
 
 
 def bytes_of(value: object) -> int:

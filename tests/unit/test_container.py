@@ -253,7 +253,7 @@ def test_a_function_runs_in_this_python_without_an_engine(monkeypatch: pytest.Mo
     monkeypatch.setattr(os, "environ", os.environ.copy())
     ran = run("invoke", "Ping", "--here", "--event", str(ROOT / "events/ping/ping.json"))
     assert json.loads(ran.stdout)["body"] == '"pong"'
-    assert '"event": "answered"' in ran.stderr
+    assert '"event":"answered"' in ran.stderr
 
 
 # ── The image ────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -138,6 +138,10 @@ _EXPECTED: Final = frozenset(
 """The events of level INFO; the others are errors."""
 
 
+_compact: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+"""Without spaces: a line is billed by its bytes."""
+
+
 class _CatalogueFormatter(BasePowertoolsFormatter):
     """Writes the catalogue's fields of a line, and nothing else that its record holds."""
 
@@ -151,9 +155,7 @@ class _CatalogueFormatter(BasePowertoolsFormatter):
         # RFC 3339 with its Z, without which Lambda takes every line for INFO.
         moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         timestamp = f"{moment.removesuffix('+00:00')}Z"
-        return json.dumps(
-            {"timestamp": timestamp, "level": record.levelname, "service": SERVICE, **line}, ensure_ascii=False
-        )
+        return _compact({"timestamp": timestamp, "level": record.levelname, "service": SERVICE, **line})
 
     @override
     def append_keys(self, **additional_keys: Any) -> None:

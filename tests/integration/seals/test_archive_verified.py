@@ -159,6 +159,6 @@ def test_a_day_that_is_not_as_it_was_sealed_fails_the_night_and_rings(
     with pytest.raises(module.NotVerified):
         run()
     logged = capsys.readouterr().out
-    assert f'"place": "{place}' in logged
+    assert f'"place":"{place}' in logged
     assert '"AuditTampering":[1.0]' in logged
     assert "DaysVerified" not in logged

@@ -248,7 +248,7 @@ def test_a_day_that_is_not_whole_fails_the_function_and_is_named(
     with pytest.raises(module.NotArchived):
         run("2026-10-14T00:20:00")
     logged = capsys.readouterr().out
-    assert '"place": "seal 2: it is missing"' in logged
+    assert '"place":"seal 2: it is missing"' in logged
     assert "ArchiveRuns" not in logged
 
 

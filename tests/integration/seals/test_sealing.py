@@ -216,7 +216,7 @@ def test_without_the_statistics_sealing_goes_on_and_the_next_batch_counts(
     repair = fail(dynamodb(), operation, monkeypatch)
     sealing.deliver(map(stream_record, records))
     repair()
-    assert '"event": "not_counted"' in capfd.readouterr().out
+    assert '"event":"not_counted"' in capfd.readouterr().out
     assert [seal.number for seal in sealing.seals()] == [1, 2]
     sealing.make_sealed_calls(1)
     assert head(sealing)["number"] == 3

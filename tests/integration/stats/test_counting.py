@@ -84,7 +84,7 @@ def test_seals_are_not_counted_from_a_number_that_was_not_stored_by_the_function
     capfd.readouterr()
     count(sealing, audit_record())
     assert (len(sealing.seals()), counters()) == (4, {f"{TODAY}#declarants#200": 3})
-    assert (f'"outcome": "{kind}"' in capfd.readouterr().out) is (kind is not None)
+    assert (f'"outcome":"{kind}"' in capfd.readouterr().out) is (kind is not None)
 
 
 def test_a_record_is_counted_on_its_day_in_paris(sealing: Sealing) -> None:
