@@ -24,7 +24,7 @@ import pytest
 import requests
 from botocore.exceptions import ClientError
 
-from api_particulier.audit.record import new_id
+from api_particulier.audit.record import CITIZEN, new_id
 from api_particulier.audit.sealing import COUNTED
 from api_particulier.audit.seals import key_of
 from api_particulier.dynamodb import Table
@@ -76,11 +76,12 @@ def caf(stack: Stack) -> Iterator[Caf]:
         yield families
 
 
-def ask(stack: Stack, key: str, family: Famille | str) -> int:
+def ask(stack: Stack, key: str, family: Famille | str, end_user: str = "") -> int:
     """Ask about a family as a patient attacker does: the gateway's limit of calls a second is waited for."""
     number = family if isinstance(family, str) else family.numero_allocataire
+    numbers, headers = {"numeroAllocataire": number, "codePostal": "75011"}, {"X-API-Key": key, "X-End-User": end_user}
     while True:
-        response = stack.get(QUOTIENT, key=key, numeroAllocataire=number, codePostal="75011")
+        response = requests.get(f"{stack.api_url}{QUOTIENT}", numbers, headers=headers, timeout=60)
         if response.status_code != 429 or response.headers.get("Retry-After") != "1":
             return response.status_code
         time.sleep(0.2)
@@ -115,8 +116,8 @@ class Town:
     def state(self) -> str:
         return lifecycle.find(self._store, self.id).state
 
-    def size(self, *, unknown: int) -> None:
-        lifecycle.set_daily_bounds(self._store, lifecycle.find(self._store, self.id), 1000, unknown)
+    def size(self, *, people: int = 1000, unknown: int = 1000) -> None:
+        lifecycle.set_daily_bounds(self._store, lifecycle.find(self._store, self.id), people, unknown)
 
     def records(self) -> list[dict[str, Any]]:
         now = datetime.now(UTC)
@@ -410,6 +411,45 @@ def test_guesses_hidden_among_known_calls_end_at_the_bound_of_the_day(stack: Sta
     assert guesses[-1] == 429
 
 
+def test_a_thief_reads_no_more_people_in_a_day_than_the_bound_of_the_key(stack: Stack, caf: Caf) -> None:
+    town = Town(stack)
+    town.size(people=10)
+    statuses = Counter(ask_all(stack, town.key, caf.known[:25], at_once=1))
+    attempt("25 known families, with a key sized for 10 people a day", dict(statuses))
+    assert statuses == {200: 10, 429: 15}
+
+
+def test_an_end_user_that_types_numbers_of_strangers_is_refused_alone(stack: Stack, caf: Caf) -> None:
+    town = Town(stack)
+    statuses = [ask(stack, town.key, number, "guichet-1") for number in unknown(24)]
+    others = [ask(stack, town.key, caf.known[0], "guichet-2"), ask(stack, town.key, unknown(1)[0], "guichet-2")]
+    attempt("24 numbers of strangers by one end user", f"{dict(Counter(statuses))}; another end user: {others}")
+    assert statuses[-1] == 429
+    assert others == [200, 404]
+
+
+def test_a_flood_of_reports_does_not_keep_a_holder_from_killing_a_stolen_key(stack: Stack) -> None:
+    town, (stranger, holder) = Town(stack), _addresses(2)
+
+    def report(key: str, address: str) -> int:
+        url, headers = f"{stack.api_url}/keys/compromised", {"X-Forwarded-For": address}
+        return requests.post(url, json={"key": key}, headers=headers, timeout=60).status_code
+
+    flood = Counter(report(_CHANCE.randbytes(32).hex(), stranger) for _ in range(62))
+    own = report(town.key, holder)
+    status = stack.get("/introspect", key=town.key).status_code
+    attempt(
+        "62 reports of invented keys by a stranger", f"{dict(flood)}; the holder's: {own}, and the key gets {status}"
+    )
+    assert flood == {200: 60, 429: 2}
+    assert (own, status) == (200, 401)
+
+
+def _addresses(count: int) -> list[str]:
+    """Return addresses for ``X-Forwarded-For``, from which the local gateway takes a caller's own."""
+    return [f"198.51.100.{number}" for number in _CHANCE.sample(range(1, 255), count)]
+
+
 # ── A citizen's log ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -444,7 +484,8 @@ def test_where_a_number_alone_finds_a_citizen_no_reference_opens_a_log(stack: St
 def _asking_impot_particulier(stack: Stack) -> Iterator[None]:
     """Configure the citizen's access log as with ``DgfipProvider=impot_particulier``, with the right to its secret."""
     iam, role = stack.client("iam"), stack.function("CitizenAccess")["Role"].rsplit("/", 1)[-1]
-    secret = stack.deployment.outputs["ImpotParticulierClient"]
+    named = stack.deployment.outputs["ImpotParticulierClient"]
+    secret = stack.client("secretsmanager").describe_secret(SecretId=named)["ARN"]
     right = {"Effect": "Allow", "Action": "secretsmanager:GetSecretValue", "Resource": secret}
     document = json.dumps({"Version": "2012-10-17", "Statement": [right]})
     iam.put_role_policy(RoleName=role, PolicyName="impot", PolicyDocument=document)
@@ -458,17 +499,50 @@ def _asking_impot_particulier(stack: Stack) -> Iterator[None]:
 def test_a_stranger_that_tries_numbers_does_not_lock_a_citizen_out(stack: Stack, caf: Caf) -> None:
     family = caf.known[-1]
 
-    def read(address: str, postcode: str) -> int:
-        numbers = {"numeroAllocataire": family.numero_allocataire, "codePostal": postcode}
-        headers = {"X-Forwarded-For": address}  # from which the local gateway takes a caller's address
-        return requests.get(f"{stack.api_url}/citoyen/acces", numbers, headers=headers, timeout=60).status_code
-
-    stranger, citizen = (f"198.51.100.{number}" for number in _CHANCE.sample(range(1, 255), 2))
-    tries = Counter(read(stranger, f"{_CHANCE.randrange(10_000, 75_000)}") for _ in range(32))
-    own = read(citizen, family.code_postal)
+    stranger, citizen = _addresses(2)
+    tries = Counter(_try_postcodes(stack, family, stranger, 32))
+    own = _read_log(stack, family, citizen, family.code_postal)
     attempt("32 postcodes tried by a stranger for one family", f"{dict(tries)}; the family itself: {own}")
     assert tries == {404: 30, 429: 2}
     assert own == 200
+
+
+def test_the_refusals_of_a_stranger_leave_one_record(stack: Stack, caf: Caf) -> None:
+    before = _records_of_citizens(stack)
+    tries = _try_postcodes(stack, caf.known[-2], _addresses(1)[0], 6)
+    records = _records_of_citizens(stack) - before
+    attempt("6 postcodes tried by a stranger", f"{tries}, {records} audit records")
+    assert tries == [404] * 6
+    assert records == 1
+
+
+def _try_postcodes(stack: Stack, family: Famille, address: str, count: int) -> list[int]:
+    """Try to read a family's log with postcodes that are not its own."""
+    postcodes = [f"{_CHANCE.randrange(10_000, 75_000)}" for _ in range(count)]
+    return [_read_log(stack, family, address, postcode) for postcode in postcodes]
+
+
+def _read_log(stack: Stack, family: Famille, address: str, postcode: str) -> int:
+    numbers = {"numeroAllocataire": family.numero_allocataire, "codePostal": postcode}
+    headers = {"X-Forwarded-For": address}
+    return requests.get(f"{stack.api_url}/citoyen/acces", numbers, headers=headers, timeout=60).status_code
+
+
+def _records_of_citizens(stack: Stack) -> int:
+    """Return how many records there are today of requests for access logs."""
+    today = {"token_day": f"unknown#{datetime.now(UTC):%Y-%m-%d}"}
+    return sum(
+        record.get("kind") == CITIZEN for record in stack.deployment.audit.query("#token_day = :token_day", today)
+    )
+
+
+def test_an_operator_that_reads_a_citizens_log_is_seen_in_it(stack: Stack, caf: Caf) -> None:
+    family = caf.known[-3]
+    numbers = ("--numero-allocataire", family.numero_allocataire, "--code-postal", family.code_postal)
+    stack.run_cli("citizen", "access", *numbers)
+    seen = [access["jeuDeDonnees"] for access in _log(stack, family)["acces"]]
+    attempt("a citizen's log, read by an operator", f"in the log: {seen}")
+    assert seen[:1] == ["operator"]
 
 
 # ── Free text ────────────────────────────────────────────────────────────────────────────────────────────────────────

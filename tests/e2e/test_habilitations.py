@@ -8,12 +8,13 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
-from secrets import token_hex
+from secrets import randbelow, token_hex
 from typing import Any
 
 import pytest
 import requests
 
+from api_particulier.keys import lifecycle
 from tests.support.datapass import OTHER_SIRET, SIRET, VENDOR_SIRET, datapass_event
 from tests.support.disarmed.countermeasures import attempt
 from tests.support.stack import NUMBERS, RFR_ROUTE, Stack
@@ -164,6 +165,15 @@ def test_a_wrong_signature_changes_nothing(stack: Stack, datapass: Datapass) -> 
     key = key_of(stack, approved)
     assert datapass.post(approved.payload | {"event": "revoke"}, "wrong").status_code == 401
     assert stack.get("/introspect", key=key).status_code == 200
+
+
+@pytest.mark.attack
+def test_a_long_title_is_in_no_token(stack: Stack, datapass: Datapass) -> None:
+    length = 100_000 + randbelow(100_000)
+    approved = datapass.approve("dgfip_nombre_parts", intitule="T" * length)
+    kept = len(lifecycle.find(stack.deployment.key_store, approved.token_id).purpose or "")
+    attempt(f"a title of {length} characters, which each record of the key would hold", f"{kept} are kept")
+    assert 0 < kept <= 1000
 
 
 def check_refused_within_a_second(stack: Stack, key: str, end: Callable[[], object]) -> None:

@@ -28,12 +28,12 @@ type Place = str
 # ── What an attack meets in the place of a counter-measure ───────────────────────────────────────────────────────────
 
 
-def _is_genuine(*_: object) -> bool:
+def _is_genuine(*_: object, **__: object) -> bool:
     return True
 
 
-def _nothing(*_: object) -> None:
-    """Check nothing."""
+def _nothing(*_: object, **__: object) -> None:
+    """Check, count and record nothing."""
 
 
 def _suspend_by_ratio(_name: str, people: int, _calls: int, _found: int) -> str | None:
@@ -128,7 +128,14 @@ STOPPED_BY: Final[Mapping[str, Mapping[Place, Callable[..., Any]]]] = {
     "test_guesses_hidden_among_known_calls_end_at_the_bound_of_the_day": {
         "api_particulier.api.enumeration:_count_unknown": _nothing
     },
-    # A citizen's log: the département in a family's name; what a provider proves; limits by address first.
+    "test_a_thief_reads_no_more_people_in_a_day_than_the_bound_of_the_key": {
+        "api_particulier.api.enumeration:_count_person": _nothing
+    },
+    "test_an_end_user_that_types_numbers_of_strangers_is_refused_alone": {
+        "api_particulier.api.request:Request.end_user": _nothing
+    },
+    # A citizen's log: the département in a family's name; what a provider proves; limits by address first; a record of
+    # the first refusal of an address and hour; a record of each act of an operator.
     "test_a_family_that_moves_finds_its_earlier_accesses": {
         "api_particulier.api.parameters:AllocataireNumbers.citizen_id": lambda numbers: numbers.whole
     },
@@ -136,14 +143,23 @@ STOPPED_BY: Final[Mapping[str, Mapping[Place, Callable[..., Any]]]] = {
         "api_particulier.providers.dgfip:proves": _prove_possession
     },
     "test_a_stranger_that_tries_numbers_does_not_lock_a_citizen_out": {"app:_limit_tries": _limit_by_number_alone},
+    "test_the_refusals_of_a_stranger_leave_one_record": {"api_particulier.api.rate_limit:count": lambda _: 1},
+    "test_an_operator_that_reads_a_citizens_log_is_seen_in_it": {"ops.operators:record_act": _nothing},
+    # Reports of keys: each network has its own limit.
+    "test_a_flood_of_reports_does_not_keep_a_holder_from_killing_a_stolen_key": {
+        "api_particulier.api.rate_limit:network_of": lambda _: "any"
+    },
     # What outsiders write: bounds.
+    "test_a_long_title_is_in_no_token": {
+        "api_particulier.habilitations.model:Request.shortened": lambda request: request
+    },
     "test_what_a_caller_writes_in_a_record_is_bounded": {
         "api_particulier.api.request:Request.consent": lambda request: request.headers.get("x-consent"),
     },
     # The circuit breaker: failures count by people and callers, until an answer.
     "test_one_broken_file_asked_60_times_leaves_another_town_its_answers": {
         "api_particulier.providers.circuit_breaker:_question": lambda *_: f"{token_hex(4)}:{token_hex(4)}:0",
-        "api_particulier.providers.circuit_breaker:CircuitBreaker._count_response": lambda *_, **__: None,
+        "api_particulier.providers.circuit_breaker:CircuitBreaker._count_response": _nothing,
     },
     # The chain of seals: an object that is no seal is stepped over; the table's number is a hint.
     "test_a_garbage_object_in_the_place_of_a_seal_is_named_and_stepped_over": {
