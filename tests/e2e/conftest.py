@@ -84,6 +84,12 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     return result
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail for an attack that is refused all the same, even where no other was played."""
+    if _refused:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Name the attacks that still do not succeed once what stops them is taken away."""
     if not DISARMED:
