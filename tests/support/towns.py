@@ -75,7 +75,7 @@ class World:
         entry = AuditRecord(at, "", "", "", "", id="")
         entry.citizen = pseudonyms.pseudonym(parameters.citizen_id, at)
         try:
-            with enumeration.guard(self.tokens.get(town, token(town)), parameters, entry):
+            with enumeration.guard(self.tokens.get(town) or token(town), parameters, entry):
                 if not known:
                     raise UnknownNotice  # noqa: TRY301 - as a provider does
         except EnumerationSuspected:
