@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
@@ -447,7 +448,7 @@ def test_a_flood_of_reports_does_not_keep_a_holder_from_killing_a_stolen_key(sta
 
 def _addresses(count: int) -> list[str]:
     """Return addresses for ``X-Forwarded-For``, from which the local gateway takes a caller's own."""
-    return [f"198.51.100.{number}" for number in _CHANCE.sample(range(1, 255), count)]
+    return [str(IPv4Address("10.0.0.0") + number) for number in _CHANCE.sample(range(2**24), count)]
 
 
 # ── A citizen's log ──────────────────────────────────────────────────────────────────────────────────────────────────
