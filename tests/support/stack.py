@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import boto3
 import requests
 from click.testing import CliRunner
 
@@ -88,6 +89,15 @@ class Stack:
 
     def client(self, service: Any) -> Any:
         return cloud.client(service, str(self.description["cloud_url"]))
+
+    def client_of_function(self, logical_id: str, service: Any) -> Any:
+        """Return a client with the rights of a function's role, and no other."""
+        role = self.function(logical_id)["Role"]
+        given = self.client("sts").assume_role(RoleArn=role, RoleSessionName=logical_id)["Credentials"]
+        session = boto3.Session(
+            given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"], str(self.description["region"])
+        )
+        return session.client(service, endpoint_url=str(self.description["cloud_url"]))
 
     def function(self, logical_id: str) -> dict[str, Any]:
         """Return a function's configuration."""
