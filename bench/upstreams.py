@@ -23,6 +23,7 @@ from urllib.parse import urlencode
 
 from sandbox.certificates import Certificates, ensure
 from sandbox.simulators import api_secu, ban, caf, svair
+from sandbox.town.demarches import SIRET
 
 KEY: Final = "0" * 64
 _PAGES: Final = 64
@@ -170,7 +171,7 @@ def _aws(certificates: Certificates) -> dict[bytes, bytes]:
         "key_hash": {"S": sha256(KEY.encode()).hexdigest()},
         "id": {"S": "bench"},
         "organisation": {"S": "VILLE EXEMPLE"},
-        "siret": {"S": "13002526500013"},
+        "siret": {"S": SIRET},
         "scopes": {"L": [{"S": "dgfip_avis_imposition"}, {"S": "cnaf_attestation_droits"}]},
         "state": {"S": "active"},
         "created": {"S": "2026-01-01T00:00:00+00:00"},

@@ -34,7 +34,7 @@ _RECORD: dict[str, Any] = {
     "id": {"S": "01a21a63-8b3e-70bd-86e0-0ca621b2455b"},
     "token": {"S": "bench"},
     "organisation": {"S": "VILLE EXEMPLE"},
-    "siret": {"S": "13002526500013"},
+    "siret": {"S": "21000015400018"},
     "citizen": {"S": "0" * 64},
     "provider": {"S": "dgfip"},
     "provider_ms": {"N": "1"},
