@@ -148,8 +148,8 @@ class _CatalogueFormatter(BasePowertoolsFormatter):
     @override
     def format(self, record: logging.LogRecord) -> str:
         if isinstance(record.msg, LogEvent):
-            fields = {name: value for name, value in sorted(vars(record).items()) if name in FIELDS}
-            line = {"event": record.msg.value, **fields}
+            given = vars(record)
+            line = {"event": record.msg.value} | {name: given[name] for name in sorted(given.keys() & FIELDS)}
         else:  # not written by ``log``: its message may hold anything
             line = {"event": "library", "logger": record.name}
         # RFC 3339 with its Z, without which Lambda takes every line for INFO.
