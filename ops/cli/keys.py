@@ -294,8 +294,8 @@ def check(deployment: Deployment, *, as_json: bool) -> None:
     found = check_tokens(deployment.key_store, deployment.habilitations)
     if as_json:
         print_json([asdict(problem) for problem in found])
-    for problem in [] if as_json else found:
-        click.echo(f"{problem.token}  {problem.text}")
+    else:
+        click.echo("\n".join(f"{problem.token}  {problem.text}" for problem in found) or "No key differs.")
     if found:
         raise click.exceptions.Exit(1)
 

@@ -65,6 +65,12 @@ def portal(stack: Stack, path: str = "") -> str:
     return f"{stack.description['portal_url']}{path}"
 
 
+def form(visitor: Visit, stack: Stack, path: str) -> Page:
+    """Open a procedure: once loaded it is whole, for the portal's pages ask for nothing by themselves."""
+    visitor.page.goto(portal(stack, path))
+    return visitor.page
+
+
 def ask(page: Page, source: Source, numbers: dict[str, str], *, agree: bool = True) -> None:
     for name, value in numbers.items():
         if name in {"sexe", "paysNaissance"}:
@@ -91,7 +97,7 @@ def test_two_numbers_and_an_agreement_give_the_price_of_the_town(
 ) -> None:
     service = SERVICES[path]
     with visit(chromium, width) as visitor:
-        page = visitor.open(portal(stack, path))
+        page = form(visitor, stack, path)
         ask(page, source, TYPED[source])
         if service.grille:
             price = f"{service.tranche(QUOTIENTS[source]).prix:.2f}".replace(".", ",")
@@ -113,13 +119,13 @@ def test_two_numbers_and_an_agreement_give_the_price_of_the_town(
 
 
 def test_an_unknown_identity_gets_a_message_for_parents(stack: Stack, visitor: Visit) -> None:
-    page = visitor.open(portal(stack, "restauration-scolaire"))
+    page = form(visitor, stack, "restauration-scolaire")
     ask(page, "identite", TYPED["identite"] | {"nomNaissance": "Inconnue"})
     expect(page.get_by_text("Aucune personne connue n’a cette identité")).to_be_visible()
 
 
 def test_the_portal_does_not_log_the_numbers_typed_in(stack: Stack, visitor: Visit) -> None:
-    ask(visitor.open(portal(stack, "restauration-scolaire")), "impots", NUMBERS)
+    ask(form(visitor, stack, "restauration-scolaire"), "impots", NUMBERS)
     expect(visitor.page.locator("#prix")).to_be_visible()
     logged = (ROOT / FOLDER / "portail.log").read_text()
     assert not any(number in logged for number in NUMBERS.values())
@@ -132,7 +138,7 @@ def test_a_box_of_another_value_is_no_agreement(stack: Stack, value: str) -> Non
 
 
 def test_without_an_agreement_the_portal_shows_no_price(stack: Stack, visitor: Visit) -> None:
-    page = visitor.open(portal(stack, "restauration-scolaire"))
+    page = form(visitor, stack, "restauration-scolaire")
     ask(page, "impots", NUMBERS, agree=False)
     expect(page.get_by_text("Sans votre accord")).to_be_visible()
     expect(page.locator("#prix")).to_have_count(0)
@@ -141,7 +147,7 @@ def test_without_an_agreement_the_portal_shows_no_price(stack: Stack, visitor: V
 
 
 def test_unknown_numbers_get_a_message_for_parents(stack: Stack, visitor: Visit) -> None:
-    page = visitor.open(portal(stack, "restauration-scolaire"))
+    page = form(visitor, stack, "restauration-scolaire")
     ask(page, "impots", NUMBERS | {"numeroFiscal": "2690000009999"})
     expect(page.get_by_text("Ces numéros ne correspondent à aucun dossier")).to_be_visible()
     visitor.faults.clear()
@@ -151,7 +157,7 @@ def test_unknown_numbers_get_a_message_for_parents(stack: Stack, visitor: Visit)
 @pytest.mark.parametrize("width", [DESKTOP, PHONE])
 def test_the_citizens_log_shows_the_call_of_the_portal(stack: Stack, chromium: Browser, width: int) -> None:
     with visit(chromium, width) as visitor:
-        page = visitor.open(portal(stack, "restauration-scolaire"))
+        page = form(visitor, stack, "restauration-scolaire")
         ask(page, "impots", NUMBERS)
         consent = page.locator("#accord").inner_text()
         page.get_by_role("link", name="Voir la trace de cette consultation").click()
