@@ -18,6 +18,7 @@ from release.build import ROOT, ToolError, run_tool
 
 _COLUMNS: Final = (
     ("cpu_ms", "CPU ms"),
+    ("cpu_mean_ms", "mean CPU"),
     ("beyond_libraries_ms", "over libs"),
     ("p50_ms", "p50 ms"),
     ("p99_ms", "p99 ms"),

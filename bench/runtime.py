@@ -2,8 +2,13 @@
 
 The emulator logs how long a function took to start and how long each call took, as Lambda would bill them; the CPU and
 the memory of the function's process are read from the operating system.
+
+The handlers take turns, a round of calls each. The CPU of a call is that of the quickest round, since whatever else the
+machine does only adds to it (https://docs.python.org/3/library/timeit.html#timeit.Timer.repeat); the mean is beside it.
 """
 
+import ctypes
+import os
 import re
 import socket
 import subprocess
@@ -23,8 +28,8 @@ import requests
 from bench.handler import FOLDER, PYTHON, WARM_UP, Handler
 from release.build import ROOT, ToolError
 
-_ROUNDS: Final = 20
-"""Turns that the handlers take in a run: the machine's speed changes within seconds, and all of them feel it alike."""
+_ROUND: Final = 20
+"""Calls that a handler makes in its turn: few, as the speed of a shared machine changes within a second."""
 _STARTED: Final = re.compile(r"INIT REPORT\(durationMs: ([\d.]+)\)")
 _CALL: Final = re.compile(r"INVOKE RTDONE\(.*duration: ([\d.]+)ms\)")
 
@@ -60,16 +65,13 @@ class _Environment:
             msg = f"the handler returned {response.get('statusCode')}: {response.get('body', response)}"
             raise ToolError(msg)
 
-    def calls(self, count: int) -> float:
-        """Call ``count`` times; return the function's CPU time, in milliseconds."""
-        before = self.cpu_ms()
-        for _ in range(count):
+    def round(self) -> float:
+        """Make the calls of a turn; return the CPU time that each took in the function, in milliseconds."""
+        clock = cpu_clock(self.function().pid)
+        before = time.clock_gettime(clock)
+        for _ in range(_ROUND):
             self.call()
-        return self.cpu_ms() - before
-
-    def cpu_ms(self) -> float:
-        used = self.function().cpu_times()
-        return (used.user + used.system) * 1000
+        return (time.clock_gettime(clock) - before) * 1000 / _ROUND
 
     def rss_mb(self) -> float:
         return self.function().memory_info().rss / 1e6
@@ -114,6 +116,14 @@ def _wait(address: str, log: Path) -> None:
     raise ToolError(msg)
 
 
+def cpu_clock(process_id: int) -> int:
+    """Return the clock of a process's CPU time, all threads together; psutil counts in hundredths of a second."""
+    clock = ctypes.c_int()
+    if error := ctypes.CDLL(None).clock_getcpuclockid(process_id, ctypes.byref(clock)):
+        raise OSError(error, os.strerror(error))
+    return clock.value
+
+
 def read_log(log: str) -> tuple[float, list[float]]:
     """Return the durations of the start and of each call, from the emulator's log.
 
@@ -138,37 +148,39 @@ def measure(handlers: Sequence[Handler], calls: int, cold_starts: int) -> dict[s
     """Return what each handler costs, warm and cold, by name."""
     with ExitStack() as stack:
         environments = [stack.enter_context(_environment(handler)) for handler in handlers]
-        warm = _measure_warm(environments, ceil(calls / _ROUNDS / 2) * _ROUNDS * 2)
+        warm = _measure_warm(environments, ceil(calls / _ROUND / 2) * 2)
     return {
         handler.name: _measure_cold(handler, cold_starts) | figures
         for handler, figures in zip(handlers, warm, strict=True)
     }
 
 
-def _measure_warm(environments: Sequence[_Environment], calls: int) -> list[dict[str, float]]:
-    """Return the figures of warm calls, made in turns."""
+def _measure_warm(environments: Sequence[_Environment], rounds: int) -> list[dict[str, float]]:
+    """Return the figures of warm calls, made in turns; ``rounds`` is even."""
     for environment in environments:
         for _ in range(1 + WARM_UP):
             environment.call()
     before = [(environment.rss_mb(), environment.log.stat().st_size) for environment in environments]
-    rounds = [[environment.calls(calls // _ROUNDS) for environment in environments] for _ in range(_ROUNDS)]
+    turns = [[environment.round() for environment in environments] for _ in range(rounds)]
     return [
-        _warm_figures(environment, list(cpu), calls, *start)
-        for environment, cpu, start in zip(environments, zip(*rounds, strict=True), before, strict=True)
+        _warm_figures(environment, list(cpu), *start)
+        for environment, cpu, start in zip(environments, zip(*turns, strict=True), before, strict=True)
     ]
 
 
 def _warm_figures(
-    environment: _Environment, cpu: Sequence[float], calls: int, rss_before: float, logged_before: int
+    environment: _Environment, cpu: Sequence[float], rss_before: float, logged_before: int
 ) -> dict[str, float]:
-    """Return the figures of an environment; ``cpu`` has the milliseconds of each round."""
+    """Return the figures of an environment; ``cpu`` has the milliseconds of a call in each round."""
     log = environment.log.read_text()
+    calls = len(cpu) * _ROUND
     durations = read_log(log)[1][-calls:]
-    first, second = sum(cpu[: _ROUNDS // 2]), sum(cpu[_ROUNDS // 2 :])
+    half = len(cpu) // 2
     resident = environment.rss_mb()
     return {
-        "cpu_ms": (first + second) / calls,
-        "cpu_growth_ms": (second - first) / (calls / 2),
+        "cpu_ms": min(cpu),
+        "cpu_mean_ms": fmean(cpu),
+        "cpu_growth_ms": fmean(cpu[half:]) - fmean(cpu[:half]),
         "p50_ms": median(durations),
         "p99_ms": quantiles(durations, n=100)[98],
         "billed_ms": fmean(ceil(duration) for duration in durations),

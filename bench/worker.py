@@ -12,8 +12,11 @@ import sys
 import time
 from importlib import import_module
 from pathlib import Path
+from statistics import fmean
 
 _WARM_UP = 50
+_ROUND = 20
+"""Calls of a round; the quickest round is the one that the rest of the machine disturbed least."""
 _PAGE = os.sysconf("SC_PAGESIZE")
 
 
@@ -45,18 +48,21 @@ def main() -> None:
     for _ in range(_WARM_UP):
         call()
     sys.stdout.flush()
-    before, logged, marks, times = _rss_mb(), log.stat().st_size, [_cpu_ms()], list[float]()
-    for _ in range(2):
-        for _ in range(calls // 2):
+    before, logged, rounds, times = _rss_mb(), log.stat().st_size, list[float](), list[float]()
+    while len(times) < calls:
+        used = _cpu_ms()
+        for _ in range(_ROUND):
             at = time.perf_counter()
             call()
             times.append(time.perf_counter() - at)
-        marks.append(_cpu_ms())
+        rounds.append((_cpu_ms() - used) / _ROUND)
     sys.stdout.flush()
     times.sort()
+    half = len(rounds) // 2
     measured = {
-        "cpu_ms": (marks[2] - marks[0]) / len(times),
-        "cpu_growth_ms": (marks[2] - 2 * marks[1] + marks[0]) / (len(times) / 2),
+        "cpu_ms": min(rounds),
+        "cpu_mean_ms": fmean(rounds),
+        "cpu_growth_ms": fmean(rounds[half:]) - fmean(rounds[:half] or rounds),
         "p50_ms": times[len(times) // 2] * 1000,
         "p99_ms": times[len(times) * 99 // 100] * 1000,
         "rss_mb": _rss_mb(),

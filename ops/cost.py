@@ -305,7 +305,7 @@ def _kept(calls: Calls) -> float:
 def _logs(calls: Calls) -> float:
     function_log_bytes = mean(measure["log_bytes"] for measure in _measured().values())
     of_lambda = template()["Globals"]["Function"]["LoggingConfig"].get("SystemLogLevel", "INFO") in {"INFO", "DEBUG"}
-    gb = calls.number * (function_log_bytes + LAMBDA_LOG_BYTES * of_lambda + GATEWAY_LOG_BYTES + 3 * EVENT_BYTES) / 1e9
+    gb = calls.number * (function_log_bytes + LAMBDA_LOG_BYTES * of_lambda + GATEWAY_LOG_BYTES + 2 * EVENT_BYTES) / 1e9
     months = int(_parameter("LogRetentionDays")) / 30
     return price("log_gb", gb) + price("log_gb_months", gb * months * COMPRESSED)
 

@@ -332,6 +332,7 @@ def test_what_is_only_looked_at_is_a_question_to_the_logs_of_fields_that_they_ha
         assert values <= set(LogEvent)
         words = re.findall(r"\b[a-zA-Z_]\w*\b", re.sub(r"'[^']*'|as \w+|bin\(\w+\)", "", query))
         of_the_language = {"SOURCE", "filter", "stats", "count", "by", "concat", "sort", "desc", "limit", "in", "pct"}
+        of_the_language |= {"and", "ispresent"}
         assert set(words) - of_the_language - {"refused"} <= GROUPS[group[1]]
     assert len(queries) == 5
 

@@ -1,6 +1,9 @@
 """The bench: what it reads of the emulator's log, what it compares and shows, and the upstreams that it serves."""
 
 import json
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,7 @@ from click.testing import CliRunner
 
 from bench import page, upstreams
 from bench.__main__ import compare, main, table
-from bench.runtime import read_log
+from bench.runtime import cpu_clock, read_log
 from release.build import ROOT, ToolError
 
 LOG = """25 Nov 2026 17:45:05,277 [INFO] (rapid) INIT REPORT(durationMs: 131.287000)
@@ -25,6 +28,26 @@ LOG = """25 Nov 2026 17:45:05,277 [INFO] (rapid) INIT REPORT(durationMs: 131.287
 
 def test_the_emulators_log_gives_the_duration_of_the_start_and_of_each_call() -> None:
     assert read_log(LOG) == (131.287, [1.241, 0.538])
+
+
+def test_the_clock_of_a_process_counts_its_threads_and_not_its_sleep() -> None:
+    work = "import sys, threading\nt = threading.Thread(target=lambda: sum(range(3_000_000))); t.start(); t.join()\n"
+    command = [sys.executable, "-c", f"{work}print(flush=True)\nsys.stdin.readline()"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"\n"
+        clock = cpu_clock(process.pid)
+        used = time.clock_gettime(clock)
+        assert used > 0.01
+        assert time.clock_gettime(clock) - used < 0.01
+        process.communicate(b"\n")
+
+
+def test_a_process_that_ended_has_no_clock() -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait()
+        with pytest.raises(OSError, match=r"\[Errno"):
+            cpu_clock(process.pid)
 
 
 def test_a_function_that_did_not_start_is_an_error() -> None:

@@ -109,24 +109,22 @@ def test_a_call_is_logged_with_its_dataset_and_status(logged: Logged) -> None:
 
 
 @pytest.mark.parametrize(
-    ("raised", "outcome", "event"),
-    [
-        (None, "ok", "provider_answered"),
-        (UnknownNotice(), "not_found", "provider_answered"),
-        (ProviderUnavailable(), "network_error", "provider_failed"),
-        (KeyError(SECRET), "internal_server_error", "provider_failed"),
-    ],
+    ("raised", "outcome"), [(ProviderUnavailable(), "network_error"), (KeyError(SECRET), "internal_server_error")]
 )
-def test_a_call_to_a_provider_is_logged_with_its_duration_and_outcome(
-    logged: Logged, raised: Exception | None, outcome: str, event: str
+def test_a_question_that_fails_is_logged_with_its_duration_and_outcome(
+    logged: Logged, raised: Exception, outcome: str
 ) -> None:
-    try:
-        with provider_call("dgfip"):
-            if raised is not None:
-                raise raised
-    except type(raised or None) as error:  # type: ignore[misc]  # its own type
-        assert error is raised  # noqa: PT017 - the context manager does not change it
+    with pytest.raises(type(raised)) as caught, provider_call("dgfip"):
+        raise raised
+    assert caught.value is raised
     (line,) = logged.lines()
-    assert (line["event"], line["provider"], line["outcome"]) == (event, "dgfip", outcome)
-    assert line["duration_ms"] in range(1000)
-    assert line["level"] == ("INFO" if event == "provider_answered" else "ERROR")
+    assert (line["event"], line["provider"], line["outcome"]) == ("provider_failed", "dgfip", outcome)
+    assert (line["level"], line["duration_ms"] in range(1000)) == ("ERROR", True)
+
+
+def test_a_question_that_is_answered_is_in_the_line_of_its_call_alone(logged: Logged) -> None:
+    with provider_call("dgfip"):
+        pass
+    with pytest.raises(UnknownNotice), provider_call("dgfip"):
+        raise UnknownNotice
+    assert logged.lines() == []

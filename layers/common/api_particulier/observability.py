@@ -3,8 +3,8 @@
 - A log line is a name of ``LogEvent`` with fields of ``FIELDS``: Powertools' Logger writes it with a formatter that
   lets nothing else through. Of a line that a library logs, only the library's name is written: a message, an argument
   or an exception's text has no way out.
-- A metric's dimensions are the dataset, the status and the provider. CloudWatch counts calls and provider questions
-  from their lines (filters of ``template.yaml``); a rare event is counted by Powertools' Metrics (EMF).
+- A metric's dimensions are the dataset, the status and the provider. CloudWatch counts failures from their lines
+  (filters of ``template.yaml``); a rare event is counted by Powertools' Metrics (EMF).
 - A trace has a subsegment for each provider, with its duration and outcome. Nothing is patched, because the patches of
   the X-Ray SDK write URLs, and no exception is recorded, because its text would be.
 
@@ -39,9 +39,7 @@ class LogEvent(StrEnum):
     """Every line that the service can log."""
 
     ANSWERED = "answered"
-    """A call: its dataset, status and duration."""
-    PROVIDER_ANSWERED = "provider_answered"
-    """A question that a provider answered, if only to refuse it."""
+    """A call: its dataset, its status, and how long it took and the provider asked."""
     PROVIDER_FAILED = "provider_failed"
     """A question without a usable response."""
     CIRCUIT_OPENED = "circuit_opened"
@@ -114,6 +112,7 @@ FIELDS: Final = frozenset(
         "request_id",
         "token",
         "provider",
+        "provider_ms",
         "outcome",
         "duration_ms",
         "exception",
@@ -130,7 +129,7 @@ FIELDS: Final = frozenset(
 
 _EXPECTED: Final = frozenset(
     {
-        *(LogEvent.ANSWERED, LogEvent.PROVIDER_ANSWERED, LogEvent.CIRCUIT_CLOSED),
+        *(LogEvent.ANSWERED, LogEvent.CIRCUIT_CLOSED),
         *(LogEvent.HABILITATION_RECEIVED, LogEvent.LINK_OPENED, LogEvent.REMINDER_SENT, LogEvent.SEALED),
         *(LogEvent.ARCHIVED, LogEvent.VERIFIED, LogEvent.VAGUE_QUESTION),
     }
@@ -219,7 +218,7 @@ def log_unexpected(error: Exception, request_id: str) -> None:
 
 
 def record_call(name: str, status: int, duration_ms: int, **fields: str | int | None) -> None:
-    """Log a call of a function, with its duration; CloudWatch counts the line by status, which must be a text."""
+    """Log a call of a function, with its duration in milliseconds; the status is a text, as in the gateway's log."""
     log(LogEvent.ANSWERED, dataset=name, status=str(status), duration_ms=duration_ms, **fields)
 
 
@@ -335,7 +334,7 @@ def _begin_subsegment(provider: str) -> Any:
 
 @contextmanager
 def provider_call(provider: str) -> Iterator[None]:
-    """Time, log and trace a question to a provider; the outcome is ``ok`` or the code of the error raised."""
+    """Trace a question to a provider, and log one that fails; the outcome is ``ok`` or the code of the error raised."""
     started = monotonic()
     outcome = "ok"
     subsegment = _begin_subsegment(provider)
@@ -348,13 +347,12 @@ def provider_call(provider: str) -> Iterator[None]:
         outcome = InternalError.code
         raise
     finally:
-        duration_ms = round((monotonic() - started) * 1000)
         answered = outcome in {"ok", NotFound.code, BadRequest.code}
         if subsegment is not None:
             subsegment.put_annotation("outcome", outcome)
             if not answered:
                 subsegment.add_fault_flag()
             _tracer().provider.end_subsegment()
-        if outcome != NotConfigured.code:  # the provider was not asked
-            event = LogEvent.PROVIDER_ANSWERED if answered else LogEvent.PROVIDER_FAILED
-            log(event, provider=provider, outcome=outcome, duration_ms=duration_ms)
+        if not answered and outcome != NotConfigured.code:  # without its secret, the provider was not asked
+            duration_ms = round((monotonic() - started) * 1000)
+            log(LogEvent.PROVIDER_FAILED, provider=provider, outcome=outcome, duration_ms=duration_ms)

@@ -224,6 +224,8 @@ def _answer(response: Response, record: AuditRecord, started: float) -> Response
         route=record.route,
         error=record.error,
         token=record.token,
+        provider=record.provider,
+        provider_ms=record.provider_ms,
         request_id=record.request_id,
     )
     return response

@@ -154,7 +154,7 @@ class ProviderClient(HttpClient):
 
     @contextmanager
     def question(self, *, seconds: float | None = None) -> Iterator[None]:
-        """Time, log and trace the requests sent within, under one time limit: ``seconds``, or the setting's.
+        """Trace the requests sent within, and log their failure, under one time limit: ``seconds``, or the setting's.
 
         Raise ``CircuitOpen`` or ``ProviderInMaintenance``, and send nothing, when the provider must not be asked.
         """
