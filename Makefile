@@ -17,6 +17,8 @@ PYTHON313 := $(shell for p in python3.13 $$HOME/.pyenv/versions/3.13*/bin/python
 
 export PATH := $(CURDIR)/$(TOOLS)/sam/bin:$(PATH)
 export SAM_CLI_TELEMETRY := 0
+# At once: tools start hundreds of times in the tests, and compile again each time where PYTHONDONTWRITEBYTECODE is set.
+export UV_COMPILE_BYTECODE := 1
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

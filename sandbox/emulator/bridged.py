@@ -1,20 +1,28 @@
-"""MiniStack with keys found by an authoriser, addresses that an update keeps, and a few environments a function.
+"""MiniStack with keys found by an authoriser, addresses that an update keeps, and few environments, quick to start.
 
 AWS reads a caller's key where ``apiKeySource`` of the API says: in the header ``X-API-Key``, or in the
 ``usageIdentifierKey`` that the authoriser returned. MiniStack always reads the header; here, the authoriser's value
 takes its place where the source is AUTHORIZER. AWS replaces the content of an API that is updated, and keeps its id.
 MiniStack makes another API; here, its content goes to the one that there was. MiniStack starts a process for each call
-in flight; here, a burst waits for those that there are.
+in flight, and unpacks its layers again for each; here, a burst waits for those that there are, and what is unpacked is
+shared, as the content of a layer never changes.
 
 hypercorn loads this file in MiniStack's own environment: it imports nothing of the project.
 """
 
 import json
+import shutil
+import tempfile
 import time
+import zipfile
 from contextvars import ContextVar
+from hashlib import sha256
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from ministack.app import app  # type: ignore[import-not-found]  # of MiniStack's environment
+from ministack.core import lambda_runtime as environments  # type: ignore[import-not-found]  # the same
 from ministack.services import apigateway_v1 as gateway  # type: ignore[import-not-found]  # the same
 from ministack.services import lambda_svc as functions
 from ministack.services.cloudformation import provisioners  # type: ignore[import-not-found]  # the same
@@ -82,6 +90,28 @@ def _acquire_in_turn(name: str, config: Any, code: bytes, qualifier: str = "$LAT
 
 
 functions.acquire_worker = _acquire_in_turn
+
+
+class _SharedZip(zipfile.ZipFile):
+    """A zip that is unpacked once: what is asked to hold its content becomes a link to it."""
+
+    def extractall(self, path: Any = None, *_: Any) -> None:
+        assert self.filename  # noqa: S101 - MiniStack opens those of functions and layers by their path
+        shared = Path(tempfile.gettempdir()) / sha256(Path(self.filename).read_bytes()).hexdigest()
+        if not shared.exists():
+            unpacked = tempfile.mkdtemp()
+            super().extractall(unpacked)
+            try:
+                Path(unpacked).rename(shared)
+            except OSError:  # another environment was first
+                shutil.rmtree(unpacked)
+        folder = Path(path)
+        folder.rmdir()
+        folder.symlink_to(shared)
+
+
+environments.zipfile = SimpleNamespace(**vars(zipfile) | {"ZipFile": _SharedZip})
+
 
 _API = provisioners._RESOURCE_HANDLERS["AWS::ApiGateway::RestApi"]
 _update_api = _API["update"]
