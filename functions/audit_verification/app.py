@@ -4,6 +4,8 @@ from base64 import b64decode, encodebytes
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from api_particulier.audit import chain, checkpoint, verification
 from api_particulier.audit.bucket import Bucket
 from api_particulier.audit.seals import Seal
@@ -47,20 +49,29 @@ def keep_head(now: datetime) -> bool:
     published = checkpoint.last_published(now)
     if published is None:
         return True
-    stamp = _stamp(published) if settings().timestamp_url else b""
-    is_mailed = _mail(published.note, stamp or b"", now) if settings().dpo_mail and settings().mail_sender else True
-    return stamp is not None and is_mailed
+    stamp = _stamp(published.note) if settings().timestamp_url else b""
+    is_stamped = not settings().timestamp_url or (bool(stamp) and _keep_stamp(published, stamp))
+    is_mailed = _mail(published.note, stamp, now) if settings().dpo_mail and settings().mail_sender else True
+    return is_stamped and is_mailed
 
 
-def _stamp(published: checkpoint.Published) -> bytes | None:
-    """Return the stamp of a checkpoint, kept beside it; None when the authority gave none."""
+def _stamp(note: str) -> bytes:
+    """Return the stamp of a checkpoint; nothing when the authority gave none."""
     try:
-        stamp = timestamp_authority.stamp(published.note.encode())
+        return timestamp_authority.stamp(note.encode())
     except timestamp_authority.NotStamped as error:
         log(LogEvent.HEAD_NOT_STAMPED, outcome=str(error))
-        return None
-    checkpoint.keep_stamp(published, stamp)
-    return stamp
+        return b""
+
+
+def _keep_stamp(published: checkpoint.Published, stamp: bytes) -> bool:
+    """Keep a stamp beside its checkpoint; return False when S3 refuses, which must not stop the verification."""
+    try:
+        checkpoint.keep_stamp(published, stamp)
+    except (BotoCoreError, ClientError) as error:
+        log(LogEvent.HEAD_NOT_STAMPED, outcome="not kept", exception=type(error).__name__)
+        return False
+    return True
 
 
 def _mail(note: str, stamp: bytes, now: datetime) -> bool:

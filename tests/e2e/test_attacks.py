@@ -204,7 +204,7 @@ def _seal_after(stack: Stack, number: int) -> dict[int, str] | None:
     """Return what the seal after an object names as stepped over; None when there is none within 10 seconds."""
     until = time.monotonic() + 10
     while time.monotonic() < until:
-        if (seal := stack.deployment.bucket.find_seal(number + 1)) is not None:
+        if (seal := stack.deployment.bucket.first_seal(number + 1)) is not None:
             return seal.skipped
         time.sleep(0.2)
     return None
@@ -221,7 +221,7 @@ def test_a_poisoned_number_makes_no_seal_after_an_invented_one(stack: Stack) -> 
     )
     stack.get(RFR_ROUTE, key=town.key, **NUMBERS)
     named = stack.run_cli("audit", "verify", expect=1)  # the seals up to that number would have been removed
-    following = stack.deployment.bucket.find_seal(number + 1)
+    following = stack.deployment.bucket.first_seal(number + 1)
     attempt(f"seal {number} named as the last one", f"{named.strip()}; seal {number + 1}: {following and 'made'}")
     assert following is None
     assert "they are missing" in named

@@ -119,7 +119,7 @@ def test_a_day_whose_records_are_not_those_of_its_seals_is_refused(
     history: History, spoil: Callable[[History, Any], None], what: str
 ) -> None:
     three_days(history)
-    seal = history.bucket.find_seal(2)
+    seal = history.bucket.first_seal(2)
     spoil(history, seal)
     with pytest.raises(NotProven, match=what):
         archive.archive_day(history.bucket, DAY)

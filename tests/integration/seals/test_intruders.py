@@ -1,12 +1,15 @@
 """What an intruder writes in the statistics table or in the bucket neither stops the sealing nor leads it astray."""
 
+import importlib
 import json
 import random
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
 import pytest
+import time_machine
 
 from api_particulier import aws
 from api_particulier.audit import chain
@@ -96,6 +99,19 @@ def test_the_first_seal_steps_over_too(sealing: Sealing) -> None:
     sealing.make_sealed_calls(1)
     seal = Seal.from_bytes(sealing.s3.get_object(Bucket=BUCKET, Key=key_of(3))["Body"].read())
     assert (seal.header["previous"], seal.header["skipped"]) == (GENESIS_HASH, steps)
+
+
+@pytest.mark.parametrize("function", ["audit_archive", "audit_verification"])
+def test_an_object_in_the_place_of_the_first_seal_stops_no_night(
+    sealing: Sealing, capfd: pytest.CaptureFixture[str], function: str
+) -> None:
+    intrude(sealing, 1, b"x")
+    sealing.make_sealed_calls(1)
+    with time_machine.travel(datetime.now(UTC) + timedelta(days=1), tick=True):
+        importlib.import_module(f"functions.{function}.app").lambda_handler({}, None)
+    events = [json.loads(line).get("event") for line in capfd.readouterr().out.splitlines()]
+    assert events[-1] in {"archived", "verified", None}
+    assert "not_verified" not in events
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,14 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from click.testing import CliRunner, Result
 from rfc3161_client import HashAlgorithm, TimestampRequestBuilder
 
+from api_particulier.audit.bucket import Bucket
 from ops.audit import Period
 from ops.cli.main import main
 from ops.export import export
@@ -124,6 +127,35 @@ def test_an_answer_that_is_no_stamp_of_the_checkpoint_is_not_kept_and_its_night_
         (line,) = [line for line in capsys.readouterr().out.splitlines() if '"head_not_stamped"' in line]
         found[name] = json.loads(line)["outcome"]
     assert found == {name: outcome for name, (_, outcome) in servers.items()}
+    assert stamps(published) == {}
+
+
+def test_a_stamp_that_cannot_be_kept_is_mailed_and_does_not_stop_the_verification(
+    published: Sealing,
+    authority: TimestampAuthority,
+    night: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("DPO_MAIL", "dpo@exemple.fr")
+    mailbox = install_mailbox(monkeypatch)
+    put = Bucket.put
+
+    def refuse_stamps(bucket: Bucket, key: str, content: bytes, **more: Any) -> bool:
+        if key.endswith(".tsr"):
+            raise ClientError({"Error": {"Code": "AccessDenied"}}, "PutObject")
+        return put(bucket, key, content, **more)
+
+    monkeypatch.setattr(Bucket, "put", refuse_stamps)
+    published.make_sealed_calls(1)
+    published.replace_seal(1, None)
+    module = importlib.import_module("functions.audit_verification.app")
+    with authority_on_the_wire(authority.answer) as url, pytest.raises(module.NotVerified):
+        night(url)
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["outcome"] for line in lines if line.get("event") == "head_not_stamped"] == ["not kept"]
+    assert [line["place"] for line in lines if line.get("event") == "not_verified"] == ["seal 1"]
+    assert "horodatage" in mailbox.mails[0].text
     assert stamps(published) == {}
 
 

@@ -378,7 +378,7 @@ def run(bucket: Bucket, now: datetime) -> list[date]:
 
 def first_day(bucket: Bucket) -> date | None:
     """Return the day of the oldest record; None before the first seal."""
-    seal = bucket.find_seal(1)
+    seal = bucket.first_seal()
     if seal is None:
         return None
     days = [token_day.rpartition("#")[2] for token_day, _, _ in seal.entries]

@@ -107,32 +107,27 @@ class Bucket:
 
     # ── Seals ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def find_seal(self, number: int) -> Seal | None:
-        """Return a seal, or None; raise ``ValueError`` when the object of its place is none."""
-        content = self.find(key_of(number))
-        return None if content is None else Seal.from_bytes(content)
+    def first_seal(self, number: int = 1) -> Seal | None:
+        """Return the first seal from a number on, past objects that are no seals; None after the last."""
+        for candidate in count(number):
+            content = self.find(key_of(candidate))
+            if content is None:
+                return None
+            if seal := _parsed(content):
+                return seal
+        return None
 
     def first_seal_since(self, moment: datetime) -> int:
         """Return the number of the first seal made since a moment, or the number after the last seal."""
 
         def is_after(number: int) -> bool:
-            found = self._sealed_at(number)
-            return found is None or found >= moment
+            found = self.first_seal(number)
+            return found is None or found.at >= moment
 
         bound = 1
         while not is_after(bound):
             bound *= 2
         return 1 + bisect_left(range(1, bound), x=True, key=is_after)
-
-    def _sealed_at(self, number: int) -> datetime | None:
-        """Return the date of a seal, or of the next one where an object is no seal; None after the last."""
-        for candidate in count(number):
-            try:
-                seal = self.find_seal(candidate)
-            except ValueError:
-                continue
-            return seal.at if seal else None
-        return None
 
     def seals(self, first: int, until: datetime) -> Iterator[Seal]:
         """Yield the seals from a number on, in order, up to a moment.

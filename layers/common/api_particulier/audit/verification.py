@@ -223,8 +223,8 @@ class Night:
 def verify_night(bucket: Bucket, now: datetime) -> Night:
     """Verify the chain since the day that was last archived, the records of the day before, and that archive."""
     first = archive.first_day(bucket)
-    if first is None:
-        return Night([], 0, None)
+    if first is None:  # nothing was sealed yet, or it is gone
+        return Night([Finding("seal 1", "it is missing")] if bucket.holds("seals/") else [], 0, None)
     yesterday, archived = now.astimezone(UTC).date() - timedelta(days=1), archive.last_due(now)
     findings: list[Finding] = []
     sealed: Sealed = {}
