@@ -50,6 +50,7 @@ def test_the_home_page_transfers_less_than_200_kb(stack: Stack, chromium: Browse
     with visit(chromium, width) as visitor:
         page = visitor.open(site(stack))
         expect(page.locator("#nombre")).to_have_text(re.compile(r"^\d"))
+        page.wait_for_load_state("networkidle")
         interactive = page.evaluate("performance.getEntriesByType('navigation')[0].domInteractive")
         save_figures(
             f"budget-{width}", {"transferred_bytes": visitor.transferred, "interactive_ms": round(interactive)}

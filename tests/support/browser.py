@@ -62,7 +62,6 @@ class Visit:
 
     def open(self, url: str) -> Page:
         self.page.goto(url)
-        self.page.wait_for_load_state("networkidle")
         return self.page
 
     def check(self, name: str) -> None:
