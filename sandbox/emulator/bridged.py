@@ -4,8 +4,8 @@ AWS reads a caller's key where ``apiKeySource`` of the API says: in the header `
 ``usageIdentifierKey`` that the authoriser returned. MiniStack always reads the header; here, the authoriser's value
 takes its place where the source is AUTHORIZER. AWS replaces the content of an API that is updated, and keeps its id.
 MiniStack makes another API; here, its content goes to the one that there was. MiniStack starts a process for each call
-in flight, and unpacks its layers again for each; here, a burst waits for those that there are, and what is unpacked is
-shared, as the content of a layer never changes.
+in flight, unpacks its layers again for each, and keeps one of each version; here, a burst waits for those that there
+are, what is unpacked is shared, as the content of a layer never changes, and a version's environments end with it.
 
 hypercorn loads this file in MiniStack's own environment: it imports nothing of the project.
 """
@@ -85,8 +85,22 @@ def _acquire_in_turn(name: str, config: Any, code: bytes, qualifier: str = "$LAT
     while True:
         worker, reason = _acquire(name, config, code, qualifier, _ENVIRONMENTS)
         if worker is not None:
+            if reason == "spawn" and qualifier.isdigit():
+                _end_before(name, int(qualifier))
             return worker, reason
         time.sleep(_WAIT)
+
+
+def _end_before(name: str, version: int) -> None:
+    """End the idle environments of a function's versions before this one, which its alias left."""
+    ended = []
+    with environments._lock:
+        for key, pool in environments._workers.items():
+            _, _, function, qualifier = key.split(":")
+            if function == name and qualifier.isdigit() and int(qualifier) < version:
+                ended += [worker for worker in pool if not worker.in_use]
+                pool[:] = [worker for worker in pool if worker.in_use]
+    environments.kill_workers(ended)
 
 
 functions.acquire_worker = _acquire_in_turn

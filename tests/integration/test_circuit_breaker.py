@@ -384,10 +384,11 @@ def test_each_provider_has_its_own_circuit_breaker(key: Callers, dgfip: TaxServi
 def test_a_silent_geocoder_is_called_five_times_and_no_more(
     key: Callers, dgfip: TaxService, monkeypatch: pytest.MonkeyPatch, cloud: Cloud
 ) -> None:
-    waited: list[object] = []
+    held: list[object] = []
 
-    def hold(_: Any, over: Any) -> None:
-        waited.append(over.wait())
+    def hold(connection: Any, over: Any) -> None:
+        held.append(connection)
+        over.wait()
 
     monkeypatch.setenv("BAN_DEADLINE", "0.1")
     with wire.converse(hold) as url:
@@ -396,7 +397,7 @@ def test_a_silent_geocoder_is_called_five_times_and_no_more(
     assert [answer.status for answer in answers] == [200] * 12
     assert {answer.body["adresseStructuree"] for answer in answers} == {None}
     assert {tuple(entry["notes"]) for entry in cloud.audit_records()} == {("ban: network_error",)}
-    assert len(waited) == 5
+    assert len(held) == 5
     assert dgfip.requests
 
 
