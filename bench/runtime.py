@@ -28,7 +28,7 @@ import requests
 from bench.handler import FOLDER, PYTHON, WARM_UP, Handler
 from release.build import ROOT, ToolError
 
-_ROUND: Final = 20
+_ROUND: Final = 10
 """Calls that a handler makes in its turn: few, as the speed of a shared machine changes within a second."""
 _STARTED: Final = re.compile(r"INIT REPORT\(durationMs: ([\d.]+)\)")
 _CALL: Final = re.compile(r"INVOKE RTDONE\(.*duration: ([\d.]+)ms\)")

@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import fmean
 
 _WARM_UP = 50
-_ROUND = 20
+_ROUND = 10
 """Calls of a round; the quickest round is the one that the rest of the machine disturbed least."""
 _PAGE = os.sysconf("SC_PAGESIZE")
 
