@@ -47,8 +47,7 @@ def test_every_successful_response_has_an_audit_record_when_processes_are_killed
                     killed += 1
     assert killed >= 10
     assert len(answered) > CALLS / 2, statuses
-    # 503 where the machine is too busy for a record to be written within its second.
-    assert set(statuses) <= {200, 429, 500, 502, 503, 504}, statuses
+    assert set(statuses) <= {200, 429, 500, 502, 504}, statuses
     now = datetime.now(UTC)
     period = audit.Period(now - timedelta(hours=1), now + timedelta(hours=1))
     records = [record for token in issued for record in audit.of_token(stack.deployment, period, token["id"])]
