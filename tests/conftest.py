@@ -53,9 +53,11 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         "DGFIP_SVAIR_URL": "http://127.0.0.1:9",
         "CAF_URL": "http://127.0.0.1:9",
         "BAN_URL": "http://127.0.0.1:9",
-        "PROVIDER_CONNECT_TIMEOUT": "1",
-        "PROVIDER_READ_TIMEOUT": "1",
-        "PROVIDER_DEADLINE": "2",
+        # Long: a busy machine is not to be taken for a slow provider (``shorten_timeouts``).
+        "PROVIDER_CONNECT_TIMEOUT": "10",
+        "PROVIDER_READ_TIMEOUT": "20",
+        "PROVIDER_DEADLINE": "28",
+        "BAN_DEADLINE": "20",
     }
     for name, value in variables.items():
         monkeypatch.setenv(name, value)

@@ -138,14 +138,6 @@ def test_an_opened_circuit_breaker_raises_one_alert(
     assert written.count('"alert":"circuit_opened"') == 1
 
 
-@pytest.fixture
-def slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lengthen the timeouts: calls made during another one are slow on a busy machine."""
-    monkeypatch.setenv("PROVIDER_READ_TIMEOUT", "10")
-    monkeypatch.setenv("PROVIDER_DEADLINE", "20")
-
-
-@pytest.mark.usefixtures("slow")
 def test_one_call_probes_while_others_are_refused_and_its_success_closes_the_circuit_breaker(
     key: Callers, dgfip: TaxService, cloud: Cloud, clock: Clock, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -169,7 +161,6 @@ def test_one_call_probes_while_others_are_refused_and_its_success_closes_the_cir
     assert capfd.readouterr().out.count('"event":"circuit_closed"') == 1
 
 
-@pytest.mark.usefixtures("slow")
 @pytest.mark.parametrize("back", [True, False], ids=["back", "still down"])
 def test_one_environment_probes_when_all_of_them_find_the_circuit_breaker_half_open(
     key: Callers, dgfip: TaxService, clock: Clock, monkeypatch: pytest.MonkeyPatch, *, back: bool
@@ -269,7 +260,6 @@ def test_our_own_error_during_a_probe_does_not_close_the_circuit_breaker(
     assert dgfip.requests == []
 
 
-@pytest.mark.usefixtures("slow")
 def test_a_success_that_ends_after_the_circuit_breaker_opened_does_not_change_it(
     key: Callers, dgfip: TaxService, cloud: Cloud
 ) -> None:
@@ -344,7 +334,6 @@ def test_a_refusal_by_the_provider_closes_the_circuit_breaker(
     assert known(cloud) == {}
 
 
-@pytest.mark.usefixtures("slow")
 def test_a_failure_that_ends_after_the_circuit_breaker_opened_does_not_extend_it(
     key: Callers, dgfip: TaxService, cloud: Cloud
 ) -> None:

@@ -142,6 +142,7 @@ def test_the_rest_of_an_abandoned_response_is_never_read_by_the_next_caller(
     key = cloud.issue_key("dgfip_avis_imposition", "cnaf_attestation_droits")
     with wire.converse(converse) as url:
         monkeypatch.setenv(provider.url, url)
+        monkeypatch.setenv("PROVIDER_READ_TIMEOUT", "2")  # for what is never sent
         abandoned = call_api(provider.event, key=key)
         assert abandoned.status in {502, 503}
         with suppress(OSError):  # the caller's side has closed it

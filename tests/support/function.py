@@ -7,6 +7,8 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
+
 from tests.support import openapi
 from tests.support.template import ROOT
 
@@ -22,6 +24,13 @@ def new_environment() -> None:
             for value in vars(module).values():
                 if hasattr(value, "cache_clear"):
                     value.cache_clear()
+
+
+def shorten_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait a second for a provider to connect or to go on, and two for its response, in a new environment."""
+    for name, seconds in (("CONNECT_TIMEOUT", "1"), ("READ_TIMEOUT", "1"), ("DEADLINE", "2")):
+        monkeypatch.setenv(f"PROVIDER_{name}", seconds)
+    new_environment()
 
 
 @dataclass

@@ -27,7 +27,7 @@ from tests.support.caf import (
     multipart,
 )
 from tests.support.cloud import Cloud
-from tests.support.function import call_api
+from tests.support.function import call_api, shorten_timeouts
 from tests.support.template import ROOT
 
 REFERENCE = Path(os.environ.get("REFERENCE_DATA", ROOT.parent / "shared" / "data")) / "cnaf-soap"
@@ -52,8 +52,12 @@ def test_the_simulator_has_a_family_for_each_return_code_and_one_unknown() -> No
 
 
 @pytest.mark.parametrize("family", special_families(), ids=lambda family: str(family.reponse))
-def test_each_kind_of_refusal_has_its_error(caf: Caf, key: str, family: Famille) -> None:
+def test_each_kind_of_refusal_has_its_error(
+    caf: Caf, key: str, monkeypatch: pytest.MonkeyPatch, family: Famille
+) -> None:
     caf.families = [family]
+    if family.reponse == "lent":
+        shorten_timeouts(monkeypatch)
     answer = call_caf(key, "quotient_familial/v1", numeroAllocataire=family.numero_allocataire)
     match family.reponse:
         case "lent" | "panne":

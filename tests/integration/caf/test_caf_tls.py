@@ -25,7 +25,7 @@ from tests.support.caf import (
     multipart,
 )
 from tests.support.cloud import Cloud
-from tests.support.function import Response
+from tests.support.function import Response, shorten_timeouts
 from tests.support.wire import answering, converse, read_request, response, silent
 
 pytestmark = pytest.mark.slow
@@ -167,6 +167,7 @@ def test_a_caf_that_does_not_speak_tls_is_unreachable(
     caf_secret: str, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert caf_secret
+    shorten_timeouts(monkeypatch)
     with answering(response(b"plain"))() as url:
         monkeypatch.setenv("CAF_URL", url.replace("http://", "https://"))
         assert_unreachable(call_caf(key))
@@ -176,6 +177,7 @@ def test_a_caf_that_never_shakes_hands_is_unreachable(
     caf_secret: str, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert caf_secret
+    shorten_timeouts(monkeypatch)
     with silent() as url:
         monkeypatch.setenv("CAF_URL", url.replace("http://", "https://"))
         assert_unreachable(call_caf(key))
@@ -190,6 +192,7 @@ def test_a_caf_that_never_shakes_hands_is_unreachable(
 def test_a_response_that_drips_over_tls_ends_with_the_time_of_the_question(
     dripping: tuple[bytes, bytes], certificates: Certificates, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    shorten_timeouts(monkeypatch)
     beginning, drop = dripping
     ended = Event()
 

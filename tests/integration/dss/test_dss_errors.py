@@ -15,7 +15,7 @@ from sandbox.simulators.api_secu import FUNDS
 from tests.support import openapi, wire
 from tests.support.api_secu import EVERY_SCOPE, Gate, call
 from tests.support.cloud import Cloud
-from tests.support.function import Response, call_api, new_environment
+from tests.support.function import Response, call_api, new_environment, shorten_timeouts
 
 BENEFIT = "allocation_soutien_familial"
 SECRET_WORDS = "phrase du fournisseur"
@@ -120,6 +120,8 @@ BROKEN: dict[str, tuple[Server, str]] = {
 def test_a_broken_network_has_its_code(key: str, gate: Gate, monkeypatch: pytest.MonkeyPatch, case: str) -> None:
     assert gate.url
     server, expected = BROKEN[case]
+    if server is wire.silent:
+        shorten_timeouts(monkeypatch)
     with server() as url:
         monkeypatch.setenv("API_SECU_URL", url)
         assert only(call(BENEFIT, key))["code"] == expected

@@ -8,7 +8,7 @@ import pytest
 from sandbox.simulators import impot_particulier
 from tests.support import wire
 from tests.support.cloud import Cloud
-from tests.support.function import call_api, new_environment
+from tests.support.function import call_api, new_environment, shorten_timeouts
 from tests.support.impot_particulier import BODY, PATH, SITUATION, ImpotParticulier
 
 pytestmark = pytest.mark.slow
@@ -135,6 +135,8 @@ def test_a_service_that_fails_after_its_token_is_a_provider_error(
             connection.sendall(GRANTED)
         return None
 
+    if fail in {wait, drip}:
+        shorten_timeouts(monkeypatch)
     with wire.converse(talk) as url:
         monkeypatch.setenv("IMPOT_PARTICULIER_URL", url)
         answer = call_api("avis_imposition/v2", key=key)

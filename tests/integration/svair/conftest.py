@@ -16,9 +16,6 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimulatedSvair]:
     with serve(played) as played.url:
         monkeypatch.setenv("DGFIP_SVAIR_URL", played.url)
         monkeypatch.setenv("DGFIP_AVAILABLE_YEARS", "99")  # a test of 2026 passes in 2036
-        # A busy machine is not to be taken for a slow service.
-        monkeypatch.setenv("PROVIDER_READ_TIMEOUT", "20")
-        monkeypatch.setenv("PROVIDER_DEADLINE", "28")
         yield played
 
 

@@ -40,7 +40,8 @@ def test_an_unknown_notice_is_not_found(service: SimulatedSvair, key: str) -> No
 def test_a_service_that_fails_after_its_form_is_a_provider_error(
     reponse: str, expected: tuple[int, str], service: SimulatedSvair, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PROVIDER_READ_TIMEOUT", "1" if reponse == "lent" else "20")
+    if reponse == "lent":
+        monkeypatch.setenv("PROVIDER_READ_TIMEOUT", "1")
     service.serve_people(COUPLE.model_copy(update={"reponse": reponse, "secondes": 2}))
     answer = v2(key)
     assert (answer.status, answer.body["error"]) == expected
