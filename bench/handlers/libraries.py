@@ -50,6 +50,7 @@ _RECORD: dict[str, Any] = {
 
 _session = requests.Session()
 _session.trust_env = False
+_session.cookies.set("JSESSIONID", "0" * 32, domain="127.0.0.1", path="/secavis")  # without it the form is unknown
 _dynamodb = boto3.client(
     "dynamodb",
     config=Config(
