@@ -11,13 +11,13 @@ hypercorn loads this file in MiniStack's own environment: it imports nothing of 
 """
 
 import json
-import shutil
 import tempfile
 import time
 import zipfile
 from contextvars import ContextVar
 from hashlib import sha256
 from pathlib import Path
+from threading import Lock
 from types import SimpleNamespace
 from typing import Any
 
@@ -106,19 +106,25 @@ def _end_before(name: str, version: int) -> None:
 functions.acquire_worker = _acquire_in_turn
 
 
+_UNPACKING = Lock()
+"""One environment at a time: a deployment starts 20 at once, each with the same layer."""
+
+
 class _SharedZip(zipfile.ZipFile):
     """A zip that is unpacked once: what is asked to hold its content becomes a link to it."""
+
+    def namelist(self) -> list[str]:
+        """Return nothing: MiniStack would look each name up in the file system, which ``extractall`` need not."""
+        return []
 
     def extractall(self, path: Any = None, *_: Any) -> None:
         assert self.filename  # noqa: S101 - MiniStack opens those of functions and layers by their path
         shared = Path(tempfile.gettempdir()) / sha256(Path(self.filename).read_bytes()).hexdigest()
-        if not shared.exists():
-            unpacked = tempfile.mkdtemp()
-            super().extractall(unpacked)
-            try:
+        with _UNPACKING:
+            if not shared.exists():
+                unpacked = tempfile.mkdtemp()
+                super().extractall(unpacked, super().namelist())
                 Path(unpacked).rename(shared)
-            except OSError:  # another environment was first
-                shutil.rmtree(unpacked)
         folder = Path(path)
         folder.rmdir()
         folder.symlink_to(shared)
