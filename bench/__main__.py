@@ -14,7 +14,7 @@ import click
 from bench import process, runtime
 from bench.handler import BASELINES, DATASETS, FOLDER, Handler, build_for_this_machine, serve_upstreams
 from bench.process import flame
-from release.build import ROOT, ToolError, run_tool
+from release.build import ROOT, ToolError, run_tool, zipped_bytes
 
 _COLUMNS: Final = (
     ("cpu_ms", "CPU ms"),
@@ -137,7 +137,8 @@ def main(  # noqa: PLR0913 - one parameter an option
                 return
             baselines = [Handler.of_baseline(name, built, upstreams) for name in BASELINES]
             rows = _measure_all([*baselines, *handlers], mode, calls, cold_starts)
-        figures = _figures(rows) | {"seed": seed, "calls": calls, "mode": mode}
+        layer_mb = round(zipped_bytes(built / "CommonLayer") / 1e6, 1)
+        figures = _figures(rows) | {"layer_mb": layer_mb, "seed": seed, "calls": calls, "mode": mode}
         picture = _draw(figures) if mode != "instructions" else None
         if save and picture:
             _save(picture)
@@ -147,6 +148,7 @@ def main(  # noqa: PLR0913 - one parameter an option
         click.echo(json.dumps(figures))
         return
     click.echo(f"{calls} warm calls each, people drawn by seed {seed}\n\n{table(rows)}")
+    click.echo(f"\nThe layer, zipped: {layer_mb} MB")
     if picture:
         click.echo(f"\nPlot: {picture.relative_to(ROOT)}")
 
