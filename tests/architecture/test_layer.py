@@ -1,6 +1,7 @@
 """The layer's rooms depend on each other in one order, and each library is used in one place."""
 
 import ast
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -30,7 +31,8 @@ def tree_of(path: Path) -> ast.Module:
     return ast.parse(path.read_text())
 
 
-def imports(path: Path) -> set[str]:
+@cache
+def imports(path: Path) -> frozenset[str]:
     """Return every module that a file imports, and every name that it imports from one."""
     names: set[str] = set()
     for node in ast.walk(tree_of(path)):
@@ -38,7 +40,7 @@ def imports(path: Path) -> set[str]:
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return names
+    return frozenset(names)
 
 
 def uses(path: Path, libraries: set[str]) -> set[str]:

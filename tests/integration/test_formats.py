@@ -21,7 +21,7 @@ NOT_ACCEPTABLE = {
     "message": "Les formats de réponse disponibles sont application/json et application/xml",
 }
 
-pytestmark = pytest.mark.usefixtures("cloud", "dgfip")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("cloud", "dgfip")]
 
 
 @pytest.fixture

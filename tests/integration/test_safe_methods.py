@@ -18,7 +18,7 @@ PUBLIC = [
 """A resource of each kind without a key."""
 ANY_ORIGIN = ["stats/stats", "stats/details", "status/status", "site/open-api", "site/open-api-v1"]
 
-pytestmark = pytest.mark.usefixtures("cloud", "dgfip", "site")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("cloud", "dgfip", "site")]
 
 
 def ask(name: str, method: str = "GET", **headers: str) -> Response:

@@ -23,7 +23,7 @@ from tests.support.template import resources
 from tests.support.wire import serve
 
 if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.service_resource import Table
+    from mypy_boto3_dynamodb.service_resource import DynamoDBServiceResource, Table
 
 
 SEALS_BUCKET = "seals"
@@ -80,6 +80,11 @@ def _client(service: Any) -> Any:
     return _session().client(service)
 
 
+@lru_cache(maxsize=1)
+def _dynamodb() -> "DynamoDBServiceResource":
+    return _session().resource("dynamodb")
+
+
 _formatted_urls = dict[type[BaseBackend], Any]()
 _format_urls: Callable[[BaseBackend], Any] = vars(BaseBackend)["urls"].fget
 
@@ -113,13 +118,12 @@ def moto_cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
     monkeypatch.setattr("moto.core.models.RESPONSES_METHODS", [])  # a thousand patterns, for calls without botocore
     with mock_aws(), serve(moto_app()) as url:
         monkeypatch.setattr(boto3, "DEFAULT_SESSION", _session())
-        dynamodb = boto3.resource("dynamodb")
         tables = {}
         for logical_id, properties in resources("AWS::DynamoDB::Table").items():
             name = logical_id.removesuffix("Table").lower()
             supported = {"AttributeDefinitions", "KeySchema", "BillingMode", "GlobalSecondaryIndexes"}
             arguments = {key: value for key, value in properties.items() if key in supported}
-            tables[name] = dynamodb.create_table(TableName=name, **arguments)
+            tables[name] = _dynamodb().create_table(TableName=name, **arguments)
         # moto reloads the module of its URLs, and formats each of them, at every request.
         monkeypatch.setattr(S3Backend, "_url_module", s3_urls)
         monkeypatch.setattr(BaseBackend, "urls", property(_urls))

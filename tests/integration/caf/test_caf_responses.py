@@ -30,6 +30,8 @@ from tests.support.cloud import Cloud
 from tests.support.function import call_api, shorten_timeouts
 from tests.support.template import ROOT
 
+pytestmark = pytest.mark.slow
+
 REFERENCE = Path(os.environ.get("REFERENCE_DATA", ROOT.parent / "shared" / "data")) / "cnaf-soap"
 needs_reference = pytest.mark.skipif(not REFERENCE.is_dir(), reason="needs REFERENCE_DATA, the recorded examples")
 

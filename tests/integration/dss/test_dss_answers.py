@@ -10,6 +10,8 @@ from sandbox.simulators.api_secu import FUNDS
 from tests.support.api_secu import SCOPES, Gate, call
 from tests.support.cloud import Cloud
 
+pytestmark = pytest.mark.slow
+
 NOW = "2026-11-27T09:00:00Z"
 
 

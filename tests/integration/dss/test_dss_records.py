@@ -10,6 +10,8 @@ from api_particulier.audit import pseudonyms
 from tests.support.api_secu import IDENTITY, RECIPIENT, SCOPES, Gate, call
 from tests.support.cloud import Cloud
 
+pytestmark = pytest.mark.slow
+
 BENEFIT = "quotient_familial"
 FAMILY: dict[str, Any] = {
     "allocataires": [{"nomNaissance": "KERVELLA", "listePrenoms": "GWENOLÉ", "dateNaissance": "1974-08-23"}],

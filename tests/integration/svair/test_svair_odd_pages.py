@@ -14,6 +14,8 @@ from tests.support.svair import COUPLE, NOTICE, NUMBERS, SimulatedSvair, render_
 
 # ── Texts that markup breaks ─────────────────────────────────────────────────────────────────────────────────────────
 
+pytestmark = pytest.mark.slow
+
 REMARKS: Final[Mapping[str, str]] = {
     "Un avis correctif de la situation<br />la plus récente": "Un avis correctif de la situation la plus récente",
     "a<br>\r\n\t\tb": "a b",
