@@ -9,7 +9,7 @@ import yaml
 ROOT = Path(__file__).parent.parent
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(yaml.CSafeLoader):
     """Read CloudFormation's short tags as their long form: ``!Ref X`` is ``{"Ref": "X"}``."""
 
 
@@ -30,7 +30,7 @@ _Loader.add_multi_constructor("!", _tag)
 @lru_cache(maxsize=1)
 def template() -> dict[str, Any]:
     """Return the whole template."""
-    loaded: dict[str, Any] = yaml.load((ROOT / "template.yaml").read_text(), _Loader)  # noqa: S506 - a SafeLoader
+    loaded: dict[str, Any] = yaml.load((ROOT / "template.yaml").read_text(), _Loader)  # noqa: S506 - a safe loader
     return loaded
 
 

@@ -52,7 +52,7 @@ def left_out(template: Mapping[str, Any]) -> dict[str, str]:
 
 def deployable(built: Path) -> Path:
     """Write the part of a built template that MiniStack can deploy; return its path."""
-    template = yaml.safe_load(built.read_text())
+    template = yaml.load(built.read_text(), yaml.CSafeLoader)
     del template["Globals"]["Function"][_DEPLOYMENTS[0]]
     for name in left_out(template):
         del template["Resources"][name]

@@ -65,11 +65,11 @@ def with_key(event: Mapping[str, Any], key: str) -> dict[str, Any]:
 
 def declaring(built: str, names: Sequence[str]) -> str:
     """Return a built template that declares more variables for every function, without a value."""
-    template = yaml.safe_load(built)
+    template = yaml.load(built, yaml.CSafeLoader)
     declared = template["Globals"]["Function"]["Environment"]["Variables"]
     for name in names:
         declared.setdefault(name, "")
-    return yaml.safe_dump(template, sort_keys=False)
+    return yaml.dump(template, Dumper=yaml.CSafeDumper, sort_keys=False)
 
 
 def variables(deployment: Deployment, added: Mapping[str, str]) -> dict[str, dict[str, str]]:

@@ -303,6 +303,7 @@ DRIPPING = wire.dripping(wire.response(b"", headers={"Content-Length": "10000"})
 TOO_SLOW = {wire.silent, DRIPPING}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("server", "why"),
     [
@@ -451,6 +452,7 @@ def test_the_simulated_geocoder_derives_every_part_from_the_printed_address(dgfi
     assert (parts["numero"], parts["voie"]) == (None, "place du Marché")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("address", "why"),
     [

@@ -23,6 +23,8 @@ from tests.support.function import Response, call_api, new_environment
 from tests.support.tax_service import TaxService
 from tests.support.wire import serve
 
+pytestmark = pytest.mark.slow
+
 NUMBERS: dict[str, Any] = {"numeroFiscal": "2690000000095", "referenceAvis": "2690000000096"}
 UNAVAILABLE = (503, "audit_unavailable")
 OURS = (500, "internal_server_error")

@@ -204,6 +204,7 @@ def test_an_issue_killed_at_any_step_and_run_again_leaves_one_complete_key(store
     assert assert_complete(store, cloud) == Counter(asked_token.id for asked_token in asked[: len(made) + 1])
 
 
+@pytest.mark.slow
 def test_a_rotation_killed_at_any_step_and_run_again_leaves_two_complete_keys(store: KeyStore, cloud: Cloud) -> None:
     olds: list[Token] = []
 

@@ -33,6 +33,7 @@ def later(days: float) -> datetime:
     return datetime.now(UTC) + timedelta(days=days)
 
 
+@pytest.mark.slow
 def test_the_last_use_is_the_last_call_even_a_refused_one(cloud: Cloud) -> None:
     key, token = token_of(cloud, "dgfip_nombre_parts")
     assert last_use(reader(cloud), token, LONG_AGO, later(0)) is None
@@ -83,6 +84,7 @@ def test_scopes_that_released_no_field_are_unused_even_in_a_bundle(cloud: Cloud)
     }
 
 
+@pytest.mark.slow
 def test_every_scope_of_a_key_that_released_nothing_is_unused(cloud: Cloud) -> None:
     key, token = token_of(cloud, "cnaf_attestation_droits")
     call_api("introspect/introspect", key=key)

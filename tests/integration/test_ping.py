@@ -65,6 +65,7 @@ def test_a_provider_that_answers_is_up(dgfip: TaxService) -> None:
     assert dgfip.requests == [("GET", {})]
 
 
+@pytest.mark.slow
 def test_all_environments_together_ping_a_provider_once_a_minute(dgfip: TaxService, clock: Clock) -> None:
     for second in range(150):
         clock.now = 1_800_000_000 + second

@@ -3,6 +3,8 @@
 import re
 from typing import Any
 
+import pytest
+
 from release.collection import collection
 from tests.support.openapi import document
 
@@ -11,6 +13,7 @@ def requests_of(folder: dict[str, Any]) -> list[dict[str, Any]]:
     return [request for item in folder["item"] for request in (requests_of(item) if "item" in item else [item])]
 
 
+@pytest.mark.slow
 def test_every_route_for_clients_is_in_the_collection() -> None:
     paths = {path for path, item in document()["paths"].items() if "get" in item}
     asked = {"/" + "/".join(request["request"]["url"]["path"]) for request in requests_of(collection())}
@@ -24,6 +27,7 @@ def test_a_request_holds_the_key_by_its_variable_only() -> None:
         assert request["request"]["header"] == [{"key": "X-API-Key", "value": "{{cle}}"}]
 
 
+@pytest.mark.slow
 def test_every_required_parameter_has_the_value_of_a_person() -> None:
     for request in requests_of(collection()):
         url = request["request"]["url"]

@@ -140,6 +140,7 @@ def test_a_malformed_postcode_is_refused(malformed: str) -> None:
     assert refused.value.message == "Le paramètre codePostal doit comporter 5 chiffres."
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("read_any", [AvisNumbers.parse, AllocataireNumbers.parse])
 @given(
     query=st.dictionaries(

@@ -10,6 +10,8 @@ from sandbox.simulators.api_secu import FUNDS
 from tests.support.api_secu import EVERY_SCOPE, IDENTITY, Gate, call
 from tests.support.cloud import Cloud
 
+pytestmark = pytest.mark.slow
+
 BENEFIT = "allocation_soutien_familial"
 NOT_FOUND = {"errorCode": 40409, "error": "inconnu"}
 NAMES = [f"{first}{last}" for first in ("Ma", "Lo", "Ti", "Ga", "Ro", "Né", "Su", "Fa", "Be") for last in "abcdefghij"]

@@ -28,6 +28,7 @@ def test_an_unknown_notice_is_not_found(service: SimulatedSvair, key: str) -> No
     assert (answer.status, answer.body) == (404, {"error": "not_found", "reason": NOT_FOUND, "message": NOT_FOUND})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("reponse", "expected"),
     [
