@@ -12,7 +12,7 @@ import pytest
 from sandbox.simulators import impot_particulier
 from tests.support import wire
 from tests.support.cloud import Cloud
-from tests.support.function import Response, call_api
+from tests.support.function import Response, call_api, shorten_timeouts
 
 pytestmark = pytest.mark.slow
 
@@ -67,8 +67,8 @@ class Failure(NamedTuple):
     server: wire.Server
     status: int
     code: str
-    patience: tuple[int, int] = (20, 28)
-    """Seconds for a byte and for a response; long by default, since the machine may be busy."""
+    is_slow: bool = False
+    """Whether only the timeouts end it."""
 
 
 def _unreachable(server: wire.Server) -> Failure:
@@ -76,7 +76,7 @@ def _unreachable(server: wire.Server) -> Failure:
 
 
 def _too_slow(server: wire.Server) -> Failure:
-    return Failure(server, 503, "network_error", patience=(1, 2))
+    return Failure(server, 503, "network_error", is_slow=True)
 
 
 def _refused(server: wire.Server) -> Failure:
@@ -157,8 +157,8 @@ def test_a_failing_provider_has_its_error_code_and_reveals_no_cause(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     key = cloud.issue_key(provider.scope)
-    for variable, seconds in zip(("PROVIDER_READ_TIMEOUT", "PROVIDER_DEADLINE"), failure.patience, strict=True):
-        monkeypatch.setenv(variable, str(seconds))
+    if failure.is_slow:
+        shorten_timeouts(monkeypatch)
     with failure.server() as url:
         monkeypatch.setenv(provider.url, url)
         response = provider.call(key)

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support import wire
 from tests.support.cloud import Cloud
-from tests.support.function import call_api
+from tests.support.function import call_api, shorten_timeouts
 from tests.support.svair import COUPLE, NOTICE, NUMBERS, SimulatedSvair, render_notice, to_json, v1, v2
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def test_a_service_that_fails_after_its_form_is_a_provider_error(
     reponse: str, expected: tuple[int, str], service: SimulatedSvair, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if reponse == "lent":
-        monkeypatch.setenv("PROVIDER_READ_TIMEOUT", "1")
+        shorten_timeouts(monkeypatch)
     service.serve_people(COUPLE.model_copy(update={"reponse": reponse, "secondes": 2}))
     answer = v2(key)
     assert (answer.status, answer.body["error"]) == expected
